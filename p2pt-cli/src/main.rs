@@ -1,0 +1,2 @@
+//! The `p2pt` program.
+fn main() {}

@@ -1,0 +1,220 @@
+//! An open channel, split into its sending and receiving half.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{MaybeSend, MaybeSync, SendFrameError, TrySendFrameError};
+
+/// One data-channel message. (This workspace calls it a frame; a p2pt *message* may take many.)
+#[derive(Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Text. Sent text must be UTF-8; received text is what the other side sent and may not be.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// A text frame; a `String` is taken over without a copy.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(Bytes::from(text.into()))
+    }
+
+    /// A binary frame.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
+    /// The payload.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The payload's size in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// The payload as text, with U+FFFD where it is not UTF-8.
+    pub fn to_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes())
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self, Self::Text(_)) { "Text" } else { "Binary" };
+        write!(f, "Frame::{kind}({} bytes)", self.len())
+    }
+}
+
+/// Which side of the offer this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This side made the offer and created the channel.
+    Offerer,
+    /// This side answered and adopted the channel.
+    Answerer,
+}
+
+/// A DTLS certificate's SHA-256 fingerprint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The first `a=fingerprint:sha-256 AB:CD:…` line of an SDP.
+    pub fn from_sdp(sdp: &str) -> Option<Self> {
+        let line = sdp.lines().find_map(|line| {
+            let value = line.trim().strip_prefix("a=fingerprint:")?;
+            let (algorithm, hex) = value.split_once(' ')?;
+            algorithm.eq_ignore_ascii_case("sha-256").then_some(hex)
+        })?;
+        let mut bytes = [0; 32];
+        let mut parts = line.trim().split(':');
+        for byte in &mut bytes {
+            let part = parts.next()?;
+            if part.len() != 2 || !part.is_ascii() {
+                return None;
+            }
+            *byte = u8::from_str_radix(part, 16).ok()?;
+        }
+        parts.next().is_none().then_some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// What is known of a channel from the moment it opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelInfo {
+    /// The channel's label: the same on both sides, drawn at random by the offerer for each connection.
+    pub label: String,
+    /// Which side of the offer this is.
+    pub role: Role,
+    /// This side's certificate, where the backend has one.
+    pub local_fingerprint: Option<Fingerprint>,
+    /// The other side's certificate, where the backend has one.
+    pub remote_fingerprint: Option<Fingerprint>,
+    /// The largest frame in bytes that may be sent: what both the other side and this backend can take.
+    pub max_frame_bytes: usize,
+}
+
+impl ChannelInfo {
+    /// A description with no fingerprints.
+    pub fn new(label: impl Into<String>, role: Role, max_frame_bytes: usize) -> Self {
+        Self { label: label.into(), role, local_fingerprint: None, remote_fingerprint: None, max_frame_bytes }
+    }
+}
+
+/// An open channel. Dropping it, or both its halves, closes it.
+#[derive(Debug)]
+pub struct Channel {
+    /// What is known of it.
+    pub info: ChannelInfo,
+    /// The sending half; clones share it.
+    pub sender: Arc<dyn FrameSender>,
+    /// The receiving half.
+    pub receiver: Box<dyn FrameReceiver>,
+}
+
+/// The sending half of a [`Channel`].
+#[cfg_attr(not(target_family = "wasm"), async_trait)]
+#[cfg_attr(target_family = "wasm", async_trait(?Send))]
+pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
+    /// Hands one frame to the link, waiting while its send buffer is full.
+    ///
+    /// `Ok` means accepted in order, not delivered. Cancelling the future before it resolves sends nothing.
+    ///
+    /// # Errors
+    /// [`SendFrameError`]; a caller waiting for capacity gets `Closed` as soon as the channel closes.
+    async fn send(&self, frame: Frame) -> Result<(), SendFrameError>;
+
+    /// Hands one frame to the link if its send buffer has room.
+    ///
+    /// # Errors
+    /// [`TrySendFrameError::Full`] gives the frame back.
+    fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError>;
+
+    /// Bytes accepted by [`send`](Self::send) that the other side has not acknowledged, as far as the backend can tell.
+    ///
+    /// Stays readable after the channel has closed: what may have been lost.
+    fn unacknowledged_bytes(&self) -> u64;
+
+    /// Closes politely: what was accepted is flushed within a short deadline of the backend, then the other side is
+    /// told. Returns when the connection is closed. Idempotent, and safe to call from several tasks.
+    async fn close(&self);
+
+    /// The link as it is now.
+    async fn stats(&self) -> LinkStats;
+}
+
+/// The receiving half of a [`Channel`].
+#[cfg_attr(not(target_family = "wasm"), async_trait)]
+#[cfg_attr(target_family = "wasm", async_trait(?Send))]
+pub trait FrameReceiver: fmt::Debug + MaybeSend {
+    /// The next frame, in order. Frames received before the close come before the error. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why the channel closed, the same every time it is asked again.
+    async fn recv(&mut self) -> Result<Frame, ChannelClosed>;
+}
+
+/// Why a channel ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelClosed {
+    /// This side closed or dropped it.
+    #[error("closed by this side")]
+    Local,
+    /// The other side closed it.
+    #[error("closed by the other side")]
+    Remote,
+    /// Nothing was heard from the other side for this long.
+    #[error("the other side has been silent for {0:?}")]
+    Silent(Duration),
+    /// The connection broke; the text says what the backend saw.
+    #[error("the connection failed: {0}")]
+    Failed(String),
+    /// The transport was shut down.
+    #[error("the transport was shut down")]
+    ShutDown,
+}
+
+/// A link's numbers, each absent where the backend cannot tell.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct LinkStats {
+    /// The type of the selected local candidate: `host`, `srflx`, `prflx` or `relay`.
+    pub local_candidate: Option<String>,
+    /// The type of the selected remote candidate.
+    pub remote_candidate: Option<String>,
+    /// The last measured round-trip time.
+    pub round_trip: Option<Duration>,
+    /// Payload bytes accepted for sending.
+    pub bytes_sent: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
+}

@@ -1,0 +1,74 @@
+//! What can go wrong, one enum per operation.
+
+use std::time::Duration;
+
+use crate::Frame;
+
+/// Why a connection could not be prepared or opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The transport has been shut down.
+    #[error("the transport is shut down")]
+    ShutDown,
+    /// The other side's SDP cannot be used; the text says why.
+    #[error("unusable SDP: {0}")]
+    InvalidSdp(String),
+    /// A step took longer than its deadline.
+    #[error("{step} did not finish within {after:?}")]
+    Deadline {
+        /// What was waited for, for people: `"opening the channel"`.
+        step: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// No candidate pair worked.
+    #[error("ICE found no path (local candidates: {local}, remote candidates: {remote})")]
+    IceFailed {
+        /// The candidate types this side offered, e.g. `"host srflx"`.
+        local: String,
+        /// The candidate types the other side offered.
+        remote: String,
+    },
+    /// The encrypted session could not be set up or broke before the channel opened.
+    #[error("the DTLS or SCTP session failed before the channel opened")]
+    SessionFailed,
+    /// The other side closed before the channel opened.
+    #[error("closed before the channel opened")]
+    ClosedEarly,
+    /// The backend failed in a way of its own.
+    #[error("transport backend: {0}")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a frame was not accepted for sending.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendFrameError {
+    /// The channel is closed or closing.
+    #[error("the channel is closed")]
+    Closed,
+    /// The frame is larger than the other side accepts.
+    #[error("a frame of {bytes} bytes is larger than the {max} the other side accepts")]
+    TooLarge {
+        /// The frame's size in bytes.
+        bytes: usize,
+        /// The largest size in bytes.
+        max: usize,
+    },
+    /// A text frame that is not UTF-8.
+    #[error("a text frame must be UTF-8")]
+    NotUtf8,
+}
+
+/// Why a frame was not accepted at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendFrameError {
+    /// The send buffer is full; the frame comes back.
+    #[error("the send buffer is full")]
+    Full(Frame),
+    /// It can never be sent.
+    #[error(transparent)]
+    Refused(#[from] SendFrameError),
+}

@@ -1,0 +1,73 @@
+//! Data channels behind a trait: [`Transport`] turns an SDP offer and answer into one open [`Channel`].
+//!
+//! A transport knows nothing of trackers or of message formats. It makes offers, answers them, and hands over a channel
+//! that sends and receives whole frames in order, with back-pressure both ways. Two backends live here: `webrtc`
+//! (feature `webrtc`, on by default) and `memory` (feature `memory`), a seeded network for tests and simulations.
+//! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
+
+mod channel;
+mod error;
+mod maybe;
+
+pub use channel::{
+    Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,
+};
+pub use error::{SendFrameError, TransportError, TrySendFrameError};
+pub use maybe::{MaybeSend, MaybeSync};
+
+use async_trait::async_trait;
+
+/// Makes connections between two parties that can pass each other one offer and one answer.
+///
+/// SDP is complete when handed over: candidates cannot trickle, because trackers cannot carry them.
+/// Every wait inside has a deadline of the backend's configuration.
+#[cfg_attr(not(target_family = "wasm"), async_trait)]
+#[cfg_attr(target_family = "wasm", async_trait(?Send))]
+pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
+    /// Prepares a connection and its offer. Dropping the result closes it.
+    ///
+    /// # Errors
+    /// [`TransportError::ShutDown`] after [`shutdown`](Self::shutdown); otherwise what kept the backend from
+    /// preparing one.
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError>;
+
+    /// Prepares a connection that answers `offer_sdp`. Dropping the result closes it.
+    ///
+    /// # Errors
+    /// [`TransportError::InvalidSdp`] when the offer cannot be understood, and as [`offer`](Self::offer).
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError>;
+
+    /// Closes every connection, pending or open, and waits until all are closed, also those whose close a drop began.
+    ///
+    /// Idempotent. Afterwards nothing this transport made holds a task or a descriptor.
+    async fn shutdown(&self);
+}
+
+/// An offer that waits for its answer.
+#[cfg_attr(not(target_family = "wasm"), async_trait)]
+#[cfg_attr(target_family = "wasm", async_trait(?Send))]
+pub trait PendingOffer: std::fmt::Debug + MaybeSend {
+    /// The complete offer.
+    fn sdp(&self) -> &str;
+
+    /// Applies the answer and waits until the channel is open on this side.
+    ///
+    /// # Errors
+    /// [`TransportError::InvalidSdp`], [`TransportError::Deadline`], or what made the connection fail. The connection
+    /// is closed in each case.
+    async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError>;
+}
+
+/// An answer that waits for its offerer to connect.
+#[cfg_attr(not(target_family = "wasm"), async_trait)]
+#[cfg_attr(target_family = "wasm", async_trait(?Send))]
+pub trait PendingAnswer: std::fmt::Debug + MaybeSend {
+    /// The complete answer.
+    fn sdp(&self) -> &str;
+
+    /// Waits until the offerer's channel is open on this side.
+    ///
+    /// # Errors
+    /// As [`PendingOffer::open`].
+    async fn open(self: Box<Self>) -> Result<Channel, TransportError>;
+}
