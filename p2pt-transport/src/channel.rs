@@ -167,6 +167,10 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     /// told. Returns when the connection is closed. Idempotent, and safe to call from several tasks.
     async fn close(&self);
 
+    /// Resolves once the channel has closed, whichever side closed it, even while received frames still wait to be
+    /// read. Cancel-safe, and callable from several tasks.
+    async fn closed(&self) -> ChannelClosed;
+
     /// The link as it is now.
     async fn stats(&self) -> LinkStats;
 }
