@@ -1,0 +1,21 @@
+// The command line shared by peer.mjs and browser.mjs: that of `p2pt pipe`, and what tests need besides.
+import { parseArgs } from 'node:util'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    tracker: { type: 'string', multiple: true, default: [] },
+    'first-id': { type: 'string', default: '100000' },
+    webrtc: { type: 'string', default: 'ndc' }, // peer.mjs: ndc (what p2pt ships with) or roamhq
+    'no-mdns': { type: 'boolean', default: false } // browser.mjs: plain addresses instead of .local names
+  }
+})
+if (positionals.length !== 1) throw new Error('expected one identifier')
+
+export const options = {
+  identifier: positionals[0],
+  trackers: values.tracker,
+  firstId: Number(values['first-id']),
+  webrtc: values.webrtc,
+  mdns: !values['no-mdns']
+}

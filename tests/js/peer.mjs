@@ -1,0 +1,12 @@
+// npm p2pt in Node.  node peer.mjs <identifier> [--tracker URL]… [--webrtc ndc|roamhq] [--first-id N]
+import { register } from 'node:module'
+import { options } from './arguments.mjs'
+import { startPeer } from './core.mjs'
+import { emit, readLines } from './stdio.mjs'
+
+if (options.webrtc === 'roamhq') register('./webrtc-hooks.mjs', import.meta.url)
+const { default: P2PT } = await import('p2pt')
+
+process.on('uncaughtException', error => emit({ event: 'error', error: `uncaught: ${error.stack}` }))
+const command = await startPeer(P2PT, { ...options, emit, stopped: () => process.exit(0) })
+readLines(command, () => command('{"stop":true}'))

@@ -1,0 +1,9 @@
+// JSON Lines over standard input and output.
+import { createInterface } from 'node:readline'
+
+export const emit = event => process.stdout.write(JSON.stringify(event) + '\n')
+
+/** Calls `command` with each line, then `end` once: when the input ends, which it also does when the parent dies. */
+export function readLines (command, end) {
+  createInterface({ input: process.stdin, crlfDelay: Infinity }).on('line', command).on('close', end)
+}
