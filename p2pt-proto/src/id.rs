@@ -1,0 +1,123 @@
+//! The three kinds of 20-byte ids, as bytes, as hexadecimal for people, and as strings on the wire.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha1::{Digest, Sha1};
+
+use crate::error::{IdParseError, IdWireError};
+
+/// Bytes in an id.
+const ID_BYTES: usize = 20;
+
+impl InfoHash {
+    /// The swarm of everyone who shares `identifier`: the SHA-1 of its UTF-8.
+    pub fn of(identifier: &str) -> Self {
+        Self(Sha1::digest(identifier).into())
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// `Display` and `FromStr` use 40 hexadecimal digits, `Debug` the first eight.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; ID_BYTES]);
+
+        impl $name {
+            /// The id's bytes.
+            pub fn as_bytes(&self) -> &[u8; ID_BYTES] {
+                &self.0
+            }
+
+            /// The id as it travels in a frame: each byte one code point, U+0000 to U+00FF.
+            pub fn to_wire(&self) -> String {
+                self.0.iter().copied().map(char::from).collect()
+            }
+
+            /// The id that travels as `text`, which must be exactly 20 code points, none above U+00FF.
+            pub fn from_wire(text: &str) -> Result<Self, IdWireError> {
+                bytes_from_wire(text).map(Self)
+            }
+        }
+
+        impl From<[u8; ID_BYTES]> for $name {
+            fn from(bytes: [u8; ID_BYTES]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl AsRef<[u8; ID_BYTES]> for $name {
+            fn as_ref(&self) -> &[u8; ID_BYTES] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_hex(f, &self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "("))?;
+                write_hex(f, &self.0[..4])?;
+                f.write_str("…)")
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdParseError;
+
+            fn from_str(text: &str) -> Result<Self, IdParseError> {
+                bytes_from_hex(text).map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names a swarm.
+    InfoHash
+}
+id! {
+    /// Names a peer: 20 bytes it chose itself, at random or not. Trackers do not verify it.
+    PeerId
+}
+id! {
+    /// Names an offer, so that the answer to it can be told from others; chosen by the offerer.
+    OfferId
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+fn bytes_from_hex(text: &str) -> Result<[u8; ID_BYTES], IdParseError> {
+    let found = text.chars().count();
+    if found != 2 * ID_BYTES {
+        return Err(IdParseError::Length { found });
+    }
+    let mut bytes = [0; ID_BYTES];
+    for (position, found) in text.chars().enumerate() {
+        let digit = found.to_digit(16).ok_or(IdParseError::Digit { found, position })?;
+        let byte = &mut bytes[position / 2];
+        *byte = (*byte << 4) | digit as u8;
+    }
+    Ok(bytes)
+}
+
+fn bytes_from_wire(text: &str) -> Result<[u8; ID_BYTES], IdWireError> {
+    let mut bytes = [0; ID_BYTES];
+    let mut chars = text.chars();
+    for (position, byte) in bytes.iter_mut().enumerate() {
+        let found = chars.next().ok_or(IdWireError::Length { found: position })?;
+        *byte = u8::try_from(found).map_err(|_| IdWireError::CodePoint { found, position })?;
+    }
+    match chars.count() {
+        0 => Ok(bytes),
+        more => Err(IdWireError::Length { found: ID_BYTES + more }),
+    }
+}

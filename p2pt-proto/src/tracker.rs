@@ -1,0 +1,423 @@
+//! What a tracker says to peers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::MapAccess;
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::error::{DecodeError, Fault, FieldProblem};
+use crate::id::{InfoHash, OfferId, PeerId};
+use crate::wire::{
+    self, Action, BinaryString, Description, Field, FromField, RawDescription, SdpType, Seconds, object_field,
+};
+
+/// A frame from a tracker to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackerMessage {
+    /// The reply to an announce, and from some trackers to an answer.
+    Announced(AnnounceReply),
+    /// Another member's offer.
+    Offer(ForwardedOffer),
+    /// Another member's answer to an offer of this peer.
+    Answer(ForwardedAnswer),
+    /// The reply to a scrape.
+    Scrape(ScrapeReply),
+    /// The tracker refuses something.
+    Failure(Failure),
+    /// An object that is none of the above, to be ignored or logged.
+    Unknown(Value),
+}
+
+impl TrackerMessage {
+    /// The frame: one JSON object, to be sent as a text message.
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Announced(reply) => wire::print(&AnnounceReplyFrame::from(reply)),
+            Self::Offer(ForwardedOffer { info_hash, peer_id, offer_id, sdp }) => {
+                wire::print(&SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Offer, sdp))
+            }
+            Self::Answer(ForwardedAnswer { info_hash, peer_id, offer_id, sdp }) => {
+                wire::print(&SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Answer, sdp))
+            }
+            Self::Scrape(reply) => wire::print(&ScrapeReplyFrame::from(reply)),
+            Self::Failure(failure) => wire::print(&FailureFrame::from(failure)),
+            Self::Unknown(value) => wire::print(value),
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// Some trackers relay a whole answer as the answering peer wrote it, with whatever that peer put beside the
+    /// answer: an interval, a failure. So a frame in which the key `answer` or `offer` occurs, with any value, even
+    /// `null`, is an [`Answer`](Self::Answer), an [`Offer`](Self::Offer) or an error, never anything else, and what
+    /// else it carries is ignored. With both keys it is an answer. (No tracker can vouch for its `peer_id` either.)
+    ///
+    /// Of the other frames those with a `failure reason` are a [`Failure`](Self::Failure), whatever their action.
+    ///
+    /// # Errors
+    ///
+    /// If the frame is not one JSON object, or a field that its kind of frame needs is missing or unusable.
+    pub fn decode(frame: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
+        let frame = frame.as_ref();
+        let raw: RawReply = wire::parse(frame)?;
+        let info_hash = match raw.info_hash {
+            Field::Valid(hash) => Some(hash),
+            _ => None,
+        };
+        let mut action = None;
+        match raw.into_message(&mut action) {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => serde_json::from_slice(frame).map(Self::Unknown).map_err(DecodeError::new),
+            Err(fault) => Err(DecodeError::new(fault).with_context(action, info_hash)),
+        }
+    }
+}
+
+/// The reply to an announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceReply {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// How long to wait until the next announce, as the tracker says; anything from zero to
+    /// [`Duration::MAX`], so clamp it. Exact to a millisecond up to ages of the universe.
+    pub interval: Option<Duration>,
+    /// The shortest time between announces that the tracker tolerates, likewise.
+    pub min_interval: Option<Duration>,
+    /// To be echoed in later announces.
+    pub tracker_id: Option<String>,
+    /// Members that have everything.
+    pub complete: Option<u32>,
+    /// The other members; all, where nobody says what is left.
+    pub incomplete: Option<u32>,
+    /// A text for people.
+    pub warning: Option<String>,
+}
+
+impl AnnounceReply {
+    /// A reply with nothing but the swarm.
+    pub fn new(info_hash: InfoHash) -> Self {
+        Self {
+            info_hash,
+            interval: None,
+            min_interval: None,
+            tracker_id: None,
+            complete: None,
+            incomplete: None,
+            warning: None,
+        }
+    }
+}
+
+/// An offer on its way to a member of the swarm that the tracker picked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedOffer {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The peer that made the offer, as it calls itself.
+    pub peer_id: PeerId,
+    /// The offer's id, to be copied into the answer.
+    pub offer_id: OfferId,
+    /// The session description; any text.
+    pub sdp: String,
+}
+
+/// An answer on its way to the peer that made the offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedAnswer {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The peer that answers, as it calls itself.
+    pub peer_id: PeerId,
+    /// The offer that is answered.
+    pub offer_id: OfferId,
+    /// The session description; any text.
+    pub sdp: String,
+}
+
+/// The reply to a scrape.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScrapeReply {
+    /// The swarms asked for. Some trackers leave out those they do not know, others give zeros.
+    pub files: BTreeMap<InfoHash, ScrapeStats>,
+    /// The shortest time between scrapes that the tracker tolerates; anything, like an announce interval.
+    pub min_request_interval: Option<Duration>,
+}
+
+/// How many members a swarm has. What the tracker does not say is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrapeStats {
+    /// Members that have everything.
+    pub complete: u32,
+    /// The other members.
+    pub incomplete: u32,
+    /// How often the swarm's content has been completed; trackers report `complete` or zero.
+    pub downloaded: u32,
+}
+
+/// The tracker refuses something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A text for people.
+    pub reason: String,
+    /// The action of the refused frame, if the tracker says it.
+    pub action: Option<String>,
+    /// The swarm of the refused frame, if the tracker says it.
+    pub info_hash: Option<InfoHash>,
+}
+
+/// A frame as received, each field for itself.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct RawReply {
+    action: Field<Action>,
+    info_hash: Field<InfoHash>,
+    peer_id: Field<PeerId>,
+    offer_id: Field<OfferId>,
+    offer: Field<RawDescription>,
+    answer: Field<RawDescription>,
+    interval: Field<Seconds>,
+    #[serde(rename = "min interval")]
+    min_interval: Field<Seconds>,
+    #[serde(rename = "tracker id")]
+    tracker_id: Field<String>,
+    complete: Field<u32>,
+    incomplete: Field<u32>,
+    #[serde(rename = "warning message")]
+    warning: Field<String>,
+    #[serde(rename = "failure reason")]
+    failure: Field<String>,
+    files: Field<Files>,
+    flags: Field<RawFlags>,
+}
+object_field!(RawReply);
+
+impl RawReply {
+    /// The message, or none if this is not a known one. Leaves the action where an error can be told with it.
+    fn into_message(mut self, action: &mut Option<Action>) -> Result<Option<TrackerMessage>, Fault> {
+        *action = std::mem::take(&mut self.action).valid();
+        if self.answer.is_present() {
+            return Ok(Some(TrackerMessage::Answer(ForwardedAnswer {
+                info_hash: self.info_hash.required("info_hash")?,
+                peer_id: self.peer_id.required("peer_id")?,
+                offer_id: self.offer_id.required("offer_id")?,
+                sdp: self.answer.sdp(SdpType::Answer)?,
+            })));
+        }
+        if self.offer.is_present() {
+            return Ok(Some(TrackerMessage::Offer(ForwardedOffer {
+                info_hash: self.info_hash.required("info_hash")?,
+                peer_id: self.peer_id.required("peer_id")?,
+                offer_id: self.offer_id.required("offer_id")?,
+                sdp: self.offer.sdp(SdpType::Offer)?,
+            })));
+        }
+        if let Some(reason) = std::mem::take(&mut self.failure).optional("failure reason")? {
+            let action = action.take().map(Action::into_name);
+            return Ok(Some(TrackerMessage::Failure(Failure { reason, action, info_hash: self.info_hash.valid() })));
+        }
+        match action {
+            Some(Action::Announce) => self.announced().map(TrackerMessage::Announced).map(Some),
+            Some(Action::Scrape) => self.scraped().map(TrackerMessage::Scrape).map(Some),
+            Some(Action::Other(_)) | None => Ok(None),
+        }
+    }
+
+    fn announced(self) -> Result<AnnounceReply, Fault> {
+        Ok(AnnounceReply {
+            info_hash: self.info_hash.required("info_hash")?,
+            interval: self.interval.optional("interval")?.map(|Seconds(interval)| interval),
+            min_interval: self.min_interval.optional("min interval")?.map(|Seconds(interval)| interval),
+            tracker_id: self.tracker_id.optional("tracker id")?,
+            complete: self.complete.optional("complete")?,
+            incomplete: self.incomplete.optional("incomplete")?,
+            warning: self.warning.optional("warning message")?,
+        })
+    }
+
+    fn scraped(self) -> Result<ScrapeReply, Fault> {
+        let Files(files) = self.files.required("files")?;
+        let min_request_interval = match self.flags.optional("flags")? {
+            None => None,
+            Some(flags) => {
+                flags.min_request_interval.optional("min_request_interval").map_err(|fault| fault.inside("flags"))?
+            }
+        };
+        Ok(ScrapeReply { files, min_request_interval: min_request_interval.map(|Seconds(interval)| interval) })
+    }
+}
+
+#[derive(Debug)]
+struct Files(BTreeMap<InfoHash, ScrapeStats>);
+
+impl FromField for Files {
+    const EXPECTED: &'static str = "an object";
+
+    fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Result<Self, Fault>, A::Error> {
+        let mut files = BTreeMap::new();
+        while let Some((key, stats)) = object.next_entry::<Field<InfoHash>, Field<RawStats>>()? {
+            let index = files.len();
+            if let Err(fault) = insert_file(&mut files, key, stats) {
+                wire::skip_object(&mut object)?;
+                return Ok(Err(fault.inside(format_args!("[{index}]"))));
+            }
+        }
+        Ok(Ok(Self(files)))
+    }
+}
+
+fn insert_file(
+    files: &mut BTreeMap<InfoHash, ScrapeStats>,
+    key: Field<InfoHash>,
+    stats: Field<RawStats>,
+) -> Result<(), Fault> {
+    let info_hash = key.value()?;
+    let stats = stats.value()?;
+    let stats = ScrapeStats {
+        complete: stats.complete.optional("complete")?.unwrap_or(0),
+        incomplete: stats.incomplete.optional("incomplete")?.unwrap_or(0),
+        downloaded: stats.downloaded.optional("downloaded")?.unwrap_or(0),
+    };
+    match files.insert(info_hash, stats) {
+        None => Ok(()),
+        Some(_) => Err(Fault::new(FieldProblem::Duplicate)),
+    }
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct RawStats {
+    complete: Field<u32>,
+    incomplete: Field<u32>,
+    downloaded: Field<u32>,
+}
+object_field!(RawStats);
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct RawFlags {
+    min_request_interval: Field<Seconds>,
+}
+object_field!(RawFlags);
+
+#[derive(serde::Serialize)]
+struct AnnounceReplyFrame<'a> {
+    action: &'static str,
+    info_hash: BinaryString<InfoHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<Seconds>,
+    #[serde(rename = "min interval", skip_serializing_if = "Option::is_none")]
+    min_interval: Option<Seconds>,
+    #[serde(rename = "tracker id", skip_serializing_if = "Option::is_none")]
+    tracker_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<u32>,
+    #[serde(rename = "warning message", skip_serializing_if = "Option::is_none")]
+    warning: Option<&'a str>,
+}
+
+impl<'a> From<&'a AnnounceReply> for AnnounceReplyFrame<'a> {
+    fn from(reply: &'a AnnounceReply) -> Self {
+        Self {
+            action: Action::ANNOUNCE,
+            info_hash: BinaryString(reply.info_hash),
+            interval: reply.interval.map(Seconds),
+            min_interval: reply.min_interval.map(Seconds),
+            tracker_id: reply.tracker_id.as_deref(),
+            complete: reply.complete,
+            incomplete: reply.incomplete,
+            warning: reply.warning.as_deref(),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct SignalFrame<'a> {
+    action: &'static str,
+    info_hash: BinaryString<InfoHash>,
+    peer_id: BinaryString<PeerId>,
+    offer_id: BinaryString<OfferId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offer: Option<Description<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Description<'a>>,
+}
+
+impl<'a> SignalFrame<'a> {
+    fn new(info_hash: InfoHash, peer_id: PeerId, offer_id: OfferId, sdp_type: SdpType, sdp: &'a str) -> Self {
+        let of_type = |wanted| (sdp_type == wanted).then(|| Description::new(sdp_type, sdp));
+        Self {
+            action: Action::ANNOUNCE,
+            info_hash: BinaryString(info_hash),
+            peer_id: BinaryString(peer_id),
+            offer_id: BinaryString(offer_id),
+            offer: of_type(SdpType::Offer),
+            answer: of_type(SdpType::Answer),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct ScrapeReplyFrame<'a> {
+    action: &'static str,
+    files: FileFrames<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<FlagsFrame>,
+}
+
+impl<'a> From<&'a ScrapeReply> for ScrapeReplyFrame<'a> {
+    fn from(reply: &'a ScrapeReply) -> Self {
+        Self {
+            action: Action::SCRAPE,
+            files: FileFrames(&reply.files),
+            flags: reply.min_request_interval.map(|interval| FlagsFrame { min_request_interval: Seconds(interval) }),
+        }
+    }
+}
+
+struct FileFrames<'a>(&'a BTreeMap<InfoHash, ScrapeStats>);
+
+impl Serialize for FileFrames<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(info_hash, stats)| {
+            let ScrapeStats { complete, incomplete, downloaded } = *stats;
+            (BinaryString(*info_hash), StatsFrame { complete, incomplete, downloaded })
+        }))
+    }
+}
+
+#[derive(serde::Serialize)]
+struct StatsFrame {
+    complete: u32,
+    incomplete: u32,
+    downloaded: u32,
+}
+
+#[derive(serde::Serialize)]
+struct FlagsFrame {
+    min_request_interval: Seconds,
+}
+
+#[derive(serde::Serialize)]
+struct FailureFrame<'a> {
+    #[serde(rename = "failure reason")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_hash: Option<BinaryString<InfoHash>>,
+}
+
+impl<'a> From<&'a Failure> for FailureFrame<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self {
+            reason: &failure.reason,
+            action: failure.action.as_deref(),
+            info_hash: failure.info_hash.map(BinaryString),
+        }
+    }
+}
