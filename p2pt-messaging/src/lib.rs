@@ -1,1 +1,23 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+mod chunks;
+mod envelope;
+mod error;
+mod id;
+mod json;
+mod limits;
+mod partial;
+mod payload;
+mod reassembler;
+mod refused;
+mod text;
+
+pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
+pub use error::{BudgetTooSmall, EncodeError, FrameError, JsonError, Malformed, MessageIdError, Refusal};
+pub use id::MessageId;
+pub use limits::Limits;
+pub use payload::{Json, Message, Payload};
+pub use reassembler::{Expired, Progress, Reassembler};
+
+/// The clock of the callers; one line to change where there is another.
+use std::time::Instant;

@@ -1,0 +1,173 @@
+//! One incomplete message.
+
+use std::collections::BTreeMap;
+
+use crate::{Instant, Limits, MessageId, Refusal, text::RawText};
+
+/// Memory of a chunk kept by itself besides its bytes: its share of half-full tree nodes and the allocator's header.
+const CHUNK_OVERHEAD: usize = 96;
+
+/// Memory of a message besides its chunks: a table of messages may be half empty.
+const MESSAGE_OVERHEAD: usize = 2 * size_of::<(MessageId, Partial)>();
+
+/// The chunks of a message that have come so far, as WTF-8.
+///
+/// Chunks that come in order, and on a data channel all do, are joined at once. From the first one out of order on,
+/// chunks are kept by themselves until the message is complete, so that no order of arrival costs more than one
+/// further copy.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// Chunks `0..ends.len()`, joined.
+    joined: Vec<u8>,
+    /// Where in `joined` each chunk ends: one that comes again is replaced.
+    ends: Vec<usize>,
+    /// Chunks by themselves, all behind the joined ones.
+    apart: BTreeMap<u32, Vec<u8>>,
+    /// Bytes of all chunks in `apart`.
+    apart_bytes: usize,
+    /// Index of the last chunk, once it has come, and whether that said the message is JSON.
+    last: Option<(u32, bool)>,
+    /// Memory of the id, which the table of messages and the callers' clones share.
+    id_bytes: usize,
+    /// When the latest chunk came.
+    pub(crate) latest: Instant,
+}
+
+impl Partial {
+    pub(crate) fn new(id: &MessageId, now: Instant) -> Self {
+        Self {
+            joined: Vec::new(),
+            ends: Vec::new(),
+            apart: BTreeMap::new(),
+            apart_bytes: 0,
+            last: None,
+            id_bytes: id.heap_bytes(),
+            latest: now,
+        }
+    }
+
+    /// Chunks held.
+    pub(crate) fn chunks(&self) -> usize {
+        self.ends.len() + self.apart.len()
+    }
+
+    /// Memory taken, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let ends = self.ends.capacity() * size_of::<usize>();
+        let apart = self.apart_bytes + self.apart.len() * CHUNK_OVERHEAD;
+        MESSAGE_OVERHEAD + self.id_bytes + self.joined.capacity() + ends + apart
+    }
+
+    /// Adds a chunk in the place of one of the same index, keeping [`memory`](Self::memory) within `max_memory`.
+    /// `last` says that it is the last one, and whether the message is JSON; any behind it are dropped, as they can
+    /// only stem from an abandoned message of the same id. After an error the message is of no more use.
+    pub(crate) fn insert(
+        &mut self,
+        index: u32,
+        msg: &RawText<'_>,
+        last: Option<bool>,
+        limits: &Limits,
+        max_memory: usize,
+    ) -> Result<(), Refusal> {
+        if self.last.is_some_and(|(last, _)| index > last) {
+            return Err(Refusal::ChunkAfterLast);
+        }
+        let out_of_memory = Refusal::TooManyBytesHeld { limit: limits.max_held_bytes };
+        if let Some(is_json) = last {
+            self.last = Some((index, is_json));
+            self.cut(index);
+        }
+        self.remove(index, max_memory).ok_or(out_of_memory.clone())?;
+        if msg.decoded_len() > limits.max_message_bytes.saturating_sub(self.joined.len() + self.apart_bytes) {
+            return Err(Refusal::TooLarge { limit: limits.max_message_bytes });
+        }
+        let in_order = index as usize == self.ends.len() && self.apart.is_empty();
+        if in_order {
+            self.reserve(msg.decoded_len(), limits.max_message_bytes, max_memory).ok_or(out_of_memory)?;
+            msg.decode_into(&mut self.joined);
+            self.ends.push(self.joined.len());
+        } else {
+            if msg.decoded_len() + CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) {
+                return Err(out_of_memory);
+            }
+            self.apart_bytes += msg.decoded_len();
+            self.apart.insert(index, msg.decode());
+        }
+        Ok(())
+    }
+
+    /// Whether no chunk is missing any more.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.last.is_some_and(|(last, _)| self.chunks() == last as usize + 1)
+    }
+
+    /// The text of all chunks, and whether it is JSON.
+    pub(crate) fn join(mut self) -> (Vec<u8>, bool) {
+        self.joined.reserve_exact(self.apart_bytes);
+        while let Some((_, chunk)) = self.apart.pop_first() {
+            self.joined.extend_from_slice(&chunk);
+        }
+        self.joined.shrink_to_fit();
+        (self.joined, self.last.is_some_and(|(_, is_json)| is_json))
+    }
+
+    /// Drops the chunk `first` and all behind it.
+    fn cut(&mut self, first: u32) {
+        self.cut_joined(first as usize);
+        let cut = self.apart.split_off(&first);
+        self.apart_bytes -= cut.values().map(Vec::len).sum::<usize>();
+    }
+
+    fn cut_joined(&mut self, first: usize) {
+        self.ends.truncate(first);
+        self.joined.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    /// Drops one chunk, if it is there. The joined ones behind it are kept by themselves from then on, which happens
+    /// at most once to each. `None` if that takes too much memory.
+    fn remove(&mut self, index: u32, max_memory: usize) -> Option<()> {
+        if let Some(chunk) = self.apart.remove(&index) {
+            self.apart_bytes -= chunk.len();
+            return Some(());
+        }
+        let first = index as usize;
+        let Some(&end) = self.ends.get(first) else { return Some(()) };
+        let behind = self.ends.len() - first - 1;
+        // Their bytes are given up by `joined`, so only the overhead is new.
+        if behind * CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) {
+            return None;
+        }
+        self.apart_bytes += self.joined.len() - end;
+        for (index, bounds) in (index + 1..).zip(self.ends[first..].windows(2)) {
+            self.apart.insert(index, self.joined[bounds[0]..bounds[1]].to_vec());
+        }
+        self.cut_joined(first);
+        if behind > 0 {
+            self.joined.shrink_to_fit();
+        }
+        Some(())
+    }
+
+    /// Makes room for a chunk at the end of `joined`. Room doubles, so that bytes are moved a few times only, but not
+    /// beyond what the message or the memory may be. `None` if the chunk does not fit.
+    fn reserve(&mut self, chunk: usize, max_message: usize, max_memory: usize) -> Option<()> {
+        if self.ends.len() == self.ends.capacity() {
+            let more = self.ends.len().max(4);
+            if more * size_of::<usize>() > max_memory.saturating_sub(self.memory()) {
+                return None;
+            }
+            self.ends.reserve_exact(more);
+        }
+        let capacity = self.joined.capacity();
+        let needed = self.joined.len() + chunk;
+        if needed > capacity {
+            let most = capacity + max_memory.saturating_sub(self.memory());
+            let target = (2 * capacity).min(max_message).min(most).max(needed);
+            if target > most {
+                return None;
+            }
+            self.joined.reserve_exact(target - self.joined.len());
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What a message says.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{EncodeError, JsonError, MessageId, Refusal, json, text};
+
+/// Well-formed JSON text.
+///
+/// Lone surrogates in it, which Rust's strings cannot hold and serde cannot read, have become U+FFFD. Equality is
+/// that of the texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(String);
+
+impl Json {
+    /// Writes a value as JSON.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        Ok(Self(serde_json::to_string(value)?))
+    }
+
+    /// Takes text that is JSON already.
+    pub fn from_text(text: impl Into<String>) -> Result<Self, JsonError> {
+        let mut bytes = text.into().into_bytes();
+        json::mend_escapes(&mut bytes);
+        let text = String::from_utf8(bytes).expect("mending writes ASCII over ASCII");
+        json::check(&text)?;
+        Ok(Self(text))
+    }
+
+    /// Reads the value. Fails if it has another shape, lies deeper than serde_json goes (128 levels), or holds a
+    /// number out of range.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// Reads the value whatever its shape; fails as [`parse`](Self::parse) does.
+    pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+        self.parse()
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, owned.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self(value.to_string())
+    }
+}
+
+/// The content of a message: text, or JSON, which the wire tells apart.
+///
+/// A JavaScript peer gets text as a string and JSON parsed. It sends strings as text, and objects, arrays and `null`
+/// as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A string.
+    Text(String),
+    /// A JSON value.
+    Json(Json),
+}
+
+impl Payload {
+    /// A value as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        Json::of(value).map(Self::Json)
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(_) => None,
+        }
+    }
+
+    /// The JSON, if it is that.
+    pub fn as_json(&self) -> Option<&Json> {
+        match self {
+            Self::Text(_) => None,
+            Self::Json(json) => Some(json),
+        }
+    }
+
+    /// What travels: the text itself, or the JSON text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Json(json) => json.as_str(),
+        }
+    }
+
+    /// Makes a payload of a message's joined WTF-8.
+    pub(crate) fn from_wire(mut bytes: Vec<u8>, is_json: bool) -> Result<Self, Refusal> {
+        if !is_json {
+            return Ok(Self::Text(text::into_text(bytes).ok_or(Refusal::NotUtf8)?));
+        }
+        json::mend_escapes(&mut bytes);
+        let text = text::into_text(bytes).ok_or(Refusal::NotUtf8)?;
+        json::check(&text).map_err(|error| Refusal::NotJson(error.to_string()))?;
+        Ok(Self::Json(Json(text)))
+    }
+}
+
+impl From<&str> for Payload {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Payload {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Value> for Payload {
+    fn from(value: Value) -> Self {
+        Self::Json(value.into())
+    }
+}
+
+impl From<Json> for Payload {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
+    }
+}
+
+/// A message received whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, which a response bears too.
+    pub id: MessageId,
+    /// Its content.
+    pub payload: Payload,
+}
