@@ -8,6 +8,8 @@
 mod channel;
 mod error;
 mod maybe;
+#[cfg(feature = "memory")]
+pub mod memory;
 
 pub use channel::{
     Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,

@@ -1,0 +1,189 @@
+//! The two halves of an open channel.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Mutex, Notify, TryLockError},
+    task::coop::consume_budget,
+    time::Instant,
+};
+
+use super::{
+    link::{Link, Side},
+    network::{Network, Step},
+    state::{LinkId, State},
+};
+use crate::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
+
+/// One side's hold on a link; dropping it closes the side.
+#[derive(Debug)]
+pub(super) struct Handle {
+    network: Arc<Network>,
+    link: LinkId,
+    side: Side,
+    wake: Arc<Notify>,
+}
+
+impl Handle {
+    pub(super) fn new(network: &Arc<Network>, link: LinkId, side: Side) -> Self {
+        let wake = network.with(|state, now| state.link(link, now).wake_of(side));
+        Self { network: network.clone(), link, side, wake }
+    }
+
+    pub(super) fn link(&self) -> LinkId {
+        self.link
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Link, Instant) -> T) -> T {
+        self.network.with(|state, now| look(state.link(self.link, now), now))
+    }
+
+    async fn wait<T: Send>(&self, mut step: impl FnMut(&mut State, Instant) -> Step<T> + Send) -> T {
+        self.network
+            .wait(&self.wake, |state, now| match step(state, now) {
+                Step::Done(done) => Step::Done(done),
+                Step::Wait(_) => Step::Wait(state.link(self.link, now).next_event()),
+            })
+            .await
+    }
+
+    async fn ended(&self) -> ChannelClosed {
+        self.wait(|state, now| match state.link(self.link, now).ended(self.side) {
+            Some(reason) => Step::Done(reason.clone()),
+            None => Step::Wait(None),
+        })
+        .await
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.network.with(|state, now| state.detach(self.link, self.side, now));
+    }
+}
+
+#[derive(Debug)]
+struct Sender {
+    handle: Arc<Handle>,
+    max_frame_bytes: usize,
+    /// Held by the task whose frame is next, so that those who wait for room get it in the order they came.
+    turn: Mutex<()>,
+}
+
+pub(super) fn sender(handle: Arc<Handle>, max_frame_bytes: usize) -> Arc<dyn FrameSender> {
+    Arc::new(Sender { handle, max_frame_bytes, turn: Mutex::new(()) })
+}
+
+impl Sender {
+    fn check(&self, frame: &Frame) -> Result<(), SendFrameError> {
+        let (bytes, max) = (frame.len(), self.max_frame_bytes);
+        if bytes > max {
+            return Err(SendFrameError::TooLarge { bytes, max });
+        }
+        match frame {
+            Frame::Text(text) if std::str::from_utf8(text).is_err() => Err(SendFrameError::NotUtf8),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the frame if it can be sent now, else leaves it where it is.
+    fn attempt(&self, state: &mut State, frame: &mut Option<Frame>, now: Instant) -> Step<Result<(), SendFrameError>> {
+        let (id, side) = (self.handle.link, self.handle.side);
+        let link = state.link(id, now);
+        if link.is_closing(side) {
+            return Step::Done(Err(SendFrameError::Closed));
+        }
+        let Some(ready) = frame.take_if(|frame| link.has_room(side, frame)) else { return Step::Wait(None) };
+        let (from, to) = (link.node(side), link.node(side.other()));
+        let doomed = state.count_down(from, to, ready.len());
+        state.link(id, now).send(side, ready, doomed, now);
+        Step::Done(Ok(()))
+    }
+}
+
+#[async_trait]
+impl FrameSender for Sender {
+    async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
+        consume_budget().await;
+        self.check(&frame)?;
+        let _turn = self.turn.lock().await;
+        let mut frame = Some(frame);
+        self.handle.wait(|state, now| self.attempt(state, &mut frame, now)).await
+    }
+
+    fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
+        self.check(&frame)?;
+        let mut frame = Some(frame);
+        let _turn: Result<_, TryLockError> = self.turn.try_lock();
+        let step = self.handle.network.with(|state, now| match &_turn {
+            Ok(_) => self.attempt(state, &mut frame, now),
+            Err(_) if state.link(self.handle.link, now).is_closing(self.handle.side) => {
+                Step::Done(Err(SendFrameError::Closed))
+            }
+            Err(_) => Step::Wait(None),
+        });
+        match (step, frame) {
+            (Step::Done(done), _) => Ok(done?),
+            (Step::Wait(_), Some(frame)) => Err(TrySendFrameError::Full(frame)),
+            (Step::Wait(_), None) => Ok(()),
+        }
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.handle.with(|link, _| link.unacknowledged(self.handle.side))
+    }
+
+    async fn close(&self) {
+        self.handle.with(|link, now| link.close(self.handle.side, ChannelClosed::Local, now));
+        self.handle.ended().await;
+    }
+
+    async fn closed(&self) -> ChannelClosed {
+        self.handle.ended().await
+    }
+
+    async fn stats(&self) -> LinkStats {
+        self.handle.with(|link, _| {
+            let (bytes_sent, bytes_received) = link.traffic(self.handle.side);
+            LinkStats {
+                local_candidate: Some("host".to_owned()),
+                remote_candidate: Some("host".to_owned()),
+                round_trip: Some(link.round_trip()),
+                bytes_sent,
+                bytes_received,
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Receiver {
+    handle: Arc<Handle>,
+}
+
+pub(super) fn receiver(handle: Arc<Handle>) -> Box<dyn FrameReceiver> {
+    Box::new(Receiver { handle })
+}
+
+#[async_trait]
+impl FrameReceiver for Receiver {
+    async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
+        consume_budget().await;
+        let side = self.handle.side;
+        self.handle
+            .wait(|state, now| {
+                let link = state.link(self.handle.link, now);
+                match (link.receive(side, now), link.ended(side)) {
+                    (Some(frame), _) => Step::Done(Ok(frame)),
+                    (None, Some(reason)) => Step::Done(Err(reason.clone())),
+                    (None, None) => Step::Wait(None),
+                }
+            })
+            .await
+    }
+}

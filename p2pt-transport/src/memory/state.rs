@@ -1,0 +1,388 @@
+//! Everything the network knows, behind one lock: nodes, offers, answers, links and faults.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use rand::{Rng, RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Break, Conditions, MemoryConfig, NodeId,
+    link::{Link, Side},
+    sdp::{Description, Kind, Token},
+};
+use crate::{ChannelClosed, Fingerprint, TransportError};
+
+/// Names a link; never used again.
+pub(super) type LinkId = u64;
+
+#[derive(Debug)]
+struct Node {
+    rng: Xoshiro256PlusPlus,
+    fingerprint: Fingerprint,
+    /// Nodes hear only those in the same partition.
+    partition: u32,
+    frozen: bool,
+    killed: bool,
+    shut_down: bool,
+}
+
+#[derive(Debug)]
+struct Offer {
+    node: NodeId,
+    wake: Arc<Notify>,
+    made: Instant,
+    label: String,
+    seed: u64,
+    /// Whether ICE will fail, decided when the answer is applied.
+    refused: Option<bool>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    node: NodeId,
+    wake: Arc<Notify>,
+    offer: Token,
+    /// The certificate the answerer expects, as the offer that reached it said.
+    expects: Fingerprint,
+    link: Option<LinkId>,
+}
+
+/// What became of an attempt to connect.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    Connected(LinkId),
+    Failed(TransportError),
+    /// Nothing answers there; that may change.
+    NoPath,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) config: MemoryConfig,
+    rng: Xoshiro256PlusPlus,
+    next_token: u32,
+    next_link: LinkId,
+    nodes: Vec<Node>,
+    offers: BTreeMap<Token, Offer>,
+    answers: BTreeMap<Token, Answer>,
+    links: BTreeMap<LinkId, Link>,
+    conditions: Conditions,
+    conditions_between: BTreeMap<(NodeId, NodeId), Conditions>,
+    refuse: f64,
+    refuse_between: BTreeSet<(NodeId, NodeId)>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    breaks: BTreeMap<(NodeId, NodeId), Break>,
+    partitions: u32,
+}
+
+fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
+    (a.min(b), a.max(b))
+}
+
+impl State {
+    pub(super) fn new(seed: u64, config: MemoryConfig) -> Self {
+        Self {
+            conditions: config.conditions,
+            config,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            next_token: 0,
+            next_link: 0,
+            nodes: Vec::new(),
+            offers: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            conditions_between: BTreeMap::new(),
+            refuse: 0.0,
+            refuse_between: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            breaks: BTreeMap::new(),
+            partitions: 0,
+        }
+    }
+
+    pub(super) fn add_node(&mut self) -> NodeId {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.rng.next_u64());
+        let fingerprint = Fingerprint(rng.random());
+        let (partition, frozen, killed, shut_down) = (0, false, false, false);
+        self.nodes.push(Node { rng, fingerprint, partition, frozen, killed, shut_down });
+        NodeId(self.nodes.len() - 1)
+    }
+
+    pub(super) fn is_down(&self, node: NodeId) -> bool {
+        let node = &self.nodes[node.0];
+        node.shut_down || node.killed
+    }
+
+    fn describe(&mut self, node: NodeId, kind: Kind) -> Result<Description, TransportError> {
+        if self.is_down(node) {
+            return Err(TransportError::ShutDown);
+        }
+        self.next_token += 1;
+        let node = &mut self.nodes[node.0];
+        let token = Token(u64::from(self.next_token) << 32 | u64::from(node.rng.next_u32()));
+        Ok(Description { kind, token, fingerprint: node.fingerprint, max_frame_bytes: self.config.max_frame_bytes })
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        node: NodeId,
+        wake: Arc<Notify>,
+        now: Instant,
+    ) -> Result<Description, TransportError> {
+        let description = self.describe(node, Kind::Offer)?;
+        let rng = &mut self.nodes[node.0].rng;
+        let label = rng.random::<[u8; 20]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let seed = rng.next_u64();
+        self.offers.insert(description.token, Offer { node, wake, made: now, label, seed, refused: None });
+        Ok(description)
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        node: NodeId,
+        wake: Arc<Notify>,
+        offer: &Description,
+    ) -> Result<Description, TransportError> {
+        let description = self.describe(node, Kind::Answer)?;
+        let answer = Answer { node, wake, offer: offer.token, expects: offer.fingerprint, link: None };
+        self.answers.insert(description.token, answer);
+        Ok(description)
+    }
+
+    /// Tries to connect an offer to the answer it was given.
+    pub(super) fn connect(&mut self, offer: Token, answered: &Description, now: Instant) -> Attempt {
+        let Some(own) = self.offers.get_mut(&offer) else { return Attempt::Failed(TransportError::ShutDown) };
+        if now > own.made + self.config.offer_lifetime {
+            let after = self.config.offer_lifetime;
+            return Attempt::Failed(TransportError::Deadline { step: "waiting for the answer", after });
+        }
+        let refused = *own.refused.get_or_insert_with(|| self.rng.random_bool(self.refuse));
+        let Some(other) = self.answers.get(&answered.token) else { return Attempt::NoPath };
+        let (a, b) = (own.node, other.node);
+        let taken = other.link.is_some() || other.offer != offer;
+        if refused || taken || self.refuse_between.contains(&pair(a, b)) || !self.hears(a, b) {
+            return Attempt::NoPath;
+        }
+        let [a_shows, b_shows] = [a, b].map(|node| self.nodes[node.0].fingerprint);
+        if other.expects != a_shows || answered.fingerprint != b_shows {
+            return Attempt::Failed(TransportError::SessionFailed);
+        }
+        self.next_link += 1;
+        let conditions = self.conditions_of(a, b);
+        let (Some(own), Some(other)) = (self.offers.remove(&offer), self.answers.get_mut(&answered.token)) else {
+            return Attempt::NoPath;
+        };
+        other.link = Some(self.next_link);
+        other.wake.notify_waiters();
+        let ends = [(a, own.wake), (b, other.wake.clone())];
+        self.links.insert(self.next_link, Link::new(&self.config, conditions, own.label, own.seed, ends, now));
+        Attempt::Connected(self.next_link)
+    }
+
+    /// The link its offerer has made, handed over once; an error once nobody can make one.
+    pub(super) fn take_link(&mut self, answer: Token) -> Result<Option<LinkId>, TransportError> {
+        let record = self.answers.get(&answer).ok_or(TransportError::ShutDown)?;
+        let link = record.link;
+        if link.is_some() {
+            self.answers.remove(&answer);
+        }
+        Ok(link)
+    }
+
+    pub(super) fn drop_offer(&mut self, offer: Token) {
+        self.offers.remove(&offer);
+    }
+
+    /// Withdraws an answer; if the offerer has connected, it is told.
+    pub(super) fn drop_answer(&mut self, answer: Token, now: Instant) {
+        if let Some(link) = self.answers.remove(&answer).and_then(|answer| answer.link) {
+            self.detach(link, Side::ANSWERER, now);
+        }
+    }
+
+    /// A link someone has a handle to, brought up to date.
+    pub(super) fn link(&mut self, link: LinkId, now: Instant) -> &mut Link {
+        let link = self.links.get_mut(&link).expect("a link is kept until the handles of both its sides are dropped");
+        link.advance(now);
+        link
+    }
+
+    pub(super) fn detach(&mut self, id: LinkId, side: Side, now: Instant) {
+        let link = self.link(id, now);
+        link.detach(side, now);
+        if link.is_abandoned() {
+            self.links.remove(&id);
+        }
+    }
+
+    /// Whether the next frame between two nodes is the one that breaks its link.
+    pub(super) fn count_down(&mut self, from: NodeId, to: NodeId, bytes: usize) -> bool {
+        let Some(fault) = self.breaks.get_mut(&(from, to)) else { return false };
+        let left = match fault {
+            Break::AfterFrames(frames) => frames.checked_sub(1).map(Break::AfterFrames),
+            Break::AfterBytes(left) => left.checked_sub(bytes as u64).map(Break::AfterBytes),
+        };
+        match left {
+            Some(left) => *fault = left,
+            None => drop(self.breaks.remove(&(from, to))),
+        }
+        left.is_none()
+    }
+
+    /// Begins to close everything a node has.
+    pub(super) fn shut_down(&mut self, node: NodeId, now: Instant) -> Vec<(LinkId, Side)> {
+        self.nodes[node.0].shut_down = true;
+        self.drop_pending(node);
+        let mut ends = Vec::new();
+        for (id, link) in &mut self.links {
+            let sides: Vec<_> = link.sides_of(node).collect();
+            for side in sides {
+                link.advance(now);
+                link.close(side, ChannelClosed::ShutDown, now);
+                ends.push((*id, side));
+            }
+        }
+        ends
+    }
+
+    /// Whether a side has ended, with what to wait for if it has not; a link that is gone has.
+    pub(super) fn ending(&mut self, id: LinkId, side: Side, now: Instant) -> Option<(Arc<Notify>, Option<Instant>)> {
+        let link = self.links.get_mut(&id)?;
+        link.advance(now);
+        link.ended(side).is_none().then(|| (link.wake_of(side), link.next_event()))
+    }
+
+    fn drop_pending(&mut self, node: NodeId) {
+        self.offers.retain(|_, offer| {
+            offer.wake.notify_waiters();
+            offer.node != node
+        });
+        // An answer whose offerer has connected owns that link's end until it is opened or dropped.
+        self.answers.retain(|_, answer| {
+            answer.wake.notify_waiters();
+            answer.node != node || answer.link.is_some()
+        });
+    }
+
+    pub(super) fn kill(&mut self, node: NodeId, now: Instant) {
+        self.nodes[node.0].killed = true;
+        self.drop_pending(node);
+        self.refresh_paths(now);
+        for link in self.links.values_mut() {
+            let sides: Vec<_> = link.sides_of(node).collect();
+            for side in sides {
+                link.kill(side, now);
+            }
+        }
+    }
+
+    pub(super) fn set_frozen(&mut self, node: NodeId, frozen: bool, now: Instant) {
+        self.nodes[node.0].frozen = frozen;
+        self.refresh_paths(now);
+    }
+
+    pub(super) fn set_cut(&mut self, a: NodeId, b: NodeId, cut: bool, now: Instant) {
+        if cut {
+            self.cut.insert(pair(a, b));
+        } else {
+            self.cut.remove(&pair(a, b));
+        }
+        self.refresh_paths(now);
+    }
+
+    pub(super) fn partition(&mut self, nodes: &[NodeId], now: Instant) {
+        self.partitions += 1;
+        for node in nodes {
+            self.nodes[node.0].partition = self.partitions;
+        }
+        self.refresh_paths(now);
+    }
+
+    pub(super) fn heal(&mut self, now: Instant) {
+        self.cut.clear();
+        for node in &mut self.nodes {
+            node.partition = 0;
+        }
+        self.refresh_paths(now);
+    }
+
+    pub(super) fn set_conditions(&mut self, conditions: Conditions, now: Instant) {
+        self.conditions = conditions;
+        self.refresh_conditions(now);
+    }
+
+    pub(super) fn set_conditions_between(&mut self, a: NodeId, b: NodeId, conditions: Conditions, now: Instant) {
+        self.conditions_between.insert(pair(a, b), conditions);
+        self.refresh_conditions(now);
+    }
+
+    pub(super) fn set_refuse(&mut self, probability: f64) {
+        self.refuse = probability;
+    }
+
+    pub(super) fn set_refuse_between(&mut self, a: NodeId, b: NodeId, refuse: bool) {
+        if refuse {
+            self.refuse_between.insert(pair(a, b));
+        } else {
+            self.refuse_between.remove(&pair(a, b));
+        }
+    }
+
+    pub(super) fn set_break(&mut self, from: NodeId, to: NodeId, fault: Break) {
+        self.breaks.insert((from, to), fault);
+    }
+
+    /// Ends of links that are open now, all nodes' or one's.
+    pub(super) fn open_ends(&mut self, node: Option<NodeId>, now: Instant) -> usize {
+        self.links
+            .values_mut()
+            .map(|link| {
+                link.advance(now);
+                Side::BOTH
+                    .into_iter()
+                    .filter(|side| node.is_none_or(|node| link.node(*side) == node) && link.is_up(*side))
+                    .count()
+            })
+            .sum()
+    }
+
+    /// Offers and answers that wait.
+    pub(super) fn pending(&self) -> usize {
+        self.offers.len() + self.answers.len()
+    }
+
+    fn conditions_of(&self, a: NodeId, b: NodeId) -> Conditions {
+        self.conditions_between.get(&pair(a, b)).copied().unwrap_or(self.conditions)
+    }
+
+    fn hears(&self, a: NodeId, b: NodeId) -> bool {
+        let stopped = [a, b].iter().any(|node| self.nodes[node.0].frozen || self.nodes[node.0].killed);
+        let apart = self.nodes[a.0].partition != self.nodes[b.0].partition;
+        !stopped && !apart && !self.cut.contains(&pair(a, b))
+    }
+
+    fn refresh_paths(&mut self, now: Instant) {
+        let mut links = std::mem::take(&mut self.links);
+        for link in links.values_mut() {
+            let ends = [Side::OFFERER, Side::ANSWERER].map(|side| link.node(side));
+            link.advance(now);
+            link.set_path(self.hears(ends[0], ends[1]), ends.map(|node| self.nodes[node.0].frozen), now);
+        }
+        self.links = links;
+        for offer in self.offers.values() {
+            offer.wake.notify_waiters();
+        }
+    }
+
+    fn refresh_conditions(&mut self, now: Instant) {
+        let mut links = std::mem::take(&mut self.links);
+        for link in links.values_mut() {
+            link.advance(now);
+            link.set_conditions(self.conditions_of(link.node(Side::OFFERER), link.node(Side::ANSWERER)));
+        }
+        self.links = links;
+    }
+}

@@ -1,0 +1,223 @@
+//! A node's transport: offers and answers on the way to an open channel.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant},
+};
+
+use super::{
+    NodeId,
+    channel::{Handle, receiver, sender},
+    link::Side,
+    network::{Network, Step},
+    sdp::{Description, Kind, Token},
+    state::Attempt,
+};
+use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
+
+const OPENING: &str = "opening the channel";
+
+/// One node's access to a [`MemoryNetwork`](super::MemoryNetwork).
+#[derive(Debug)]
+pub struct MemoryTransport {
+    network: Arc<Network>,
+    node: NodeId,
+}
+
+impl MemoryTransport {
+    pub(super) fn new(network: Arc<Network>) -> Self {
+        let node = network.with(|state, _| state.add_node());
+        Self { network, node }
+    }
+
+    /// The node, for aiming faults at it.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// How many of this node's channels are open now.
+    pub fn open_channels(&self) -> usize {
+        self.network.with(|state, now| state.open_ends(Some(self.node), now))
+    }
+}
+
+#[async_trait]
+impl Transport for MemoryTransport {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        let wake = Arc::new(Notify::new());
+        let own = self.network.with(|state, now| state.offer(self.node, wake.clone(), now))?;
+        Ok(Box::new(Offer { network: self.network.clone(), node: self.node, sdp: own.to_string(), own, wake }))
+    }
+
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        let wake = Arc::new(Notify::new());
+        let (own, other) = self.network.with(|state, _| {
+            if state.is_down(self.node) {
+                return Err(TransportError::ShutDown);
+            }
+            let offer = Description::read(offer_sdp, Kind::Offer)?;
+            Ok((state.answer(self.node, wake.clone(), &offer)?, offer))
+        })?;
+        let network = self.network.clone();
+        Ok(Box::new(Answer { network, node: self.node, sdp: own.to_string(), own, other, wake }))
+    }
+
+    async fn shutdown(&self) {
+        let ends = self.network.with(|state, now| state.shut_down(self.node, now));
+        for (link, side) in ends {
+            while let Some((wake, next)) = self.network.with(|state, now| state.ending(link, side, now)) {
+                self.network.doze(&wake, next).await;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Offer {
+    network: Arc<Network>,
+    node: NodeId,
+    sdp: String,
+    own: Description,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.network.with(|state, _| state.drop_offer(self.own.token));
+    }
+}
+
+#[async_trait]
+impl PendingOffer for Offer {
+    fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
+        let answer = Description::read(answer_sdp, Kind::Answer)?;
+        let opening = Opening::new(&self.network, self.node, &self.wake);
+        let link = opening
+            .until(no_path, |state, now| match state.connect(self.own.token, &answer, now) {
+                Attempt::Connected(link) => Step::Done(Ok(link)),
+                Attempt::Failed(error) => Step::Done(Err(error)),
+                Attempt::NoPath => Step::Wait(None),
+            })
+            .await?;
+        opening.open(Handle::new(&self.network, link, Side::OFFERER), &self.own, &answer).await
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    network: Arc<Network>,
+    node: NodeId,
+    sdp: String,
+    own: Description,
+    other: Description,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.network.with(|state, now| state.drop_answer(self.own.token, now));
+    }
+}
+
+#[async_trait]
+impl PendingAnswer for Answer {
+    fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
+        let opening = Opening::new(&self.network, self.node, &self.wake);
+        let token: Token = self.own.token;
+        let link = opening
+            .until(too_late, |state, _| match state.take_link(token) {
+                Ok(Some(link)) => Step::Done(Ok(link)),
+                Ok(None) => Step::Wait(None),
+                Err(error) => Step::Done(Err(error)),
+            })
+            .await?;
+        opening.open(Handle::new(&self.network, link, Side::ANSWERER), &self.own, &self.other).await
+    }
+}
+
+fn too_late(after: Duration) -> TransportError {
+    TransportError::Deadline { step: OPENING, after }
+}
+
+fn no_path(_: Duration) -> TransportError {
+    TransportError::IceFailed { local: "host".to_owned(), remote: "host".to_owned() }
+}
+
+/// The way from two descriptions to an open channel, with its deadline.
+struct Opening<'a> {
+    network: &'a Arc<Network>,
+    node: NodeId,
+    wake: &'a Notify,
+    deadline: Instant,
+}
+
+impl<'a> Opening<'a> {
+    fn new(network: &'a Arc<Network>, node: NodeId, wake: &'a Notify) -> Self {
+        let after = network.with(|state, _| state.config.open_deadline);
+        Self { network, node, wake, deadline: Instant::now() + after }
+    }
+
+    /// Repeats a step until it is done or the deadline has passed.
+    async fn until<T: Send>(
+        &self,
+        late: fn(Duration) -> TransportError,
+        mut step: impl FnMut(&mut super::state::State, Instant) -> Step<Result<T, TransportError>> + Send,
+    ) -> Result<T, TransportError> {
+        self.network
+            .wait(self.wake, |state, now| {
+                let next = match step(state, now) {
+                    Step::Done(done) => return Step::Done(done),
+                    Step::Wait(next) => next,
+                };
+                if state.is_down(self.node) {
+                    return Step::Done(Err(TransportError::ShutDown));
+                }
+                if now >= self.deadline {
+                    return Step::Done(Err(late(state.config.open_deadline)));
+                }
+                Step::Wait(Some(next.map_or(self.deadline, |next| next.min(self.deadline))))
+            })
+            .await
+    }
+
+    async fn open(&self, handle: Handle, own: &Description, other: &Description) -> Result<Channel, TransportError> {
+        let side = handle.side();
+        let label = self
+            .until(no_path, |state, now| {
+                if state.is_down(self.node) {
+                    return Step::Done(Err(TransportError::ShutDown));
+                }
+                let link = state.link(handle.link(), now);
+                if link.is_open(side) {
+                    Step::Done(Ok(link.label.clone()))
+                } else if link.ended(side).is_some() {
+                    Step::Done(Err(TransportError::ClosedEarly))
+                } else {
+                    Step::Wait(link.next_event())
+                }
+            })
+            .await?;
+        let max_frame_bytes = own.max_frame_bytes.min(other.max_frame_bytes);
+        let fingerprints: [Option<Fingerprint>; 2] = [own, other].map(|side| Some(side.fingerprint));
+        let info = ChannelInfo {
+            label,
+            role: side.role(),
+            local_fingerprint: fingerprints[0],
+            remote_fingerprint: fingerprints[1],
+            max_frame_bytes,
+        };
+        let handle = Arc::new(handle);
+        Ok(Channel { info, sender: sender(handle.clone(), max_frame_bytes), receiver: receiver(handle) })
+    }
+}

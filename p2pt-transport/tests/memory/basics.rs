@@ -1,0 +1,95 @@
+use std::{sync::Arc, time::Duration};
+
+use p2pt_transport::{
+    Channel, ChannelClosed, Frame, Role, SendFrameError, Transport, TransportError,
+    memory::{Conditions, MemoryNetwork, MemoryTransport},
+};
+use tokio::time::{Instant, timeout};
+
+async fn connect(a: &MemoryTransport, b: &MemoryTransport) -> Result<(Channel, Channel), TransportError> {
+    let offer = a.offer().await?;
+    let answer = b.answer(offer.sdp()).await?;
+    let sdp = answer.sdp().to_owned();
+    tokio::try_join!(offer.open(&sdp), answer.open())
+}
+
+fn pair(seed: u64) -> (MemoryNetwork, Arc<MemoryTransport>, Arc<MemoryTransport>) {
+    let network = MemoryNetwork::new(seed);
+    let (a, b) = (network.transport(), network.transport());
+    (network, a, b)
+}
+
+#[tokio::test(start_paused = true)]
+async fn connects_sends_and_closes() {
+    let (network, a, b) = pair(1);
+    let start = Instant::now();
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_millis(50));
+    assert_eq!((at_a.info.role, at_b.info.role), (Role::Offerer, Role::Answerer));
+    assert_eq!(at_a.info.label, at_b.info.label);
+    assert_eq!(at_a.info.local_fingerprint, at_b.info.remote_fingerprint);
+    assert!(at_a.info.local_fingerprint.is_some());
+    assert_eq!(network.open_channels(), 2);
+
+    at_a.sender.send(Frame::text("hello")).await.unwrap();
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 5);
+    at_b.sender.send(Frame::binary(vec![1, 2])).await.unwrap();
+    assert_eq!(at_b.receiver.recv().await, Ok(Frame::text("hello")));
+    assert_eq!(at_a.receiver.recv().await, Ok(Frame::binary(vec![1, 2])));
+
+    at_a.sender.send(Frame::text("bye")).await.unwrap();
+    at_a.sender.close().await;
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 0);
+    assert_eq!(at_a.receiver.recv().await, Err(ChannelClosed::Local));
+    assert_eq!(at_b.receiver.recv().await, Ok(Frame::text("bye")));
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
+    assert_eq!(at_b.sender.send(Frame::text("late")).await, Err(SendFrameError::Closed));
+    assert_eq!((network.open_channels(), network.pending()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_everything() {
+    let (network, a, b) = pair(2);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    let waiting = a.offer().await.unwrap();
+    timeout(Duration::from_secs(5), a.shutdown()).await.unwrap();
+    assert_eq!(at_a.receiver.recv().await, Err(ChannelClosed::ShutDown));
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
+    assert!(matches!(a.offer().await, Err(TransportError::ShutDown)));
+    let answer = b.answer(waiting.sdp()).await.unwrap();
+    assert!(matches!(waiting.open(answer.sdp()).await, Err(TransportError::ShutDown)));
+    drop(answer);
+    assert_eq!((network.open_channels(), network.pending()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_node_falls_silent() {
+    let (network, a, b) = pair(3);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    at_b.sender.send(Frame::text("into the void")).await.unwrap();
+    network.kill(a.node());
+    let start = Instant::now();
+    let liveness = Duration::from_secs(5);
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Silent(liveness)));
+    assert_eq!(start.elapsed(), liveness);
+    assert_eq!(at_b.sender.unacknowledged_bytes(), 13);
+    assert!(matches!(at_a.receiver.recv().await, Err(ChannelClosed::Failed(_))));
+    assert!(matches!(a.offer().await, Err(TransportError::ShutDown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_connections_fail_and_later_ones_do_not() {
+    let (network, a, b) = pair(4);
+    network.refuse_between(a.node(), b.node());
+    let offer = a.offer().await.unwrap();
+    let answer = b.answer(offer.sdp()).await.unwrap();
+    let sdp = answer.sdp().to_owned();
+    let (at_a, at_b) = tokio::join!(offer.open(&sdp), answer.open());
+    assert!(matches!(at_a, Err(TransportError::IceFailed { .. })));
+    assert!(matches!(at_b, Err(TransportError::Deadline { .. })));
+    network.accept_between(b.node(), a.node());
+    network.set_conditions(Conditions { latency: Duration::ZERO, ..Conditions::default() });
+    let start = Instant::now();
+    connect(&a, &b).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
