@@ -1,0 +1,66 @@
+//! Limits and times of a tracker's connections.
+
+use std::time::Duration;
+
+use crate::swarms::SwarmsConfig;
+
+/// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
+/// from [`ServerConfig::default`], which suits a public tracker, and change fields.
+///
+/// Memory is bounded by `swarms.max_connections` × (`max_message_bytes` + `max_queued_bytes` + a few KiB), which only
+/// a crowd of hostile clients could reach; an idle connection takes a few KiB.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// What concerns swarms rather than sockets, among it how many connections may be open.
+    pub swarms: SwarmsConfig,
+    /// Decides who gets which offer. `None`, the default, draws a new one at each start; tests set it.
+    pub seed: Option<u64>,
+    /// The largest message taken from a client; a larger one closes its connection with code 1009. Default 128 KiB:
+    /// aquatic, wt-tracker and openwebtorrent-tracker take 64 KiB, a JavaScript announce has about 4.
+    pub max_message_bytes: usize,
+    /// How many messages a second a connection may send in the long run. Faster ones wait, unread. Default 50.
+    pub messages_per_second: u32,
+    /// How many messages a connection may send at once before it has to wait. Default 200: a client with many torrents
+    /// announces them all when it connects.
+    pub message_burst: u32,
+    /// How many messages may wait for a connection that reads slowly; one more, and it is dropped. Default 256.
+    pub max_queued_messages: usize,
+    /// How many bytes may wait for a connection that reads slowly; more, and it is dropped. Default 1 MiB, as
+    /// openwebtorrent-tracker.
+    pub max_queued_bytes: usize,
+    /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
+    /// are closed without a word. Default 256.
+    pub max_handshakes: usize,
+    /// How long a client may take to send its HTTP request and read the response. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// How long a client may take to read one message. Default 10 s, as aquatic.
+    pub write_timeout: Duration,
+    /// How often each connection is pinged. Default 30 s: proxies drop what is idle for 60 s.
+    pub ping_interval: Duration,
+    /// A connection from which nothing came for so long, not even a pong, is closed. Default 75 s, two lost pongs.
+    pub idle_timeout: Duration,
+    /// How long a client may take to answer a close frame; at most twice this passes in
+    /// [`shutdown`](super::TrackerServer::shutdown). Default 2 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            swarms: SwarmsConfig::default(),
+            seed: None,
+            max_message_bytes: 128 * 1024,
+            messages_per_second: 50,
+            message_burst: 200,
+            max_queued_messages: 256,
+            max_queued_bytes: 1024 * 1024,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            close_timeout: Duration::from_secs(2),
+        }
+    }
+}

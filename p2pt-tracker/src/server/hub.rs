@@ -1,0 +1,173 @@
+//! What all connections of a tracker share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{ServerConfig, ServerStats, outbox::Outbox};
+use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput};
+
+/// The swarms, and the outboxes that their outputs go to.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) config: ServerConfig,
+    /// Cancelled when the tracker stops.
+    pub(super) stopping: CancellationToken,
+    state: Mutex<State>,
+    /// The next timeout has moved forward.
+    rescheduled: Notify,
+    started: Instant,
+    refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    swarms: Swarms,
+    outboxes: HashMap<ConnectionId, Arc<Outbox>>,
+    opened: u64,
+    slow_readers: u64,
+}
+
+/// An open connection's place in the hub, given back on drop.
+#[derive(Debug)]
+pub(super) struct Registration {
+    hub: Arc<Hub>,
+    conn: ConnectionId,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+impl Registration {
+    /// Hands in a message.
+    pub(super) fn received(&self, frame: &[u8]) {
+        self.hub.input(SwarmsInput::Received { conn: self.conn, frame });
+    }
+
+    /// Tells that the connection lives.
+    pub(super) fn alive(&self) {
+        self.hub.input(SwarmsInput::Alive { conn: self.conn });
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.lock().outboxes.remove(&self.conn);
+        self.hub.input(SwarmsInput::Closed { conn: self.conn });
+    }
+}
+
+impl Hub {
+    pub(super) fn new(config: ServerConfig) -> Self {
+        let swarms = Swarms::new(config.swarms.clone(), config.seed.unwrap_or_else(rand::random));
+        Self {
+            config,
+            stopping: CancellationToken::new(),
+            state: Mutex::new(State { swarms, outboxes: HashMap::new(), opened: 0, slow_readers: 0 }),
+            rescheduled: Notify::new(),
+            started: Instant::now(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Registers a connection unless there are too many.
+    pub(super) fn open(self: &Arc<Self>) -> Option<Registration> {
+        let mut state = self.lock();
+        if state.swarms.is_full() {
+            return None;
+        }
+        state.opened += 1;
+        let conn = ConnectionId(state.opened);
+        let outbox = Arc::new(Outbox::new(self.config.max_queued_messages, self.config.max_queued_bytes));
+        state.outboxes.insert(conn, Arc::clone(&outbox));
+        state.handle(Instant::now().into_std(), SwarmsInput::Opened { conn });
+        drop(state);
+        Some(Registration { hub: Arc::clone(self), conn, outbox })
+    }
+
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> ServerStats {
+        let state = self.lock();
+        ServerStats {
+            swarms: state.swarms.stats(),
+            connections_opened: state.opened,
+            connections_refused: self.refused.load(Ordering::Relaxed),
+            slow_readers_dropped: state.slow_readers,
+            uptime: self.started.elapsed(),
+        }
+    }
+
+    /// Passes the time on to the swarms until the tracker stops.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = self.lock().swarms.poll_timeout();
+            let due = async {
+                match next {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.rescheduled.notified() => {}
+                () = due => self.input(SwarmsInput::Timeout),
+            }
+        }
+    }
+
+    fn input(&self, input: SwarmsInput<'_>) {
+        let mut state = self.lock();
+        // Read under the lock, so that it never goes backwards.
+        let now = Instant::now().into_std();
+        let before = state.swarms.poll_timeout();
+        state.handle(now, input);
+        let after = state.swarms.poll_timeout();
+        drop(state);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.rescheduled.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Hands the input to the swarms and their outputs to the outboxes.
+    fn handle(&mut self, now: std::time::Instant, input: SwarmsInput<'_>) {
+        self.swarms.handle_input(now, input);
+        while let Some(output) = self.swarms.poll_output() {
+            match output {
+                SwarmsOutput::Send { conn, text } => {
+                    if self.outboxes.get(&conn).is_some_and(|outbox| !outbox.push(text)) {
+                        self.outboxes.remove(&conn);
+                        self.slow_readers += 1;
+                        self.swarms.handle_input(now, SwarmsInput::Closed { conn });
+                    }
+                }
+                SwarmsOutput::Ping { conn } => {
+                    if let Some(outbox) = self.outboxes.get(&conn) {
+                        outbox.ping();
+                    }
+                }
+                SwarmsOutput::Close { conn, reason } => {
+                    if let Some(outbox) = self.outboxes.remove(&conn) {
+                        outbox.close(reason);
+                    }
+                }
+            }
+        }
+    }
+}
