@@ -54,7 +54,6 @@ pub enum IdWireError {
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct DecodeError {
-    #[source]
     kind: DecodeErrorKind,
     action: Option<String>,
     info_hash: Option<InfoHash>,
@@ -66,7 +65,7 @@ impl DecodeError {
     }
 
     pub(crate) fn with_context(mut self, action: Option<Action>, info_hash: Option<InfoHash>) -> Self {
-        self.action = action.map(Action::into_name);
+        self.action = action.map(|action| action.name().to_owned());
         self.info_hash = info_hash;
         self
     }
@@ -76,7 +75,7 @@ impl DecodeError {
         &self.kind
     }
 
-    /// The path of the field that is wrong, such as `offers[2].offer.sdp`; none if the frame as a whole is.
+    /// The path of the field that is wrong, such as `offers[2].offer.sdp`; none if the frame as a whole is, or its JSON.
     ///
     /// The entries of an object that is keyed by info hash count from 0, as in `files[3].complete`.
     pub fn field(&self) -> Option<&str> {
@@ -105,7 +104,7 @@ pub enum DecodeErrorKind {
     /// The bytes are not one JSON value: broken syntax, invalid UTF-8, a lone surrogate, something after the end, too
     /// deep nesting, or a key of the protocol given twice.
     #[error("bad JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// The bytes are a JSON value other than an object.
     #[error("expected an object, found {found}")]
     NotAnObject {
@@ -192,6 +191,13 @@ impl Fault {
     }
 }
 
+impl From<serde_json::Error> for DecodeErrorKind {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+/// A type that is wrong at no path is that of the frame.
 impl From<Fault> for DecodeErrorKind {
     fn from(fault: Fault) -> Self {
         match fault {

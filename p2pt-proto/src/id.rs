@@ -121,3 +121,53 @@ fn bytes_from_wire(text: &str) -> Result<[u8; ID_BYTES], IdWireError> {
         more => Err(IdWireError::Length { found: ID_BYTES + more }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_info_hash_is_the_sha1_of_the_identifier() {
+        assert_eq!(InfoHash::of("capture-room").to_string(), "feb5740e8bd90021936384035e5f5e38eb97a08a");
+        assert_eq!(InfoHash::of("").to_string(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+        // UTF-8, not UTF-16 and not Latin-1.
+        assert_eq!(InfoHash::of("é").to_string(), "bf15be717ac1b080b4f1c456692825891ff5073d");
+    }
+
+    #[test]
+    fn people_read_hexadecimal() {
+        let id = PeerId::from(*b"0123456789abcdefghi\xff");
+        assert_eq!(id.to_string(), "30313233343536373839616263646566676869ff");
+        assert_eq!(format!("{id:?}"), "PeerId(30313233…)");
+        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+        assert_eq!("ff".parse::<PeerId>(), Err(IdParseError::Length { found: 2 }));
+        assert_eq!("é".repeat(20).parse::<PeerId>(), Err(IdParseError::Length { found: 20 }));
+        let wrong = format!("+{}", "0".repeat(39));
+        assert_eq!(wrong.parse::<PeerId>(), Err(IdParseError::Digit { found: '+', position: 0 }));
+    }
+
+    #[test]
+    fn a_byte_is_a_code_point_on_the_wire() {
+        let bytes: Vec<u8> = (0..=u8::MAX).collect();
+        for window in bytes.windows(ID_BYTES) {
+            let id = OfferId::from(<[u8; ID_BYTES]>::try_from(window).unwrap());
+            let wire = id.to_wire();
+            assert_eq!(
+                wire.chars().map(u32::from).collect::<Vec<_>>(),
+                window.iter().map(|&b| b.into()).collect::<Vec<u32>>()
+            );
+            assert_eq!(OfferId::from_wire(&wire), Ok(id));
+        }
+    }
+
+    #[test]
+    fn nothing_is_truncated_or_wrapped() {
+        assert_eq!(PeerId::from_wire(&"a".repeat(19)), Err(IdWireError::Length { found: 19 }));
+        assert_eq!(PeerId::from_wire(&"é".repeat(21)), Err(IdWireError::Length { found: 21 }));
+        assert_eq!(PeerId::from_wire(""), Err(IdWireError::Length { found: 0 }));
+        let wide = format!("{}Ā", "a".repeat(19));
+        let error = PeerId::from_wire(&wide).unwrap_err();
+        assert_eq!(error, IdWireError::CodePoint { found: 'Ā', position: 19 });
+        assert_eq!(error.to_string(), "code point U+0100 at position 19 is above U+00FF");
+    }
+}

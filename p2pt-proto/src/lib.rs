@@ -60,6 +60,10 @@
 //! worth are decided by its users (`p2pt-tracker` is one). It does not read SDP. HTTP and UDP trackers speak other
 //! protocols.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod client;
 mod error;
 mod id;

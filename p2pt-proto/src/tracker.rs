@@ -62,13 +62,13 @@ impl TrackerMessage {
     /// If the frame is not one JSON object, or a field that its kind of frame needs is missing or unusable.
     pub fn decode(frame: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
         let frame = frame.as_ref();
-        let raw: RawReply = wire::parse(frame)?;
+        let mut raw: RawReply = wire::parse(frame)?;
         let info_hash = match raw.info_hash {
             Field::Valid(hash) => Some(hash),
             _ => None,
         };
-        let mut action = None;
-        match raw.into_message(&mut action) {
+        let action = std::mem::take(&mut raw.action).valid();
+        match raw.into_message(action.as_ref()) {
             Ok(Some(message)) => Ok(message),
             Ok(None) => serde_json::from_slice(frame).map(Self::Unknown).map_err(DecodeError::new),
             Err(fault) => Err(DecodeError::new(fault).with_context(action, info_hash)),
@@ -81,8 +81,9 @@ impl TrackerMessage {
 pub struct AnnounceReply {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// How long to wait until the next announce, as the tracker says; anything from zero to
-    /// [`Duration::MAX`], so clamp it. Exact to a millisecond up to ages of the universe.
+    /// How long to wait until the next announce, as the tracker says: anything from zero to [`Duration::MAX`], so
+    /// clamp it. The four known trackers say 20 s to 120 s. A fraction of a second travels as a binary floating-point
+    /// number and may lose its last digits.
     pub interval: Option<Duration>,
     /// The shortest time between announces that the tracker tolerates, likewise.
     pub min_interval: Option<Duration>,
@@ -195,9 +196,8 @@ struct RawReply {
 object_field!(RawReply);
 
 impl RawReply {
-    /// The message, or none if this is not a known one. Leaves the action where an error can be told with it.
-    fn into_message(mut self, action: &mut Option<Action>) -> Result<Option<TrackerMessage>, Fault> {
-        *action = std::mem::take(&mut self.action).valid();
+    /// The message, or none if it is not a known one.
+    fn into_message(mut self, action: Option<&Action>) -> Result<Option<TrackerMessage>, Fault> {
         if self.answer.is_present() {
             return Ok(Some(TrackerMessage::Answer(ForwardedAnswer {
                 info_hash: self.info_hash.required("info_hash")?,
@@ -215,7 +215,7 @@ impl RawReply {
             })));
         }
         if let Some(reason) = std::mem::take(&mut self.failure).optional("failure reason")? {
-            let action = action.take().map(Action::into_name);
+            let action = action.map(|action| action.name().to_owned());
             return Ok(Some(TrackerMessage::Failure(Failure { reason, action, info_hash: self.info_hash.valid() })));
         }
         match action {

@@ -324,10 +324,10 @@ impl Action {
     pub(crate) const ANNOUNCE: &str = "announce";
     pub(crate) const SCRAPE: &str = "scrape";
 
-    pub(crate) fn into_name(self) -> String {
+    pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Announce => Self::ANNOUNCE.to_owned(),
-            Self::Scrape => Self::SCRAPE.to_owned(),
+            Self::Announce => Self::ANNOUNCE,
+            Self::Scrape => Self::SCRAPE,
             Self::Other(name) => name,
         }
     }
