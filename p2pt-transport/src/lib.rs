@@ -6,10 +6,14 @@
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
 mod channel;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod maybe;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "webrtc")]
+pub mod webrtc;
 
 pub use channel::{
     Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,

@@ -1,0 +1,288 @@
+//! The promises of [`Transport`] as checks, for everybody who writes a backend.
+//!
+//! [`run`] puts every [`Check`] to a fresh pair of transports and returns a [`Report`]; a single one can be asked with
+//! [`Check::run`]. Nothing here looks at a backend's insides, and nothing passes or fails on speed: each wait ends at a
+//! generous deadline. Checks that a connection fails take as long as the backend waits for the other side, so configure
+//! it to give up early. Backends that keep to tokio's clock can be checked under paused time.
+//!
+//! ```
+//! # #[cfg(feature = "memory")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! use p2pt_transport::{Transport, conformance, memory::MemoryNetwork};
+//!
+//! let network = MemoryNetwork::new(1);
+//! let make = async || (network.transport() as _, network.transport() as _);
+//! let report = conformance::run(make, &conformance::Settings::default()).await;
+//! assert!(report.passed(), "{report}");
+//! # }
+//! # #[cfg(not(feature = "memory"))]
+//! # fn main() {}
+//! ```
+
+mod bench;
+mod closing;
+mod frames;
+mod leaving;
+mod opening;
+mod pressure;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bench::Bench;
+
+use crate::{Transport, TransportError};
+
+/// How long to wait, and how much to send.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The longest any single step may take, 30 s by default. It must exceed the backend's own deadlines.
+    pub deadline: Duration,
+    /// A sender that has not got on for this long counts as waiting; 300 ms by default.
+    pub patience: Duration,
+    /// The most a backend may accept while the other side reads nothing, 64 MiB by default.
+    pub max_accepted_bytes: usize,
+    /// How many small frames are sent where order is checked, 2000 by default.
+    pub many_frames: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            patience: Duration::from_millis(300),
+            max_accepted_bytes: 64 * 1024 * 1024,
+            many_frames: 2000,
+        }
+    }
+}
+
+/// What a check found wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A step did not finish in time.
+    #[error("{step} did not finish within {after:?}")]
+    Deadline {
+        /// What was waited for.
+        step: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// A connection that should have been prepared or opened was not.
+    #[error("{step} failed")]
+    Transport {
+        /// What was tried.
+        step: &'static str,
+        /// What came instead.
+        #[source]
+        source: TransportError,
+    },
+    /// Something else than what the trait promises happened; the text says what.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A check that did not pass.
+#[derive(Debug, thiserror::Error)]
+#[error("{check}: {problem}")]
+#[non_exhaustive]
+pub struct Failure {
+    /// Which one.
+    pub check: Check,
+    /// Why.
+    #[source]
+    pub problem: Problem,
+}
+
+/// Lists the checks once: for each its documentation, its name, and the function that makes it.
+macro_rules! checks {
+    ($($(#[doc = $doc:literal])+ $check:ident => $module:ident::$function:ident,)+) => {
+        /// One promise of the trait.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Check {
+            $($(#[doc = $doc])+ $check,)+
+        }
+
+        impl Check {
+            /// Every check, simple ones first.
+            pub const ALL: &[Self] = &[$(Self::$check),+];
+
+            /// Its name, for people and for filters.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$check => stringify!($function),)+
+                }
+            }
+
+            /// What it checks, in a sentence.
+            pub fn promise(self) -> &'static str {
+                match self {
+                    $(Self::$check => concat!($($doc),+).trim_ascii_start(),)+
+                }
+            }
+
+            async fn put_to(self, bench: &Bench<'_>) -> Result<(), Problem> {
+                match self {
+                    $(Self::$check => Box::pin($module::$function(bench)).await,)+
+                }
+            }
+        }
+    };
+}
+
+checks! {
+    /// An offer and its answer open one channel with the same label on both sides, each knowing its role.
+    Connects => opening::connects,
+    /// Either transport can make the offer.
+    ConnectsTheOtherWay => opening::connects_the_other_way,
+    /// Every connection has a label of its own.
+    LabelsDiffer => opening::labels_differ,
+    /// Where fingerprints are known, each side knows the other's.
+    FingerprintsAgree => opening::fingerprints_agree,
+    /// Several connections between the same two transports open at the same time and do not mix.
+    ConnectionsDoNotMix => opening::connections_do_not_mix,
+    /// SDP lines that somebody added are ignored.
+    ForeignLinesAreIgnored => opening::foreign_lines_are_ignored,
+    /// An offer that makes no sense is `InvalidSdp`, and harms nothing.
+    GarbageOffer => opening::garbage_offer,
+    /// An answer that makes no sense is `InvalidSdp`, and harms nothing.
+    GarbageAnswer => opening::garbage_answer,
+    /// Of two answers to one offer only the one that was applied opens.
+    OneAnswerPerOffer => opening::one_answer_per_offer,
+    /// Whoever answers an offer that has been dropped fails to open.
+    DroppedOffer => opening::dropped_offer,
+    /// Whoever opens with an answer that has been dropped fails, or finds the channel closed.
+    DroppedAnswer => opening::dropped_answer,
+    /// Cancelling an `open` under way closes the connection.
+    CancelledOpen => opening::cancelled_open,
+
+    /// Text arrives as text and bytes as bytes, both ways.
+    TextAndBinary => frames::text_and_binary,
+    /// Empty frames arrive.
+    EmptyFrames => frames::empty_frames,
+    /// Frames as large as the channel says arrive whole, both ways.
+    LargestFrame => frames::largest_frame,
+    /// A frame one byte larger is refused and harms nothing.
+    TooLarge => frames::too_large,
+    /// Text that is not UTF-8 is refused and harms nothing.
+    NotUtf8 => frames::not_utf8,
+    /// Many frames, both ways at once, arrive in order.
+    Order => frames::order,
+    /// What has been delivered is acknowledged in the end.
+    Acknowledges => frames::acknowledges,
+    /// The link's byte counters count payload.
+    CountsBytes => frames::counts_bytes,
+    /// A `recv` that is cancelled loses nothing.
+    CancelledRecv => frames::cancelled_recv,
+
+    /// A reader that stalls makes `send` wait; when it goes on, all that was accepted arrives and nothing else.
+    SendWaits => pressure::send_waits,
+    /// A reader that stalls makes `try_send` say `Full` and give the frame back.
+    TrySendIsFull => pressure::try_send_is_full,
+    /// Senders that wait at the same time all get through.
+    WaitingSendersGetThrough => pressure::waiting_senders_get_through,
+    /// A stalled channel does not stall another between the same transports.
+    StallsAlone => pressure::stalls_alone,
+    /// A stalled direction does not stall the other one.
+    StallsOneWay => pressure::stalls_one_way,
+
+    /// A polite close delivers what was accepted, then the other side sees `Remote`.
+    CloseFlushes => closing::close_flushes,
+    /// The reason of the end is the same however often one asks, and `closed` names it too.
+    ReasonIsStable => closing::reason_is_stable,
+    /// `closed` resolves while received frames wait to be read, and these can still be read.
+    UnreadFramesSurvive => closing::unread_frames_survive,
+    /// A receiver that waits learns of its own side's close.
+    CloseEndsRecv => closing::close_ends_recv,
+    /// Nothing can be sent on a closed channel, by either side.
+    SendAfterClose => closing::send_after_close,
+    /// A sender that waits for room gets `Closed` when its side closes.
+    CloseEndsSend => closing::close_ends_send,
+    /// A sender that waits for room gets `Closed` when the other side closes.
+    RemoteCloseEndsSend => closing::remote_close_ends_send,
+    /// Closing again, from several tasks and from both sides at once, is harmless.
+    CloseTwice => closing::close_twice,
+
+    /// Dropping a channel closes it, and the other side notices.
+    DroppedChannel => leaving::dropped_channel,
+    /// One half keeps a channel open after the other has been dropped.
+    OneHalfIsEnough => leaving::one_half_is_enough,
+    /// Shutdown closes open channels, and both sides notice.
+    ShutdownCloses => leaving::shutdown_closes,
+    /// Shutdown ends what waits for the other side.
+    ShutdownEndsPending => leaving::shutdown_ends_pending,
+    /// After shutdown nothing more is begun, and shutting down again is harmless.
+    ShutdownIsFinal => leaving::shutdown_is_final,
+}
+
+impl Check {
+    /// Puts this check to a pair of transports that can reach each other. It may shut them down.
+    ///
+    /// # Errors
+    /// What it found wrong.
+    pub async fn run(self, a: Arc<dyn Transport>, b: Arc<dyn Transport>, settings: &Settings) -> Result<(), Failure> {
+        let bench = Bench { a, b, settings };
+        self.put_to(&bench).await.map_err(|problem| Failure { check: self, problem })
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Puts every check to a pair of its own, made by `make` and shut down afterwards.
+pub async fn run(make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>), settings: &Settings) -> Report {
+    let mut results = Vec::with_capacity(Check::ALL.len());
+    for check in Check::ALL {
+        let (a, b) = make().await;
+        let mut result = check.run(a.clone(), b.clone(), settings).await;
+        let shut_down = async { tokio::join!(a.shutdown(), b.shutdown()) };
+        if tokio::time::timeout(settings.deadline, shut_down).await.is_err() && result.is_ok() {
+            let problem = Problem::Deadline { step: "shutting down after the check", after: settings.deadline };
+            result = Err(Failure { check: *check, problem });
+        }
+        results.push((*check, result));
+    }
+    Report { results }
+}
+
+/// How the checks went. Prints a line for each.
+#[derive(Debug)]
+#[must_use]
+pub struct Report {
+    results: Vec<(Check, Result<(), Failure>)>,
+}
+
+impl Report {
+    /// Whether every check passed.
+    pub fn passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// The checks that did not.
+    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.results.iter().filter_map(|(_, result)| result.as_ref().err())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (check, result) in &self.results {
+            let verdict = if result.is_ok() { "ok    " } else { "FAILED" };
+            writeln!(f, "{verdict} {check:<28} {}", check.promise())?;
+            if let Err(failure) = result {
+                let mut source: Option<&dyn std::error::Error> = Some(&failure.problem);
+                while let Some(error) = source {
+                    writeln!(f, "       > {error}")?;
+                    source = error.source();
+                }
+            }
+        }
+        write!(f, "{} of {} passed", self.results.len() - self.failures().count(), self.results.len())
+    }
+}

@@ -1,0 +1,116 @@
+//! The end of a channel by a polite close.
+
+use super::{
+    Problem,
+    bench::{Bench, broken, same},
+};
+use crate::{Channel, ChannelClosed, Frame, SendFrameError, TrySendFrameError};
+
+const FRAMES: usize = 200;
+const BYTES: usize = 1000;
+
+pub(super) async fn close_flushes(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    let send = async {
+        bench.send_numbered(&*a.sender, FRAMES, |_| BYTES).await?;
+        bench.closes(&*a.sender).await
+    };
+    let receive = async {
+        bench.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES).await?;
+        same("how the other side sees the close", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
+    };
+    let (sent, received) = tokio::join!(send, receive);
+    received.and(sent)
+}
+
+pub(super) async fn reason_is_stable(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = bench.connect().await?;
+    bench.closes(&*a.sender).await?;
+    for (channel, reason) in [(&mut a, ChannelClosed::Local), (&mut b, ChannelClosed::Remote)] {
+        for _ in 0..3 {
+            same("the reason recv gives", &bench.end(&mut *channel.receiver).await?, &reason)?;
+            let closed = bench.within("learning of the end from the sender", channel.sender.closed()).await?;
+            same("the reason closed gives", &closed, &reason)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn unread_frames_survive(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    bench.send_numbered(&*a.sender, 10, |_| BYTES).await?;
+    bench.closes(&*a.sender).await?;
+    let closed = bench.within("learning of the end while frames wait", b.sender.closed()).await?;
+    same("the reason closed gives", &closed, &ChannelClosed::Remote)?;
+    bench.expect_numbered(&mut *b.receiver, 10, |_| BYTES).await?;
+    same("the reason recv gives", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
+}
+
+pub(super) async fn close_ends_recv(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (mut a, _b) = bench.connect().await?;
+    let (reason, closed) = tokio::join!(bench.end(&mut *a.receiver), bench.closes(&*a.sender));
+    closed?;
+    same("the reason recv gives", &reason?, &ChannelClosed::Local)
+}
+
+async fn refuses(bench: &Bench<'_>, channel: &Channel) -> Result<(), Problem> {
+    let sent = bench.within("refusing a frame", channel.sender.send(Frame::text("late"))).await?;
+    same("what send says", &sent, &Err(SendFrameError::Closed))?;
+    let closed = Err(TrySendFrameError::Refused(SendFrameError::Closed));
+    same("what try_send says", &channel.sender.try_send(Frame::text("late")), &closed)
+}
+
+pub(super) async fn send_after_close(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    bench.closes(&*a.sender).await?;
+    refuses(bench, &a).await?;
+    bench.end(&mut *b.receiver).await?;
+    refuses(bench, &b).await
+}
+
+/// A sender that waits for room gets `Closed` when one side closes; the other reads nothing meanwhile.
+async fn ends_a_waiting_send(bench: &Bench<'_>, waiting: &Channel, closing: &Channel) -> Result<(), Problem> {
+    let bytes = waiting.info.max_frame_bytes.min(16 * 1024);
+    bench.fill(&*waiting.sender, bytes, 0).await?;
+    let send_on = async {
+        // More than once, should a slow link have made room after all.
+        for _ in 0..bench.settings.max_accepted_bytes / bytes {
+            if let Err(error) = waiting.sender.send(Frame::binary(vec![0; bytes])).await {
+                return Some(error);
+            }
+        }
+        None
+    };
+    let (ended, closed) =
+        tokio::join!(bench.within("ending a send that waits", send_on), bench.closes(&*closing.sender));
+    closed?;
+    same("what send says", &ended?, &Some(SendFrameError::Closed))
+}
+
+pub(super) async fn close_ends_send(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, _b) = bench.connect().await?;
+    ends_a_waiting_send(bench, &a, &a).await
+}
+
+pub(super) async fn remote_close_ends_send(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, b) = bench.connect().await?;
+    ends_a_waiting_send(bench, &a, &b).await
+}
+
+pub(super) async fn close_twice(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = bench.connect().await?;
+    tokio::try_join!(
+        bench.closes(&*a.sender),
+        bench.closes(&*a.sender),
+        bench.closes(&*b.sender),
+        bench.closes(&*b.sender),
+    )?;
+    bench.closes(&*a.sender).await?;
+    for receiver in [&mut a.receiver, &mut b.receiver] {
+        let reason = bench.end(&mut **receiver).await?;
+        if !matches!(reason, ChannelClosed::Local | ChannelClosed::Remote) {
+            return broken(format!("when both sides close, the reason is Local or Remote, but recv says {reason:?}"));
+        }
+    }
+    Ok(())
+}

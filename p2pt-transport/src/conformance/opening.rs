@@ -1,0 +1,154 @@
+//! From two transports to an open channel, and all the ways not to get there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    Problem,
+    bench::{Bench, broken, same},
+};
+use crate::{Channel, Frame, Role, TransportError};
+
+/// Nothing a backend could connect to. The last one is well-formed and offers nothing.
+const GARBAGE: [&str; 5] =
+    ["", "\0", "not an SDP", "v=0\r\na=\u{1F4A5}\r\n", "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"];
+
+pub(super) async fn connects(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = bench.connect().await?;
+    same("the offerer's role", &a.info.role, &Role::Offerer)?;
+    same("the answerer's role", &b.info.role, &Role::Answerer)?;
+    same("the answerer's label", &b.info.label, &a.info.label)?;
+    if a.info.label.is_empty() {
+        return broken("the label is empty");
+    }
+    bench.works(&mut a, &mut b).await
+}
+
+pub(super) async fn connects_the_other_way(bench: &Bench<'_>) -> Result<(), Problem> {
+    connects(&Bench { a: bench.b.clone(), b: bench.a.clone(), settings: bench.settings }).await
+}
+
+pub(super) async fn labels_differ(bench: &Bench<'_>) -> Result<(), Problem> {
+    let mut labels = BTreeSet::new();
+    for _ in 0..3 {
+        let (a, _b) = bench.connect().await?;
+        if !labels.insert(a.info.label.clone()) {
+            return broken(format!("two connections have the label {:?}", a.info.label));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn fingerprints_agree(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, b) = bench.connect().await?;
+    for (side, one, other) in [("answerer", &a, &b), ("offerer", &b, &a)] {
+        if one.info.local_fingerprint.is_some() || other.info.remote_fingerprint.is_some() {
+            let what = format!("the certificate the {side} sees");
+            same(&what, &other.info.remote_fingerprint, &one.info.local_fingerprint)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn connections_do_not_mix(bench: &Bench<'_>) -> Result<(), Problem> {
+    let opened = tokio::try_join!(bench.connect(), bench.connect(), bench.connect())?;
+    let mut channels = [opened.0, opened.1, opened.2];
+    for (index, (a, b)) in channels.iter().enumerate() {
+        same("the answerer's label", &b.info.label, &a.info.label)?;
+        bench.send(&*a.sender, Frame::text(format!("{index} there"))).await?;
+        bench.send(&*b.sender, Frame::text(format!("{index} back"))).await?;
+    }
+    for (index, (a, b)) in channels.iter_mut().enumerate() {
+        bench.expect(&mut *b.receiver, &Frame::text(format!("{index} there"))).await?;
+        bench.expect(&mut *a.receiver, &Frame::text(format!("{index} back"))).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn foreign_lines_are_ignored(bench: &Bench<'_>) -> Result<(), Problem> {
+    let add = |sdp: &str| format!("{sdp}a=p2pt:1\r\na=p2pt-conformance:some text, and more\r\na=p2pt-flag\r\n");
+    let offer = bench.offer().await?;
+    let answer = bench.answer(&add(offer.sdp())).await?;
+    let sdp = add(answer.sdp());
+    let (mut a, mut b) = bench.open(offer, answer, &sdp).await?;
+    bench.works(&mut a, &mut b).await
+}
+
+fn is_invalid<T>(sdp: &str, got: Result<T, TransportError>) -> Result<(), Problem> {
+    match got {
+        Err(TransportError::InvalidSdp(_)) => Ok(()),
+        Err(source) => Err(Problem::Transport { step: "refusing garbage with InvalidSdp", source }),
+        Ok(_) => broken(format!("{sdp:?} was taken for SDP")),
+    }
+}
+
+pub(super) async fn garbage_offer(bench: &Bench<'_>) -> Result<(), Problem> {
+    for sdp in GARBAGE {
+        is_invalid(sdp, bench.within("refusing a garbage offer", bench.b.answer(sdp)).await?)?;
+    }
+    connects(bench).await
+}
+
+pub(super) async fn garbage_answer(bench: &Bench<'_>) -> Result<(), Problem> {
+    for sdp in GARBAGE {
+        let offer = bench.offer().await?;
+        is_invalid(sdp, bench.within("refusing a garbage answer", offer.open(sdp)).await?)?;
+    }
+    connects(bench).await
+}
+
+pub(super) async fn one_answer_per_offer(bench: &Bench<'_>) -> Result<(), Problem> {
+    let offer = bench.offer().await?;
+    let (first, second) = (bench.answer(offer.sdp()).await?, bench.answer(offer.sdp()).await?);
+    let sdp = first.sdp().to_owned();
+    let wins = async {
+        let (mut a, mut b) = bench.open(offer, first, &sdp).await?;
+        bench.works(&mut a, &mut b).await?;
+        Ok((a, b))
+    };
+    let loses = bench.within("failing to open with an answer nobody applied", second.open());
+    let (won, lost) = tokio::join!(wins, loses);
+    let (mut a, mut b) = won?;
+    if lost?.is_ok() {
+        return broken("an answer that was not applied opened");
+    }
+    bench.works(&mut a, &mut b).await
+}
+
+pub(super) async fn dropped_offer(bench: &Bench<'_>) -> Result<(), Problem> {
+    let offer = bench.offer().await?;
+    let answer = bench.answer(offer.sdp()).await?;
+    drop(offer);
+    bench.fails("failing to open what its offerer has dropped", answer.open()).await
+}
+
+pub(super) async fn dropped_answer(bench: &Bench<'_>) -> Result<(), Problem> {
+    let offer = bench.offer().await?;
+    let answer = bench.answer(offer.sdp()).await?;
+    let sdp = answer.sdp().to_owned();
+    drop(answer);
+    bench.fails("failing to open what its answerer has dropped", offer.open(&sdp)).await
+}
+
+pub(super) async fn cancelled_open(bench: &Bench<'_>) -> Result<(), Problem> {
+    let step = "failing to open what the other side has cancelled";
+    for offerer_stays in [true, false] {
+        let offer = bench.offer().await?;
+        let answer = bench.answer(offer.sdp()).await?;
+        let sdp = answer.sdp().to_owned();
+        if offerer_stays {
+            cancel(answer.open()).await;
+            bench.fails(step, offer.open(&sdp)).await?;
+        } else {
+            cancel(offer.open(&sdp)).await;
+            bench.fails(step, answer.open()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives an opening one look at the world, then drops it and what may have come of it.
+async fn cancel(open: impl Future<Output = Result<Channel, TransportError>>) {
+    drop(timeout(Duration::ZERO, open).await);
+}
