@@ -30,21 +30,27 @@ const page = await browser.newPage()
 page.on('pageerror', error => console.error(`page: ${error.stack}`))
 page.on('console', message => console.error(`page: ${message.text()}`))
 
-const emitLine = line => process.stdout.write(line + '\n')
-const end = async () => {
+let ending = false
+async function end () {
+  ending = true
   await browser.close()
   process.exit(0)
 }
-await page.exposeFunction('emitLine', emitLine)
-await page.exposeFunction('stopped', end)
+await page.exposeFunction('emitLine', line => { process.stdout.write(line + '\n') })
+await page.exposeFunction('stopped', () => { setImmediate(end) })
 await page.goto(`http://127.0.0.1:${server.address().port}/`)
 await page.evaluate(options => window.start(options), options)
 
-const command = line => page.evaluate(line => window.command(line), line)
-readLines(line => {
+async function command (line) {
+  if (ending) return
   if (line === '{"crash":true}') {
     process.kill(-browserPid, 'SIGKILL')
     process.exit(1)
   }
-  command(line)
-}, () => command('{"stop":true}'))
+  try {
+    await page.evaluate(line => window.command(line), line)
+  } catch (error) {
+    if (!ending) throw error
+  }
+}
+readLines(command, () => command('{"stop":true}'))

@@ -13,6 +13,10 @@ const FAREWELL_MS = 300
 const bytesOf = base64 => Uint8Array.from(atob(base64), char => char.charCodeAt(0))
 const base64Of = bytes => btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''))
 
+/** An event as a line. Half a surrogate pair, which is no text to anybody else, becomes U+FFFD. */
+export const lineOf = event =>
+  JSON.stringify(event, (key, value) => typeof value === 'string' ? value.toWellFormed() : value)
+
 /** `{text}` for bytes that are UTF-8, `{base64}` for others; p2pt itself hands over bytes only. */
 function rawFrame (bytes) {
   try {

@@ -7,6 +7,7 @@ import { emit, readLines } from './stdio.mjs'
 if (options.webrtc === 'roamhq') register('./webrtc-hooks.mjs', import.meta.url)
 const { default: P2PT } = await import('p2pt')
 
+console.log = console.error // p2pt logs there, and standard output is for events
 process.on('uncaughtException', error => emit({ event: 'error', error: `uncaught: ${error.stack}` }))
 const command = await startPeer(P2PT, { ...options, emit, stopped: () => process.exit(0) })
 readLines(command, () => command('{"stop":true}'))

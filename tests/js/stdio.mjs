@@ -1,7 +1,8 @@
 // JSON Lines over standard input and output.
 import { createInterface } from 'node:readline'
+import { lineOf } from './core.mjs'
 
-export const emit = event => process.stdout.write(JSON.stringify(event) + '\n')
+export const emit = event => process.stdout.write(lineOf(event) + '\n')
 
 /** Calls `command` with each line, then `end` once: when the input ends, which it also does when the parent dies. */
 export function readLines (command, end) {

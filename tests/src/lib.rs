@@ -1,1 +1,5 @@
 //! Workspace tests.
+
+pub mod interop;
+pub mod js;
+pub mod pipe;

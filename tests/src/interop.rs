@@ -1,0 +1,236 @@
+//! What any two peers must be able to do with each other, whatever each is written in.
+
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::js::{Kind, Tracker, TrackerKind};
+use crate::pipe::PipePeer;
+
+/// JavaScript's p2pt cuts text into chunks of so many UTF-16 code units.
+const JS_CHUNK: usize = 16_000;
+
+/// The size of the biggest text here, in bytes.
+pub const BIG: usize = 1_000_000;
+
+/// Waits for this test's turn: two at a time, so that browsers on a small machine do not starve each other.
+pub async fn turn() -> SemaphorePermit<'static> {
+    static TURNS: Semaphore = Semaphore::const_new(2);
+    TURNS.acquire().await.expect("nobody closes the semaphore")
+}
+
+/// Two peers that have met, and the tracker where they did.
+#[derive(Debug)]
+pub struct Pair {
+    /// The tracker.
+    pub tracker: Tracker,
+    /// The peer that was there first.
+    pub first: PipePeer,
+    /// The peer that came second.
+    pub second: PipePeer,
+}
+
+impl Pair {
+    /// Starts `first`, and when it has announced itself `second`, and waits until each has said that the other is
+    /// there. Their identifier is [`Pair::identifier`].
+    pub async fn meet(tracker: TrackerKind, first: Kind, second: Kind) -> Self {
+        let tracker = Tracker::start(tracker).await;
+        let identifier = Self::identifier(first, second);
+        let mut first = first.start(&identifier, &[tracker.url()]).await;
+        first.tracker_connected(tracker.url()).await;
+        let mut second = second.start(&identifier, &[tracker.url()]).await;
+        connected(&mut first, &mut second).await;
+        Self { tracker, first, second }
+    }
+
+    /// The identifier under which peers of these kinds meet.
+    pub fn identifier(first: Kind, second: Kind) -> String {
+        format!("{first:?} trifft {second:?} ✓")
+    }
+
+    /// Stops both politely, the second first, and checks that the first hears of it.
+    pub async fn part(self) {
+        let Self { tracker, mut first, second } = self;
+        let second_id = second.id().to_owned();
+        second.stop().await;
+        first.about("peer_closed", &second_id).await;
+        first.stop().await;
+        tracker.stop().await;
+    }
+}
+
+/// Waits until each of two peers has said that the other is there.
+pub async fn connected(one: &mut PipePeer, other: &mut PipePeer) {
+    one.about("peer_connected", other.id()).await;
+    other.about("peer_connected", one.id()).await;
+}
+
+/// Checks that two connected peers have not said that anybody came or went, or that anything went wrong.
+pub fn assert_undisturbed(one: &mut PipePeer, other: &mut PipePeer) {
+    for peer in [one, other] {
+        for event in ["peer_connected", "peer_closed", "error"] {
+            peer.process().assert_unsaid(event);
+        }
+    }
+}
+
+/// `from` sends `message` and `to` responds with the same: both must arrive as they were sent.
+pub async fn echo(from: &mut PipePeer, to: &mut PipePeer, message: &Value) {
+    let tag = from.ask(to.id(), message).await;
+    let received = to.about("message", from.id()).await;
+    assert_same(&received["message"], message);
+    to.close_with(&received, message).await;
+    let response = from.response(&tag).await;
+    assert_eq!(response["peer"], to.id());
+    assert_same(&response["message"], message);
+}
+
+/// `from` sends `message`, of a kind that JavaScript's p2pt can receive but not send, so `to` responds with text.
+pub async fn tell(from: &mut PipePeer, to: &mut PipePeer, message: &Value) {
+    let tag = from.ask(to.id(), message).await;
+    let received = to.about("message", from.id()).await;
+    assert_same(&received["message"], message);
+    to.close_with(&received, &json!("received")).await;
+    assert_eq!(from.response(&tag).await["message"], "received");
+}
+
+/// `from` asks, `to` responds, `from` responds to the response, and so on: all under one message id.
+pub async fn chain(from: &mut PipePeer, to: &mut PipePeer) {
+    let mut tag = from.ask(to.id(), &json!("link 0")).await;
+    let mut received = to.about("message", from.id()).await;
+    assert_eq!(received["message"], "link 0");
+    let (mut speaker, mut listener) = (to, from);
+    for link in 1..8 {
+        let said = json!({"link": link});
+        let next = speaker.answer(&received, &said).await;
+        received = listener.response(&tag).await;
+        assert_same(&received["message"], &said);
+        tag = next;
+        (speaker, listener) = (listener, speaker);
+    }
+    speaker.close_with(&received, &json!("end")).await;
+    assert_eq!(listener.response(&tag).await["message"], "end");
+}
+
+/// Several questions are asked before the first is answered, and answered in reverse.
+pub async fn crossed(from: &mut PipePeer, to: &mut PipePeer) {
+    let mut asked = Vec::new();
+    for number in 0..10 {
+        let question = json!({"question": number});
+        let tag = from.ask(to.id(), &question).await;
+        let received = to.about("message", from.id()).await;
+        assert_same(&received["message"], &question);
+        asked.push((number, tag, received));
+    }
+    for (number, _, received) in asked.iter().rev() {
+        to.close_with(received, &json!({"answer": number})).await;
+    }
+    for (number, tag, _) in &asked {
+        assert_same(&from.response(tag).await["message"], &json!({"answer": number}));
+    }
+}
+
+/// What only JavaScript does to us: half a surrogate pair, frames past p2pt's own, a frame that is broken.
+pub async fn hear_javascript(js: &mut PipePeer, other: &mut PipePeer) {
+    let half_a_pair = r#""before \ud83d after, \udc00""#;
+    let ask = format!(r#"{{"send":{{"peer":"{}","message":{half_a_pair},"tag":"half"}}}}"#, other.id());
+    js.process().line(&ask).await;
+    let received = other.about("message", js.id()).await;
+    assert_eq!(received["message"], "before \u{fffd} after, \u{fffd}");
+
+    let raw = |frame: Value| json!({"send_raw": frame});
+    js.process().command(&raw(json!({"peer": other.id(), "text": "raw ✓ text"}))).await;
+    assert_eq!(other.about("data", js.id()).await["text"], "raw ✓ text");
+    js.process().command(&raw(json!({"peer": other.id(), "base64": "AP8AgA=="}))).await;
+    assert_eq!(other.about("data", js.id()).await["base64"], "AP8AgA==");
+    assert_undisturbed(js, other);
+
+    js.process().command(&raw(json!({"peer": other.id(), "text": "^{\"id\":1,"}))).await;
+    echo(js, other, &json!("all is well")).await;
+}
+
+/// Both announce once more, which makes JavaScript offer another channel: nobody comes or goes by it.
+pub async fn announce_again(one: &mut PipePeer, other: &mut PipePeer) {
+    let mut turns = (one, other);
+    for _ in 0..2 {
+        let (one, other) = turns;
+        one.process().command(&json!({"request_more_peers": true})).await;
+        echo(one, other, &json!("still here")).await;
+        echo(other, one, &json!("so am I")).await;
+        assert_undisturbed(one, other);
+        turns = (other, one);
+    }
+}
+
+/// Messages that every peer can send and receive.
+pub fn messages() -> Vec<Value> {
+    let odd_characters = ['\u{7f}', '\u{80}', '\u{a0}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{ffff}'];
+    let control_characters = (0..32).map(char::from).chain(odd_characters).collect::<String>();
+    let names = json!({"": "no name", "__proto__": "harmless", "ключ": "значение", "\"": "\\", "id": 1, "o": 1});
+    let numbered = (0..20_000).map(|number| json!({"number": number})).collect::<Vec<_>>();
+    vec![
+        json!("hello"),
+        json!("^ is how a frame begins, and this is no frame: ^{\"id\":1}"),
+        json!("{\"id\":150000,\"msg\":\"text that looks like JSON\",\"c\":0,\"last\":true}"),
+        json!("quotes \" backslashes \\ \\\\ \\u0041 slashes / new\nlines\r\n tabs\t"),
+        json!(control_characters),
+        json!("漢字かな交じり文、한국어, العربية, עברית, Ω≈ç√, e\u{301}, 👩\u{200d}👩\u{200d}👧, \u{10ffff}"),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!([null, true, false, 0, -1, 0.5, 1e-7, 9_007_199_254_740_991_i64, "", "text", [], {}]),
+        json!({"a": {"b": {"c": [{"d": [[[["deep"]]]]}]}}, "names": names}),
+        json!("x".repeat(JS_CHUNK)),
+        json!("x".repeat(JS_CHUNK + 1)),
+        json!(format!("{}😀{}", "x".repeat(JS_CHUNK - 1), "an emoji on the cut")),
+        json!(format!("x{}", "😀".repeat(3 * JS_CHUNK))),
+        json!({"emoji": "😀".repeat(JS_CHUNK)}),
+        json!("\u{1}".repeat(3 * JS_CHUNK)),
+        json!("\"\\".repeat(JS_CHUNK)),
+        json!("漢字".repeat(JS_CHUNK)),
+        json!(big_text()),
+        json!({"list": numbered}),
+    ]
+}
+
+/// Messages that JavaScript's p2pt can receive but never sends. (It cannot receive an empty text from JavaScript, as
+/// that is never sent.)
+pub fn messages_to_javascript() -> Vec<Value> {
+    vec![json!(""), json!(7), json!(-0.25), json!(0), json!(true), json!(false)]
+}
+
+/// [`BIG`] bytes of text with no two stretches alike, so that a chunk lost, doubled or displaced shows.
+pub fn big_text() -> String {
+    let mut text: String = (0..BIG / 2).map(|number| format!("{number} ")).take(BIG / 5).collect();
+    text.truncate(BIG);
+    assert_eq!(text.len(), BIG);
+    text
+}
+
+/// Every kind of message there is, both ways, and then every kind of conversation.
+pub async fn converse(one: &mut PipePeer, other: &mut PipePeer) {
+    for message in messages() {
+        echo(one, other, &message).await;
+        echo(other, one, &message).await;
+    }
+    chain(one, other).await;
+    chain(other, one).await;
+    crossed(one, other).await;
+    crossed(other, one).await;
+    assert_undisturbed(one, other);
+}
+
+/// As `assert_eq!`, but does not print a megabyte.
+fn assert_same(received: &Value, sent: &Value) {
+    if received != sent {
+        let (received, sent) = (received.to_string(), sent.to_string());
+        let at = received.chars().zip(sent.chars()).take_while(|(one, other)| one == other).count();
+        let around = |text: &str| text.chars().skip(at.saturating_sub(20)).take(60).collect::<String>();
+        panic!(
+            "{} bytes were sent and {} received, different from character {at} on:\n  sent     …{}\n  received …{}",
+            sent.len(),
+            received.len(),
+            around(&sent),
+            around(&received)
+        );
+    }
+}

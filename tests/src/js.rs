@@ -1,0 +1,150 @@
+//! The peers and trackers that an interoperability test brings together, each a process of its own (our tracker apart,
+//! which runs in the test).
+//!
+//! The JavaScript side is in `tests/js`, which `tests/js/setup.sh` makes ready. Nothing is skipped where a tool is
+//! missing: the test fails and says what to install.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use p2pt_tracker::{ServerConfig, TrackerServer};
+use tokio::process::Command;
+
+use crate::pipe::{LineProcess, PipePeer};
+
+/// The kinds of peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// This workspace's `p2pt pipe`.
+    Rust,
+    /// npm p2pt in Node on `@roamhq/wrtc` (libwebrtc), which is quick and close to a browser.
+    NodeRoamhq,
+    /// npm p2pt in Node as it ships, on `node-datachannel` (libdatachannel). Each of its offers and answers takes five seconds.
+    NodeNdc,
+    /// npm p2pt in a page of headless Chromium that hides its addresses behind `.local` names, as pages do.
+    Chromium,
+    /// The same page without `.local` names.
+    ChromiumPlain,
+}
+
+impl Kind {
+    /// Starts a peer of this kind and waits until it is ready. `trackers` are announce URLs.
+    pub async fn start(self, identifier: &str, trackers: &[&str]) -> PipePeer {
+        self.start_with(identifier, trackers, &[]).await
+    }
+
+    /// As [`Kind::start`], with more arguments.
+    pub async fn start_with(self, identifier: &str, trackers: &[&str], arguments: &[&str]) -> PipePeer {
+        let mut command = match self {
+            Self::Rust => {
+                let mut command = Command::new(p2pt_binary());
+                command.args(["pipe", identifier, "--no-default-stun"]);
+                command
+            }
+            Self::NodeRoamhq => javascript("peer.mjs", &[identifier, "--webrtc", "roamhq"]),
+            Self::NodeNdc => javascript("peer.mjs", &[identifier, "--webrtc", "ndc"]),
+            Self::Chromium => javascript("browser.mjs", &[identifier]),
+            Self::ChromiumPlain => javascript("browser.mjs", &[identifier, "--no-mdns"]),
+        };
+        if self != Self::Rust {
+            // JavaScript peers that draw the same message id take each other's messages for responses.
+            static NEXT_IDS: AtomicU64 = AtomicU64::new(100_000);
+            command.arg("--first-id").arg(NEXT_IDS.fetch_add(1000, Ordering::Relaxed).to_string());
+        }
+        for tracker in trackers {
+            command.args(["--tracker", tracker]);
+        }
+        command.args(arguments);
+        PipePeer::spawn(format!("{self:?} peer"), command).await
+    }
+}
+
+/// Which tracker peers meet at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrackerKind {
+    /// npm bittorrent-tracker.
+    Npm,
+    /// This workspace's tracker.
+    Ours,
+}
+
+/// A running tracker on a free port of the loopback interface.
+#[derive(Debug)]
+pub enum Tracker {
+    /// npm bittorrent-tracker, with its announce URL.
+    Npm(Box<LineProcess>, String),
+    /// Ours, with its announce URL.
+    Ours(TrackerServer, String),
+}
+
+impl Tracker {
+    /// Starts a tracker.
+    pub async fn start(kind: TrackerKind) -> Self {
+        match kind {
+            TrackerKind::Npm => {
+                let mut process = LineProcess::spawn("npm bittorrent-tracker", javascript("tracker.mjs", &[]));
+                let listening = process.expect("listening", |_| true).await;
+                let url = listening["url"].as_str().unwrap_or_default().to_owned();
+                Self::Npm(Box::new(process), url)
+            }
+            TrackerKind::Ours => {
+                let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+                let server = TrackerServer::bind(address, ServerConfig::default()).await.expect("a free loopback port");
+                let url = server.url().to_string();
+                Self::Ours(server, url)
+            }
+        }
+    }
+
+    /// Its announce URL.
+    pub fn url(&self) -> &str {
+        let (Self::Npm(_, url) | Self::Ours(_, url)) = self;
+        url
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        match self {
+            Self::Npm(process, _) => process.end().await,
+            Self::Ours(server, _) => server.shutdown().await,
+        }
+    }
+}
+
+/// A script of `tests/js`, ready to run.
+fn javascript(script: &str, arguments: &[&str]) -> Command {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
+    for made in ["node_modules/p2pt/package.json", "page.iife.js"] {
+        assert!(
+            directory.join(made).exists(),
+            "tests/js/{made} is missing: run tests/js/setup.sh (needs Node 20 or newer and npm)"
+        );
+    }
+    let mut command = Command::new("node");
+    command.arg(directory.join(script)).args(arguments);
+    command
+}
+
+/// The `p2pt` program of the same profile as this test, built now unless `P2PT_BINARY` names one.
+///
+/// Cargo builds no binaries of other packages for a test, and one that lies there may be older than the source.
+fn p2pt_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(named) = std::env::var_os("P2PT_BINARY") {
+            return named.into();
+        }
+        let test = std::env::current_exe().expect("a test knows its own path");
+        let profile = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
+        let target = profile.parent().expect("tests lie in <target>/<profile>/deps");
+        let mut build = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--package", "p2pt-cli", "--target-dir"]).arg(target);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(status.success(), "p2pt-cli does not build");
+        profile.join(format!("p2pt{}", std::env::consts::EXE_SUFFIX))
+    })
+}

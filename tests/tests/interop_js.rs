@@ -1,0 +1,37 @@
+//! JavaScript peers among themselves: proves the harness that the other interoperability tests stand on.
+
+use std::time::Duration;
+
+use p2pt_tests::interop::{Pair, announce_again, converse, hear_javascript, turn};
+use p2pt_tests::js::{Kind, TrackerKind};
+
+async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(tracker, first, second).await;
+    converse(&mut pair.first, &mut pair.second).await;
+    announce_again(&mut pair.first, &mut pair.second).await;
+    hear_javascript(&mut pair.first, &mut pair.second).await;
+    pair.part().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]
+async fn two_node_peers() {
+    everything(TrackerKind::Npm, Kind::NodeRoamhq, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]
+async fn node_and_chromium() {
+    everything(TrackerKind::Npm, Kind::NodeRoamhq, Kind::Chromium).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]
+#[should_panic(expected = "did not say the expected message")]
+async fn the_harness_notices_what_does_not_arrive() {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(TrackerKind::Npm, Kind::NodeRoamhq, Kind::NodeRoamhq).await;
+    let missing = |event: &serde_json::Value| event["message"] == "never sent";
+    pair.first.process().expect_within(Duration::from_secs(1), "message", missing).await;
+}

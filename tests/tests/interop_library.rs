@@ -1,0 +1,124 @@
+//! The `p2pt` library and JavaScript's p2pt in Node: what the `p2pt` program has no words for.
+
+use p2pt::transport::webrtc::WebRtcConfig;
+use p2pt::{Event, Events, Frame, P2pt, Peer};
+use p2pt_tests::interop::{big_text, turn};
+use p2pt_tests::js::{Kind, Tracker, TrackerKind};
+use p2pt_tests::pipe::{PATIENCE, PipePeer};
+use serde_json::json;
+use tokio::time::timeout;
+
+/// A library peer that keeps so many links to each peer.
+async fn start(identifier: &str, trackers: &[&str], links: usize) -> (P2pt, Events) {
+    P2pt::builder(identifier)
+        .trackers(trackers.iter().copied())
+        .webrtc(WebRtcConfig::default().without_ice_servers())
+        .configure(|node| node.links_per_peer(links))
+        .start()
+        .await
+        .expect("the announce URLs are good")
+}
+
+/// The next event that is not about a tracker.
+async fn next(events: &mut Events) -> Event {
+    loop {
+        match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {
+            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
+            event => return event,
+        }
+    }
+}
+
+async fn peer_connected(events: &mut Events) -> Peer {
+    match next(events).await {
+        Event::PeerConnected(peer) => peer,
+        other => panic!("expected a peer, got {other:?}"),
+    }
+}
+
+/// Each asks the other a megabyte of a question.
+async fn talk(peer: &Peer, events: &mut Events, node: &mut PipePeer, own_id: &str) {
+    let text = big_text();
+    let asked = tokio::spawn(peer.request(text.as_str()).deadline(PATIENCE).into_future());
+    let received = node.about("message", own_id).await;
+    assert!(received["message"] == text.as_str(), "the question arrived damaged");
+    node.close_with(&received, &json!("from Node")).await;
+    let response = asked.await.expect("no panic").expect("a response");
+    assert_eq!(response.text(), Some("from Node"));
+
+    let tag = node.ask(own_id, &json!(text)).await;
+    let message = match next(events).await {
+        Event::Message(message) => message,
+        other => panic!("expected a message, got {other:?}"),
+    };
+    assert!(message.text() == Some(&text), "the question arrived damaged");
+    message.respond("from Rust").await.expect("a link is open");
+    assert_eq!(node.response(&tag).await["message"], "from Rust");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn one_of_two_links_closes_and_talk_goes_on() {
+    let _turn = turn().await;
+    let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
+    let urls = trackers.each_ref().map(Tracker::url);
+    let mut node = Kind::NodeRoamhq.start("two links", &urls).await;
+    for url in urls {
+        node.tracker_connected(url).await;
+    }
+    let (p2pt, mut events) = start("two links", &urls, 2).await;
+    let own_id = p2pt.peer_id().to_string();
+    let peer = peer_connected(&mut events).await;
+    assert_eq!(peer.id().to_string(), node.id());
+    node.about("peer_connected", &own_id).await;
+    node.process().expect("channel_opened", |event| event["peer"] == own_id && event["channels"] == 2).await;
+    talk(&peer, &mut events, &mut node, &own_id).await;
+
+    node.process().command(&json!({"close_channel": {"peer": own_id}})).await;
+    node.process().expect("channel_closed", |event| event["peer"] == own_id && event["channels"] == 1).await;
+    talk(&peer, &mut events, &mut node, &own_id).await;
+    node.process().assert_unsaid("peer_closed");
+
+    let node_id = node.id().to_owned();
+    node.stop().await;
+    match next(&mut events).await {
+        Event::PeerClosed(closed) => assert_eq!(closed.peer.id().to_string(), node_id),
+        other => panic!("expected the peer's end, got {other:?}"),
+    }
+    p2pt.shutdown().await;
+    for tracker in trackers {
+        tracker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn frames_that_are_not_p2pts_go_both_ways() {
+    let _turn = turn().await;
+    let tracker = Tracker::start(TrackerKind::Ours).await;
+    let (p2pt, mut events) = start("raw frames", &[tracker.url()], 1).await;
+    let own_id = p2pt.peer_id().to_string();
+    let mut node = Kind::NodeRoamhq.start("raw frames", &[tracker.url()]).await;
+    let peer = peer_connected(&mut events).await;
+    node.about("peer_connected", &own_id).await;
+
+    peer.send_frame(Frame::text("raw ✓ text")).await.expect("a link is open");
+    assert_eq!(node.about("data", &own_id).await["text"], "raw ✓ text");
+    peer.send_frame(Frame::Binary(vec![0, 255, 0, 128].into())).await.expect("a link is open");
+    assert_eq!(node.about("data", &own_id).await["base64"], "AP8AgA==");
+
+    for raw in [json!({"peer": own_id, "text": "raw ✓ text"}), json!({"peer": own_id, "base64": "AP8AgA=="})] {
+        node.process().command(&json!({"send_raw": raw})).await;
+    }
+    for expected in [Frame::text("raw ✓ text"), Frame::Binary(vec![0, 255, 0, 128].into())] {
+        match next(&mut events).await {
+            Event::Data(data) => assert_eq!(data.frame, expected),
+            other => panic!("expected a frame, got {other:?}"),
+        }
+    }
+
+    p2pt.shutdown().await;
+    node.about("peer_closed", &own_id).await;
+    node.stop().await;
+    tracker.stop().await;
+}

@@ -1,0 +1,194 @@
+//! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, whoever comes first.
+
+use std::time::Duration;
+
+use p2pt_tests::interop::{
+    Pair, announce_again, assert_undisturbed, big_text, chain, connected, converse, echo, hear_javascript,
+    messages_to_javascript, tell, turn,
+};
+use p2pt_tests::js::{Kind, Tracker, TrackerKind};
+use p2pt_tests::pipe::PipePeer;
+use serde_json::json;
+
+/// A peer of ours notices a vanished one after about 5 s.
+const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
+
+async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(tracker, first, second).await;
+    converse(&mut pair.first, &mut pair.second).await;
+    announce_again(&mut pair.first, &mut pair.second).await;
+    let (rust, js) = match first {
+        Kind::Rust => (&mut pair.first, &mut pair.second),
+        _ => (&mut pair.second, &mut pair.first),
+    };
+    for message in messages_to_javascript() {
+        tell(rust, js, &message).await;
+    }
+    hear_javascript(js, rust).await;
+    pair.part().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn node_first_at_the_npm_tracker() {
+    everything(TrackerKind::Npm, Kind::NodeRoamhq, Kind::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn rust_first_at_the_npm_tracker() {
+    everything(TrackerKind::Npm, Kind::Rust, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn node_first_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::NodeRoamhq, Kind::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn rust_first_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::Rust, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn libdatachannel_first_at_the_npm_tracker() {
+    everything(TrackerKind::Npm, Kind::NodeNdc, Kind::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn libdatachannel_second_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::Rust, Kind::NodeNdc).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn a_killed_node_peer_is_noticed() {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: node } =
+        Pair::meet(TrackerKind::Npm, Kind::Rust, Kind::NodeRoamhq).await;
+    let node_id = node.id().to_owned();
+    node.kill().await;
+    rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == node_id).await;
+    rust.stop().await;
+    tracker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn node_notices_a_killed_rust_peer() {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut node, second: rust } =
+        Pair::meet(TrackerKind::Npm, Kind::NodeRoamhq, Kind::Rust).await;
+    let rust_id = rust.id().to_owned();
+    rust.kill().await;
+    node.about("peer_closed", &rust_id).await;
+    node.stop().await;
+    tracker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn trackers_come_and_go_and_peers_stay() {
+    let _turn = turn().await;
+    let Pair { tracker: old, first: mut rust, second: mut node } =
+        Pair::meet(TrackerKind::Npm, Kind::Rust, Kind::NodeRoamhq).await;
+    let new = Tracker::start(TrackerKind::Ours).await;
+    for peer in [&mut rust, &mut node] {
+        peer.process().command(&json!({"add_tracker": new.url()})).await;
+        peer.tracker_connected(new.url()).await;
+    }
+    echo(&mut rust, &mut node, &json!("two trackers")).await;
+    for peer in [&mut rust, &mut node] {
+        peer.process().command(&json!({"remove_tracker": old.url()})).await;
+    }
+    echo(&mut node, &mut rust, &json!("one tracker")).await;
+    old.stop().await;
+    echo(&mut rust, &mut node, &json!(big_text())).await;
+    chain(&mut node, &mut rust).await;
+    assert_undisturbed(&mut rust, &mut node);
+
+    let mut newcomer = Kind::NodeRoamhq.start("Rust meets NodeRoamhq", &[new.url()]).await;
+    connected(&mut newcomer, &mut rust).await;
+    connected(&mut newcomer, &mut node).await;
+    echo(&mut newcomer, &mut rust, &json!("hello")).await;
+    echo(&mut newcomer, &mut node, &json!("hello")).await;
+    assert_undisturbed(&mut rust, &mut node);
+    for peer in [newcomer, node, rust] {
+        peer.stop().await;
+    }
+    new.stop().await;
+}
+
+/// Through two trackers two peers get two channels or more, of which a Rust peer closes all but one: later, when
+/// JavaScript can bear it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn a_surplus_channel_closes_unnoticed() {
+    let _turn = turn().await;
+    let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
+    let urls = trackers.each_ref().map(Tracker::url);
+    let mut node = Kind::NodeRoamhq.start("two trackers", &urls).await;
+    for url in urls {
+        node.tracker_connected(url).await;
+    }
+    let mut rust = Kind::Rust.start("two trackers", &urls).await;
+    connected(&mut rust, &mut node).await;
+    for url in urls {
+        rust.tracker_connected(url).await;
+    }
+    loop {
+        echo(&mut rust, &mut node, &json!("one channel is enough")).await;
+        echo(&mut node, &mut rust, &json!("for me too")).await;
+        if channels(&mut node, &rust).await == 1 {
+            break;
+        }
+        node.about("channel_closed", rust.id()).await;
+    }
+    echo(&mut rust, &mut node, &json!("one channel is left")).await;
+    assert_undisturbed(&mut rust, &mut node);
+    node.stop().await;
+    rust.stop().await;
+    for tracker in trackers {
+        tracker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn two_rust_and_two_node_peers_all_meet() {
+    let _turn = turn().await;
+    let tracker = Tracker::start(TrackerKind::Ours).await;
+    let mut peers: Vec<PipePeer> = Vec::new();
+    for kind in [Kind::Rust, Kind::NodeRoamhq, Kind::NodeRoamhq, Kind::Rust] {
+        let mut newcomer = kind.start("four", &[tracker.url()]).await;
+        for peer in &mut peers {
+            connected(&mut newcomer, peer).await;
+        }
+        peers.push(newcomer);
+    }
+    for speaker in 0..peers.len() {
+        let said = json!(format!("peer {speaker} to all"));
+        peers[speaker].process().command(&json!({"send": {"peer": "*", "message": said}})).await;
+        let speaker_id = peers[speaker].id().to_owned();
+        for listener in (0..peers.len()).filter(|&listener| listener != speaker) {
+            assert_eq!(peers[listener].about("message", &speaker_id).await["message"], said);
+        }
+    }
+    for peer in peers {
+        peer.stop().await;
+    }
+    tracker.stop().await;
+}
+
+/// How many channels to `other` the JavaScript peer `js` has.
+async fn channels(js: &mut PipePeer, other: &PipePeer) -> u64 {
+    js.process().command(&json!({"peers": true})).await;
+    let answer = js.process().expect("peers", |_| true).await;
+    let peers = answer["peers"].as_array().cloned().unwrap_or_default();
+    peers.iter().filter(|peer| peer["peer"] == other.id()).filter_map(|peer| peer["channels"].as_u64()).sum()
+}
