@@ -1,0 +1,222 @@
+//! The task that drives a `Session` over real sockets.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+use crate::link::Link;
+use crate::{AnnounceUrl, ClientConfig, Connector, Input, Session, TrackerEvent, TrackerState};
+
+/// What stopping may take beyond the session's own deadline, for the last events to be delivered.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// A handle to the client of one tracker.
+///
+/// Its methods only note what is wanted and wake the client's task; none but [`stop`](Self::stop) waits for anything.
+/// Dropping the handle ends the task at once and closes the socket without a word, by which trackers, too, notice
+/// that we left.
+#[derive(Debug)]
+pub struct TrackerClient {
+    shared: Arc<Shared>,
+    stop_timeout: Duration,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    session: Mutex<Session>,
+    /// Wakes the task after something was fed to the session.
+    wake: Notify,
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the session as it was between two inputs at worst, so poisoning is no reason to fail.
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn input(&self, input: Input) {
+        self.session().handle_input(now(), input);
+    }
+}
+
+impl TrackerClient {
+    /// Starts a task that serves the tracker at `url`. It connects as soon as a swarm is joined or a scrape is asked
+    /// for. Events come through `events`; while that is full, the client stops reading from the tracker, and once its
+    /// receiver is dropped, the client stops.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(
+        url: AnnounceUrl,
+        peer_id: PeerId,
+        config: ClientConfig,
+        connector: Arc<dyn Connector>,
+        events: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+    ) -> Self {
+        let stop_timeout = config.stop_timeout;
+        let session = Session::new(url.clone(), peer_id, config, rand::random(), now());
+        let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
+        let span = tracing::debug_span!("tracker", %url);
+        let driver = Driver { shared: shared.clone(), url, connector, events };
+        let task = Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
+        Self { shared, stop_timeout, task }
+    }
+
+    /// Joins a swarm: announces to it until it is left. [`TrackerEvent::OffersWanted`] follows at once.
+    pub fn join(&self, info_hash: InfoHash) {
+        self.feed(Input::Join(info_hash));
+    }
+
+    /// Leaves a swarm: all its offers end, and nothing but `stopped` is sent for it any more.
+    pub fn leave(&self, info_hash: InfoHash) {
+        self.feed(Input::Leave(info_hash));
+    }
+
+    /// How many more peers would be welcome in a swarm that was joined, which sets how many offers an announce
+    /// carries: at most 5; none for 0. The default is 5.
+    pub fn set_wanted(&self, info_hash: InfoHash, offers: usize) {
+        self.feed(Input::SetWanted { info_hash, offers });
+    }
+
+    /// Announces again, as soon as offers are there and the last announce is some seconds old
+    /// ([`ClientConfig::request_spacing`]).
+    pub fn announce(&self, info_hash: InfoHash) {
+        self.feed(Input::Announce(info_hash));
+    }
+
+    /// Hands in offers, the reply to [`TrackerEvent::OffersWanted`]; it may be fewer than wanted, or none. Each of
+    /// them ends in exactly one [`TrackerEvent::Answer`] or [`TrackerEvent::OfferEnded`].
+    pub fn offers(&self, info_hash: InfoHash, offers: Vec<Offer>) {
+        self.feed(Input::Offers { info_hash, offers });
+    }
+
+    /// Answers the offer of a stranger.
+    pub fn answer(&self, info_hash: InfoHash, to: PeerId, offer_id: OfferId, sdp: String) {
+        self.feed(Input::Answer { info_hash, to, offer_id, sdp });
+    }
+
+    /// Asks how many members swarms have, whether joined or not; no info hashes at all ask for every swarm, which
+    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerWarning::ScrapeFailed`](crate::TrackerWarning)
+    /// follow, one or the other for each 64 info hashes.
+    pub fn scrape(&self, info_hashes: Vec<InfoHash>) {
+        self.feed(Input::Scrape(info_hashes));
+    }
+
+    /// A snapshot of the client's state.
+    pub fn state(&self) -> TrackerState {
+        self.shared.session().state(now())
+    }
+
+    /// Stops: sends `stopped` for every swarm and closes the socket, within [`ClientConfig::stop_timeout`]. All
+    /// offers end. When this returns, there are no more events. Keep reading events meanwhile, or the last ones may
+    /// be lost. Stopping twice is no error.
+    pub async fn stop(&self) {
+        self.feed(Input::Stop);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut task) = task else { return };
+        if tokio::time::timeout(self.stop_timeout + STOP_GRACE, &mut task).await.is_err() {
+            task.abort();
+            // Ends in an error by intention; awaited so that nothing of it is left when this returns.
+            let _ = task.await;
+        }
+    }
+
+    fn feed(&self, input: Input) {
+        self.shared.input(input);
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for TrackerClient {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+/// The clock of the runtime, so that paused time reaches the session.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[derive(Debug)]
+struct Driver {
+    shared: Arc<Shared>,
+    url: AnnounceUrl,
+    connector: Arc<dyn Connector>,
+    events: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+}
+
+impl Driver {
+    async fn run(self) {
+        let mut link = Link::default();
+        let mut deaf = false;
+        loop {
+            let pending = self.drain(&mut link, deaf);
+            if pending.done {
+                return;
+            }
+            tokio::select! {
+                () = self.shared.wake.notified() => {}
+                () = sleep_until(pending.timeout) => {
+                    if !pending.reading {
+                        // Silence proves nothing while nobody listens.
+                        link.heard(|input| self.shared.input(input));
+                    }
+                    self.shared.input(Input::Timeout);
+                }
+                // Only waits: `drain` finds the room.
+                _ = self.events.reserve(), if pending.events => {}
+                () = self.events.closed(), if !deaf => {
+                    deaf = true;
+                    self.shared.input(Input::Stop);
+                }
+                input = link.next(pending.reading) => self.shared.input(input),
+            }
+        }
+    }
+
+    /// Carries out what the session wants, delivers the events there is room for, and says what to wait for next.
+    fn drain(&self, link: &mut Link, deaf: bool) -> Pending {
+        let mut session = self.shared.session();
+        while let Some(output) = session.poll_output() {
+            link.carry_out(output, &self.connector, &self.url);
+        }
+        if deaf {
+            while session.poll_event().is_some() {}
+        }
+        while session.has_events()
+            && let Ok(room) = self.events.try_reserve()
+            && let Some(event) = session.poll_event()
+        {
+            room.send((self.url.clone(), event));
+        }
+        Pending {
+            timeout: session.poll_timeout(),
+            events: session.has_events(),
+            reading: session.wants_frames(),
+            done: session.is_stopped() && !session.has_events(),
+        }
+    }
+}
+
+/// What the driver waits for.
+struct Pending {
+    timeout: Option<Instant>,
+    events: bool,
+    reading: bool,
+    done: bool,
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

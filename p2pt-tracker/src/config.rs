@@ -1,0 +1,76 @@
+//! What can be set about a tracker client.
+
+use std::time::Duration;
+
+/// Timing and limits of one tracker client. The defaults suit the public trackers; tests and unusual trackers may
+/// want others. Start from [`ClientConfig::default`] and change fields.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// How long one attempt to connect may take, from name lookup to the end of the WebSocket handshake. Default 30 s.
+    pub connect_timeout: Duration,
+    /// The shortest wait before another attempt to connect. It doubles with each attempt. Default 1 s.
+    pub backoff_min: Duration,
+    /// The longest wait before another attempt to connect. Default 60 s.
+    pub backoff_max: Duration,
+    /// A socket that lasted this long was a good one: the next wait is the shortest again. Default 60 s.
+    pub stable_after: Duration,
+    /// How often a WebSocket ping is sent. Default 30 s, below the idle limits of proxies (usually 60 s).
+    pub ping_interval: Duration,
+    /// How long after a ping the tracker may be silent before the socket counts as dead. Default 20 s.
+    pub ping_timeout: Duration,
+    /// How long the tracker may take to read one frame before the socket counts as dead. Default 10 s.
+    pub write_timeout: Duration,
+    /// The shortest time between announces for one info hash, whatever the tracker says. Default 10 s.
+    pub interval_min: Duration,
+    /// The longest time between announces for one info hash, whatever the tracker says. Default 120 s: some trackers
+    /// forget a peer after 180 s.
+    pub interval_max: Duration,
+    /// An announce that got no reply is repeated, with other offers, after this time. Default 30 s.
+    pub retry_interval: Duration,
+    /// The shortest time between announces that [`announce`](crate::Session::handle_input) asks for. Default 5 s.
+    pub request_spacing: Duration,
+    /// How long an announce waits for the offers it asked for. Default 2 s.
+    pub offer_wait: Duration,
+    /// How long an offer lives after it was handed in. Default 100 s, below the 120 s after which aquatic refuses an
+    /// answer.
+    pub offer_lifetime: Duration,
+    /// An offer with less than this left to live is not announced any more. Default 30 s.
+    pub offer_min_remaining: Duration,
+    /// The most offers of one info hash that may be alive; offers beyond it are returned at once. Default 50.
+    pub max_offers: usize,
+    /// The most offers of strangers that are passed on in a minute, for each info hash. Default 120.
+    pub max_incoming_offers_per_minute: u32,
+    /// How long a scrape may stay unanswered. Default 15 s.
+    pub scrape_timeout: Duration,
+    /// A socket that serves no swarm and no scrape is closed after this time. Default 10 s.
+    pub idle_timeout: Duration,
+    /// How long stopping may take: `stopped` for every info hash and the closing handshake. Default 2 s.
+    pub stop_timeout: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            backoff_min: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+            stable_after: Duration::from_secs(60),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
+            interval_min: Duration::from_secs(10),
+            interval_max: Duration::from_secs(120),
+            retry_interval: Duration::from_secs(30),
+            request_spacing: Duration::from_secs(5),
+            offer_wait: Duration::from_secs(2),
+            offer_lifetime: Duration::from_secs(100),
+            offer_min_remaining: Duration::from_secs(30),
+            max_offers: 50,
+            max_incoming_offers_per_minute: 120,
+            scrape_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a tracker client tells its owner.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use p2pt_proto::{InfoHash, OfferId, PeerId, ScrapeStats};
+use thiserror::Error;
+
+/// Something that happened at one tracker.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum TrackerEvent {
+    /// The socket is open; announces follow by themselves.
+    Connected,
+    /// The socket is gone. Unless the client was stopped or has nothing to do, it reconnects by itself.
+    Disconnected {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The tracker confirmed that we are in a swarm.
+    Announced {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// Members that have announced `left: 0`; `None` if the tracker does not say.
+        complete: Option<u32>,
+        /// All other members, usually with ourselves among them; `None` if the tracker does not say.
+        incomplete: Option<u32>,
+        /// When the next announce follows this one, after limits.
+        interval: Duration,
+    },
+    /// Offers are needed for the next announce, soon: reply with [`offers`](crate::Input::Offers), even with none.
+    /// It may come again before it was answered; one reply is enough.
+    OffersWanted {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// How many, at most 5.
+        count: usize,
+    },
+    /// A stranger's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of
+    /// those who answer a peer that has gone. Peer ids are claims, nothing more.
+    Offer {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// Who offers.
+        from: PeerId,
+        /// Goes into the answer.
+        offer_id: OfferId,
+        /// Whatever the stranger sent; it need not be SDP.
+        sdp: String,
+    },
+    /// The answer to one of our offers, which ends it.
+    Answer {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// Who answers.
+        from: PeerId,
+        /// Which of our offers.
+        offer_id: OfferId,
+        /// Whatever the stranger sent; it need not be SDP.
+        sdp: String,
+    },
+    /// One of our offers ended without an answer. Each offer that was handed in ends exactly once, by this or by
+    /// [`Answer`](Self::Answer).
+    OfferEnded {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// Which offer.
+        offer_id: OfferId,
+        /// Why.
+        end: OfferEnd,
+    },
+    /// The answer to a scrape, or to a part of one: a scrape of many info hashes is answered in several events.
+    Scraped {
+        /// What the tracker knows; info hashes it does not know may be missing.
+        files: BTreeMap<InfoHash, ScrapeStats>,
+    },
+    /// Something went wrong that the client copes with.
+    Warning(TrackerWarning),
+}
+
+/// Why an offer ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OfferEnd {
+    /// It was old, announced or not.
+    Expired,
+    /// Its swarm was left, or the client stopped.
+    Withdrawn,
+    /// There are as many offers already as may be alive ([`ClientConfig::max_offers`](crate::ClientConfig)).
+    TooMany,
+    /// No tracker takes an announce with an offer this large.
+    TooLarge,
+}
+
+/// Something that went wrong at a tracker, and that the client copes with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TrackerWarning {
+    /// An attempt to connect failed; there will be another.
+    #[error("cannot connect: {reason}; next attempt in {retry_in:.1?}")]
+    ConnectFailed {
+        /// Why, for people.
+        reason: String,
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// The tracker refused something.
+    #[error("the tracker reports a failure: {reason}")]
+    Failure {
+        /// The tracker's words, shortened to 256 characters.
+        reason: String,
+        /// What it is about, if the tracker says.
+        info_hash: Option<InfoHash>,
+    },
+    /// The tracker warns of something.
+    #[error("the tracker warns: {message}")]
+    Message {
+        /// The tracker's words, shortened to 256 characters.
+        message: String,
+        /// What it is about.
+        info_hash: InfoHash,
+    },
+    /// The tracker sent a frame that is not understood; it was ignored.
+    #[error("frame not understood: {reason}")]
+    BadFrame {
+        /// What is wrong with it, shortened to 256 characters.
+        reason: String,
+    },
+    /// More offers of strangers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
+    /// or too large ones); the rest of this minute's are ignored.
+    #[error("too many or too large offers arrive for {info_hash}; some are ignored")]
+    OfferFlood {
+        /// In which swarm.
+        info_hash: InfoHash,
+    },
+    /// An answer could not be sent: there is no socket, too many answers wait, it is too large, or its swarm was left.
+    #[error("an answer to {to} was not sent")]
+    AnswerDropped {
+        /// In which swarm.
+        info_hash: InfoHash,
+        /// For whom it was.
+        to: PeerId,
+        /// To which offer.
+        offer_id: OfferId,
+    },
+    /// The tracker did not answer a scrape in time, or too many scrapes were waiting already.
+    #[error("a scrape was not answered")]
+    ScrapeFailed {
+        /// What was asked; empty for everything.
+        info_hashes: Vec<InfoHash>,
+    },
+}

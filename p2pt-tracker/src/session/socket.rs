@@ -1,0 +1,330 @@
+//! The life of the one socket: connecting, keeping alive, losing, closing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use p2pt_proto::{Announce, AnnounceEvent, ClientMessage, InfoHash};
+
+use super::{Frame, MAX_EVENTS, Output, Session, SocketId, encoded_answer};
+use crate::{TrackerEvent, TrackerWarning};
+
+/// A reply may be this late and still be to what was sent then.
+const REPLY_DELAY: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) enum SocketState {
+    /// No socket, nothing to do.
+    Idle,
+    Connecting {
+        id: SocketId,
+        deadline: Instant,
+    },
+    Open(OpenSocket),
+    /// The closing handshake is under way.
+    Closing {
+        id: SocketId,
+        deadline: Instant,
+    },
+    /// No socket until the back-off is over.
+    Waiting {
+        until: Instant,
+    },
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenSocket {
+    pub(super) id: SocketId,
+    opened: Instant,
+    next_ping: Instant,
+    /// A ping was sent and nothing has been heard since.
+    pong_deadline: Option<Instant>,
+    /// A frame is being written.
+    write_deadline: Option<Instant>,
+    /// Since when there has been nothing to do.
+    idle_since: Option<Instant>,
+    /// Until when a reply may be to something else than the last announce: an answer, `stopped`, an earlier announce.
+    stray_replies_until: BTreeMap<InfoHash, Instant>,
+}
+
+impl OpenSocket {
+    pub(super) fn is_writing(&self) -> bool {
+        self.write_deadline.is_some()
+    }
+
+    /// Notes that a reply other than that to the next announce may come.
+    pub(super) fn expect_stray_reply(&mut self, now: Instant, info_hash: InfoHash) {
+        self.stray_replies_until.retain(|_, until| *until > now);
+        self.stray_replies_until.insert(info_hash, now + REPLY_DELAY);
+    }
+
+    /// Whether a reply can only be to the announce of that time.
+    pub(super) fn is_reply_certain(&self, info_hash: InfoHash, announced: Instant) -> bool {
+        self.stray_replies_until.get(&info_hash).is_none_or(|until| *until <= announced)
+    }
+}
+
+impl SocketState {
+    fn id(&self) -> Option<SocketId> {
+        match self {
+            Self::Connecting { id, .. } | Self::Closing { id, .. } => Some(*id),
+            Self::Open(open) => Some(open.id),
+            Self::Idle | Self::Waiting { .. } | Self::Stopped => None,
+        }
+    }
+
+    pub(super) fn open(&mut self) -> Option<&mut OpenSocket> {
+        match self {
+            Self::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    fn connect(&mut self) {
+        self.sockets += 1;
+        let id = SocketId(self.sockets);
+        self.socket = SocketState::Connecting { id, deadline: self.now + self.config.connect_timeout };
+        self.outputs.push_back(Output::Connect(id));
+        if !self.unreachable {
+            for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
+                self.ask_before_connected(info_hash);
+            }
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, socket: SocketId) {
+        if !matches!(self.socket, SocketState::Connecting { id, .. } if id == socket) {
+            return;
+        }
+        self.unreachable = false;
+        self.counters.connects += 1;
+        self.socket = SocketState::Open(OpenSocket {
+            id: socket,
+            opened: self.now,
+            next_ping: self.now + self.config.ping_interval,
+            pong_deadline: None,
+            write_deadline: None,
+            idle_since: None,
+            stray_replies_until: BTreeMap::new(),
+        });
+        self.events.push_back(TrackerEvent::Connected);
+        for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
+            self.plan_first_announce(info_hash);
+        }
+    }
+
+    pub(super) fn on_heard(&mut self, socket: SocketId) {
+        if let SocketState::Open(open) = &mut self.socket
+            && open.id == socket
+        {
+            open.pong_deadline = None;
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, socket: SocketId) {
+        if let SocketState::Open(open) = &mut self.socket
+            && open.id == socket
+        {
+            open.write_deadline = None;
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, socket: SocketId, reason: String) {
+        if self.socket.id() != Some(socket) {
+            return;
+        }
+        match self.socket {
+            SocketState::Connecting { .. } => self.connect_failed(reason),
+            SocketState::Closing { .. } => self.close_finished(),
+            _ => self.lose_socket(reason),
+        }
+    }
+
+    /// Does what is due to the socket at this time.
+    pub(super) fn tick_socket(&mut self) {
+        let now = self.now;
+        match &mut self.socket {
+            SocketState::Connecting { id, deadline } if *deadline <= now => {
+                let abort = Output::Abort(*id);
+                self.outputs.push_back(abort);
+                self.connect_failed(format!("no connection within {:?}", self.config.connect_timeout));
+            }
+            SocketState::Open(open) => {
+                let dead = if open.write_deadline.is_some_and(|deadline| deadline <= now) {
+                    Some("the tracker does not read")
+                } else if open.pong_deadline.is_some_and(|deadline| deadline <= now) {
+                    Some("the tracker does not answer pings")
+                } else if self.stop_by.is_some_and(|deadline| deadline <= now) {
+                    Some("stopped")
+                } else {
+                    None
+                };
+                if let Some(reason) = dead {
+                    let abort = Output::Abort(open.id);
+                    self.outputs.push_back(abort);
+                    self.lose_socket(reason.to_owned());
+                } else {
+                    self.close_if_done();
+                }
+            }
+            SocketState::Closing { id, deadline } if *deadline <= now => {
+                let abort = Output::Abort(*id);
+                self.outputs.push_back(abort);
+                self.close_finished();
+            }
+            SocketState::Waiting { until } if *until <= now => {
+                if self.events.len() >= MAX_EVENTS {
+                    // Nobody takes events; without this, those of failing attempts would pile up.
+                    *until = now + self.config.backoff_max;
+                } else {
+                    self.socket = SocketState::Idle;
+                }
+            }
+            _ => {}
+        }
+        if matches!(self.socket, SocketState::Idle) && self.has_work() {
+            self.connect();
+        }
+    }
+
+    fn close_if_done(&mut self) {
+        let has_work = self.has_work();
+        let SocketState::Open(open) = &mut self.socket else { return };
+        if has_work {
+            open.idle_since = None;
+            return;
+        }
+        let idle_since = *open.idle_since.get_or_insert(self.now);
+        let done = self.stop_by.is_some() || idle_since + self.config.idle_timeout <= self.now;
+        if done && !open.is_writing() {
+            let id = open.id;
+            let deadline = self.stop_by.unwrap_or(self.now + self.config.stop_timeout);
+            self.socket = SocketState::Closing { id, deadline };
+            self.outputs.push_back(Output::Close(id));
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.swarms.is_empty() || !self.departures.is_empty() || self.scrapes.is_busy()
+    }
+
+    /// Brings the socket to its end after `stop`; a socket that is open says good-bye first.
+    pub(super) fn stop_socket(&mut self) {
+        match self.socket {
+            SocketState::Connecting { id, .. } => {
+                self.outputs.push_back(Output::Abort(id));
+                self.socket = SocketState::Stopped;
+            }
+            SocketState::Idle | SocketState::Waiting { .. } => self.socket = SocketState::Stopped,
+            SocketState::Open(_) | SocketState::Closing { .. } | SocketState::Stopped => {}
+        }
+    }
+
+    fn connect_failed(&mut self, reason: String) {
+        self.unreachable = true;
+        let retry_in = self.wait_to_reconnect();
+        self.warn(TrackerWarning::ConnectFailed { reason, retry_in });
+    }
+
+    fn lose_socket(&mut self, reason: String) {
+        if let SocketState::Open(open) = &self.socket
+            && open.opened + self.config.stable_after <= self.now
+        {
+            self.backoff.reset();
+        }
+        if self.stop_by.is_none() {
+            self.last_error = Some(reason.clone());
+        }
+        self.wait_to_reconnect();
+        self.socket_is_gone(reason);
+    }
+
+    fn close_finished(&mut self) {
+        let reason = if self.stop_by.is_some() {
+            self.socket = SocketState::Stopped;
+            "stopped"
+        } else {
+            self.socket = SocketState::Idle;
+            "closed, having nothing to do"
+        };
+        self.socket_is_gone(reason.to_owned());
+    }
+
+    fn socket_is_gone(&mut self, reason: String) {
+        self.departures.clear();
+        for answer in std::mem::take(&mut self.answers) {
+            self.warn_answer_dropped(&answer);
+        }
+        for swarm in self.swarms.values_mut() {
+            swarm.on_disconnected(self.now);
+        }
+        if let Some(info_hashes) = self.scrapes.fail_sent() {
+            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+        }
+        self.events.push_back(TrackerEvent::Disconnected { reason });
+    }
+
+    fn wait_to_reconnect(&mut self) -> Duration {
+        if self.stop_by.is_some() {
+            self.socket = SocketState::Stopped;
+            return Duration::ZERO;
+        }
+        let delay = self.backoff.next(&mut self.rng);
+        self.socket = SocketState::Waiting { until: self.now + delay };
+        delay
+    }
+
+    /// The next frame to be written, if the socket is open and the last one is on its way.
+    pub(super) fn next_frame(&mut self) -> Option<Output> {
+        let now = self.now;
+        let open = self.socket.open().filter(|open| !open.is_writing())?;
+        let socket = open.id;
+        let frame = if open.next_ping <= now {
+            open.next_ping = now + self.config.ping_interval;
+            open.pong_deadline.get_or_insert(now + self.config.ping_timeout);
+            Frame::Ping
+        } else {
+            Frame::Text(self.next_text()?)
+        };
+        if let Some(open) = self.socket.open() {
+            open.write_deadline = Some(now + self.config.write_timeout);
+        }
+        Some(Output::Send { socket, frame })
+    }
+
+    fn next_text(&mut self) -> Option<String> {
+        let open = self.socket.open()?;
+        if let Some(info_hash) = self.departures.pop_front() {
+            open.expect_stray_reply(self.now, info_hash);
+            let mut announce = Announce::new(info_hash, self.peer_id);
+            announce.event = Some(AnnounceEvent::Stopped);
+            return Some(ClientMessage::Announce(announce).encode());
+        }
+        if let Some(answer) = self.answers.pop_front() {
+            // Aquatic replies to an answer as to an announce.
+            open.expect_stray_reply(self.now, answer.info_hash);
+            self.counters.answers_sent += 1;
+            return Some(encoded_answer(&answer));
+        }
+        self.next_announce().or_else(|| self.scrapes.next_frame())
+    }
+
+    /// When something is due to the socket.
+    pub(super) fn socket_timeout(&self) -> Option<Instant> {
+        match &self.socket {
+            SocketState::Connecting { deadline, .. } | SocketState::Closing { deadline, .. } => Some(*deadline),
+            SocketState::Waiting { until } => Some(*until),
+            SocketState::Open(open) => {
+                // What has to wait until the present frame is written needs no time of its own.
+                let idle = open.idle_since.map(|since| since + self.config.idle_timeout);
+                let when_written =
+                    if open.is_writing() { None } else { idle.into_iter().chain([open.next_ping]).min() };
+                let times = [when_written, open.pong_deadline, open.write_deadline, self.stop_by];
+                times.into_iter().flatten().min()
+            }
+            SocketState::Idle | SocketState::Stopped => None,
+        }
+    }
+}

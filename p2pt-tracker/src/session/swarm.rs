@@ -1,0 +1,301 @@
+//! One swarm at one tracker: when its next announce is due, and which offers go with it.
+
+use std::time::{Duration, Instant};
+
+use p2pt_proto::{Announce, ClientMessage, InfoHash, Offer, OfferId, PeerId};
+
+use super::{MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE};
+use crate::offer_pool::OfferPool;
+use crate::{ClientConfig, SwarmState};
+
+/// How long an announce waits for the reply to the one before. Two announces of a new info hash at once make
+/// bittorrent-tracker's server create two swarms, and replies could not be told apart.
+const REPLY_PATIENCE: Duration = Duration::from_secs(5);
+/// The interval where a reply names none.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
+/// The window in which offers of strangers are counted.
+const INCOMING_WINDOW: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Swarm {
+    pub(super) pool: OfferPool,
+    pub(super) wanted: usize,
+    wish: Wish,
+    plan: Plan,
+    /// The last announce on the present socket.
+    announced: Option<Announced>,
+    /// The last announce went without offers that had been asked for; when they come, they are announced at once.
+    short: bool,
+    interval: Duration,
+    complete: Option<u32>,
+    incomplete: Option<u32>,
+    incoming: Incoming,
+}
+
+/// Whether offers have been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// They have, at that time.
+    Waiting(Instant),
+    /// What there was to be had is there.
+    Settled,
+}
+
+/// The next announce. Offers are asked for at `ask_at`; it goes out with whatever there is at `until`, and from
+/// `from` on as soon as the offers are there.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    ask_at: Instant,
+    asked: bool,
+    from: Instant,
+    until: Instant,
+    /// A regular announce, which a reply may put off; not one that somebody waits for.
+    regular: bool,
+}
+
+#[derive(Debug)]
+struct Announced {
+    at: Instant,
+    replied: bool,
+    /// In the order in which trackers forward them.
+    offers: Vec<OfferId>,
+}
+
+/// What a reply to an announce says, that matters here.
+pub(super) struct Reply {
+    pub(super) interval: Option<Duration>,
+    pub(super) complete: Option<u32>,
+    pub(super) incomplete: Option<u32>,
+    /// It cannot be the reply to something else.
+    pub(super) certain: bool,
+}
+
+/// Counts the offers of strangers.
+#[derive(Debug)]
+struct Incoming {
+    window_ends: Instant,
+    count: u32,
+    warned: bool,
+}
+
+/// Whether a stranger's offer is passed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Admitted,
+    /// The first refusal in this window, to be reported.
+    Warn,
+    Refused,
+}
+
+impl Swarm {
+    pub(super) fn new(now: Instant, config: &ClientConfig) -> Self {
+        Self {
+            pool: OfferPool::new(config),
+            wanted: MAX_OFFERS_PER_ANNOUNCE,
+            wish: Wish::Settled,
+            plan: Plan::urgent(now, now, config),
+            announced: None,
+            short: false,
+            interval: DEFAULT_INTERVAL.clamp(config.interval_min, config.interval_max.max(config.interval_min)),
+            complete: None,
+            incomplete: None,
+            incoming: Incoming { window_ends: now, count: 0, warned: false },
+        }
+    }
+
+    pub(super) fn state(&self) -> SwarmState {
+        SwarmState {
+            announced: self.announced.as_ref().is_some_and(|announced| announced.replied),
+            complete: self.complete,
+            incomplete: self.incomplete,
+            offers: self.pool.len(),
+        }
+    }
+
+    /// Whether an announce was sent on the present socket, so that leaving takes `stopped`.
+    pub(super) fn is_known_to_tracker(&self) -> bool {
+        self.announced.is_some()
+    }
+
+    /// When the last announce on the present socket was sent.
+    pub(super) fn announced_at(&self) -> Option<Instant> {
+        self.announced.as_ref().map(|announced| announced.at)
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: Instant) {
+        self.announced = None;
+        self.short = false;
+        self.plan = Plan { ask_at: now, asked: false, from: now, until: now, regular: false };
+    }
+
+    /// The socket has just opened: the announce goes out once the offers asked for meanwhile are there.
+    pub(super) fn plan_first_announce(&mut self, now: Instant, config: &ClientConfig) {
+        self.announced = None;
+        let asked = match self.wish {
+            Wish::Waiting(_) => self.plan.asked,
+            // What came before may have expired in the meantime.
+            Wish::Settled => self.plan.asked && (self.pool.ready_len(now) > 0 || self.target() == 0),
+        };
+        let waits_since = match self.wish {
+            Wish::Waiting(since) if asked => since,
+            _ => now,
+        };
+        let until = now.max(waits_since + config.offer_wait);
+        self.plan = Plan { ask_at: now, asked, from: now, until, regular: false };
+    }
+
+    /// Somebody wants an announce soon.
+    pub(super) fn request(&mut self, now: Instant, config: &ClientConfig) {
+        if self.plan.regular {
+            let from = self.announced_at().map_or(now, |at| now.max(at + config.request_spacing));
+            self.plan = Plan::urgent(now, from, config);
+        }
+    }
+
+    /// How many offers an announce should carry.
+    fn target(&self) -> usize {
+        self.wanted.min(MAX_OFFERS_PER_ANNOUNCE)
+    }
+
+    /// Whether it is time to ask for offers.
+    pub(super) fn is_ask_due(&self, now: Instant) -> bool {
+        !self.plan.asked && self.plan.ask_at <= now
+    }
+
+    /// Notes that offers are asked for now, and says how many.
+    pub(super) fn ask(&mut self, now: Instant) -> Option<usize> {
+        self.plan.asked = true;
+        let count = self.target().saturating_sub(self.pool.ready_len(self.plan.from.max(now))).min(self.pool.room());
+        self.wish = if count == 0 { Wish::Settled } else { Wish::Waiting(now) };
+        (count > 0).then_some(count)
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.plan.asked
+    }
+
+    /// No offers are wanted any more, so that none need be waited for.
+    pub(super) fn settle(&mut self) {
+        self.wish = Wish::Settled;
+    }
+
+    /// The reply to `OffersWanted` has come.
+    pub(super) fn offers_arrived(&mut self, now: Instant, config: &ClientConfig) {
+        let late = self.short && self.wish != Wish::Settled && self.pool.ready_len(now) > 0;
+        self.wish = Wish::Settled;
+        if late {
+            self.plan = Plan { asked: true, ..Plan::urgent(now, now, config) };
+            self.short = false;
+        }
+    }
+
+    /// When the next announce may be written, seen from `now`; if that is not later than `now`, it is due.
+    pub(super) fn announce_at(&self, now: Instant) -> Instant {
+        let complete = self.plan.asked && self.wish == Wish::Settled || self.pool.ready_len(now) >= self.target();
+        let planned = if complete { self.plan.from } else { self.plan.until.max(self.plan.from) };
+        match &self.announced {
+            Some(last) if !last.replied => planned.max(last.at + REPLY_PATIENCE),
+            _ => planned,
+        }
+    }
+
+    /// When to ask for offers, unless that is done.
+    pub(super) fn ask_at(&self) -> Option<Instant> {
+        (!self.plan.asked).then_some(self.plan.ask_at)
+    }
+
+    /// Writes the announce and plans the next. The offers in it are not announced again, unless they prove surplus.
+    pub(super) fn announce(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        peer_id: PeerId,
+        config: &ClientConfig,
+    ) -> (String, usize) {
+        let target = self.target();
+        let mut offers = self.pool.ready(now);
+        offers.truncate(target);
+        let ready = offers.len();
+        let text = loop {
+            let text = encode(info_hash, peer_id, &offers);
+            // Each offer fits by itself: others were refused when they came in.
+            if text.len() <= MAX_FRAME_BYTES || offers.pop().is_none() {
+                break text;
+            }
+        };
+        let ids: Vec<_> = offers.iter().map(|offer| offer.offer_id).collect();
+        let count = ids.len();
+        self.pool.mark_announced(&ids);
+        self.announced = Some(Announced { at: now, replied: false, offers: ids });
+        self.short = ready < target && self.wish != Wish::Settled;
+        self.plan = if count < ready {
+            // The rest goes with another announce.
+            Plan { ask_at: now, asked: true, from: now, until: now, regular: false }
+        } else {
+            Plan::regular(now + config.retry_interval, config)
+        };
+        (text, count)
+    }
+
+    /// Takes the reply to an announce on the present socket and returns the interval that counts.
+    pub(super) fn on_reply(&mut self, now: Instant, reply: &Reply, config: &ClientConfig) -> Duration {
+        (self.complete, self.incomplete) = (reply.complete, reply.incomplete);
+        let max = config.interval_max.max(config.interval_min);
+        self.interval = reply.interval.unwrap_or(DEFAULT_INTERVAL).clamp(config.interval_min, max);
+        if let Some(last) = &mut self.announced {
+            if !last.replied
+                && reply.certain
+                && let (Some(complete), Some(incomplete)) = (reply.complete, reply.incomplete)
+            {
+                // Trackers forward the first n offers, where n is the number of other members.
+                let others = (complete as usize).saturating_add(incomplete as usize).saturating_sub(1);
+                self.pool.mark_surplus(last.offers.get(others..).unwrap_or_default());
+            }
+            last.replied = true;
+            if self.plan.regular {
+                self.plan = Plan { asked: self.plan.asked, ..Plan::regular(now.max(last.at + self.interval), config) };
+            }
+        }
+        self.interval
+    }
+
+    /// Counts a stranger's offer that has just come in.
+    pub(super) fn admit(&mut self, now: Instant, is_sound: bool, config: &ClientConfig) -> Admission {
+        let incoming = &mut self.incoming;
+        if incoming.window_ends <= now {
+            *incoming = Incoming { window_ends: now + INCOMING_WINDOW, count: 0, warned: false };
+        }
+        if is_sound && incoming.count < config.max_incoming_offers_per_minute {
+            incoming.count += 1;
+            return Admission::Admitted;
+        }
+        if std::mem::replace(&mut incoming.warned, true) { Admission::Refused } else { Admission::Warn }
+    }
+}
+
+impl Plan {
+    /// An announce that goes out at `at`, with what there is then.
+    fn regular(at: Instant, config: &ClientConfig) -> Self {
+        let ask_at = at.checked_sub(config.offer_wait).unwrap_or(at);
+        Self { ask_at, asked: false, from: at, until: at, regular: true }
+    }
+
+    /// An announce that goes out from `from` on, as soon as there are offers.
+    fn urgent(now: Instant, from: Instant, config: &ClientConfig) -> Self {
+        Self { ask_at: now, asked: false, from, until: from.max(now + config.offer_wait), regular: false }
+    }
+}
+
+/// `numwant` goes with it always: some trackers forward no offers without it.
+fn encode(info_hash: InfoHash, peer_id: PeerId, offers: &[Offer]) -> String {
+    let mut announce = Announce::new(info_hash, peer_id);
+    announce.numwant = Some(u32::try_from(offers.len()).unwrap_or(u32::MAX));
+    announce.offers = Some(offers.to_vec());
+    ClientMessage::Announce(announce).encode()
+}
+
+/// Whether an announce with this offer alone is one that trackers take.
+pub(super) fn fits_announce(info_hash: InfoHash, peer_id: PeerId, offer: &Offer) -> bool {
+    offer.sdp.len() < MAX_FRAME_BYTES
+        && encode(info_hash, peer_id, std::slice::from_ref(offer)).len() <= MAX_FRAME_BYTES
+}

@@ -1,0 +1,175 @@
+//! WebSockets to trackers, and how they are opened.
+
+use std::fmt::{self, Debug};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig as TlsConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{
+    Connector as TlsConnector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, client_async_with_config,
+};
+
+use crate::{AnnounceUrl, CertificateError, ConnectError};
+
+/// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
+/// big tracker is long.
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Read buffer of one socket, allocated at once; most frames are below 4 KiB.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// How long one address of a tracker is tried before the next is tried beside it (RFC 8305).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Opens sockets to trackers. [`WebSocketConnector`] does it over TCP and TLS; another one may use a proxy, or
+/// in-memory streams in tests.
+#[async_trait]
+pub trait Connector: Debug + Send + Sync {
+    /// Opens a socket to `url`. Dropping the future gives the attempt up; the caller sets the deadline.
+    ///
+    /// # Errors
+    /// Says what went wrong, for people; the caller tries again later in any case.
+    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError>;
+}
+
+/// An open WebSocket to a tracker, over any byte stream.
+pub struct Socket {
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<BoxedStream>>,
+}
+
+impl Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
+
+/// The streams a socket can run over.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+pub(crate) type BoxedStream = Box<dyn ByteStream>;
+
+impl Socket {
+    /// Makes the WebSocket handshake over `stream`. For a `wss` URL the stream must be encrypted already.
+    ///
+    /// # Errors
+    /// If the handshake fails.
+    pub async fn handshake<S>(url: &AnnounceUrl, stream: S) -> Result<Self, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let stream = MaybeTlsStream::Plain(Box::new(stream) as BoxedStream);
+        let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config())).await?;
+        Ok(Self { stream })
+    }
+
+    /// Makes the TLS handshake if the URL asks for it, then the WebSocket handshake.
+    async fn secure_handshake(url: &AnnounceUrl, stream: TcpStream, tls: Arc<TlsConfig>) -> Result<Self, ConnectError> {
+        if !url.is_secure() {
+            return Self::handshake(url, stream).await;
+        }
+        let stream = Box::new(stream) as BoxedStream;
+        let tls = Some(TlsConnector::Rustls(tls));
+        let (stream, _) = client_async_tls_with_config(url.as_str(), stream, Some(web_socket_config()), tls).await?;
+        Ok(Self { stream })
+    }
+}
+
+fn web_socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_MESSAGE_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+}
+
+impl From<tungstenite::Error> for ConnectError {
+    fn from(error: tungstenite::Error) -> Self {
+        match error {
+            tungstenite::Error::Io(error) => error.into(),
+            tungstenite::Error::Http(response) => Self::Handshake(format!("HTTP status {}", response.status())),
+            other => Self::Handshake(other.to_string()),
+        }
+    }
+}
+
+/// The usual [`Connector`]: TCP, and TLS for `wss`, with the certificate authorities that Mozilla trusts.
+#[derive(Debug, Clone)]
+pub struct WebSocketConnector {
+    roots: RootCertStore,
+    tls: Arc<TlsConfig>,
+}
+
+impl WebSocketConnector {
+    /// Trusts the usual certificate authorities.
+    pub fn new() -> Self {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self { tls: tls_config(roots.clone()), roots }
+    }
+
+    /// Trusts one more certificate authority, or one self-signed certificate, given in DER form.
+    ///
+    /// # Errors
+    /// If the bytes are not such a certificate.
+    pub fn with_root_certificate(mut self, der: &[u8]) -> Result<Self, CertificateError> {
+        self.roots.add(CertificateDer::from(der.to_vec())).map_err(|_| CertificateError)?;
+        self.tls = tls_config(self.roots.clone());
+        Ok(self)
+    }
+}
+
+impl Default for WebSocketConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The provider is named here, since asking for the process-wide default panics where another crate has set none.
+fn tls_config(roots: RootCertStore) -> Arc<TlsConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = TlsConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+#[async_trait]
+impl Connector for WebSocketConnector {
+    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+        let stream = connect_tcp(url.host(), url.port()).await?;
+        // An announce is one small write that nothing follows: Nagle's algorithm would only hold it back.
+        stream.set_nodelay(true)?;
+        Socket::secure_handshake(url, stream, self.tls.clone()).await
+    }
+}
+
+/// Tries the addresses of `host` one after the other, each a little after the one before without waiting for that to
+/// fail: broken IPv6 is common and takes minutes to say so.
+async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+    let mut attempts: FuturesUnordered<_> = (0u32..)
+        .zip(addresses)
+        .map(|(index, address)| async move {
+            tokio::time::sleep(index * NEXT_ADDRESS_AFTER).await;
+            TcpStream::connect(address).await
+        })
+        .collect();
+    let mut last_error = None;
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last_error = Some(error),
+        }
+    }
+    Err(last_error.unwrap_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address")))
+}

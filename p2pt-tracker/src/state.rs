@@ -1,0 +1,79 @@
+//! Snapshots of a tracker client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use p2pt_proto::InfoHash;
+
+use crate::AnnounceUrl;
+
+/// A snapshot of one tracker client.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TrackerState {
+    /// The tracker.
+    pub url: AnnounceUrl,
+    /// The state of its socket.
+    pub status: TrackerStatus,
+    /// The swarms joined there.
+    pub swarms: BTreeMap<InfoHash, SwarmState>,
+    /// What went wrong last, for people; it stays until something else does.
+    pub last_error: Option<String>,
+    /// What has happened since the start.
+    pub counters: TrackerCounters,
+}
+
+/// The state of the socket to a tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackerStatus {
+    /// There is nothing to do: no swarm, no scrape.
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// The socket is open.
+    Connected,
+    /// The last connection failed or was lost.
+    WaitingToReconnect {
+        /// Time until the next attempt.
+        retry_in: Duration,
+    },
+    /// Closing, for good or until there is something to do.
+    Closing,
+    /// Stopped for good.
+    Stopped,
+}
+
+/// What is known about one swarm at one tracker.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SwarmState {
+    /// Whether the tracker has confirmed, on the present socket, that we are a member.
+    pub announced: bool,
+    /// Members that have announced `left: 0`, as last reported.
+    pub complete: Option<u32>,
+    /// All other members, as last reported.
+    pub incomplete: Option<u32>,
+    /// Offers alive: waiting to be announced or to be answered.
+    pub offers: usize,
+}
+
+/// What has happened at one tracker since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackerCounters {
+    /// Sockets opened.
+    pub connects: u64,
+    /// Announces sent, `stopped` not counted.
+    pub announces_sent: u64,
+    /// Our offers announced; one that was announced twice counts twice.
+    pub offers_sent: u64,
+    /// Our answers sent.
+    pub answers_sent: u64,
+    /// Offers of strangers passed on.
+    pub offers_received: u64,
+    /// Answers to our offers passed on.
+    pub answers_received: u64,
+    /// Frames received that were of no use: not understood, for other swarms, from ourselves, too many, too late.
+    pub frames_ignored: u64,
+}
