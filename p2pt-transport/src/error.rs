@@ -36,6 +36,12 @@ pub enum TransportError {
     /// The other side closed before the channel opened.
     #[error("closed before the channel opened")]
     ClosedEarly,
+    /// As many connections exist as the backend is configured to hold.
+    #[error("already {max} connections")]
+    TooManyConnections {
+        /// The limit.
+        max: usize,
+    },
     /// The backend failed in a way of its own.
     #[error("transport backend: {0}")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,0 +1,197 @@
+//! What can be set.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+/// The largest frame this backend sends or receives, in bytes: the hard limit of the SCTP stack, and what it advertises
+/// as `a=max-message-size`.
+pub const MAX_FRAME_BYTES: usize = 262_144;
+
+/// STUN servers used when nothing else is configured. Two operators, so that one outage does not take away every
+/// server-reflexive candidate.
+pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:global.stun.twilio.com:3478"];
+
+/// A STUN or TURN server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceServer {
+    pub(super) urls: Vec<String>,
+    pub(super) username: String,
+    pub(super) credential: String,
+}
+
+impl IceServer {
+    /// A server that needs no credentials: `stun:host[:port]`.
+    pub fn stun(url: impl Into<String>) -> Self {
+        Self { urls: vec![url.into()], username: String::new(), credential: String::new() }
+    }
+
+    /// A relay: `turn:host[:port]`, over UDP (TCP and `turns:` are skipped by the stack with a log line).
+    pub fn turn(url: impl Into<String>, username: impl Into<String>, credential: impl Into<String>) -> Self {
+        Self { urls: vec![url.into()], username: username.into(), credential: credential.into() }
+    }
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Which paths may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IcePolicy {
+    /// Any: direct ones and relays.
+    #[default]
+    All,
+    /// Relays only, so that the other side never learns this machine's addresses. Needs a TURN server.
+    RelayOnly,
+}
+
+/// The settings of a [`WebRtc`](super::WebRtc) transport. Start from [`Default`] and change what matters.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct WebRtcConfig {
+    pub(super) ice_servers: Vec<IceServer>,
+    pub(super) ice_policy: IcePolicy,
+    pub(super) bind_addresses: Vec<SocketAddr>,
+    pub(super) include_loopback: bool,
+    pub(super) gather_timeout: Duration,
+    pub(super) answer_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) silence_timeout: Duration,
+    pub(super) close_timeout: Duration,
+    pub(super) send_buffer_bytes: usize,
+    pub(super) receive_buffer_bytes: usize,
+    pub(super) socket_buffer_bytes: usize,
+    pub(super) max_connections: usize,
+}
+
+impl Default for WebRtcConfig {
+    fn default() -> Self {
+        Self {
+            ice_servers: DEFAULT_STUN_SERVERS.into_iter().map(IceServer::stun).collect(),
+            ice_policy: IcePolicy::All,
+            bind_addresses: Vec::new(),
+            include_loopback: false,
+            gather_timeout: Duration::from_millis(300),
+            answer_timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(4),
+            close_timeout: Duration::from_secs(1),
+            send_buffer_bytes: 2 << 20,
+            receive_buffer_bytes: 1 << 20,
+            socket_buffer_bytes: 4 << 20,
+            max_connections: 512,
+        }
+    }
+}
+
+impl WebRtcConfig {
+    /// For peers on this machine only: 127.0.0.1, and no ICE servers.
+    pub fn loopback() -> Self {
+        Self::default().without_ice_servers().bind_addresses([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
+    }
+
+    /// The STUN and TURN servers, instead of [`DEFAULT_STUN_SERVERS`].
+    pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
+        self.ice_servers = servers.into_iter().collect();
+        self
+    }
+
+    /// No STUN and no TURN: only peers that can reach this machine's own addresses will connect.
+    pub fn without_ice_servers(self) -> Self {
+        self.ice_servers([])
+    }
+
+    /// Which paths may be used.
+    pub fn ice_policy(mut self, policy: IcePolicy) -> Self {
+        self.ice_policy = policy;
+        self
+    }
+
+    /// The local addresses to use, each offered as a candidate. A port other than 0 serves one connection at a time.
+    ///
+    /// None (the default) means the addresses of all network interfaces, IPv4 and IPv6, at most eight, without
+    /// link-local ones; loopback only where there is nothing else.
+    pub fn bind_addresses(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.bind_addresses = addresses.into_iter().collect();
+        self
+    }
+
+    /// As [`bind_addresses`](Self::bind_addresses), with a port chosen by the system for each connection.
+    pub fn bind_ips(self, ips: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.bind_addresses(ips.into_iter().map(|ip| SocketAddr::new(ip, 0)))
+    }
+
+    /// Also offer loopback addresses although the machine has others. Off by default: useless to any other machine.
+    pub fn include_loopback(mut self, include: bool) -> Self {
+        self.include_loopback = include;
+        self
+    }
+
+    /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered.
+    ///
+    /// 300 ms by default: a near STUN server answers within 50 ms, and one that does not answer must not be felt.
+    pub fn gather_timeout(mut self, timeout: Duration) -> Self {
+        self.gather_timeout = timeout;
+        self
+    }
+
+    /// How long an offer stays usable while it waits for its answer. 120 s by default, which is as long as the strictest
+    /// public tracker passes answers on.
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
+        self
+    }
+
+    /// How long `open` waits for the channel. 30 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an open connection may be silent before it counts as dead. 4 s by default, in which a living peer has
+    /// answered eight connectivity checks. At least 1 s.
+    pub fn silence_timeout(mut self, timeout: Duration) -> Self {
+        self.silence_timeout = timeout.max(Duration::from_secs(1));
+        self
+    }
+
+    /// How long a polite close waits without progress: for what was sent to be acknowledged, then for the other side to
+    /// close too. 1 s by default.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// How many bytes may be accepted for sending and not yet acknowledged, per connection. 2 MiB by default.
+    pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.send_buffer_bytes = bytes;
+        self
+    }
+
+    /// How many received bytes wait for their reader, per connection, before the other side is made to wait. 1 MiB by
+    /// default. The SCTP stack holds up to 512 further frames.
+    pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// The size asked for a UDP socket's send and receive buffer. 4 MiB by default; the system may grant less (on Linux
+    /// `net.core.rmem_max` and `wmem_max`), in which case less data is allowed in flight.
+    pub fn socket_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.socket_buffer_bytes = bytes;
+        self
+    }
+
+    /// How many connections, pending or open, may exist at a time. 512 by default: each takes a descriptor per local
+    /// address, a quarter of a megabyte and, idle, a ten-thousandth of a core.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+}

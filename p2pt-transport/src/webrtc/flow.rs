@@ -1,0 +1,297 @@
+//! The two queues of a link, both bounded in bytes.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::pulse::lock;
+use crate::{ChannelClosed, Frame, SendFrameError, TrySendFrameError};
+
+/// What a frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
+const FRAME_OVERHEAD: usize = 64;
+
+/// Why a link has ended, said once.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    reason: OnceLock<ChannelClosed>,
+    said: CancellationToken,
+}
+
+impl End {
+    /// Ends the link; the first reason stays.
+    pub(super) fn say(&self, reason: ChannelClosed) {
+        let _ = self.reason.set(reason);
+        self.said.cancel();
+    }
+
+    pub(super) fn is_said(&self) -> bool {
+        self.said.is_cancelled()
+    }
+
+    pub(super) async fn wait(&self) -> ChannelClosed {
+        self.said.cancelled().await;
+        self.reason.get().cloned().unwrap_or(ChannelClosed::Local)
+    }
+}
+
+/// Frames on their way out: accepted, then handed to the stack, then acknowledged by the other side.
+///
+/// Their bytes are counted here, because asking the stack locks it; it is asked only when this is full.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    capacity: usize,
+    room: Semaphore,
+    frames: Mutex<Outgoing>,
+    /// A frame was accepted, or a sender starves.
+    pub(super) work: Notify,
+    starving: AtomicUsize,
+    wants_room: AtomicBool,
+    accepted_bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    closed: bool,
+    queue: VecDeque<Frame>,
+    queued_bytes: usize,
+    /// Sizes of the frames handed to the stack and not acknowledged, oldest first.
+    in_flight: VecDeque<usize>,
+    in_flight_bytes: usize,
+}
+
+/// A sender that waits for room.
+struct Starving<'a>(&'a Outbox);
+
+impl Drop for Starving<'_> {
+    fn drop(&mut self) {
+        self.0.starving.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, u32::MAX as usize);
+        Self {
+            capacity,
+            room: Semaphore::new(capacity),
+            frames: Mutex::default(),
+            work: Notify::new(),
+            starving: AtomicUsize::new(0),
+            wants_room: AtomicBool::new(false),
+            accepted_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// What a frame takes of the capacity; one larger than all of it still passes, alone.
+    fn cost(&self, bytes: usize) -> u32 {
+        u32::try_from((bytes + FRAME_OVERHEAD).min(self.capacity)).unwrap_or(u32::MAX)
+    }
+
+    /// Accepts a frame as soon as there is room, first come, first served.
+    pub(super) async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
+        let cost = self.cost(frame.len());
+        let permit = match self.room.try_acquire_many(cost) {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.starving.fetch_add(1, Ordering::AcqRel);
+                let _starving = Starving(self);
+                self.ask_for_room();
+                self.room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?
+            }
+        };
+        self.accept(frame)?;
+        permit.forget();
+        Ok(())
+    }
+
+    /// Accepts a frame if there is room.
+    pub(super) fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
+        match self.room.try_acquire_many(self.cost(frame.len())) {
+            Ok(permit) => {
+                self.accept(frame)?;
+                permit.forget();
+                Ok(())
+            }
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                self.ask_for_room();
+                Err(TrySendFrameError::Full(frame))
+            }
+            Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
+        }
+    }
+
+    fn ask_for_room(&self) {
+        self.wants_room.store(true, Ordering::Release);
+        self.work.notify_one();
+    }
+
+    fn accept(&self, frame: Frame) -> Result<(), SendFrameError> {
+        let mut frames = lock(&self.frames);
+        if frames.closed {
+            return Err(SendFrameError::Closed);
+        }
+        self.accepted_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        frames.queued_bytes += frame.len();
+        frames.queue.push_back(frame);
+        drop(frames);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// The next frame for the stack; counted as in flight from here on.
+    pub(super) fn take(&self) -> Option<Frame> {
+        let mut frames = lock(&self.frames);
+        let frame = frames.queue.pop_front()?;
+        frames.queued_bytes -= frame.len();
+        frames.in_flight.push_back(frame.len());
+        frames.in_flight_bytes += frame.len();
+        Some(frame)
+    }
+
+    /// Whether somebody has asked for room since this was last called.
+    pub(super) fn take_wants_room(&self) -> bool {
+        self.wants_room.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether a sender waits for room.
+    pub(super) fn is_starving(&self) -> bool {
+        self.starving.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether anything handed to the stack is not acknowledged.
+    pub(super) fn in_flight(&self) -> bool {
+        !lock(&self.frames).in_flight.is_empty()
+    }
+
+    /// The stack says that of what it was handed `outstanding` bytes are not acknowledged.
+    pub(super) fn settle(&self, outstanding: usize) {
+        let mut room = 0;
+        {
+            let mut frames = lock(&self.frames);
+            while let Some(&bytes) = frames.in_flight.front() {
+                if frames.in_flight_bytes - bytes < outstanding {
+                    break;
+                }
+                frames.in_flight.pop_front();
+                frames.in_flight_bytes -= bytes;
+                room += self.cost(bytes) as usize;
+            }
+        }
+        self.room.add_permits(room);
+    }
+
+    /// Accepts nothing more; waiting senders are told.
+    pub(super) fn close(&self) {
+        lock(&self.frames).closed = true;
+        self.room.close();
+    }
+
+    /// Bytes accepted and not acknowledged.
+    pub(super) fn unacknowledged_bytes(&self) -> u64 {
+        let frames = lock(&self.frames);
+        (frames.queued_bytes + frames.in_flight_bytes) as u64
+    }
+
+    pub(super) fn accepted_bytes(&self) -> u64 {
+        self.accepted_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Frames received and not yet read.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    capacity: usize,
+    frames: Mutex<Incoming>,
+    arrived: Notify,
+    room: Notify,
+    received_bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Incoming {
+    queue: VecDeque<Frame>,
+    held: usize,
+    abandoned: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            frames: Mutex::default(),
+            arrived: Notify::new(),
+            room: Notify::new(),
+            received_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until less than the capacity is held. For one task.
+    pub(super) async fn has_room(&self) {
+        while lock(&self.frames).held >= self.capacity {
+            self.room.notified().await;
+        }
+    }
+
+    /// Adds a frame, even to a full inbox: waiting is for the caller.
+    pub(super) fn push(&self, frame: Frame) {
+        self.received_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        let mut frames = lock(&self.frames);
+        if !frames.abandoned {
+            frames.held += frame.len() + FRAME_OVERHEAD;
+            frames.queue.push_back(frame);
+            drop(frames);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nobody will read any more: what is held is dropped, and what comes.
+    pub(super) fn abandon(&self) {
+        let mut frames = lock(&self.frames);
+        frames.abandoned = true;
+        frames.queue = VecDeque::new();
+        frames.held = 0;
+        drop(frames);
+        self.room.notify_one();
+    }
+
+    /// The next frame, or why there will be none. For one task; cancel-safe.
+    pub(super) async fn recv(&self, end: &End) -> Result<Frame, ChannelClosed> {
+        loop {
+            // In this order: what was received is there before the end is said.
+            let ended = end.is_said();
+            if let Some(frame) = self.pop() {
+                return Ok(frame);
+            }
+            if ended {
+                return Err(end.wait().await);
+            }
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                _ = end.wait() => {}
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Frame> {
+        let mut frames = lock(&self.frames);
+        let frame = frames.queue.pop_front()?;
+        let was_full = frames.held >= self.capacity;
+        frames.held -= frame.len() + FRAME_OVERHEAD;
+        if was_full && frames.held < self.capacity {
+            drop(frames);
+            self.room.notify_one();
+        }
+        Some(frame)
+    }
+
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+}

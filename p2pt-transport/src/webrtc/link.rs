@@ -1,0 +1,471 @@
+//! An open channel: one task that moves frames both ways, watches over the connection, and closes it.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use rtc::statistics::report::RTCStatsReport;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use webrtc::{
+    data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage},
+    peer_connection::{PeerConnection, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector},
+};
+
+use super::{
+    Node, WebRtcConfig,
+    connection::{Connection, Progress, is_over},
+    flow::{End, Inbox, Outbox},
+    pulse::{Pulse, lock},
+    resume,
+};
+use crate::{
+    Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, Role, SendFrameError,
+    TransportError, TrySendFrameError,
+};
+
+/// How often the stack is asked what has been acknowledged while a sender waits, beside when it says so itself: its word
+/// comes through the queue of received frames, and does not come while their reader is slow.
+const SETTLE_STARVING: Duration = Duration::from_millis(10);
+
+/// The same while nobody waits, so that the count of unacknowledged bytes is right soon after a pause.
+const SETTLE_IDLE: Duration = Duration::from_millis(250);
+
+/// Into how many steps the silence that means death is divided. Silence is counted in steps of this task, not read off a
+/// clock: after a suspend or a stalled machine one step has passed, not an hour.
+const SILENT_STEPS: u32 = 8;
+
+/// How many times the close timeout a flush may take as long as it makes progress.
+const FLUSH_FACTOR: u32 = 10;
+
+/// The longest a polite close can take.
+pub(super) fn longest_close(config: &WebRtcConfig) -> Duration {
+    config.close_timeout * (FLUSH_FACTOR + 2) + Duration::from_secs(1)
+}
+
+/// What a link's task and its two halves share.
+struct Shared {
+    max_frame_bytes: usize,
+    outbox: Outbox,
+    inbox: Inbox,
+    end: End,
+    /// A close has been asked for, here or by the transport's shutdown.
+    closing: CancellationToken,
+    /// The connection is closed.
+    finished: CancellationToken,
+    halves: AtomicUsize,
+    /// Until the connection is closed; then its last statistics.
+    stack: Mutex<Result<Arc<dyn PeerConnection>, LinkStats>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("closed", &self.end.is_said())
+            .field("unacknowledged_bytes", &self.outbox.unacknowledged_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        self.end.say(ChannelClosed::Local);
+        self.outbox.close();
+        self.closing.cancel();
+    }
+
+    fn drop_half(&self) {
+        if self.halves.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
+        }
+    }
+
+    fn check(&self, frame: &Frame) -> Result<(), SendFrameError> {
+        if frame.len() > self.max_frame_bytes {
+            return Err(SendFrameError::TooLarge { bytes: frame.len(), max: self.max_frame_bytes });
+        }
+        match frame {
+            Frame::Text(text) if std::str::from_utf8(text).is_err() => Err(SendFrameError::NotUtf8),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sender(Arc<Shared>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.drop_half();
+    }
+}
+
+#[async_trait]
+impl FrameSender for Sender {
+    async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
+        self.0.check(&frame)?;
+        self.0.outbox.send(frame).await
+    }
+
+    fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
+        self.0.check(&frame)?;
+        self.0.outbox.try_send(frame)
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.0.outbox.unacknowledged_bytes()
+    }
+
+    async fn close(&self) {
+        self.0.close();
+        self.0.finished.cancelled().await;
+    }
+
+    async fn closed(&self) -> ChannelClosed {
+        self.0.end.wait().await
+    }
+
+    async fn stats(&self) -> LinkStats {
+        let stack = lock(&self.0.stack).clone();
+        let mut stats = match stack {
+            Ok(stack) => link_stats(&*stack).await,
+            Err(last) => last,
+        };
+        stats.bytes_sent = self.0.outbox.accepted_bytes();
+        stats.bytes_received = self.0.inbox.received_bytes();
+        stats
+    }
+}
+
+#[derive(Debug)]
+struct Receiver(Arc<Shared>);
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.0.inbox.abandon();
+        self.0.drop_half();
+    }
+}
+
+#[async_trait]
+impl FrameReceiver for Receiver {
+    async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
+        self.0.inbox.recv(&self.0.end).await
+    }
+}
+
+/// Makes an open channel of a connection, whose task it becomes.
+pub(super) fn start(
+    connection: Connection,
+    channel: Arc<dyn DataChannel>,
+    info: ChannelInfo,
+) -> Result<Channel, TransportError> {
+    let node = connection.node.clone();
+    let shared = Arc::new(Shared {
+        max_frame_bytes: info.max_frame_bytes,
+        outbox: Outbox::new(node.config.send_buffer_bytes),
+        inbox: Inbox::new(node.config.receive_buffer_bytes),
+        end: End::default(),
+        closing: node.shutdown.child_token(),
+        finished: CancellationToken::new(),
+        halves: AtomicUsize::new(2),
+        stack: Mutex::new(Ok(connection.stack.clone())),
+    });
+    let link = Link {
+        node,
+        role: info.role,
+        shared: shared.clone(),
+        channel,
+        stack: connection.stack.clone(),
+        pulse: connection.pulse.clone(),
+        progress: connection.progress.clone(),
+        low: Notify::new(),
+    };
+    connection.run(Box::pin(link.run()))?;
+    Ok(Channel { info, sender: Arc::new(Sender(shared.clone())), receiver: Box::new(Receiver(shared)) })
+}
+
+/// The task of an open channel.
+struct Link {
+    node: Arc<Node>,
+    role: Role,
+    shared: Arc<Shared>,
+    channel: Arc<dyn DataChannel>,
+    stack: Arc<dyn PeerConnection>,
+    pulse: Arc<Pulse>,
+    progress: watch::Receiver<Progress>,
+    /// The stack has sent half of what it held.
+    low: Notify,
+}
+
+impl Link {
+    async fn run(self) -> DropGuard {
+        let finished = self.shared.finished.clone().drop_guard();
+        self.pulse.set_eager(false);
+        let ended = tokio::select! {
+            ended = self.inbound() => Some(ended),
+            () = self.outbound() => None,
+            ended = self.silence() => Some(ended),
+            ended = self.failure() => Some(ended),
+        };
+        match ended {
+            Some(ended) => {
+                self.settle().await;
+                self.shared.end.say(ended);
+                self.shared.outbox.close();
+            }
+            None => self.farewell().await,
+        }
+        let stats = link_stats(&*self.stack).await;
+        *lock(&self.shared.stack) = Err(stats);
+        finished
+    }
+
+    /// Moves received frames to their reader, until the other side closes.
+    async fn inbound(&self) -> ChannelClosed {
+        let mut since_resume = 0;
+        loop {
+            self.shared.inbox.has_room().await;
+            let mut next = self.channel.poll();
+            let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+            let event = match ready {
+                Poll::Ready(event) => event,
+                Poll::Pending => {
+                    if since_resume >= resume::FRAMES_BETWEEN {
+                        since_resume = 0;
+                        self.pulse.request_resume();
+                    }
+                    next.await
+                }
+            };
+            match event {
+                Some(DataChannelEvent::OnMessage(message)) => {
+                    since_resume += 1;
+                    self.receive(message);
+                }
+                Some(DataChannelEvent::OnBufferedAmountLow) => self.low.notify_one(),
+                Some(DataChannelEvent::OnClose) => {
+                    self.drain().await;
+                    return ChannelClosed::Remote;
+                }
+                Some(_) => {}
+                None => return ChannelClosed::Failed("its sockets are gone".to_owned()),
+            }
+            // The stack's queue never makes a task yield, and the other half of this link shares this one.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    fn receive(&self, message: RTCDataChannelMessage) {
+        if !self.shared.end.is_said() {
+            let bytes = message.data.freeze();
+            self.shared.inbox.push(if message.is_string { Frame::Text(bytes) } else { Frame::Binary(bytes) });
+        }
+    }
+
+    /// Takes what was received before the other side closed: the stack announces the close ahead of it.
+    async fn drain(&self) {
+        let drained = async {
+            loop {
+                let mut received = false;
+                // The pass under way may be past its reading; the one after it is whole.
+                for _ in 0..2 {
+                    let passes = self.pulse.passes();
+                    self.pulse.request_resume();
+                    loop {
+                        tokio::select! {
+                            biased;
+                            event = self.channel.poll() => match event {
+                                Some(DataChannelEvent::OnMessage(message)) => {
+                                    received = true;
+                                    self.receive(message);
+                                }
+                                Some(_) => {}
+                                None => return,
+                            },
+                            () = self.pulse.passed(passes) => break,
+                        }
+                    }
+                }
+                if !received {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(self.node.config.close_timeout, drained).await;
+    }
+
+    /// Moves accepted frames to the stack, until a close is asked for; then sees them off.
+    async fn outbound(&self) {
+        let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
+        let mut ok = self.channel.set_buffered_amount_low_threshold(half).await.is_ok();
+        let outbox = &self.shared.outbox;
+        loop {
+            ok = ok && self.hand_over().await;
+            if !ok {
+                // The channel is gone; `inbound` is about to say why.
+                self.shared.closing.cancelled().await;
+                self.shared.end.say(self.closed_here());
+                return;
+            }
+            if outbox.take_wants_room() {
+                self.settle().await;
+            }
+            let settle_after = if outbox.is_starving() { SETTLE_STARVING } else { SETTLE_IDLE };
+            tokio::select! {
+                () = outbox.work.notified() => {}
+                () = self.low.notified() => self.settle().await,
+                () = tokio::time::sleep(settle_after), if outbox.in_flight() => self.settle().await,
+                () = self.shared.closing.cancelled() => {
+                    self.shared.end.say(self.closed_here());
+                    outbox.close();
+                    self.flush().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn closed_here(&self) -> ChannelClosed {
+        if self.node.shutdown.is_cancelled() { ChannelClosed::ShutDown } else { ChannelClosed::Local }
+    }
+
+    /// Hands every accepted frame to the stack, which takes any number: the outbox is the bound. `false` if it refuses.
+    async fn hand_over(&self) -> bool {
+        while let Some(frame) = self.shared.outbox.take() {
+            let handed = match frame {
+                Frame::Binary(bytes) => self.channel.send(BytesMut::from(bytes)).await,
+                Frame::Text(bytes) => match std::str::from_utf8(&bytes) {
+                    Ok(text) => self.channel.send_text(text).await,
+                    Err(_) => continue,
+                },
+            };
+            if let Err(error) = handed {
+                tracing::debug!(%error, "sending a frame");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks the stack what is outstanding, which makes room for what is not.
+    async fn settle(&self) {
+        if let Ok(outstanding) = self.channel.outstanding_bytes().await {
+            self.shared.outbox.settle(outstanding);
+        }
+    }
+
+    /// Waits until everything is acknowledged, as long as that makes progress.
+    async fn flush(&self) {
+        let timeout = self.node.config.close_timeout;
+        let last = Instant::now() + timeout * FLUSH_FACTOR;
+        let mut deadline = Instant::now() + timeout;
+        let mut left = u64::MAX;
+        while self.hand_over().await {
+            let passes = self.pulse.passes();
+            self.settle().await;
+            let now_left = self.shared.outbox.unacknowledged_bytes();
+            if now_left < left {
+                left = now_left;
+                deadline = (Instant::now() + timeout).min(last);
+            }
+            if !self.shared.outbox.in_flight() || Instant::now() >= deadline {
+                break;
+            }
+            let _ = tokio::time::timeout_at(deadline, self.pulse.passed(passes)).await;
+        }
+    }
+
+    /// Closes the channel and gives the other side time to read to its end and to close the connection itself: the
+    /// message that would close it from here makes it drop what its application has not fetched yet.
+    async fn farewell(&self) {
+        if self.channel.close().await.is_err() {
+            return;
+        }
+        self.pulse.set_eager(true);
+        let discard = async { while self.channel.poll().await.is_some() {} };
+        let over = async {
+            loop {
+                let passes = self.pulse.passes();
+                if is_over(&*self.stack).await {
+                    return;
+                }
+                self.pulse.passed(passes).await;
+            }
+        };
+        // When both sides close at once, both wait here: the shorter patience ends it for both.
+        let patience = match self.role {
+            Role::Offerer => self.node.config.close_timeout / 2,
+            Role::Answerer => self.node.config.close_timeout,
+        };
+        let _ = tokio::time::timeout(patience, async {
+            tokio::select! {
+                () = discard => {}
+                () = over => {}
+            }
+        })
+        .await;
+    }
+
+    /// Resolves when nothing at all has arrived for too long. A living peer answers this side's connectivity checks,
+    /// an eighth of that time apart, however busy the link is.
+    async fn silence(&self) -> ChannelClosed {
+        let timeout = self.node.config.silence_timeout;
+        let mut steps = tokio::time::interval(timeout / SILENT_STEPS);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut silent) = (self.pulse.heard(), 0);
+        while silent < SILENT_STEPS {
+            steps.tick().await;
+            let now = self.pulse.heard();
+            silent = if now == heard { silent + 1 } else { 0 };
+            heard = now;
+        }
+        ChannelClosed::Silent(timeout)
+    }
+
+    /// Resolves when the stack gives up.
+    async fn failure(&self) -> ChannelClosed {
+        let mut progress = self.progress.clone();
+        let failed = progress.wait_for(|progress| progress.whole == RTCPeerConnectionState::Failed).await;
+        match failed {
+            Ok(progress) => ChannelClosed::Failed(format!("ICE is {}", progress.ice)),
+            Err(_) => ChannelClosed::Failed("its driver is gone".to_owned()),
+        }
+    }
+}
+
+/// The selected candidate pair of a connection.
+async fn link_stats(stack: &dyn PeerConnection) -> LinkStats {
+    let report: RTCStatsReport = stack.get_stats(Instant::now().into_std(), StatsSelector::None).await;
+    let pair = report.transport().map(|transport| transport.selected_candidate_pair_id.as_str());
+    let mut stats = LinkStats::default();
+    if let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = pair.and_then(|id| report.get(id)) {
+        let kind = |id: &str| {
+            report.iter().find_map(|entry| match entry {
+                RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate)
+                    if entry.id().ends_with(id) =>
+                {
+                    Some(candidate.candidate_type.to_string())
+                }
+                _ => None,
+            })
+        };
+        stats.local_candidate = kind(&pair.local_candidate_id);
+        stats.remote_candidate = kind(&pair.remote_candidate_id);
+        stats.round_trip =
+            (pair.current_round_trip_time > 0.0).then(|| Duration::from_secs_f64(pair.current_round_trip_time));
+    }
+    stats
+}

@@ -1,0 +1,134 @@
+//! The backend over the [`webrtc`] crate: real data channels over UDP, ICE, DTLS and SCTP.
+//!
+//! ```
+//! use p2pt_transport::{Frame, Transport, webrtc::{WebRtc, WebRtcConfig}};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (alice, bob) = (WebRtc::new(WebRtcConfig::loopback())?, WebRtc::new(WebRtcConfig::loopback())?);
+//! let offer = alice.offer().await?;
+//! let answer = bob.answer(offer.sdp()).await?;
+//! let answer_sdp = answer.sdp().to_owned();
+//! let (a, b) = tokio::join!(offer.open(&answer_sdp), answer.open());
+//! let (a, mut b) = (a?, b?);
+//! a.sender.send(Frame::text("hello")).await?;
+//! assert_eq!(b.receiver.recv().await?, Frame::text("hello"));
+//! alice.shutdown().await;
+//! bob.shutdown().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! It must run on a Tokio runtime with time and I/O enabled, on the real clock. It does not do media, TCP candidates,
+//! or mDNS: `.local` candidates of browsers are passed over, and such peers are reached by the packets they send.
+
+mod addresses;
+mod config;
+mod connection;
+mod flow;
+mod link;
+mod pending;
+mod pulse;
+mod resume;
+mod runtime;
+mod sdp;
+mod servers;
+
+pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use rtc::peer_connection::certificate::CertificateParams;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use webrtc::peer_connection::{RTCCertificate, RTCSessionDescription, crypto};
+
+use crate::{PendingAnswer, PendingOffer, Role, Transport, TransportError};
+use connection::{Connection, backend};
+
+/// What all connections of one transport share.
+struct Node {
+    config: WebRtcConfig,
+    /// One DTLS certificate for all connections: making one takes longer than connecting does.
+    certificate: RTCCertificate,
+    receive_window: u32,
+    servers: servers::Servers,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// A transport over WebRTC.
+pub struct WebRtc {
+    node: Arc<Node>,
+}
+
+impl WebRtc {
+    /// A transport with its own DTLS certificate. Opens no socket yet and needs no runtime yet.
+    ///
+    /// # Errors
+    /// [`TransportError::Backend`] if no certificate can be made.
+    pub fn new(config: WebRtcConfig) -> Result<Self, TransportError> {
+        Ok(Self {
+            node: Arc::new(Node {
+                certificate: certificate()?,
+                receive_window: runtime::receive_window(config.socket_buffer_bytes, MAX_FRAME_BYTES),
+                servers: servers::Servers::default(),
+                slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
+                tasks: TaskTracker::new(),
+                shutdown: CancellationToken::new(),
+                config,
+            }),
+        })
+    }
+}
+
+fn certificate() -> Result<RTCCertificate, TransportError> {
+    let params =
+        CertificateParams::new(vec!["p2pt".to_owned()]).map_err(|error| TransportError::Backend(error.into()))?;
+    let provider = crypto::default_provider().map_err(|error| TransportError::Backend(error.into()))?;
+    RTCCertificate::generate(provider.crypto(), crypto::SignatureScheme::EcdsaP256Sha256, params).map_err(backend)
+}
+
+impl fmt::Debug for WebRtc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.node.config.max_connections - self.node.slots.available_permits();
+        f.debug_struct("WebRtc").field("config", &self.node.config).field("connections", &open).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Transport for WebRtc {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        let deadline = Instant::now() + self.node.config.gather_timeout;
+        let mut connection = Connection::new(&self.node, Role::Offerer, deadline).await?;
+        // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
+        let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+        let channel = connection.stack.create_data_channel(&label, None).await.map_err(backend)?;
+        let offer = connection.stack.create_offer(None).await.map_err(backend)?;
+        let sdp = connection.describe(offer, deadline).await?;
+        Ok(Box::new(pending::Offer { connection, channel, sdp }))
+    }
+
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        // Before a socket is opened for it.
+        sdp::check(offer_sdp)?;
+        let deadline = Instant::now() + self.node.config.gather_timeout;
+        let mut connection = Connection::new(&self.node, Role::Answerer, deadline).await?;
+        connection.set_remote(RTCSessionDescription::offer, offer_sdp).await?;
+        let answer = connection.stack.create_answer(None).await.map_err(backend)?;
+        let sdp = connection.describe(answer, deadline).await?;
+        Ok(Box::new(pending::Answer { connection, offer_sdp: offer_sdp.to_owned(), sdp }))
+    }
+
+    async fn shutdown(&self) {
+        self.node.shutdown.cancel();
+        self.node.tasks.close();
+        // Flushing has its own deadline, and so has everything else; this one is for a task that was starved.
+        let patience = link::longest_close(&self.node.config) * 2;
+        if tokio::time::timeout(patience, self.node.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.node.tasks.len(), "connections left open by a shutdown that took too long");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How this backend and the driver loop of the `webrtc` crate keep each other informed.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+/// Locks a mutex whose holders never leave its contents half-changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One connection's pulse: shared by the runtime and the sockets handed to its driver, its event handler, and its link.
+///
+/// The driver runs passes: it writes, handles events, reads, then sleeps until a datagram, a command or its next timer.
+/// What the events of a pass produce is written in the next pass, which may be 200 ms away; a handshake takes three such
+/// waits. So while `eager` is set, whatever happens makes the next sleep end at once, and the loop makes one more pass.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    eager: AtomicBool,
+    nudge: Notify,
+    passes: AtomicU64,
+    passed: Notify,
+    heard: AtomicU64,
+    resume: AtomicBool,
+    wakers: Mutex<Vec<Option<Waker>>>,
+}
+
+impl Pulse {
+    /// A connection's pulse while it is being set up: eager.
+    pub(super) fn new() -> Self {
+        Self { eager: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// Whether every event shall cause another pass at once: while connecting and while closing politely.
+    pub(super) fn set_eager(&self, eager: bool) {
+        self.eager.store(eager, Ordering::Release);
+    }
+
+    /// Something happened whose consequences may need another pass.
+    pub(super) fn nudge(&self) {
+        if self.eager.load(Ordering::Acquire) {
+            self.nudge.notify_one();
+        }
+    }
+
+    /// The driver's sleep, called once at the end of each pass.
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.passes.fetch_add(1, Ordering::AcqRel);
+        self.passed.notify_waiters();
+        if self.eager.load(Ordering::Acquire) {
+            tokio::select! {
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(duration) => {}
+            }
+        } else {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    /// How many passes the driver has ended.
+    pub(super) fn passes(&self) -> u64 {
+        self.passes.load(Ordering::Acquire)
+    }
+
+    /// Waits until the driver has ended more than `passes` passes.
+    pub(super) async fn passed(&self, passes: u64) {
+        loop {
+            let passed = self.passed.notified();
+            if self.passes() > passes {
+                return;
+            }
+            passed.await;
+        }
+    }
+
+    /// Datagrams have arrived.
+    pub(super) fn datagram(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.nudge();
+    }
+
+    /// A number that changes whenever anything arrives.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// A number for the next socket of this connection.
+    pub(super) fn add_socket(&self) -> usize {
+        let mut wakers = lock(&self.wakers);
+        wakers.push(None);
+        wakers.len() - 1
+    }
+
+    /// Asks the sockets for one empty datagram (see [`resume`](super::resume)).
+    pub(super) fn request_resume(&self) {
+        self.resume.store(true, Ordering::Release);
+        for waker in lock(&self.wakers).iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether an empty datagram is due. If not, `waker` is woken when one is.
+    pub(super) fn take_resume(&self, socket: usize, waker: &Waker) -> bool {
+        if let Some(slot) = lock(&self.wakers).get_mut(socket)
+            && !slot.as_ref().is_some_and(|known| known.will_wake(waker))
+        {
+            *slot = Some(waker.clone());
+        }
+        self.resume.swap(false, Ordering::AcqRel)
+    }
+}

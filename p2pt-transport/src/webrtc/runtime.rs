@@ -1,0 +1,159 @@
+//! The async runtime handed to the `webrtc` crate: Tokio, with big socket buffers, sleeps that can be cut short, and
+//! sockets that tell when they hear something.
+
+use std::{
+    future::Future,
+    io::{self, IoSliceMut},
+    net::{SocketAddr, TcpListener, UdpSocket},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
+    Transmit,
+};
+
+use super::{pulse::Pulse, resume};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One connection's runtime.
+#[derive(Debug)]
+pub(super) struct PulsedRuntime {
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) socket_buffer_bytes: usize,
+}
+
+impl Runtime for PulsedRuntime {
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
+        TokioRuntime.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        enlarge_buffers(&socket, self.socket_buffer_bytes);
+        let number = self.pulse.add_socket();
+        Ok(Arc::new(PulsedSocket { inner: TokioRuntime.wrap_udp_socket(socket)?, pulse: self.pulse.clone(), number }))
+    }
+
+    fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        TokioRuntime.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(&'a self, remote_addr: SocketAddr) -> BoxFuture<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+        TokioRuntime.connect_tcp(remote_addr)
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        TokioRuntime.resolve_host(host)
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let pulse = self.pulse.clone();
+        Box::pin(async move { pulse.sleep(duration).await })
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        TokioRuntime.interval(period)
+    }
+
+    fn block_on(&self, future: BoxFutureLocal<'_>) {
+        TokioRuntime.block_on(future);
+    }
+
+    fn name(&self) -> &'static str {
+        "tokio"
+    }
+}
+
+type BoxFutureLocal<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// A UDP socket that reports what it hears.
+#[derive(Debug)]
+struct PulsedSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    pulse: Arc<Pulse>,
+    number: usize,
+}
+
+impl AsyncUdpSocket for PulsedSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.inner.poll_send(cx, transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(cx, bufs, meta);
+        if received.is_ready() {
+            self.pulse.datagram();
+            return received;
+        }
+        if self.pulse.take_resume(self.number, cx.waker())
+            && let ([buf, ..], [meta, ..]) = (bufs, meta)
+            && let Some(start) = buf.get_mut(..resume::DATAGRAM.len())
+        {
+            start.copy_from_slice(&resume::DATAGRAM);
+            *meta = RecvMeta::default();
+            meta.len = resume::DATAGRAM.len();
+            meta.stride = meta.len;
+            meta.addr = resume::SOURCE;
+            return Poll::Ready(Ok(1));
+        }
+        Poll::Pending
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.inner.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.inner.max_gro_segments()
+    }
+}
+
+/// Asks for buffers of `bytes`. The system grants what it allows; see [`receive_window`].
+fn enlarge_buffers(socket: &UdpSocket, bytes: usize) {
+    let socket = SockRef::from(socket);
+    // Refusal leaves the default, which works, slowly.
+    let _ = socket.set_recv_buffer_size(bytes);
+    let _ = socket.set_send_buffer_size(bytes);
+}
+
+/// The SCTP receive window that fits the socket buffers this system grants, in bytes.
+///
+/// The stack sends a whole window unpaced; what the receiving socket cannot hold is lost and costs retransmission
+/// time-outs of a second. Linux reports twice the payload a buffer holds, and counts about twice a datagram's size
+/// against it, hence the quarter. The window must hold the largest frame, and beyond 2 MiB it brings nothing.
+pub(super) fn receive_window(asked_bytes: usize, max_frame_bytes: usize) -> u32 {
+    const LARGEST: usize = 2 << 20;
+    let granted = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| {
+            enlarge_buffers(&socket, asked_bytes);
+            SockRef::from(&socket).recv_buffer_size()
+        })
+        .unwrap_or(0);
+    let window = (granted / 4).clamp(max_frame_bytes * 3 / 2, LARGEST);
+    if window < LARGEST {
+        tracing::debug!(
+            granted,
+            window,
+            "small UDP buffers limit throughput; on Linux raise net.core.rmem_max and wmem_max to {asked_bytes}"
+        );
+    }
+    u32::try_from(window).unwrap_or(u32::MAX)
+}
