@@ -48,10 +48,10 @@
 //! - Counts are whole and not negative; one beyond its type's range is taken for the largest value. Intervals may be
 //!   anything a JSON number can say: negative is zero, huge is [`Duration::MAX`](std::time::Duration::MAX). Clamping
 //!   them to what is sensible is the caller's job.
-//! - An `sdp` is any string, as trackers relay it unread. A string with a lone surrogate escape (`"\ud800"`) is no
-//!   Unicode text and is an error wherever it matters.
+//! - An `sdp` is any string, as trackers relay it unread; it need not be SDP. A string with a lone surrogate escape
+//!   (`"\ud800"`) is not text, can be repaired to nothing useful, and makes its frame an error.
 //!
-//! No input panics, and what decoding allocates is proportional to the input. Limit the size of a frame where it is
+//! No input panics, and what decoding allocates is proportional to the input: limit the size of a frame where it is
 //! received.
 //!
 //! # What it does not do

@@ -27,7 +27,8 @@ pub enum TrackerMessage {
     Scrape(ScrapeReply),
     /// The tracker refuses something.
     Failure(Failure),
-    /// An object that is none of the above, to be ignored or logged.
+    /// An object that is none of the above, to be ignored or logged. It takes far more memory than its frame did, a
+    /// hundred times in the worst case, so do not collect these.
     Unknown(Value),
 }
 
@@ -64,7 +65,7 @@ impl TrackerMessage {
         let frame = frame.as_ref();
         let mut raw: RawReply = wire::parse(frame)?;
         let info_hash = match raw.info_hash {
-            Field::Valid(hash) => Some(hash),
+            Field::Valid(info_hash) => Some(info_hash),
             _ => None,
         };
         let action = std::mem::take(&mut raw.action).valid();

@@ -186,9 +186,11 @@ fn a_scrape_keeps_its_form() {
     assert_eq!(ClientMessage::decode(null).unwrap(), scrape(&[]));
     for (hashes, expected) in [
         (json!([]), "info_hash: the list is empty"),
+        (json!([7, "x", HASH]), "info_hash[0]: expected a string of 20 code points, found a number"),
         (json!([HASH, 7]), "info_hash[1]: expected a string of 20 code points, found a number"),
         (json!([HASH, "x"]), "info_hash[1]: expected 20 code points, found 1"),
         (json!(7), "info_hash: expected an info hash or an array of them, found a number"),
+        (json!({"a": 1, "b": [2]}), "info_hash: expected an info hash or an array of them, found an object"),
     ] {
         assert_eq!(refused(&json!({"action": "scrape", "info_hash": hashes}).to_string()), expected);
     }

@@ -119,8 +119,8 @@ fn intervals_may_be_absurd() {
 #[test]
 fn a_signal_is_a_signal_whatever_else_it_carries() {
     let injected = json!({
-        "interval": 0.001, "min interval": 0, "failure reason": "go away", "warning message": [], "complete": -1,
-        "tracker id": {}, "files": 5, "flags": [], "action": "scrape",
+        "interval": 0.001, "min interval": 0, "failure reason": "go away", "warning message": [1, [2], {}], "complete": -1,
+        "tracker id": {"a": {"b": 1}, "c": 2}, "files": 5, "flags": [], "action": "scrape",
     });
     let answered = signal(json!({"answer": {"type": "answer", "sdp": "any text"}}));
     assert_eq!(decoded(&answered), answer("any text"));
