@@ -167,8 +167,9 @@ impl Swarms {
         match input {
             SwarmsInput::Opened { conn } => self.opened(conn),
             SwarmsInput::Received { conn, frame } => {
-                self.alive(conn);
                 self.received(now, conn, frame);
+                // After it: a `stopped` lets in whoever claims the peer id.
+                self.alive(conn);
             }
             SwarmsInput::Alive { conn } => self.alive(conn),
             SwarmsInput::Closed { conn } => self.forget(now, conn),

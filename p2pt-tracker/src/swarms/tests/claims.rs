@@ -1,0 +1,120 @@
+//! A peer id that another connection holds.
+
+use super::*;
+
+/// A holds peer 1, C is a bystander, B has just claimed peer 1 with an offer.
+fn contested() -> Bench {
+    let mut bench = Bench::new(SwarmsConfig::default(), [A, B, C]);
+    bench.announce(A, announce(1));
+    bench.announce(C, announce(3));
+    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
+    assert_eq!(bench.swarms.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
+    bench
+}
+
+fn claim(bench: &mut Bench, conn: ConnectionId) -> Vec<SwarmsOutput> {
+    let frame = ClientMessage::Announce(with_offers(1, [7])).encode();
+    bench.input(SwarmsInput::Received { conn, frame: frame.as_bytes() })
+}
+
+/// B is in as if its announce had just come: a reply, and its offer on its way.
+fn assert_admitted(messages: &[(ConnectionId, TrackerMessage)]) {
+    assert!(replied(messages, B), "{messages:?}");
+    assert_eq!(offers(messages), [(C, offer_id(7))]);
+}
+
+#[test]
+fn a_dead_holder_is_evicted_and_the_newcomer_let_in() {
+    let mut bench = contested();
+    assert_eq!(bench.advance(Duration::from_millis(4999)), []);
+    let mut outputs = bench.advance(Duration::from_millis(1));
+    assert_eq!(outputs.remove(0), SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
+    assert_admitted(&sent(outputs));
+    let stats = bench.swarms.stats();
+    assert_eq!((stats.connections, stats.peers, stats.connections_evicted), (2, 2, 1));
+}
+
+#[test]
+fn a_holder_that_closes_makes_way_at_once() {
+    let mut bench = contested();
+    assert_admitted(&sent(bench.input(SwarmsInput::Closed { conn: A })));
+}
+
+#[test]
+fn a_holder_that_stops_makes_way_at_once() {
+    let mut bench = contested();
+    let messages = bench.announce(A, stopped(1));
+    assert!(replied(&messages, A));
+    assert_admitted(&messages[1..]);
+}
+
+#[test]
+fn a_living_holder_keeps_its_peer_id() {
+    for by_message in [false, true] {
+        let mut bench = contested();
+        let messages = if by_message {
+            bench.announce(A, with_offers(1, []))
+        } else {
+            sent(bench.input(SwarmsInput::Alive { conn: A }))
+        };
+        let failure = failure(&messages[usize::from(by_message)..], B);
+        assert!(failure.reason.contains("in use"), "{failure:?}");
+        assert_eq!((failure.action.as_deref(), failure.info_hash), (Some("announce"), Some(hash(1))));
+        assert_eq!(bench.advance(Duration::from_secs(6)), []);
+        // Offers to peer 1 still go to its holder.
+        assert_eq!(offers(&bench.announce(C, with_offers(3, [1]))), [(A, offer_id(1))]);
+        // Another try is another ping.
+        assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
+    }
+}
+
+#[test]
+fn only_the_first_newcomer_waits() {
+    let mut bench = contested();
+    assert_eq!(claim(&mut bench, B), [], "the same one may repeat itself");
+    let messages = sent(claim(&mut bench, C));
+    assert!(failure(&messages, C).reason.contains("in use"));
+    assert_eq!(bench.input(SwarmsInput::Closed { conn: B }), []);
+    assert_eq!(claim(&mut bench, C), [], "the ping is already under way");
+    let outputs = bench.advance(Duration::from_secs(5));
+    assert_eq!(outputs[0], SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
+    assert!(replied(&sent(outputs[1..].to_vec()), C));
+}
+
+#[test]
+fn a_newcomer_that_stops_waits_no_longer() {
+    let mut bench = contested();
+    assert!(replied(&bench.announce(B, stopped(1)), B));
+    assert_eq!(bench.input(SwarmsInput::Closed { conn: A }), []);
+    assert_eq!(bench.counts(B).incomplete, 1);
+}
+
+#[test]
+fn an_evicted_holder_makes_way_in_all_its_swarms() {
+    let mut bench = contested();
+    bench.announce(B, Announce::new(hash(2), peer(2)));
+    let second = ClientMessage::Announce(Announce::new(hash(2), peer(1))).encode();
+    assert!(replied(&bench.text(C, &second), C));
+    bench.input(SwarmsInput::Closed { conn: C });
+    // C is gone, so nobody holds peer 1 in swarm 2 and A takes it without a claim.
+    assert!(matches!(bench.text(A, &second).as_slice(), [(A, TrackerMessage::Announced(_)), (B, TrackerMessage::Failure(_))]));
+    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
+    assert_eq!(bench.text(B, &second), []);
+    let outputs = bench.advance(Duration::from_secs(5));
+    assert_eq!(outputs[0], SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
+    let replies = sent(outputs[1..].to_vec());
+    assert!(replies.iter().all(|(conn, reply)| *conn == B && matches!(reply, TrackerMessage::Announced(_))));
+    assert_eq!(replies.len(), 2);
+}
+
+#[test]
+fn an_expired_member_makes_way_without_its_connection_closing() {
+    let config = SwarmsConfig { peer_expiry: Some(Duration::from_secs(3)), ..SwarmsConfig::default() };
+    let mut bench = Bench::new(config, [A, B]);
+    bench.announce(A, announce(1));
+    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
+    let messages = sent(bench.advance(Duration::from_secs(3)));
+    assert!(replied(&messages, B));
+    assert_eq!(sent(bench.input(SwarmsInput::Alive { conn: A })), []);
+    assert_eq!(bench.swarms.stats().connections, 2);
+}
