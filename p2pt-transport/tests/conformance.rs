@@ -1,20 +1,128 @@
 //! The suite, put to the memory network, and to backends that are broken on purpose.
 #![cfg(all(feature = "conformance", feature = "memory"))]
 
+#[path = "conformance/broken.rs"]
+mod broken;
+
+use std::{num::NonZeroU32, time::Duration};
+
+use broken::{Broken, Fault};
 use p2pt_transport::{
-    conformance::{self, Settings},
-    memory::MemoryNetwork,
+    conformance::{self, Check, Settings},
+    memory::{Conditions, MemoryConfig, MemoryNetwork},
 };
 
-async fn passes(network: MemoryNetwork) {
-    let report =
-        conformance::run(async || (network.transport() as _, network.transport() as _), &Settings::default()).await;
+async fn passes(network: MemoryNetwork, settings: &Settings) {
+    let make = async || (network.transport() as _, network.transport() as _);
+    let report = conformance::run(make, settings).await;
     assert!(report.passed(), "{report}");
-    println!("{report}");
     assert_eq!((network.open_channels(), network.pending()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn memory_passes() {
-    passes(MemoryNetwork::new(1)).await;
+    passes(MemoryNetwork::new(1), &Settings::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_passes_with_no_latency() {
+    let mut config = MemoryConfig::default();
+    config.conditions.latency = Duration::ZERO;
+    passes(MemoryNetwork::with_config(2, config), &Settings::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_passes_on_a_slow_line_with_small_buffers() {
+    let mut config = MemoryConfig::default();
+    let latency = Duration::from_millis(300);
+    config.conditions = Conditions { latency, jitter: latency, bytes_per_second: NonZeroU32::new(1_000_000) };
+    config.max_frame_bytes = 70_000;
+    config.send_buffer_bytes = 20_000;
+    config.receive_buffer_bytes = 10_000;
+    passes(MemoryNetwork::with_config(3, config), &Settings::default()).await;
+}
+
+#[tokio::test]
+async fn memory_passes_in_real_time() {
+    let mut config = MemoryConfig::default();
+    config.conditions.latency = Duration::from_millis(1);
+    config.open_deadline = Duration::from_millis(500);
+    config.flush_deadline = Duration::from_millis(100);
+    let mut settings = Settings::default();
+    settings.patience = Duration::from_millis(50);
+    passes(MemoryNetwork::with_config(4, config), &settings).await;
+}
+
+/// Every check, with what it must find.
+const FINDS: &[(Check, Fault)] = &[
+    (Check::Connects, Fault::RoleSwapped),
+    (Check::ConnectsTheOtherWay, Fault::CannotOffer),
+    (Check::LabelsDiffer, Fault::ConstantLabel),
+    (Check::FingerprintsAgree, Fault::ForgetsFingerprint),
+    (Check::ConnectionsDoNotMix, Fault::MixesChannels),
+    (Check::ForeignLinesAreIgnored, Fault::ChokesOnForeignLines),
+    (Check::GarbageOffer, Fault::VagueErrors),
+    (Check::GarbageAnswer, Fault::VagueErrors),
+    (Check::OneAnswerPerOffer, Fault::WaitsForever),
+    (Check::DroppedOffer, Fault::WaitsForever),
+    (Check::DroppedAnswer, Fault::WaitsForever),
+    (Check::CancelledOpen, Fault::WaitsForever),
+    (Check::TextAndBinary, Fault::TextAsBinary),
+    (Check::EmptyFrames, Fault::DropsEmpty),
+    (Check::LargestFrame, Fault::Truncates),
+    (Check::TooLarge, Fault::AcceptsTooLarge),
+    (Check::NotUtf8, Fault::AcceptsNotUtf8),
+    (Check::Order, Fault::Reorders),
+    (Check::Acknowledges, Fault::NeverAcknowledges),
+    (Check::CountsBytes, Fault::CountsFrames),
+    (Check::CancelledRecv, Fault::TakesOnCancel),
+    (Check::SendWaits, Fault::SendsOnCancel),
+    (Check::SendWaits, Fault::Unbounded),
+    (Check::TrySendIsFull, Fault::NeverFull),
+    (Check::WaitingSendersGetThrough, Fault::LosesWaiters),
+    (Check::StallsAlone, Fault::OneQueue),
+    (Check::StallsOneWay, Fault::HalfDuplex),
+    (Check::CloseFlushes, Fault::FlushesNothing),
+    (Check::ReasonIsStable, Fault::ForgetsReason),
+    (Check::UnreadFramesSurvive, Fault::DropsUnread),
+    (Check::CloseEndsRecv, Fault::DeafToTheEnd),
+    (Check::SendAfterClose, Fault::SendsWhenClosed),
+    (Check::CloseEndsSend, Fault::WaitsForRoomForever),
+    (Check::RemoteCloseEndsSend, Fault::WaitsForRoomForever),
+    (Check::CloseTwice, Fault::ClosesOnce),
+    (Check::DroppedChannel, Fault::KeepsDropped),
+    (Check::OneHalfIsEnough, Fault::ClosesWithHalf),
+    (Check::ShutdownCloses, Fault::ShutdownDoesNothing),
+    (Check::ShutdownEndsPending, Fault::WaitsForever),
+    (Check::ShutdownIsFinal, Fault::ShutdownDoesNothing),
+];
+
+#[tokio::test(start_paused = true)]
+async fn each_check_finds_what_it_is_for() {
+    for (check, fault) in FINDS {
+        let network = MemoryNetwork::new(5);
+        let make = |fault| Broken::new(network.transport(), fault);
+        let settings = Settings::default();
+        if let Err(failure) = check.run(make(Fault::None), make(Fault::None), &settings).await {
+            panic!("nothing is wrong, but {failure}");
+        }
+        let outcome = check.run(make(*fault), make(*fault), &settings).await;
+        assert!(outcome.is_err(), "{check} did not find anything wrong with {fault:?}");
+    }
+    for check in Check::ALL {
+        assert!(FINDS.iter().any(|(finds, _)| finds == check), "nothing shows that {check} can fail");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_names_what_failed() {
+    let network = MemoryNetwork::new(6);
+    let broken = || Broken::new(network.transport(), Fault::ConstantLabel);
+    let make = async || (broken() as _, broken() as _);
+    let report = conformance::run(make, &Settings::default()).await;
+    let failed: Vec<_> = report.failures().map(|failure| failure.check).collect();
+    assert_eq!(failed, [Check::LabelsDiffer]);
+    let text = report.to_string();
+    assert!(text.contains("FAILED labels_differ"), "{text}");
+    assert!(text.contains("two connections have the label \"p2pt\""), "{text}");
 }

@@ -38,11 +38,11 @@ pub(super) async fn reason_is_stable(bench: &Bench<'_>) -> Result<(), Problem> {
 
 pub(super) async fn unread_frames_survive(bench: &Bench<'_>) -> Result<(), Problem> {
     let (a, mut b) = bench.connect().await?;
-    bench.send_numbered(&*a.sender, 10, |_| BYTES).await?;
+    bench.send_numbered(&*a.sender, 10, |_| 20).await?;
     bench.closes(&*a.sender).await?;
     let closed = bench.within("learning of the end while frames wait", b.sender.closed()).await?;
     same("the reason closed gives", &closed, &ChannelClosed::Remote)?;
-    bench.expect_numbered(&mut *b.receiver, 10, |_| BYTES).await?;
+    bench.expect_numbered(&mut *b.receiver, 10, |_| 20).await?;
     same("the reason recv gives", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
 }
 

@@ -1,23 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use p2pt_transport::{
-    Channel, ChannelClosed, Frame, Role, SendFrameError, Transport, TransportError,
-    memory::{Conditions, MemoryNetwork, MemoryTransport},
-};
+use p2pt_transport::{ChannelClosed, Frame, Role, SendFrameError, Transport, TransportError, memory::Conditions};
 use tokio::time::{Instant, timeout};
 
-async fn connect(a: &MemoryTransport, b: &MemoryTransport) -> Result<(Channel, Channel), TransportError> {
-    let offer = a.offer().await?;
-    let answer = b.answer(offer.sdp()).await?;
-    let sdp = answer.sdp().to_owned();
-    tokio::try_join!(offer.open(&sdp), answer.open())
-}
-
-fn pair(seed: u64) -> (MemoryNetwork, Arc<MemoryTransport>, Arc<MemoryTransport>) {
-    let network = MemoryNetwork::new(seed);
-    let (a, b) = (network.transport(), network.transport());
-    (network, a, b)
-}
+use super::common::{connect, pair};
 
 #[tokio::test(start_paused = true)]
 async fn connects_sends_and_closes() {

@@ -1,0 +1,234 @@
+use std::{num::NonZeroU32, time::Duration};
+
+use p2pt_transport::{
+    ChannelClosed, Fingerprint, Frame, SendFrameError, Transport, TransportError,
+    memory::{Break, Conditions, MemoryConfig, MemoryNetwork},
+};
+use tokio::time::{Instant, advance, timeout};
+
+use super::common::{connect, expect, pair, pair_with};
+
+const LIVENESS: Duration = Duration::from_secs(5);
+const SILENT: ChannelClosed = ChannelClosed::Silent(LIVENESS);
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_shorter_than_the_liveness_time_loses_nothing() {
+    let (network, a, b) = pair(1);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    at_a.sender.send(Frame::text("before")).await.unwrap();
+    network.cut(a.node(), b.node());
+    at_a.sender.send(Frame::text("meanwhile")).await.unwrap();
+    let waits = timeout(LIVENESS - Duration::from_secs(1), at_b.receiver.recv()).await;
+    assert!(waits.is_err(), "a frame crossed a path that is cut");
+    network.mend(a.node(), b.node());
+    expect(&mut at_b, "before").await;
+    expect(&mut at_b, "meanwhile").await;
+    // The wait for a sign of life begins anew with the next cut.
+    network.cut(a.node(), b.node());
+    let start = Instant::now();
+    assert_eq!(at_b.receiver.recv().await, Err(SILENT));
+    assert_eq!(start.elapsed(), LIVENESS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_ends_both_sides_and_loses_what_was_under_way() {
+    let (network, a, b) = pair(2);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.cut(a.node(), b.node());
+    at_a.sender.send(Frame::text("lost")).await.unwrap();
+    assert_eq!(tokio::join!(at_a.receiver.recv(), at_b.receiver.recv()), (Err(SILENT), Err(SILENT)));
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 4);
+    assert_eq!(at_a.sender.send(Frame::text("late")).await, Err(SendFrameError::Closed));
+    assert!(connect(&a, &b).await.is_err());
+    network.heal();
+    connect(&a, &b).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_waits_learns_of_the_silence() {
+    let mut config = MemoryConfig::default();
+    config.send_buffer_bytes = 100;
+    let (network, a, b) = pair_with(3, config);
+    let (at_a, _at_b) = connect(&a, &b).await.unwrap();
+    network.cut(a.node(), b.node());
+    at_a.sender.send(Frame::binary(vec![0; 1000])).await.unwrap();
+    assert_eq!(at_a.sender.send(Frame::text("waits")).await, Err(SendFrameError::Closed));
+    assert_eq!(at_a.sender.closed().await, SILENT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_while_cut_is_not_heard() {
+    let (network, a, b) = pair(4);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.cut(a.node(), b.node());
+    at_a.sender.close().await;
+    network.mend(a.node(), b.node());
+    assert_eq!(at_b.receiver.recv().await, Err(SILENT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_separates_its_nodes_from_all_others() {
+    let network = MemoryNetwork::new(5);
+    let nodes = [(); 4].map(|()| network.transport());
+    network.partition(&[nodes[0].node(), nodes[1].node()]);
+    assert!(connect(&nodes[0], &nodes[1]).await.is_ok());
+    assert!(connect(&nodes[2], &nodes[3]).await.is_ok());
+    assert!(connect(&nodes[1], &nodes[2]).await.is_err());
+    network.heal();
+    assert!(connect(&nodes[1], &nodes[2]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_survives_a_short_interruption() {
+    let (network, a, b) = pair(6);
+    network.cut(a.node(), b.node());
+    let mends = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        network.mend(a.node(), b.node());
+    };
+    let (opened, ()) = tokio::join!(connect(&a, &b), mends);
+    opened.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_node_that_thaws_in_time_goes_on() {
+    let (network, a, b) = pair(7);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    at_b.sender.send(Frame::text("arrived")).await.unwrap();
+    advance(Duration::from_secs(1)).await;
+    network.freeze(a.node());
+    at_b.sender.send(Frame::text("waits outside")).await.unwrap();
+    assert!(timeout(Duration::from_secs(4), at_a.receiver.recv()).await.is_err(), "a stopped process read");
+    network.thaw(a.node());
+    expect(&mut at_a, "arrived").await;
+    expect(&mut at_a, "waits outside").await;
+    at_a.sender.send(Frame::text("still here")).await.unwrap();
+    expect(&mut at_b, "still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_thaws_too_late_has_been_given_up() {
+    let (network, a, b) = pair(8);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.freeze(a.node());
+    assert_eq!(at_b.receiver.recv().await, Err(SILENT));
+    assert!(timeout(LIVENESS * 10, at_a.receiver.recv()).await.is_err(), "a stopped process has no timers");
+    network.thaw(a.node());
+    let start = Instant::now();
+    assert_eq!(at_a.receiver.recv().await, Err(SILENT));
+    assert_eq!(start.elapsed(), LIVENESS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_breaks_after_so_many_frames() {
+    let (network, a, b) = pair(9);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.break_after(a.node(), b.node(), Break::AfterFrames(2));
+    for text in ["one", "two", "three"] {
+        at_a.sender.send(Frame::text(text)).await.unwrap();
+    }
+    expect(&mut at_b, "one").await;
+    expect(&mut at_b, "two").await;
+    assert!(matches!(at_b.receiver.recv().await, Err(ChannelClosed::Failed(_))));
+    assert!(matches!(at_a.sender.closed().await, ChannelClosed::Failed(_)));
+    assert!(at_a.sender.unacknowledged_bytes() >= 5, "the frame that broke the channel was acknowledged");
+    // It happens once.
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    for text in ["one", "two", "three"] {
+        at_a.sender.send(Frame::text(text)).await.unwrap();
+        expect(&mut at_b, text).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_breaks_after_so_many_bytes() {
+    let (network, a, b) = pair(10);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.break_after(b.node(), a.node(), Break::AfterBytes(0));
+    network.break_after(a.node(), b.node(), Break::AfterBytes(10));
+    for text in ["12345", "67890", "x"] {
+        at_a.sender.send(Frame::text(text)).await.unwrap();
+    }
+    expect(&mut at_b, "12345").await;
+    expect(&mut at_b, "67890").await;
+    assert!(matches!(at_b.receiver.recv().await, Err(ChannelClosed::Failed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_connections_are_refused_and_the_seed_says_which() {
+    let outcomes = async |seed| {
+        let (network, a, b) = pair(seed);
+        network.refuse(0.5);
+        let mut opened = Vec::new();
+        for _ in 0..20 {
+            opened.push(connect(&a, &b).await.is_ok());
+        }
+        opened
+    };
+    let first = outcomes(11).await;
+    assert!(first.contains(&true) && first.contains(&false));
+    assert_eq!(first, outcomes(11).await);
+    assert_ne!(first, outcomes(12).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_takes_its_time() {
+    let (network, a, b) = pair(13);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    let latency = Duration::from_millis(100);
+    let conditions = Conditions { latency, jitter: Duration::ZERO, bytes_per_second: NonZeroU32::new(10_000) };
+    network.set_conditions_between(b.node(), a.node(), conditions);
+    let start = Instant::now();
+    for _ in 0..5 {
+        at_a.sender.send(Frame::binary(vec![0; 2000])).await.unwrap();
+    }
+    for _ in 0..5 {
+        at_b.receiver.recv().await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::from_millis(1100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_has_a_lifetime() {
+    let (_network, a, b) = pair(14);
+    let offer = a.offer().await.unwrap();
+    let answer = b.answer(offer.sdp()).await.unwrap();
+    advance(Duration::from_secs(121)).await;
+    assert!(matches!(offer.open(answer.sdp()).await, Err(TransportError::Deadline { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_fingerprint_is_found_out() {
+    let (_network, a, b) = pair(15);
+    for forge_offer in [true, false] {
+        let offer = a.offer().await.unwrap();
+        let forged = |sdp: &str, forge: bool| {
+            let own = Fingerprint::from_sdp(sdp).unwrap().to_string();
+            if forge { sdp.replace(&own, &Fingerprint([7; 32]).to_string()) } else { sdp.to_owned() }
+        };
+        let answer = b.answer(&forged(offer.sdp(), forge_offer)).await.unwrap();
+        let opened = offer.open(&forged(answer.sdp(), !forge_offer)).await;
+        assert!(matches!(opened, Err(TransportError::SessionFailed)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_nodes_are_cheap() {
+    let network = MemoryNetwork::new(16);
+    let nodes: Vec<_> = (0..300).map(|_| network.transport()).collect();
+    let mut channels = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        for step in 1..=4 {
+            channels.push(connect(node, &nodes[(index + step) % nodes.len()]).await.unwrap());
+        }
+    }
+    assert_eq!(network.open_channels(), 2400);
+    assert_eq!(nodes[0].open_channels(), 8);
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(alive, 0, "the network runs no task");
+    network.kill(nodes[0].node());
+    advance(LIVENESS).await;
+    assert_eq!(network.open_channels(), 2384);
+    drop(channels);
+    assert_eq!((network.open_channels(), network.pending()), (0, 0));
+}
