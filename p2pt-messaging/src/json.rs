@@ -13,7 +13,7 @@ pub(crate) fn check(json: &str) -> Result<(), serde_json::Error> {
 pub(crate) fn mend_escapes(json: &mut [u8]) {
     let mut at = 0;
     loop {
-        at += text::find(&json[at..], |byte| byte == b'\\');
+        at += text::backslash_free_run(&json[at..]);
         let rest = &mut json[at..];
         if rest.len() < 2 {
             return;

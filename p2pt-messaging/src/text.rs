@@ -3,30 +3,76 @@
 //! Decoded text is kept as WTF-8 (UTF-8 that may hold lone surrogates) until a message is whole, because a chunk
 //! may end between the two halves of a surrogate pair.
 
-/// Bytes examined at a time by [`find`]; small enough to stay cheap on a hit, large enough for vector instructions.
+/// Bytes examined at a time in long runs.
 const BLOCK: usize = 32;
 
 /// The longest escape, `\u0000`.
 pub(crate) const LONGEST_ESCAPE: usize = 6;
 
-/// The index of the first byte that satisfies `wanted`, or the length.
-///
-/// Whole blocks are folded without branching, which compiles to vector compares.
-pub(crate) fn find(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
-    let mut blocks = bytes.chunks_exact(BLOCK);
-    let mut at = 0;
-    for block in &mut blocks {
-        if block.iter().fold(false, |hit, &byte| hit | wanted(byte)) {
-            break;
-        }
-        at += BLOCK;
+/// A set of ASCII bytes: those below `below`, and the two in `also`.
+struct ByteSet {
+    below: u8,
+    also: [u8; 2],
+}
+
+/// What may not stand for itself inside a JSON string.
+const SPECIAL: ByteSet = ByteSet { below: 0x20, also: *b"\"\\" };
+const BACKSLASH: ByteSet = ByteSet { below: 0, also: *b"\\\\" };
+
+impl ByteSet {
+    #[inline]
+    fn has(&self, byte: u8) -> bool {
+        (byte < self.below) | (byte == self.also[0]) | (byte == self.also[1])
     }
-    at + bytes[at..].iter().position(|&byte| wanted(byte)).unwrap_or(bytes.len() - at)
+
+    /// The index of the first byte of the set within eight, found without a loop.
+    #[inline]
+    fn find_in_word(&self, word: &[u8; 8]) -> Option<usize> {
+        const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+        const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte that is below `limit`; right up to and including the lowest such byte, behind
+        // which a borrow may have gone.
+        let below = |word: u64, limit: u8| word.wrapping_sub(LOW * u64::from(limit)) & !word & HIGH;
+        let equal = |byte: u8| below(word ^ (LOW * u64::from(byte)), 1);
+        let hits = below(word, self.below) | equal(self.also[0]) | equal(self.also[1]);
+        (hits != 0).then(|| hits.trailing_zeros() as usize / 8)
+    }
+
+    /// The index of the first byte of the set, or the length.
+    ///
+    /// Short runs end in the first words; long ones are skipped in blocks, which compile to vector instructions
+    /// because they are compared as a whole.
+    #[inline]
+    fn find(&self, bytes: &[u8]) -> usize {
+        let skipped = match bytes.first_chunk().map(|word| self.find_in_word(word)) {
+            Some(Some(at)) => return at,
+            Some(None) => 8,
+            None => 0,
+        };
+        let has_any = |block: &[u8; BLOCK]| block.iter().fold(false, |any, &byte| any | self.has(byte));
+        let (blocks, _) = bytes[skipped..].as_chunks::<BLOCK>();
+        let clean = blocks.iter().position(has_any).unwrap_or(blocks.len());
+        let skipped = skipped + clean * BLOCK;
+        let (words, rest) = bytes[skipped..].as_chunks::<8>();
+        for (index, word) in words.iter().enumerate() {
+            if let Some(at) = self.find_in_word(word) {
+                return skipped + index * 8 + at;
+            }
+        }
+        let tail = rest.iter().position(|&byte| self.has(byte)).unwrap_or(rest.len());
+        skipped + words.len() * 8 + tail
+    }
 }
 
 /// How many leading bytes stand for themselves inside a JSON string.
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
-    find(bytes, |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
+    SPECIAL.find(bytes)
+}
+
+/// How many leading bytes are no backslash.
+pub(crate) fn backslash_free_run(bytes: &[u8]) -> usize {
+    BACKSLASH.find(bytes)
 }
 
 /// An upper bound of the bytes that escaping adds: exact but for `\b \t \n \f \r`, which are shorter than counted.
@@ -161,24 +207,34 @@ fn walk<'a>(bytes: &'a [u8], mut visit: impl FnMut(&'a [u8], Option<u32>)) -> Op
 }
 
 /// The code point of the escape at the front (a surrogate if it is a lone one), and the bytes it took.
+#[inline]
 fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
-    let simple = match bytes.get(1)? {
-        b'b' => 0x08,
-        b't' => b'\t',
-        b'n' => b'\n',
-        b'f' => 0x0c,
-        b'r' => b'\r',
-        &byte @ (b'"' | b'\\' | b'/') => byte,
-        b'u' => {
-            let unit = unicode_escape(bytes)?;
-            return Some(match unicode_escape(&bytes[6..]).and_then(|low| combine(unit, low)) {
-                Some(code) => (code, 12),
-                None => (unit, 6),
-            });
-        }
-        _ => return None,
+    /// What a backslash and a letter stand for; 0 where that is no escape. A table, as the letters of real text are
+    /// past predicting.
+    const SIMPLE: [u8; 256] = {
+        let mut table = [0; 256];
+        table[b'b' as usize] = 0x08;
+        table[b't' as usize] = b'\t';
+        table[b'n' as usize] = b'\n';
+        table[b'f' as usize] = 0x0c;
+        table[b'r' as usize] = b'\r';
+        table[b'"' as usize] = b'"';
+        table[b'\\' as usize] = b'\\';
+        table[b'/' as usize] = b'/';
+        table
     };
-    Some((simple.into(), 2))
+    match SIMPLE[usize::from(*bytes.get(1)?)] {
+        0 => unescape_unicode(bytes),
+        byte => Some((byte.into(), 2)),
+    }
+}
+
+fn unescape_unicode(bytes: &[u8]) -> Option<(u32, usize)> {
+    let unit = unicode_escape(bytes)?;
+    match unicode_escape(&bytes[6..]).and_then(|low| combine(unit, low)) {
+        Some(code) => Some((code, 12)),
+        None => Some((unit, 6)),
+    }
 }
 
 /// The code unit of the `\uXXXX` at the front.
