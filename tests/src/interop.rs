@@ -206,6 +206,25 @@ pub fn big_text() -> String {
     text
 }
 
+/// Everything two peers can do from their meeting to their parting; at least one of them is JavaScript.
+pub async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(tracker, first, second).await;
+    converse(&mut pair.first, &mut pair.second).await;
+    announce_again(&mut pair.first, &mut pair.second).await;
+    let (js, other) = match first {
+        Kind::Rust => (&mut pair.second, &mut pair.first),
+        _ => (&mut pair.first, &mut pair.second),
+    };
+    if [first, second].contains(&Kind::Rust) {
+        for message in messages_to_javascript() {
+            tell(other, js, &message).await;
+        }
+    }
+    hear_javascript(js, other).await;
+    pair.part().await;
+}
+
 /// Every kind of message there is, both ways, and then every kind of conversation.
 pub async fn converse(one: &mut PipePeer, other: &mut PipePeer) {
     for message in messages() {

@@ -2,30 +2,12 @@
 
 use std::time::Duration;
 
-use p2pt_tests::interop::{
-    Pair, announce_again, connected, converse, echo, hear_javascript, messages_to_javascript, tell, turn,
-};
+use p2pt_tests::interop::{Pair, connected, echo, everything, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use serde_json::json;
 
 /// A peer of ours notices a vanished one after about 5 s.
 const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
-
-async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
-    let _turn = turn().await;
-    let mut pair = Pair::meet(tracker, first, second).await;
-    converse(&mut pair.first, &mut pair.second).await;
-    announce_again(&mut pair.first, &mut pair.second).await;
-    let (rust, page) = match first {
-        Kind::Rust => (&mut pair.first, &mut pair.second),
-        _ => (&mut pair.second, &mut pair.first),
-    };
-    for message in messages_to_javascript() {
-        tell(rust, page, &message).await;
-    }
-    hear_javascript(page, rust).await;
-    pair.part().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_chromium -- --ignored"]

@@ -2,17 +2,8 @@
 
 use std::time::Duration;
 
-use p2pt_tests::interop::{Pair, announce_again, converse, hear_javascript, turn};
+use p2pt_tests::interop::{Pair, everything, turn};
 use p2pt_tests::js::{Kind, TrackerKind};
-
-async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
-    let _turn = turn().await;
-    let mut pair = Pair::meet(tracker, first, second).await;
-    converse(&mut pair.first, &mut pair.second).await;
-    announce_again(&mut pair.first, &mut pair.second).await;
-    hear_javascript(&mut pair.first, &mut pair.second).await;
-    pair.part().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]

@@ -2,32 +2,13 @@
 
 use std::time::Duration;
 
-use p2pt_tests::interop::{
-    Pair, announce_again, assert_undisturbed, big_text, chain, connected, converse, echo, hear_javascript,
-    messages_to_javascript, tell, turn,
-};
+use p2pt_tests::interop::{Pair, assert_undisturbed, big_text, chain, connected, echo, everything, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::PipePeer;
 use serde_json::json;
 
 /// A peer of ours notices a vanished one after about 5 s.
 const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
-
-async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
-    let _turn = turn().await;
-    let mut pair = Pair::meet(tracker, first, second).await;
-    converse(&mut pair.first, &mut pair.second).await;
-    announce_again(&mut pair.first, &mut pair.second).await;
-    let (rust, js) = match first {
-        Kind::Rust => (&mut pair.first, &mut pair.second),
-        _ => (&mut pair.second, &mut pair.first),
-    };
-    for message in messages_to_javascript() {
-        tell(rust, js, &message).await;
-    }
-    hear_javascript(js, rust).await;
-    pair.part().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
@@ -112,7 +93,7 @@ async fn trackers_come_and_go_and_peers_stay() {
     chain(&mut node, &mut rust).await;
     assert_undisturbed(&mut rust, &mut node);
 
-    let mut newcomer = Kind::NodeRoamhq.start("Rust meets NodeRoamhq", &[new.url()]).await;
+    let mut newcomer = Kind::NodeRoamhq.start(&Pair::identifier(Kind::Rust, Kind::NodeRoamhq), &[new.url()]).await;
     connected(&mut newcomer, &mut rust).await;
     connected(&mut newcomer, &mut node).await;
     echo(&mut newcomer, &mut rust, &json!("hello")).await;
