@@ -96,3 +96,35 @@ impl Iterator for Chunks {
 }
 
 impl std::iter::FusedIterator for Chunks {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_text_has_one_frame() {
+        let mut chunks = Chunks::new(MessageId::from(7), Payload::from(""), MIN_BUDGET).unwrap();
+        assert_eq!(chunks.next().as_deref(), Some(r#"^{"id":7,"msg":"","c":0,"last":true}"#));
+        assert_eq!(chunks.next(), None);
+    }
+
+    #[test]
+    fn the_smallest_budget_holds_the_longest_id_and_character() {
+        let id: MessageId = format!("\"{}\"", "x".repeat(MessageId::MAX_BYTES - 2)).parse().unwrap();
+        let payload = Payload::json(&"\u{1}😀".repeat(500)).unwrap();
+        let frames: Vec<String> = Chunks::new(id, payload, MIN_BUDGET).unwrap().collect();
+        assert!(frames.iter().all(|frame| frame.len() <= MIN_BUDGET));
+        assert!(frames.len() > 10);
+        let error = Chunks::new(MessageId::from(7), Payload::from("x"), MIN_BUDGET - 1).unwrap_err();
+        assert_eq!(error, BudgetTooSmall { budget: 511 });
+    }
+
+    #[test]
+    fn a_frame_takes_one_allocation_of_its_size() {
+        let frame = |text: &str| Chunks::new(MessageId::from(7), Payload::from(text), 2000).unwrap().next().unwrap();
+        for text in ["hello".to_owned(), "\"".repeat(100), "é".repeat(3000), "x".repeat(3000)] {
+            let frame = frame(&text);
+            assert!(frame.capacity() - frame.len() <= LAST.len() + 1, "{} for {}", frame.capacity(), frame.len());
+        }
+    }
+}

@@ -22,7 +22,7 @@ pub struct MessageId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
-    /// What nearly everybody sends; a number that fits is always kept like this, so equality is that of the texts.
+    /// What nearly everybody sends. An integer that fits is always kept like this, so equality is that of the texts.
     Integer(u64),
     Other(Arc<str>),
 }
@@ -38,13 +38,15 @@ impl MessageId {
 
     /// Takes the bytes of one JSON value, already checked, without surrounding white space.
     pub(crate) fn from_json(value: &[u8]) -> Result<Self, MessageIdError> {
+        if let Some(id) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
+            return Ok(Self(Repr::Integer(id)));
+        }
         let text = compact(value);
         if text.len() > Self::MAX_BYTES {
             return Err(MessageIdError::TooLong);
         }
         let text = text::into_text(text).ok_or(MessageIdError::NotJson)?;
-        // `parse` would also take a sign and leading zeros; JSON has no `+` and no `00`.
-        Ok(Self(text.parse().map_or_else(|_| Repr::Other(text.into()), Repr::Integer)))
+        Ok(Self(Repr::Other(text.into())))
     }
 
     /// Bytes of its own that the id keeps on the heap.
@@ -81,7 +83,7 @@ impl FromStr for MessageId {
     /// Parses the JSON text of an id.
     fn from_str(json: &str) -> Result<Self, MessageIdError> {
         serde_json::from_str::<IgnoredAny>(json).map_err(|_| MessageIdError::NotJson)?;
-        Self::from_json(json.as_bytes())
+        Self::from_json(json.trim().as_bytes())
     }
 }
 
@@ -98,5 +100,39 @@ impl fmt::Display for MessageId {
 impl fmt::Debug for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MessageId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_ids_are_safe_integers_no_javascript_peer_draws() {
+        for random in [0, 1, 199_999, END_OWN - FIRST_OWN - 1, END_OWN - 1, END_OWN, u64::MAX] {
+            let MessageId(Repr::Integer(id)) = MessageId::random(|| random) else { panic!("not an integer") };
+            assert!((FIRST_OWN..END_OWN).contains(&id), "{random} gave {id}");
+        }
+    }
+
+    #[test]
+    fn ids_are_equal_if_their_texts_are() {
+        let id = |json: &str| json.parse::<MessageId>().unwrap();
+        assert_eq!(id(" 7\n"), MessageId::from(7));
+        assert_eq!(id("18446744073709551615"), MessageId::from(u64::MAX));
+        assert_eq!(id("[ 1, \"a \\\" b\" ]"), id("[1,\"a \\\" b\"]"));
+        assert_ne!(id("7.0"), id("7"));
+        assert_ne!(id("\"7\""), id("7"));
+        assert_ne!(id("\"a b\""), id("\"ab\""));
+    }
+
+    #[test]
+    fn an_id_is_one_short_json_value() {
+        for text in ["", "+7", "07", "1 2", "id", "\"", "{"] {
+            assert_eq!(text.parse::<MessageId>(), Err(MessageIdError::NotJson), "{text}");
+        }
+        let quoted = |len: usize| format!("\"{}\"", "x".repeat(len - 2)).parse::<MessageId>();
+        assert_eq!(quoted(MessageId::MAX_BYTES).unwrap().heap_bytes(), MessageId::MAX_BYTES);
+        assert_eq!(quoted(MessageId::MAX_BYTES + 1), Err(MessageIdError::TooLong));
     }
 }

@@ -132,17 +132,21 @@ impl Partial {
         }
         let first = index as usize;
         let Some(&end) = self.ends.get(first) else { return Some(()) };
+        let start = first.checked_sub(1).map_or(0, |before| self.ends[before]);
         let behind = self.ends.len() - first - 1;
-        // Their bytes are given up by `joined`, so only the overhead is new.
-        if behind * CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) {
+        let behind_bytes = self.joined.len() - end;
+        // Memory is given back when it halves, so that the bytes in front are not moved for every chunk.
+        let shrinks = behind > 0 && start <= self.joined.capacity() / 2;
+        let freed = if shrinks { self.joined.capacity() - start } else { 0 };
+        if behind_bytes + behind * CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) + freed {
             return None;
         }
-        self.apart_bytes += self.joined.len() - end;
         for (index, bounds) in (index + 1..).zip(self.ends[first..].windows(2)) {
             self.apart.insert(index, self.joined[bounds[0]..bounds[1]].to_vec());
         }
+        self.apart_bytes += behind_bytes;
         self.cut_joined(first);
-        if behind > 0 {
+        if shrinks {
             self.joined.shrink_to_fit();
         }
         Some(())

@@ -141,3 +141,37 @@ pub struct Message {
     /// Its content.
     pub payload: Payload,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_is_read_as_any_type_and_mended() {
+        assert_eq!(Json::of("a\"é").unwrap().as_str(), r#""a\"é""#);
+        assert_eq!(Json::of(&[Some(1), None]).unwrap().parse::<Vec<Option<u8>>>().unwrap(), [Some(1), None]);
+        assert_eq!(Json::from(json!({ "a": [1] })).to_value().unwrap(), json!({ "a": [1] }));
+        assert!(Json::from_text("{").is_err());
+        assert!(Json::from_text("1e999").unwrap().to_value().is_err());
+        let mended = Json::from_text(r#" ["\ud83d", "\ude00\ud83d\ude00", "\\ud83d"] "#).unwrap();
+        assert_eq!(mended.as_str(), r#" ["\ufffd", "\ufffd\ud83d\ude00", "\\ud83d"] "#);
+        assert_eq!(mended.to_value().unwrap(), json!(["\u{fffd}", "\u{fffd}😀", "\\ud83d"]));
+    }
+
+    #[test]
+    fn a_value_that_is_no_json_is_an_error() {
+        let map = std::collections::BTreeMap::from([((1, 2), 3)]);
+        assert!(Payload::json(&map).is_err());
+    }
+
+    #[test]
+    fn text_and_json_stay_apart() {
+        assert_eq!(Payload::from("1").text(), Some("1"));
+        assert_eq!(Payload::from("1").as_json(), None);
+        assert_eq!(Payload::from(json!("1")).text(), None);
+        assert_eq!(Payload::from(json!("1")).as_str(), "\"1\"");
+        assert_ne!(Payload::from("1"), Payload::from(json!(1)));
+    }
+}

@@ -302,3 +302,84 @@ pub(crate) fn into_text(bytes: Vec<u8>) -> Option<String> {
         rest = &bad[if pair.is_some() { 6 } else { 3 }..];
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn is_special(byte: u8) -> bool {
+        byte < 0x20 || byte == b'"' || byte == b'\\'
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn runs_end_where_they_should(
+            plain in vec(any::<u8>().prop_filter("plain", |byte| !is_special(*byte)), 0..200),
+            special in prop::sample::select(b"\"\\\0\n\x1f".to_vec()), rest in vec(any::<u8>(), 0..100),
+        ) {
+            let bytes = [plain.as_slice(), &[special], rest.as_slice()].concat();
+            prop_assert_eq!(plain_run(&bytes), plain.len());
+            prop_assert_eq!(plain_run(&plain), plain.len());
+            let backslash = bytes.iter().position(|&byte| byte == b'\\').unwrap_or(bytes.len());
+            prop_assert_eq!(backslash_free_run(&bytes), backslash);
+        }
+
+        #[test]
+        fn escaping_stops_where_the_room_ends(text in ".{0,40}", room in 0usize..80) {
+            let mut out = String::new();
+            let taken = push_escaped(&mut out, &text, room);
+            let escaped = |text: &str| serde_json::to_string(text).unwrap();
+            prop_assert_eq!(format!("\"{out}\""), escaped(&text[..taken]));
+            prop_assert!(out.len() <= room);
+            if let Some(next) = text[taken..].chars().next() {
+                prop_assert!(escaped(&text[..taken + next.len_utf8()]).len() - 2 > room, "more would have fitted");
+            }
+        }
+
+        #[test]
+        fn any_bytes_become_text_no_longer_than_they_are(bytes in vec(prop::sample::select(b"a\xed\xa0\xbd\xb8\x80\xf0\x9f".to_vec()), 0..20)) {
+            let len = bytes.len();
+            let valid = String::from_utf8(bytes.clone()).ok();
+            let text = into_text(bytes);
+            prop_assert!(valid.is_none() || text == valid);
+            prop_assert!(text.is_none_or(|text| text.len() <= len));
+        }
+    }
+
+    #[test]
+    fn every_ascii_character_is_escaped_as_javascript_does_and_read_back() {
+        let text: String = (0..0x80).map(char::from).collect();
+        let mut out = String::new();
+        assert_eq!(push_escaped(&mut out, &text, usize::MAX / 2), text.len());
+        assert_eq!(format!("\"{out}\""), serde_json::to_string(&text).unwrap());
+        assert!(out.len() - text.len() <= escape_growth(text.as_bytes()));
+        let (read, rest) = RawText::read(&[out.as_bytes(), b"\" rest"].concat())
+            .map(|(read, rest)| (read.decode(), rest.to_vec()))
+            .unwrap();
+        assert_eq!((read.as_slice(), rest.as_slice()), (text.as_bytes(), b" rest".as_slice()));
+        assert_eq!(read.capacity(), text.len());
+    }
+
+    #[test]
+    fn surrogates_meet_or_are_replaced() {
+        let decode = |json: &str| {
+            let text = RawText::read(json.as_bytes()).unwrap().0;
+            let bytes = text.decode();
+            assert_eq!(bytes.len(), text.decoded_len());
+            into_text(bytes).unwrap()
+        };
+        assert_eq!(decode(r#"\ud83d\ude00""#), "😀");
+        assert_eq!(decode(r#"\uD83D\uDE00""#), "😀");
+        assert_eq!(decode(r#"a\ud83d""#), "a\u{fffd}");
+        assert_eq!(decode(r#"\ude00\ud83d""#), "\u{fffd}\u{fffd}");
+        assert_eq!(decode(r#"\ud83d\ud83d\ude00é""#), "\u{fffd}😀é");
+        assert_eq!(decode(r#"\ud83d\n\ude00""#), "\u{fffd}\n\u{fffd}");
+        // Halves of two chunks, joined as WTF-8.
+        assert_eq!(into_text(b"x\xed\xa0\xbd\xed\xb8\x80y".to_vec()).as_deref(), Some("x😀y"));
+        assert_eq!(into_text(b"x\xed\xa0".to_vec()), None);
+    }
+}

@@ -38,7 +38,7 @@ fn units() -> impl Strategy<Value = Vec<u16>> {
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    prop_oneof![text().prop_map(Payload::Text), text().prop_map(|text| Payload::json(&[text]).unwrap())]
+    prop_oneof![text().prop_map(Payload::Text), text().prop_map(|text| Payload::from(serde_json::json!([text])))]
 }
 
 fn complete(id: &MessageId, payload: &Payload) -> Result<Progress, FrameError> {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file uses its part
 
-use std::{fmt::Write as _, time::Instant};
+use std::time::Instant;
 
 use p2pt_messaging::{FrameError, Progress, Reassembler};
 
@@ -24,7 +24,7 @@ pub(crate) fn stringify(units: &[u16]) -> String {
     let mut json = String::from('"');
     for char in char::decode_utf16(units.iter().copied()) {
         match char {
-            Err(lone) => write!(json, "\\u{:04x}", lone.unpaired_surrogate()).unwrap(),
+            Err(lone) => json.push_str(&format!("\\u{:04x}", lone.unpaired_surrogate())),
             Ok('"') => json.push_str("\\\""),
             Ok('\\') => json.push_str("\\\\"),
             Ok('\u{8}') => json.push_str("\\b"),
@@ -32,7 +32,7 @@ pub(crate) fn stringify(units: &[u16]) -> String {
             Ok('\n') => json.push_str("\\n"),
             Ok('\r') => json.push_str("\\r"),
             Ok('\t') => json.push_str("\\t"),
-            Ok(control @ '\0'..'\u{20}') => write!(json, "\\u{:04x}", u32::from(control)).unwrap(),
+            Ok(control @ '\0'..'\u{20}') => json.push_str(&format!("\\u{:04x}", u32::from(control))),
             Ok(char) => json.push(char),
         }
     }
