@@ -1,9 +1,12 @@
 use std::time::Duration;
 
-use p2pt_transport::{ChannelClosed, Frame, Role, SendFrameError, Transport, TransportError, memory::Conditions};
-use tokio::time::{Instant, timeout};
+use p2pt_transport::{
+    ChannelClosed, Frame, Role, SendFrameError, Transport, TransportError,
+    memory::{Conditions, MemoryConfig},
+};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::common::{connect, pair};
+use super::common::{connect, expect, pair, pair_with};
 
 #[tokio::test(start_paused = true)]
 async fn connects_sends_and_closes() {
@@ -78,4 +81,41 @@ async fn refused_connections_fail_and_later_ones_do_not() {
     let start = Instant::now();
     connect(&a, &b).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_reader_has_no_room_for_is_acknowledged_after_it_has_read() {
+    let mut config = MemoryConfig::default();
+    config.receive_buffer_bytes = 30;
+    let (_network, a, b) = pair_with(5, config);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    for text in ["first", "second"] {
+        at_a.sender.send(Frame::text(text)).await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 6);
+    expect(&mut at_b, "first").await;
+    sleep(Duration::from_millis(9)).await;
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 6);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 0);
+    expect(&mut at_b, "second").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_gives_up_on_a_reader_that_stalls() {
+    let mut config = MemoryConfig::default();
+    config.receive_buffer_bytes = 30;
+    let (_network, a, b) = pair_with(6, config);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    for text in ["first", "second"] {
+        at_a.sender.send(Frame::text(text)).await.unwrap();
+    }
+    let start = Instant::now();
+    at_a.sender.close().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+    assert_eq!(at_a.sender.unacknowledged_bytes(), 6);
+    assert_eq!(at_b.sender.closed().await, ChannelClosed::Remote);
+    expect(&mut at_b, "first").await;
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
 }

@@ -21,7 +21,9 @@ async fn a_cut_shorter_than_the_liveness_time_loses_nothing() {
     let waits = timeout(LIVENESS - Duration::from_secs(1), at_b.receiver.recv()).await;
     assert!(waits.is_err(), "a frame crossed a path that is cut");
     network.mend(a.node(), b.node());
+    let mended = Instant::now();
     expect(&mut at_b, "before").await;
+    assert_eq!(mended.elapsed(), Duration::from_millis(10), "it is sent again, not found waiting");
     expect(&mut at_b, "meanwhile").await;
     // The wait for a sign of life begins anew with the next cut.
     network.cut(a.node(), b.node());
@@ -62,6 +64,16 @@ async fn a_close_while_cut_is_not_heard() {
     let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
     network.cut(a.node(), b.node());
     at_a.sender.close().await;
+    network.mend(a.node(), b.node());
+    assert_eq!(at_b.receiver.recv().await, Err(SILENT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_swallows_a_close_that_is_under_way() {
+    let (network, a, b) = pair(17);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    at_a.sender.close().await;
+    network.cut(a.node(), b.node());
     network.mend(a.node(), b.node());
     assert_eq!(at_b.receiver.recv().await, Err(SILENT));
 }
