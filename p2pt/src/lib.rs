@@ -1,1 +1,61 @@
-//! Under construction.
+//! Peers that share an identifier find each other and talk, with no server of their own.
+//!
+//! They meet under `info_hash = SHA-1(identifier)` on public WebTorrent trackers, which relay WebRTC offers and
+//! answers; from then on they exchange text, JSON and binary messages of any size over data channels, directly. The
+//! wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a browser tab meet in
+//! the same swarm.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/hello.rs")]
+//! ```
+//!
+//! # What to expect
+//!
+//! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are bounded
+//!   per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a task.
+//! - **Delivery** is at most once, in order. `Ok` from a send means that a link accepted the whole message, not that it
+//!   arrived: the wire format has no acknowledgements. A message whose link fails half-way starts again on the peer's
+//!   next link. [`PeerClosed`] says how many bytes were never acknowledged.
+//! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours.
+//! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
+//!
+//! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
+//! different senders.
+
+mod builder;
+mod engine;
+mod error;
+mod event;
+mod link;
+mod members;
+mod mesh;
+mod message;
+mod node;
+mod peer;
+mod queue;
+mod request;
+mod sdp;
+mod swarm;
+
+pub use builder::{Builder, NodeBuilder};
+pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError};
+pub use event::{Data, Event, PeerClosed, Refused, TrackerConnected};
+pub use message::Message;
+pub use node::{Node, P2pt, TrackerStats};
+pub use peer::Peer;
+pub use request::{Request, Response};
+pub use swarm::{Events, Swarm};
+
+pub use p2pt_messaging::{
+    BudgetTooSmall, EncodeError, FrameError, Json, JsonError, Limits, Malformed, MessageId, Payload, Refusal,
+};
+pub use p2pt_proto::{InfoHash, OfferId, PeerId};
+pub use p2pt_tracker as tracker;
+pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
+pub use p2pt_transport as transport;
+pub use p2pt_transport::{ChannelClosed, Frame, LinkStats, SendFrameError, Transport, TransportError};
+
+/// The clock of the drivers: tokio's, so that paused time reaches the state machines.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,22 @@
+use p2pt::{Event, P2pt};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (_p2pt, mut events) = P2pt::builder("my-app").trackers(["wss://tracker.openwebtorrent.com"]).start().await?;
+
+    while let Some(event) = events.next().await {
+        match event {
+            Event::PeerConnected(peer) => {
+                // Never await a response inside the event loop: it is this loop that keeps messages flowing.
+                tokio::spawn(async move {
+                    let reply = peer.request("hello").await?;
+                    println!("{} answers {:?}", peer.id(), reply.text());
+                    Ok::<_, p2pt::RequestError>(())
+                });
+            }
+            Event::Message(message) => message.respond("nice to meet you").await?,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Building a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use p2pt_messaging::Limits;
+use p2pt_proto::PeerId;
+use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
+use p2pt_transport::Transport;
+#[cfg(feature = "webrtc")]
+use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, Parts};
+use crate::mesh::MeshConfig;
+use crate::node::{NodeHandle, NodeShared};
+use crate::peer::Settings;
+use crate::{Events, Node, P2pt, StartError};
+
+/// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs about 300 KB.
+const MAX_PEERS: usize = 100;
+
+/// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
+const INBOX_BYTES: usize = 1 << 20;
+
+/// How long a request waits for its response unless configured.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a send waits for a link that takes nothing unless configured.
+const STALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Configures and starts a [`Node`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct NodeBuilder {
+    trackers: Vec<String>,
+    transport: Option<Arc<dyn Transport>>,
+    #[cfg(feature = "webrtc")]
+    webrtc: WebRtcConfig,
+    connector: Arc<dyn Connector>,
+    client: ClientConfig,
+    peer_id: Option<PeerId>,
+    mesh: MeshConfig,
+    settings: Settings,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            trackers: Vec::new(),
+            transport: None,
+            #[cfg(feature = "webrtc")]
+            webrtc: WebRtcConfig::default(),
+            connector: Arc::new(WebSocketConnector::default()),
+            client: ClientConfig::default(),
+            peer_id: None,
+            mesh: MeshConfig { links_per_peer: 1, max_peers: MAX_PEERS },
+            settings: Settings {
+                limits: Limits::default(),
+                inbox_bytes: INBOX_BYTES,
+                request_deadline: REQUEST_DEADLINE,
+                stall_deadline: STALL_DEADLINE,
+            },
+        }
+    }
+
+    /// Adds a tracker by its announce URL, `ws://…` or `wss://…`.
+    pub fn tracker(mut self, url: impl Into<String>) -> Self {
+        self.trackers.push(url.into());
+        self
+    }
+
+    /// Adds several trackers.
+    pub fn trackers<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.trackers.extend(urls.into_iter().map(Into::into));
+        self
+    }
+
+    /// Uses another transport than WebRTC. The node shuts it down when it ends, so give each node its own.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Configures the WebRTC transport; without effect if [`transport`](Self::transport) is used.
+    #[cfg(feature = "webrtc")]
+    pub fn webrtc(mut self, config: WebRtcConfig) -> Self {
+        self.webrtc = config;
+        self
+    }
+
+    /// Reaches trackers another way: with more root certificates, say, or in tests without a network.
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Configures how trackers are talked to.
+    pub fn client_config(mut self, config: ClientConfig) -> Self {
+        self.client = config;
+        self
+    }
+
+    /// Uses this id instead of one drawn at random. Two live nodes must never share one.
+    pub fn peer_id(mut self, peer_id: PeerId) -> Self {
+        self.peer_id = Some(peer_id);
+        self
+    }
+
+    /// Links kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
+    /// fails; a peer that allows fewer keeps fewer.
+    pub fn links_per_peer(mut self, links: usize) -> Self {
+        self.mesh.links_per_peer = links.max(1);
+        self
+    }
+
+    /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered.
+    pub fn max_peers(mut self, peers: usize) -> Self {
+        self.mesh.max_peers = peers;
+        self
+    }
+
+    /// Bytes of unread messages kept for each peer (1 MiB unless configured). A peer that sends more waits; a single
+    /// larger message is still delivered, alone.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.settings.inbox_bytes = bytes;
+        self
+    }
+
+    /// How long a request waits for its response (30 s unless configured); a single request can override it.
+    pub fn request_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.request_deadline = deadline;
+        self
+    }
+
+    /// How long a send waits while the other side takes nothing at all (30 s unless configured).
+    pub fn stall_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.stall_deadline = deadline;
+        self
+    }
+
+    /// Bounds on what a peer's incoming messages may take. The largest message holds for sending too.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Starts the node. Must be called within a tokio runtime; returns at once, trackers are reached in the background.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(self) -> Result<Node, StartError> {
+        let mut urls = Vec::with_capacity(self.trackers.len());
+        for url in &self.trackers {
+            let parsed: Result<AnnounceUrl, _> = url.parse();
+            urls.push(parsed.map_err(|error| StartError::AnnounceUrl { url: url.clone(), error })?);
+        }
+        let transport = match self.transport {
+            Some(transport) => transport,
+            #[cfg(feature = "webrtc")]
+            None => Arc::new(WebRtc::new(self.webrtc)?),
+            #[cfg(not(feature = "webrtc"))]
+            None => return Err(StartError::NoTransport),
+        };
+        let shared = Arc::new(NodeShared {
+            peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rand::random::<[u8; 20]>())),
+            trackers: Default::default(),
+            stop: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        });
+        let parts = Parts {
+            shared: shared.clone(),
+            transport,
+            connector: self.connector,
+            client_config: self.client,
+            mesh: self.mesh,
+            settings: Arc::new(self.settings),
+        };
+        let (sender, commands) = mpsc::channel(64);
+        let mut engine = Engine::new(parts, commands);
+        for url in urls {
+            engine.add_tracker(url);
+        }
+        tokio::spawn(engine.run());
+        Ok(Node { handle: NodeHandle::new(shared, sender) })
+    }
+}
+
+/// Configures and starts a [`P2pt`]: a node with one swarm. Everything a [`NodeBuilder`] has, it has.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    identifier: String,
+    node: NodeBuilder,
+}
+
+impl Builder {
+    pub(crate) fn new(identifier: String) -> Self {
+        Self { identifier, node: NodeBuilder::new() }
+    }
+
+    /// Configures the node.
+    pub fn configure(mut self, change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
+        self.node = change(self.node);
+        self
+    }
+
+    /// See [`NodeBuilder::tracker`].
+    pub fn tracker(self, url: impl Into<String>) -> Self {
+        self.configure(|node| node.tracker(url))
+    }
+
+    /// See [`NodeBuilder::trackers`].
+    pub fn trackers<U: Into<String>>(self, urls: impl IntoIterator<Item = U>) -> Self {
+        self.configure(|node| node.trackers(urls))
+    }
+
+    /// See [`NodeBuilder::transport`].
+    pub fn transport(self, transport: Arc<dyn Transport>) -> Self {
+        self.configure(|node| node.transport(transport))
+    }
+
+    /// See [`NodeBuilder::webrtc`].
+    #[cfg(feature = "webrtc")]
+    pub fn webrtc(self, config: WebRtcConfig) -> Self {
+        self.configure(|node| node.webrtc(config))
+    }
+
+    /// See [`NodeBuilder::start`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start(self) -> Result<(P2pt, Events), StartError> {
+        let node = self.node.start().await?;
+        let (swarm, events) = node.join(self.identifier).await.map_err(|_| StartError::Stopped)?;
+        Ok((P2pt::new(node, swarm), events))
+    }
+}

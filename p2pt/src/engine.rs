@@ -1,0 +1,521 @@
+//! The control plane: one task that owns the meshes and hears from trackers, connections and handles.
+//!
+//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet`
+//! and reports back. Messages do not pass through here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerClient, TrackerEvent};
+use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, trace};
+
+use crate::NodeError;
+use crate::link::{self, Link};
+use crate::members::{Action, Members};
+use crate::mesh::{AttemptId, LinkId, MeshConfig, RemoteOffer};
+use crate::node::{NodeShared, Tracker};
+use crate::peer::Settings;
+use crate::queue::lock;
+use crate::sdp;
+use crate::swarm::{Identity, SwarmShared};
+use crate::{Peer, TrackerConnected};
+
+/// The time all of an ordered shutdown may take. Each step has a shorter deadline of its own; this one is for bugs.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Names one stay in one swarm, so that what comes late from an earlier stay is not taken for this one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SwarmId(u64);
+
+type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
+
+/// What handles ask for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Join { identifier: String, reply: Reply<Arc<SwarmShared>> },
+    Leave { swarm: SwarmId, reply: Reply<()> },
+    SetIdentifier { swarm: SwarmId, identifier: String, reply: Reply<()> },
+    AddTracker { url: AnnounceUrl, reply: Reply<()> },
+    RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
+    RequestMorePeers { swarm: SwarmId, reply: Reply<()> },
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<NodeShared>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) client_config: ClientConfig,
+    pub(crate) mesh: MeshConfig,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What tasks report when they end.
+enum Done {
+    Offers {
+        swarm: SwarmId,
+        tracker: AnnounceUrl,
+        offers: Vec<(OfferId, Box<dyn PendingOffer>)>,
+    },
+    Attempt {
+        swarm: SwarmId,
+        attempt: AttemptId,
+        result: Result<Channel, TransportError>,
+    },
+    /// A link's reader has delivered everything.
+    Read {
+        swarm: SwarmId,
+        peer: PeerId,
+    },
+    Nothing,
+}
+
+/// What tasks report while they run.
+struct LinkClosed {
+    swarm: SwarmId,
+    link: LinkId,
+    reason: ChannelClosed,
+}
+
+pub(crate) struct Engine {
+    parts: Parts,
+    commands: mpsc::Receiver<Command>,
+    tracker_events: mpsc::Receiver<(AnnounceUrl, TrackerEvent)>,
+    tracker_sender: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+    closings: mpsc::Receiver<LinkClosed>,
+    closing_sender: mpsc::Sender<LinkClosed>,
+    swarms: HashMap<SwarmId, Stay>,
+    next_swarm: u64,
+    tasks: JoinSet<Done>,
+}
+
+/// One stay in one swarm.
+struct Stay {
+    info_hash: InfoHash,
+    shared: Arc<SwarmShared>,
+    members: Members,
+    offers: HashMap<OfferId, (AnnounceUrl, Box<dyn PendingOffer>)>,
+    /// Ends the stay's tasks.
+    token: CancellationToken,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts, commands: mpsc::Receiver<Command>) -> Self {
+        let (tracker_sender, tracker_events) = mpsc::channel(256);
+        let (closing_sender, closings) = mpsc::channel(64);
+        Self {
+            parts,
+            commands,
+            tracker_events,
+            tracker_sender,
+            closings,
+            closing_sender,
+            swarms: HashMap::new(),
+            next_swarm: 0,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let stop = self.parts.shared.stop.clone();
+        loop {
+            let due = self.swarms.values().filter_map(|stay| stay.members.poll_timeout()).min();
+            let timer = async {
+                match due {
+                    Some(at) => sleep_until(Instant::from_std(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(command) = self.commands.recv() => self.handle_command(command),
+                Some((url, event)) = self.tracker_events.recv() => self.handle_tracker(url, event),
+                Some(closed) = self.closings.recv() => {
+                    if let Some(stay) = self.swarms.get_mut(&closed.swarm) {
+                        stay.members.link_closed(crate::now(), closed.link, closed.reason);
+                    }
+                }
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(done) => self.handle_done(done),
+                    // A panic is a bug and must not pass unseen; everything else is a task we cancelled.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => {}
+                },
+                () = timer => {
+                    for stay in self.swarms.values_mut() {
+                        stay.members.handle_timeout(crate::now());
+                    }
+                }
+            }
+            self.act();
+        }
+        if timeout(SHUTDOWN_DEADLINE, self.shut_down()).await.is_err() {
+            debug!("shutdown took longer than its deadline");
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        // A caller that no longer waits for the reply is no concern of ours.
+        match command {
+            Command::Join { identifier, reply } => {
+                let _ = reply.send(self.join(identifier));
+            }
+            Command::Leave { swarm, reply } => match self.swarms.remove(&swarm) {
+                Some(stay) => {
+                    let closing = self.depart(stay, true);
+                    self.tasks.spawn(async move {
+                        closing.await;
+                        let _ = reply.send(Ok(()));
+                        Done::Nothing
+                    });
+                }
+                None => drop(reply.send(Err(NodeError::Stopped))),
+            },
+            Command::SetIdentifier { swarm, identifier, reply } => {
+                let _ = reply.send(self.set_identifier(swarm, identifier));
+            }
+            Command::AddTracker { url, reply } => {
+                self.add_tracker(url);
+                let _ = reply.send(Ok(()));
+            }
+            Command::RemoveTracker { url, reply } => {
+                let removed = lock(&self.parts.shared.trackers).remove(&url);
+                let _ = reply.send(Ok(removed.is_some()));
+                if let Some(tracker) = removed {
+                    for stay in self.swarms.values_mut() {
+                        stay.members.forget_tracker(&url);
+                        stay.offers.retain(|_, (via, _)| *via != url);
+                    }
+                    self.tasks.spawn(async move {
+                        tracker.client.stop().await;
+                        Done::Nothing
+                    });
+                }
+            }
+            Command::RequestMorePeers { swarm, reply } => {
+                let stay = self.swarms.get(&swarm).ok_or(NodeError::Stopped);
+                let _ = reply.send(stay.map(|stay| {
+                    for tracker in lock(&self.parts.shared.trackers).values() {
+                        tracker.client.announce(stay.info_hash);
+                    }
+                }));
+            }
+        }
+    }
+
+    fn join(&mut self, identifier: String) -> Result<Arc<SwarmShared>, NodeError> {
+        let identity = self.identity(identifier)?;
+        let shared = Arc::new(SwarmShared::new(identity.clone()));
+        self.enter(identity, shared.clone());
+        Ok(shared)
+    }
+
+    fn identity(&mut self, identifier: String) -> Result<Identity, NodeError> {
+        let info_hash = InfoHash::of(&identifier);
+        if self.swarms.values().any(|stay| stay.info_hash == info_hash) {
+            return Err(NodeError::AlreadyJoined);
+        }
+        self.next_swarm += 1;
+        Ok(Identity { swarm: SwarmId(self.next_swarm), identifier, info_hash })
+    }
+
+    fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
+        let Identity { swarm, info_hash, .. } = identity;
+        let members = Members::new(self.parts.mesh, shared.clone(), self.parts.settings.clone());
+        let token = CancellationToken::new();
+        self.swarms.insert(swarm, Stay { info_hash, shared, members, offers: HashMap::new(), token });
+        for tracker in lock(&self.parts.shared.trackers).values() {
+            tracker.client.join(info_hash);
+        }
+    }
+
+    fn set_identifier(&mut self, swarm: SwarmId, identifier: String) -> Result<(), NodeError> {
+        if !self.swarms.contains_key(&swarm) {
+            return Err(NodeError::Stopped);
+        }
+        let identity = self.identity(identifier)?;
+        if let Some(stay) = self.swarms.remove(&swarm) {
+            let shared = stay.shared.clone();
+            let closing = self.depart(stay, false);
+            self.tasks.spawn(async move {
+                closing.await;
+                Done::Nothing
+            });
+            shared.set_identity(identity.clone());
+            self.enter(identity, shared);
+        }
+        Ok(())
+    }
+
+    /// Ends a stay at once for the application, and returns what remains to be awaited: the polite close of its links.
+    fn depart(&mut self, mut stay: Stay, end: bool) -> impl Future<Output = ()> + use<> {
+        for tracker in lock(&self.parts.shared.trackers).values() {
+            tracker.client.leave(stay.info_hash);
+        }
+        stay.token.cancel();
+        let links = stay.members.leave();
+        if end {
+            stay.shared.queue.end();
+        }
+        async move {
+            join_all(links.iter().map(|link| link.close())).await;
+        }
+    }
+
+    pub(crate) fn add_tracker(&mut self, url: AnnounceUrl) {
+        let mut trackers = lock(&self.parts.shared.trackers);
+        if trackers.contains_key(&url) {
+            return;
+        }
+        let client = TrackerClient::start(
+            url.clone(),
+            self.parts.shared.peer_id,
+            self.parts.client_config.clone(),
+            self.parts.connector.clone(),
+            self.tracker_sender.clone(),
+        );
+        for stay in self.swarms.values() {
+            client.join(stay.info_hash);
+        }
+        trackers.insert(url, Tracker { client: Arc::new(client), reached: false });
+    }
+
+    fn handle_tracker(&mut self, url: AnnounceUrl, event: TrackerEvent) {
+        // Events of a tracker that was removed meanwhile concern nobody.
+        let Some(client) = lock(&self.parts.shared.trackers).get(&url).map(|tracker| tracker.client.clone()) else {
+            return;
+        };
+        match event {
+            TrackerEvent::Disconnected { .. } => self.set_reached(&url, false),
+            TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
+                if self.set_reached(&url, true) {
+                    let (connected, total) = self.parts.shared.reached();
+                    for stay in self.swarms.values() {
+                        let event = TrackerConnected { tracker: url.clone(), connected, total };
+                        stay.shared.queue.tracker_connected(event);
+                    }
+                }
+                if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
+                    stay.members.count(url, complete.saturating_add(incomplete) as usize);
+                }
+                return;
+            }
+            TrackerEvent::OffersWanted { info_hash, count } => return self.make_offers(info_hash, url, count),
+            TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
+                if let Some(stay) = self.stay(info_hash) {
+                    let ours = sdp::is_marked(&sdp);
+                    stay.members.offer(crate::now(), from, RemoteOffer { via: (url, client, offer_id), sdp, ours });
+                }
+                return;
+            }
+            TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
+                if let Some(stay) = self.stay(info_hash)
+                    && let Some((_, pending)) = stay.offers.remove(&offer_id)
+                {
+                    let ours = sdp::is_marked(&sdp);
+                    stay.members.answer(crate::now(), from, ours, pending, sdp);
+                }
+                return;
+            }
+            TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
+                trace!(%url, ?end, "an offer ended unanswered");
+                if let Some(stay) = self.stay(info_hash) {
+                    stay.offers.remove(&offer_id);
+                }
+                return;
+            }
+            TrackerEvent::Warning(warning) => {
+                debug!(%url, %warning, "tracker");
+                for stay in self.swarms.values() {
+                    stay.shared.queue.tracker_warning(url.clone(), warning.clone());
+                }
+                return;
+            }
+            _ => return,
+        };
+    }
+
+    /// Returns whether that is news.
+    fn set_reached(&mut self, url: &AnnounceUrl, reached: bool) -> bool {
+        let mut trackers = lock(&self.parts.shared.trackers);
+        let Some(tracker) = trackers.get_mut(url) else { return false };
+        std::mem::replace(&mut tracker.reached, reached) != reached
+    }
+
+    fn stay(&mut self, info_hash: InfoHash) -> Option<&mut Stay> {
+        self.swarms.values_mut().find(|stay| stay.info_hash == info_hash)
+    }
+
+    fn make_offers(&mut self, info_hash: InfoHash, tracker: AnnounceUrl, count: usize) {
+        let Some((swarm, stay)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) else { return };
+        let (swarm, token, transport) = (*swarm, stay.token.clone(), self.parts.transport.clone());
+        self.tasks.spawn(async move {
+            let making = join_all((0..count).map(|_| transport.offer()));
+            let Some(made) = token.run_until_cancelled(making).await else { return Done::Nothing };
+            let mut offers = Vec::with_capacity(count);
+            for result in made {
+                match result {
+                    Ok(offer) => offers.push((OfferId::from(rand::random::<[u8; 20]>()), offer)),
+                    Err(error) => debug!(%error, "no offer could be made"),
+                }
+            }
+            Done::Offers { swarm, tracker, offers }
+        });
+    }
+
+    fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Offers { swarm, tracker, offers } => {
+                let Some(stay) = self.swarms.get_mut(&swarm) else { return };
+                let trackers = lock(&self.parts.shared.trackers);
+                let Some(Tracker { client, .. }) = trackers.get(&tracker) else { return };
+                let announced =
+                    offers.iter().map(|(id, pending)| Offer { offer_id: *id, sdp: sdp::mark(pending.sdp()) }).collect();
+                for (id, pending) in offers {
+                    stay.offers.insert(id, (tracker.clone(), pending));
+                }
+                client.offers(stay.info_hash, announced);
+            }
+            Done::Attempt { swarm, attempt, result } => {
+                if let Some(stay) = self.swarms.get_mut(&swarm) {
+                    stay.members.attempt_ended(crate::now(), attempt, result);
+                }
+            }
+            Done::Read { swarm, peer } => {
+                if let Some(stay) = self.swarms.get_mut(&swarm) {
+                    stay.members.reader_ended(peer);
+                }
+            }
+            Done::Nothing => {}
+        }
+    }
+
+    /// Carries out what the meshes decided, and tells the trackers how many peers are still wanted.
+    fn act(&mut self) {
+        for (swarm, stay) in &mut self.swarms {
+            let swarm = *swarm;
+            while let Some(action) = stay.members.poll_action() {
+                let (token, info_hash) = (stay.token.clone(), stay.info_hash);
+                match action {
+                    Action::Answer { attempt, peer, offer } => {
+                        let transport = self.parts.transport.clone();
+                        let opening = answer(transport, offer, info_hash, peer);
+                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                    }
+                    Action::Accept { attempt, pending, sdp } => {
+                        let opening = async move { pending.open(&sdp).await };
+                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                    }
+                    Action::Run { peer, link, channel } => {
+                        let closings = self.closing_sender.clone();
+                        let shared = stay.shared.clone();
+                        self.tasks.spawn(async move {
+                            let id = peer.id();
+                            let run = run_link(swarm, peer, link, channel, shared, closings);
+                            token.run_until_cancelled(run).await;
+                            Done::Read { swarm, peer: id }
+                        });
+                    }
+                    Action::Retire { link } => {
+                        self.tasks.spawn(async move {
+                            token.run_until_cancelled(link.retire()).await;
+                            Done::Nothing
+                        });
+                    }
+                }
+            }
+            for (url, tracker) in lock(&self.parts.shared.trackers).iter() {
+                if let Some(wanted) = stay.members.poll_wanted(url) {
+                    tracker.client.set_wanted(stay.info_hash, wanted);
+                }
+            }
+        }
+    }
+
+    async fn shut_down(&mut self) {
+        self.commands.close();
+        let stays: Vec<Stay> = self.swarms.drain().map(|(_, stay)| stay).collect();
+        let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
+        let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));
+        let links: Vec<_> = stays
+            .into_iter()
+            .map(|mut stay| {
+                stay.token.cancel();
+                let links = stay.members.leave();
+                stay.shared.queue.end();
+                links
+            })
+            .collect();
+        let closing = join_all(links.iter().flatten().map(|link| link.close()));
+        // Trackers may still have something to say; their clients must not wait for us to hear it.
+        self.tracker_events.close();
+        tokio::join!(farewell, closing);
+        self.parts.transport.shutdown().await;
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // However the task ended, nobody waits for it in vain and no stream stays open.
+        for stay in self.swarms.values_mut() {
+            stay.members.leave();
+            stay.shared.queue.end();
+        }
+        self.parts.shared.stop.cancel();
+        self.parts.shared.stopped.cancel();
+    }
+}
+
+async fn attempt_task(
+    swarm: SwarmId,
+    attempt: AttemptId,
+    token: CancellationToken,
+    opening: impl Future<Output = Result<Channel, TransportError>>,
+) -> Done {
+    match token.run_until_cancelled(opening).await {
+        Some(result) => Done::Attempt { swarm, attempt, result },
+        None => Done::Nothing,
+    }
+}
+
+/// The tracker an offer came by: what is needed to answer it.
+pub(crate) type Via = (AnnounceUrl, Arc<TrackerClient>, OfferId);
+
+async fn answer(
+    transport: Arc<dyn Transport>,
+    offer: RemoteOffer<Via>,
+    info_hash: InfoHash,
+    to: PeerId,
+) -> Result<Channel, TransportError> {
+    let pending = transport.answer(&offer.sdp).await?;
+    let (_, client, offer_id) = offer.via;
+    client.answer(info_hash, to, offer_id, sdp::mark(pending.sdp()));
+    pending.open().await
+}
+
+/// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
+async fn run_link(
+    swarm: SwarmId,
+    peer: Peer,
+    link: Arc<Link>,
+    channel: Box<dyn p2pt_transport::FrameReceiver>,
+    shared: Arc<SwarmShared>,
+    closings: mpsc::Sender<LinkClosed>,
+) {
+    let watch = async {
+        let reason = link.ended().await;
+        // Fails only when the engine is gone, and then nobody needs to know.
+        let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
+    };
+    tokio::join!(link::read(&link, channel, &peer, &shared.queue), watch);
+}

@@ -1,0 +1,122 @@
+//! What can go wrong, one enum per operation. Trouble with trackers is an [`Event`](crate::Event) instead, since
+//! discovery goes on.
+
+use std::time::Duration;
+
+use p2pt_messaging::{BudgetTooSmall, Expired, FrameError, MessageId};
+use p2pt_tracker::AnnounceUrlError;
+use p2pt_transport::{ChannelClosed, TransportError};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An announce URL cannot be used.
+    #[error("announce URL {url:?}: {error}")]
+    AnnounceUrl {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        error: AnnounceUrlError,
+    },
+    /// The default transport could not be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// No transport was given, and the feature `webrtc` is off.
+    #[error("no transport was given, and the feature `webrtc` is off")]
+    NoTransport,
+    /// The node stopped while it started: its runtime is shutting down.
+    #[error("the node stopped while it started")]
+    Stopped,
+}
+
+/// Why a change to the node was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The node has been shut down, or the swarm left.
+    #[error("the node is shut down or the swarm was left")]
+    Stopped,
+    /// An announce URL cannot be used.
+    #[error(transparent)]
+    AnnounceUrl(#[from] AnnounceUrlError),
+    /// This node is in that swarm already.
+    #[error("this node is in the swarm already")]
+    AlreadyJoined,
+}
+
+/// Why a message or frame was not accepted by a link.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The peer has no open link any more.
+    #[error("the peer is gone: {0}")]
+    PeerGone(ChannelClosed),
+    /// The other side accepted nothing for this long.
+    #[error("the peer has accepted nothing for {0:?}")]
+    Stalled(Duration),
+    /// The message is larger than this side would accept itself.
+    #[error("a message of {bytes} bytes is larger than the limit of {max}")]
+    TooLarge {
+        /// The message's size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The other side takes only frames too small for the message format.
+    #[error(transparent)]
+    Budget(BudgetTooSmall),
+    /// The link refused the frame itself.
+    #[error(transparent)]
+    Frame(p2pt_transport::SendFrameError),
+}
+
+/// Why something a peer sent was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// A frame, or the message it belongs to, breaks the format or a limit.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A message was dropped because its other chunks did not come.
+    #[error("message {id} stayed incomplete after {chunks} chunks")]
+    Incomplete {
+        /// The message's id.
+        id: MessageId,
+        /// How many of its chunks had come.
+        chunks: usize,
+    },
+}
+
+impl From<Expired> for ReceiveError {
+    fn from(expired: Expired) -> Self {
+        Self::Incomplete { id: expired.id, chunks: expired.chunks }
+    }
+}
+
+/// Why a request has no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// No response came in time.
+    #[error("no response within {after:?}{}", if *.inbox_full { ", and the peer's inbox is full: the response may wait behind messages that were not read" } else { "" })]
+    Deadline {
+        /// The request's deadline.
+        after: Duration,
+        /// The peer's inbox was full when the deadline passed, so the response may be waiting behind unread messages.
+        inbox_full: bool,
+    },
+    /// The peer went before it responded.
+    #[error("the peer went before it responded: {0}")]
+    PeerGone(ChannelClosed),
+    /// A later request with the same id took this one's place: two awaited responses to one message.
+    #[error("a later request with the same id took this one's place")]
+    Replaced,
+    /// As many requests to this peer as allowed wait for their responses.
+    #[error("{0} requests to this peer are waiting already")]
+    TooMany(usize),
+}

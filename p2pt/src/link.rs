@@ -1,0 +1,208 @@
+//! One open data channel to a peer: sending whole messages, and the task that reads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use p2pt_messaging::{BudgetTooSmall, Chunks, MessageId, Payload, Progress, Reassembler};
+use p2pt_transport::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::Peer;
+use crate::mesh::LinkId;
+use crate::queue::{EventQueue, Inbound};
+use crate::request::Routed;
+
+/// The largest frame this side makes, encoded. Larger ones save little and keep small messages waiting longer.
+const FRAME_BUDGET: usize = p2pt_messaging::DEFAULT_BUDGET;
+
+/// A retired link closes when nothing has moved on it for this long: the other side, which retires it at the same
+/// time, has then finished too.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// A retired link closes after this long whatever moves on it; what it cuts off starts again on another.
+const RETIRE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Why a link did not take a frame.
+#[derive(Debug)]
+pub(crate) enum LinkError {
+    Closed,
+    Stalled(Duration),
+    Frame(SendFrameError),
+    Budget(BudgetTooSmall),
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    sender: Arc<dyn FrameSender>,
+    max_frame_bytes: usize,
+    retiring: AtomicBool,
+    closed: AtomicBool,
+    /// Why it closed, once the backend has said so.
+    reason: OnceLock<ChannelClosed>,
+    /// Messages being sent.
+    sending: AtomicUsize,
+    /// Frames sent and received, to tell whether anything moves.
+    moved: AtomicU64,
+}
+
+impl Link {
+    pub(crate) fn new(id: LinkId, sender: Arc<dyn FrameSender>, max_frame_bytes: usize) -> Self {
+        Self {
+            id,
+            sender,
+            max_frame_bytes,
+            retiring: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            reason: OnceLock::new(),
+            sending: AtomicUsize::new(0),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Why it closed, if that is known yet: a send may find the channel closed first.
+    pub(crate) fn reason(&self) -> Option<ChannelClosed> {
+        self.reason.get().cloned()
+    }
+
+    pub(crate) fn unacknowledged_bytes(&self) -> u64 {
+        self.sender.unacknowledged_bytes()
+    }
+
+    pub(crate) async fn stats(&self) -> LinkStats {
+        self.sender.stats().await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.sender.close().await;
+    }
+
+    /// Sends all frames of a message. Frames of other messages may come between, so a small message does not wait for
+    /// a large one to end.
+    pub(crate) async fn send_message(
+        &self,
+        id: &MessageId,
+        payload: &Arc<Payload>,
+        stall: Duration,
+    ) -> Result<(), LinkError> {
+        self.sending.fetch_add(1, Ordering::AcqRel);
+        let _done = Sending(&self.sending);
+        let budget = FRAME_BUDGET.min(self.max_frame_bytes);
+        let chunks = Chunks::new(id.clone(), payload.clone(), budget).map_err(LinkError::Budget)?;
+        for frame in chunks {
+            self.send(Frame::text(frame), stall).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one frame. A timer is made only when the link's buffer is full.
+    pub(crate) async fn send(&self, frame: Frame, stall: Duration) -> Result<(), LinkError> {
+        let result = match self.sender.try_send(frame) {
+            Ok(()) => Ok(()),
+            Err(TrySendFrameError::Full(frame)) => match timeout(stall, self.sender.send(frame)).await {
+                Ok(result) => result,
+                Err(_) => return Err(LinkError::Stalled(stall)),
+            },
+            Err(TrySendFrameError::Refused(error)) => Err(error),
+            Err(_) => Err(SendFrameError::Closed),
+        };
+        match result {
+            Ok(()) => {
+                self.moved.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(SendFrameError::Closed) => {
+                self.closed.store(true, Ordering::Release);
+                Err(LinkError::Closed)
+            }
+            Err(error) => Err(LinkError::Frame(error)),
+        }
+    }
+
+    /// Marks the link so that no further message begins on it, waits until both sides are done with it, closes it.
+    pub(crate) async fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+        let quiet = async {
+            let mut seen = self.moved.load(Ordering::Relaxed);
+            loop {
+                sleep(QUIET).await;
+                let moved = self.moved.load(Ordering::Relaxed);
+                let idle = self.sending.load(Ordering::Acquire) == 0 && self.unacknowledged_bytes() == 0;
+                if idle && moved == seen {
+                    break;
+                }
+                seen = moved;
+            }
+        };
+        // Whether quiet or late, it closes now.
+        let _ = timeout(RETIRE_DEADLINE, quiet).await;
+        self.close().await;
+    }
+
+    /// Resolves when the channel has closed, even while received frames wait to be read.
+    pub(crate) async fn ended(&self) -> ChannelClosed {
+        let reason = self.sender.closed().await;
+        self.closed.store(true, Ordering::Release);
+        self.reason.get_or_init(|| reason).clone()
+    }
+}
+
+struct Sending<'a>(&'a AtomicUsize);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Reads a link until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that is
+/// full, which stalls this link's sender and nobody else.
+pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
+    let mut reassembler = Reassembler::new(peer.shared().settings.limits.clone());
+    loop {
+        let expiry = reassembler.poll_timeout();
+        let frame = match expiry {
+            None => receiver.recv().await,
+            Some(at) => tokio::select! {
+                frame = receiver.recv() => frame,
+                () = sleep_until(Instant::from_std(at)) => {
+                    for expired in reassembler.handle_timeout(crate::now()) {
+                        deliver(&mut reassembler, peer, queue, Inbound::Refused(expired.into())).await;
+                    }
+                    continue;
+                }
+            },
+        };
+        let Ok(frame) = frame else { return };
+        link.moved.fetch_add(1, Ordering::Relaxed);
+        let item = match reassembler.push(crate::now(), frame.bytes()) {
+            Ok(Progress::Foreign) => Inbound::Data(frame),
+            Ok(Progress::Complete(message)) => match peer.shared().waiters.route(crate::now(), message) {
+                Routed::Message(body) => Inbound::Message(body),
+                Routed::Response | Routed::Late => continue,
+            },
+            // Partial: its message is incomplete.
+            Ok(_) => continue,
+            Err(error) => Inbound::Refused(error.into()),
+        };
+        deliver(&mut reassembler, peer, queue, item).await;
+    }
+}
+
+async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue, item: Inbound) {
+    if let Err(item) = queue.try_push(peer, item) {
+        // Time in which nobody reads is not held against messages that are on their way.
+        reassembler.pause(crate::now());
+        queue.push(peer, item).await;
+        reassembler.resume(crate::now());
+    }
+}

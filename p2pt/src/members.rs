@@ -1,0 +1,242 @@
+//! A swarm's members as this node has them: the [`Mesh`]'s decisions turned into peers, links and events.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use p2pt_proto::PeerId;
+use p2pt_tracker::AnnounceUrl;
+use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, TransportError};
+use tracing::debug;
+
+use crate::Peer;
+use crate::engine::Via;
+use crate::link::Link;
+use crate::mesh::{AttemptId, Input, LinkId, Mesh, MeshConfig, Output, RemoteOffer};
+use crate::peer::Settings;
+use crate::swarm::SwarmShared;
+
+/// Offers asked for while a tracker has not said how many members it knows.
+const FIRST_OFFERS: usize = 5;
+
+/// What the engine has to start.
+pub(crate) enum Action {
+    Answer { attempt: AttemptId, peer: PeerId, offer: RemoteOffer<Via> },
+    Accept { attempt: AttemptId, pending: Box<dyn PendingOffer>, sdp: String },
+    Run { peer: Peer, link: Arc<Link>, channel: Box<dyn FrameReceiver> },
+    Retire { link: Arc<Link> },
+}
+
+pub(crate) struct Members {
+    mesh: Mesh<Via>,
+    shared: Arc<SwarmShared>,
+    settings: Arc<Settings>,
+    slots: HashMap<PeerId, Slot>,
+    actions: VecDeque<Action>,
+    trackers: BTreeMap<AnnounceUrl, Counts>,
+}
+
+/// What the driver holds of an input, for the output it may lead to.
+enum With {
+    Answered(Box<dyn PendingOffer>, String),
+    Channel(Channel),
+}
+
+struct Slot {
+    peer: Peer,
+    /// Links whose readers have not delivered everything yet.
+    readers: usize,
+    /// The last link is gone; how, and what may be lost.
+    gone: Option<(ChannelClosed, u64)>,
+}
+
+/// What one tracker says and was told.
+#[derive(Default)]
+struct Counts {
+    members: Option<usize>,
+    wanted: Option<usize>,
+}
+
+impl Members {
+    pub(crate) fn new(config: MeshConfig, shared: Arc<SwarmShared>, settings: Arc<Settings>) -> Self {
+        Self {
+            mesh: Mesh::new(config),
+            shared,
+            settings,
+            slots: HashMap::new(),
+            actions: VecDeque::new(),
+            trackers: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.mesh.poll_timeout()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.step(now, Input::Timeout, None);
+    }
+
+    /// A tracker said how many members it knows, this node included.
+    pub(crate) fn count(&mut self, tracker: AnnounceUrl, members: usize) {
+        self.trackers.entry(tracker).or_default().members = Some(members);
+    }
+
+    pub(crate) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
+        self.trackers.remove(tracker);
+    }
+
+    /// How many offers a tracker should be given from now on, if that has changed: enough for the members it knows
+    /// that are strangers here, none when the swarm is full.
+    pub(crate) fn poll_wanted(&mut self, tracker: &AnnounceUrl) -> Option<usize> {
+        let (vacancies, satisfied) = (self.mesh.vacancies(), self.mesh.satisfied());
+        if !self.trackers.contains_key(tracker) {
+            self.trackers.insert(tracker.clone(), Counts::default());
+        }
+        let counts = self.trackers.get_mut(tracker)?;
+        let strangers = match counts.members {
+            Some(members) => members.saturating_sub(1 + satisfied),
+            None => FIRST_OFFERS,
+        };
+        let wanted = strangers.min(self.limit(vacancies));
+        let counts = self.trackers.get_mut(tracker)?;
+        (counts.wanted.replace(wanted) != Some(wanted)).then_some(wanted)
+    }
+
+    /// What an offer could lead to at most: a new peer, or a further link to one that lacks it.
+    fn limit(&self, vacancies: usize) -> usize {
+        vacancies + self.mesh.connected() - self.mesh.satisfied()
+    }
+
+    pub(crate) fn offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<Via>) {
+        self.step(now, Input::Offer { from, offer }, None);
+    }
+
+    /// One of our offers was answered; `ours` as in [`RemoteOffer`].
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        ours: bool,
+        pending: Box<dyn PendingOffer>,
+        sdp: String,
+    ) {
+        self.step(now, Input::Answer { from, ours }, Some(With::Answered(pending, sdp)));
+    }
+
+    pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
+        match result {
+            Ok(channel) => {
+                let label = channel.info.label.clone();
+                self.step(now, Input::Opened { attempt, label }, Some(With::Channel(channel)));
+            }
+            Err(error) => {
+                debug!(?attempt, %error, "an attempt to connect failed");
+                self.step(now, Input::Failed { attempt }, None);
+            }
+        }
+    }
+
+    pub(crate) fn link_closed(&mut self, now: Instant, link: LinkId, reason: ChannelClosed) {
+        let removed = self.slots.values_mut().find_map(|slot| {
+            let removed = slot.peer.shared().remove_link(link, reason.clone())?;
+            debug!(peer = %slot.peer.id(), %reason, "a link closed");
+            if !slot.peer.is_connected() {
+                slot.gone = Some((reason.clone(), removed.unacknowledged_bytes()));
+            }
+            Some(())
+        });
+        if removed.is_some() {
+            self.step(now, Input::Closed { link }, None);
+        }
+    }
+
+    /// A reader has delivered everything its link brought.
+    pub(crate) fn reader_ended(&mut self, peer: PeerId) {
+        if let Some(slot) = self.slots.get_mut(&peer) {
+            slot.readers -= 1;
+            self.finish(peer);
+        }
+    }
+
+    /// Ends it all for the application, and hands out the links, still open, to be closed.
+    pub(crate) fn leave(&mut self) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for (_, slot) in self.slots.drain() {
+            let mut unacknowledged = 0;
+            for link in slot.peer.shared().links() {
+                slot.peer.shared().remove_link(link.id, ChannelClosed::Local);
+                unacknowledged = link.unacknowledged_bytes();
+                links.push(link);
+            }
+            let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
+            end(&self.shared, &slot.peer, reason, unacknowledged);
+        }
+        links
+    }
+
+    fn step(&mut self, now: Instant, input: Input<Via>, mut with: Option<With>) {
+        self.mesh.handle_input(now, input);
+        while let Some(output) = self.mesh.poll_output() {
+            match output {
+                Output::Answer { attempt, peer, offer } => {
+                    self.actions.push_back(Action::Answer { attempt, peer, offer });
+                }
+                Output::Accept { attempt, .. } => {
+                    if let Some(With::Answered(pending, sdp)) = with.take() {
+                        self.actions.push_back(Action::Accept { attempt, pending, sdp });
+                    }
+                }
+                Output::Discard { peer, why } => debug!(%peer, ?why, "an answer was not taken up"),
+                Output::Declined { peer, why } => debug!(%peer, ?why, "an offer was not answered"),
+                Output::PeerConnected { peer: id } => {
+                    let slot = self.slots.entry(id).or_insert_with(|| {
+                        let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
+                        Slot { peer, readers: 0, gone: None }
+                    });
+                    slot.gone = None;
+                }
+                Output::LinkOpened { peer, link, .. } => {
+                    if let Some(With::Channel(channel)) = with.take() {
+                        self.open(peer, link, channel);
+                    }
+                }
+                Output::Retire { peer, link } => {
+                    let links = self.slots.get(&peer).map(|slot| slot.peer.shared().links()).unwrap_or_default();
+                    self.actions.extend(links.into_iter().filter(|l| l.id == link).map(|link| Action::Retire { link }));
+                }
+                Output::PeerClosed { peer } => self.finish(peer),
+            }
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        let link = Arc::new(Link::new(id, channel.sender, channel.info.max_frame_bytes));
+        slot.peer.shared().add_link(link.clone());
+        slot.readers += 1;
+        debug!(%peer, label = channel.info.label, role = ?channel.info.role, "a link opened");
+        // Told after the link is there, so that the application can send at once.
+        self.shared.queue.connect(&slot.peer);
+        self.actions.push_back(Action::Run { peer: slot.peer.clone(), link, channel: channel.receiver });
+    }
+
+    /// Says that a peer has closed once its last link is gone and everything it sent has been delivered.
+    fn finish(&mut self, peer: PeerId) {
+        if self.slots.get(&peer).is_some_and(|slot| slot.readers == 0 && slot.gone.is_some())
+            && let Some(Slot { peer, gone: Some((reason, unacknowledged)), .. }) = self.slots.remove(&peer)
+        {
+            end(&self.shared, &peer, reason, unacknowledged);
+        }
+    }
+}
+
+fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
+    // Not before everything was delivered: a response may have been among it.
+    peer.shared().waiters.fail_all(&reason);
+    shared.queue.close(peer, reason, unacknowledged_bytes);
+}

@@ -1,0 +1,75 @@
+//! A received message.
+
+use std::sync::Arc;
+
+use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
+use serde::de::DeserializeOwned;
+
+use crate::{Peer, Request, SendError};
+
+/// A complete message from a peer: a new one, or the response to a request.
+#[derive(Debug, Clone)]
+pub struct Message {
+    peer: Peer,
+    body: Body,
+}
+
+impl Message {
+    pub(crate) fn new(peer: Peer, body: Body) -> Self {
+        Self { peer, body }
+    }
+
+    /// Who sent it.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Its id, which responses carry too.
+    pub fn id(&self) -> &MessageId {
+        &self.body.id
+    }
+
+    /// What it says.
+    pub fn payload(&self) -> &Payload {
+        &self.body.payload
+    }
+
+    /// What it says, without a copy.
+    pub fn into_payload(self) -> Payload {
+        self.body.payload
+    }
+
+    /// The text, if it was sent as text.
+    pub fn text(&self) -> Option<&str> {
+        self.body.payload.text()
+    }
+
+    /// The JSON, if it was sent as JSON.
+    pub fn json(&self) -> Option<&Json> {
+        self.body.payload.as_json()
+    }
+
+    /// Reads it into a type of the application's; a text message is taken as a JSON string.
+    ///
+    /// # Errors
+    /// What does not fit the type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        match &self.body.payload {
+            Payload::Text(text) => T::deserialize(serde::de::value::StrDeserializer::new(text)),
+            Payload::Json(json) => json.parse(),
+        }
+    }
+
+    /// Responds, without waiting for a response to the response.
+    ///
+    /// # Errors
+    /// As [`Peer::send`].
+    pub async fn respond(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
+        self.peer.send_with_id(self.body.id.clone(), Arc::new(payload.into())).await
+    }
+
+    /// Responds, and waits for the response to that: the next link of a chain.
+    pub fn request(&self, payload: impl Into<Payload>) -> Request {
+        Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into())
+    }
+}

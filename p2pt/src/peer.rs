@@ -1,0 +1,218 @@
+//! A peer: the application's handle, and the state its links share.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{fmt, ptr};
+
+use p2pt_messaging::{Limits, MessageId, Payload};
+use p2pt_proto::PeerId;
+use p2pt_transport::{ChannelClosed, Frame, LinkStats};
+
+use crate::link::{Link, LinkError};
+use crate::mesh::LinkId;
+use crate::queue::{Inbox, lock};
+use crate::request::Waiters;
+use crate::{Request, SendError};
+
+/// What every peer of a node has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) inbox_bytes: usize,
+    pub(crate) request_deadline: Duration,
+    pub(crate) stall_deadline: Duration,
+}
+
+/// A peer under the same identifier, from its `PeerConnected` to its `PeerClosed`.
+///
+/// Cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
+#[derive(Clone)]
+pub struct Peer(Arc<PeerShared>);
+
+#[derive(Debug)]
+pub(crate) struct PeerShared {
+    id: PeerId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) inbox: Inbox,
+    pub(crate) waiters: Waiters,
+    links: Mutex<Links>,
+}
+
+#[derive(Debug)]
+struct Links {
+    /// In the order they opened.
+    open: Vec<Arc<Link>>,
+    /// How the last one ended; meaningful while none is open.
+    ended: ChannelClosed,
+}
+
+impl Peer {
+    pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
+        Self(Arc::new(PeerShared {
+            id,
+            inbox: Inbox::new(settings.inbox_bytes),
+            settings,
+            waiters: Waiters::default(),
+            links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &PeerShared {
+        &self.0
+    }
+
+    /// Its id, which it draws for each run.
+    pub fn id(&self) -> PeerId {
+        self.0.id
+    }
+
+    /// Whether a link to it is open.
+    pub fn is_connected(&self) -> bool {
+        self.link_count() > 0
+    }
+
+    /// How many links to it are open.
+    pub fn link_count(&self) -> usize {
+        lock(&self.0.links).open.len()
+    }
+
+    /// Sends a message and does not wait for a response.
+    ///
+    /// `Ok` means that a link accepted all of it, in order, not that it was delivered: the wire format has no
+    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits while the
+    /// link's send buffer is full. A future dropped half-way leaves a message that never completes at the other side.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
+        self.send_with_id(self.0.new_id(), Arc::new(payload.into())).await
+    }
+
+    /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
+    pub fn request(&self, payload: impl Into<Payload>) -> Request {
+        Request::new(self.clone(), None, payload.into())
+    }
+
+    /// Responds to a message of which only the id is at hand; [`Message::respond`](crate::Message::respond) otherwise.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn respond_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), SendError> {
+        self.send_with_id(id, Arc::new(payload.into())).await
+    }
+
+    /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
+    pub fn request_in_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Request {
+        Request::new(self.clone(), Some(id), payload.into())
+    }
+
+    /// Sends one frame as it is, outside the message format: JavaScript's `peer.send`. The other side sees it as
+    /// [`Event::Data`](crate::Event::Data). A frame that begins with `^` would be taken for a message's.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
+        loop {
+            let link = self.0.link()?;
+            match link.send(frame.clone(), self.0.settings.stall_deadline).await {
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
+    }
+
+    /// The oldest open link's numbers, if one is open: candidate types, round-trip time, bytes.
+    pub async fn stats(&self) -> Option<LinkStats> {
+        let link = self.0.link().ok()?;
+        Some(link.stats().await)
+    }
+
+    /// Responses that came after their request had ended, and were dropped.
+    pub fn late_responses(&self) -> u64 {
+        self.0.waiters.late()
+    }
+
+    pub(crate) async fn send_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), SendError> {
+        let (bytes, max) = (payload.as_str().len(), self.0.settings.limits.max_message_bytes);
+        if bytes > max {
+            return Err(SendError::TooLarge { bytes, max });
+        }
+        loop {
+            let link = self.0.link()?;
+            match link.send_message(&id, &payload, self.0.settings.stall_deadline).await {
+                // The whole message starts again on the next link, under the same id.
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
+    }
+}
+
+impl PeerShared {
+    pub(crate) fn new_id(&self) -> MessageId {
+        MessageId::random(rand::random::<u64>)
+    }
+
+    pub(crate) fn add_link(&self, link: Arc<Link>) {
+        lock(&self.links).open.push(link);
+    }
+
+    /// Takes a link out; `ended` is why it closed.
+    pub(crate) fn remove_link(&self, id: LinkId, ended: ChannelClosed) -> Option<Arc<Link>> {
+        let mut links = lock(&self.links);
+        let index = links.open.iter().position(|link| link.id == id)?;
+        links.ended = ended;
+        Some(links.open.remove(index))
+    }
+
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.links).open.clone()
+    }
+
+    /// The link new messages take: the oldest that is not about to be closed.
+    fn link(&self) -> Result<Arc<Link>, SendError> {
+        let links = lock(&self.links);
+        let usable = |link: &&Arc<Link>| !link.is_closed();
+        let best = links.open.iter().filter(usable).find(|link| !link.is_retiring());
+        match best.or_else(|| links.open.iter().find(usable)) {
+            Some(link) => Ok(link.clone()),
+            None => {
+                let newest = links.open.last().and_then(|link| link.reason());
+                Err(SendError::PeerGone(newest.unwrap_or_else(|| links.ended.clone())))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({})", self.0.id)
+    }
+}
+
+/// Handles are equal if they mean the same connection to the same peer.
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ptr::hash(Arc::as_ptr(&self.0), state);
+    }
+}
+
+impl From<LinkError> for SendError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Closed => Self::PeerGone(ChannelClosed::Remote),
+            LinkError::Stalled(after) => Self::Stalled(after),
+            LinkError::Frame(error) => Self::Frame(error),
+            LinkError::Budget(error) => Self::Budget(error),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The way of messages and events to the application: one bounded inbox per peer, polled in turn.
+//!
+//! Lifecycle events are not queued but derived: each inbox remembers what the application has been told, so a peer
+//! that comes and goes a thousand times while nobody reads costs one entry. A connection that ends and comes back
+//! before the application heard of the end is one connection to it.
+//!
+//! Locks, in this order and never across an await: the peer table, an inbox, the ready list.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use p2pt_messaging::Message as Body;
+use p2pt_proto::PeerId;
+use p2pt_tracker::{AnnounceUrl, TrackerWarning};
+use p2pt_transport::{ChannelClosed, Frame};
+use tokio::sync::Notify;
+
+use crate::{Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused, TrackerConnected};
+
+/// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
+const ITEM_OVERHEAD: usize = 128;
+
+/// Trackers whose events are kept apart; more than a node can sensibly use.
+const MAX_TRACKER_NOTES: usize = 64;
+
+/// Locks, ignoring poison: no code path panics while it holds one of these locks with state half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something a peer sent.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Message(Body),
+    Data(Frame),
+    Refused(ReceiveError),
+}
+
+impl Inbound {
+    fn weight(&self) -> usize {
+        ITEM_OVERHEAD
+            + match self {
+                Self::Message(body) => body.payload.as_str().len(),
+                Self::Data(frame) => frame.len(),
+                Self::Refused(_) => 0,
+            }
+    }
+}
+
+/// What the application knows of a peer, and what is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Connected, and the application has not been told.
+    New,
+    /// Connected, and the application has been told.
+    Told,
+    /// Gone, and the application has not been told that; `told` says whether it knows of the peer at all.
+    Closed { told: bool, reason: ChannelClosed, unacknowledged_bytes: u64 },
+    /// Gone, and there is nothing more to say.
+    Over,
+}
+
+/// One peer's bounded inbox.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<InboxState>,
+    /// Room was made.
+    room: Notify,
+    capacity_bytes: usize,
+}
+
+#[derive(Debug)]
+struct InboxState {
+    phase: Phase,
+    items: VecDeque<Inbound>,
+    bytes: usize,
+    /// The peer is in the ready list.
+    ready: bool,
+    /// Readers that wait for room.
+    blocked: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new(capacity_bytes: usize) -> Self {
+        let state = InboxState { phase: Phase::New, items: VecDeque::new(), bytes: 0, ready: false, blocked: 0 };
+        Self { state: Mutex::new(state), room: Notify::new(), capacity_bytes }
+    }
+
+    /// Whether something the peer sent waits for room.
+    pub(crate) fn is_blocked(&self) -> bool {
+        lock(&self.state).blocked > 0
+    }
+}
+
+/// The events of one swarm.
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    /// Peers that are connected, or whose end the application has not heard of.
+    peers: Mutex<BTreeMap<PeerId, Peer>>,
+    ready: Mutex<Ready>,
+    waker: AtomicWaker,
+    /// The application dropped its [`Events`](crate::Events).
+    abandoned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    peers: VecDeque<Peer>,
+    trackers: BTreeMap<AnnounceUrl, TrackerNote>,
+    /// No further event will be queued.
+    ended: bool,
+}
+
+/// The latest unheard news of one tracker.
+#[derive(Debug, Default)]
+struct TrackerNote {
+    warning: Option<TrackerWarning>,
+    connected: Option<TrackerConnected>,
+}
+
+impl EventQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            peers: Mutex::new(BTreeMap::new()),
+            ready: Mutex::new(Ready::default()),
+            waker: AtomicWaker::new(),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// The handle for a peer about to connect: the one the application knows, if it has not heard that it had gone.
+    pub(crate) fn entry(&self, id: PeerId, make: impl FnOnce() -> Peer) -> Peer {
+        lock(&self.peers).entry(id).or_insert_with(make).clone()
+    }
+
+    /// A peer has a link.
+    pub(crate) fn connect(&self, peer: &Peer) {
+        let mut peers = lock(&self.peers);
+        let mut inbox = lock(&peer.shared().inbox.state);
+        inbox.phase = match inbox.phase {
+            Phase::New | Phase::Over | Phase::Closed { told: false, .. } => Phase::New,
+            Phase::Told | Phase::Closed { told: true, .. } => Phase::Told,
+        };
+        peers.entry(peer.id()).or_insert_with(|| peer.clone());
+        if inbox.phase == Phase::New {
+            self.make_ready(peer, &mut inbox);
+        }
+    }
+
+    /// A peer has lost its last link.
+    pub(crate) fn close(&self, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
+        let mut peers = lock(&self.peers);
+        let mut inbox = lock(&peer.shared().inbox.state);
+        let told = match inbox.phase {
+            Phase::New => !inbox.items.is_empty(),
+            Phase::Told => true,
+            Phase::Closed { .. } | Phase::Over => return,
+        };
+        if told && !self.is_abandoned() {
+            let told = inbox.phase == Phase::Told;
+            inbox.phase = Phase::Closed { told, reason, unacknowledged_bytes };
+            self.make_ready(peer, &mut inbox);
+        } else {
+            // It came and went with nothing to tell.
+            inbox.phase = Phase::Over;
+            peers.remove(&peer.id());
+        }
+    }
+
+    /// The connected peers.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        lock(&self.peers).values().filter(|peer| peer.is_connected()).cloned().collect()
+    }
+
+    pub(crate) fn peer(&self, id: &PeerId) -> Option<Peer> {
+        lock(&self.peers).get(id).filter(|peer| peer.is_connected()).cloned()
+    }
+
+    /// Queues what a peer sent if its inbox has room, which an empty one always has; gives it back otherwise.
+    pub(crate) fn try_push(&self, peer: &Peer, item: Inbound) -> Result<(), Inbound> {
+        let inbox = &peer.shared().inbox;
+        let mut state = lock(&inbox.state);
+        if self.is_abandoned() {
+            return Ok(());
+        }
+        let weight = item.weight();
+        if !state.items.is_empty() && state.bytes + weight > inbox.capacity_bytes {
+            return Err(item);
+        }
+        state.bytes += weight;
+        state.items.push_back(item);
+        self.make_ready(peer, &mut state);
+        Ok(())
+    }
+
+    /// Queues what a peer sent, waiting while its inbox is full.
+    pub(crate) async fn push(&self, peer: &Peer, mut item: Inbound) {
+        let inbox = &peer.shared().inbox;
+        lock(&inbox.state).blocked += 1;
+        loop {
+            let mut room = std::pin::pin!(inbox.room.notified());
+            room.as_mut().enable();
+            match self.try_push(peer, item) {
+                Ok(()) => break,
+                Err(back) => item = back,
+            }
+            room.await;
+        }
+        lock(&inbox.state).blocked -= 1;
+    }
+
+    fn make_ready(&self, peer: &Peer, inbox: &mut InboxState) {
+        if !inbox.ready && !self.is_abandoned() {
+            inbox.ready = true;
+            lock(&self.ready).peers.push_back(peer.clone());
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn tracker_connected(&self, event: TrackerConnected) {
+        self.note_tracker(event.tracker.clone(), |note| note.connected = Some(event));
+    }
+
+    pub(crate) fn tracker_warning(&self, tracker: AnnounceUrl, warning: TrackerWarning) {
+        self.note_tracker(tracker, |note| note.warning = Some(warning));
+    }
+
+    fn note_tracker(&self, tracker: AnnounceUrl, change: impl FnOnce(&mut TrackerNote)) {
+        let mut ready = lock(&self.ready);
+        if self.is_abandoned() || (ready.trackers.len() >= MAX_TRACKER_NOTES && !ready.trackers.contains_key(&tracker))
+        {
+            return;
+        }
+        change(ready.trackers.entry(tracker).or_default());
+        drop(ready);
+        self.waker.wake();
+    }
+
+    /// No further event will come: what is queued is still delivered, then the stream ends.
+    pub(crate) fn end(&self) {
+        lock(&self.ready).ended = true;
+        self.waker.wake();
+    }
+
+    /// The application reads no more: inboxes empty themselves, so that nothing waits for it.
+    pub(crate) fn abandon(&self) {
+        // Set first: whoever takes an inbox's lock after us sees it.
+        self.abandoned.store(true, Ordering::Release);
+        let peers: Vec<Peer> = lock(&self.peers).values().cloned().collect();
+        {
+            let mut ready = lock(&self.ready);
+            ready.peers.clear();
+            ready.trackers.clear();
+        }
+        for peer in peers {
+            let inbox = &peer.shared().inbox;
+            {
+                let mut state = lock(&inbox.state);
+                state.items.clear();
+                state.bytes = 0;
+            }
+            inbox.room.notify_waiters();
+            if !peer.is_connected() {
+                lock(&self.peers).remove(&peer.id());
+            }
+        }
+    }
+
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.waker.register(cx.waker());
+        loop {
+            let peer = {
+                let mut ready = lock(&self.ready);
+                if let Some(event) = next_tracker_event(&mut ready) {
+                    return Poll::Ready(Some(event));
+                }
+                match ready.peers.pop_front() {
+                    Some(peer) => peer,
+                    None if ready.ended => return Poll::Ready(None),
+                    None => return Poll::Pending,
+                }
+            };
+            if let Some(event) = self.next_of(peer) {
+                return Poll::Ready(Some(event));
+            }
+        }
+    }
+
+    /// The next event of a peer just taken off the ready list; puts it back behind the others if it has more.
+    fn next_of(&self, peer: Peer) -> Option<Event> {
+        let mut peers = lock(&self.peers);
+        let inbox = &peer.shared().inbox;
+        let mut state = lock(&inbox.state);
+        state.ready = false;
+        let event = match &mut state.phase {
+            phase @ Phase::New => {
+                *phase = Phase::Told;
+                Event::PeerConnected(peer.clone())
+            }
+            Phase::Closed { told: told @ false, .. } => {
+                *told = true;
+                Event::PeerConnected(peer.clone())
+            }
+            Phase::Over => return None,
+            Phase::Told | Phase::Closed { .. } => match state.items.pop_front() {
+                Some(item) => {
+                    state.bytes -= item.weight();
+                    inbox.room.notify_waiters();
+                    deliver(peer.clone(), item)
+                }
+                None => match std::mem::replace(&mut state.phase, Phase::Over) {
+                    Phase::Closed { reason, unacknowledged_bytes, .. } => {
+                        peers.remove(&peer.id());
+                        return Some(Event::PeerClosed(PeerClosed {
+                            peer: peer.clone(),
+                            reason,
+                            unacknowledged_bytes,
+                        }));
+                    }
+                    other => {
+                        state.phase = other;
+                        return None;
+                    }
+                },
+            },
+        };
+        if !state.items.is_empty() || matches!(state.phase, Phase::Closed { .. }) {
+            self.make_ready(&peer, &mut state);
+        }
+        drop(state);
+        Some(event)
+    }
+}
+
+fn deliver(peer: Peer, item: Inbound) -> Event {
+    match item {
+        Inbound::Message(body) => Event::Message(Message::new(peer, body)),
+        Inbound::Data(frame) => Event::Data(Data { peer, frame }),
+        Inbound::Refused(error) => Event::Refused(Refused { peer, error }),
+    }
+}
+
+fn next_tracker_event(ready: &mut Ready) -> Option<Event> {
+    let mut entry = ready.trackers.first_entry()?;
+    let tracker = entry.key().clone();
+    if let Some(warning) = entry.get_mut().warning.take() {
+        if entry.get().connected.is_none() {
+            entry.remove();
+        }
+        return Some(Event::TrackerWarning { tracker, warning });
+    }
+    let note = entry.remove();
+    note.connected.map(Event::TrackerConnected)
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

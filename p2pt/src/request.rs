@@ -1,0 +1,215 @@
+//! Requests: messages whose response is awaited.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use p2pt_messaging::{Message as Body, MessageId, Payload};
+use p2pt_transport::ChannelClosed;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::queue::lock;
+use crate::{Message, Peer, RequestError};
+
+/// Requests to one peer that may wait at the same time.
+const MAX_WAITING: usize = 4096;
+
+/// Ended requests remembered per peer, so that a late response is not taken for a new message.
+const MAX_ENDED: usize = 1024;
+
+/// How long an ended request is remembered.
+const ENDED_LIFETIME: Duration = Duration::from_secs(300);
+
+/// What becomes of a complete message.
+#[derive(Debug)]
+pub(crate) enum Routed {
+    /// It answered a waiting request.
+    Response,
+    /// It answered a request that had ended.
+    Late,
+    /// It is a message of its own.
+    Message(Body),
+}
+
+type Reply = Result<Body, ChannelClosed>;
+
+/// The requests to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<MessageId, (u64, oneshot::Sender<Reply>)>,
+    ended: VecDeque<(Instant, MessageId)>,
+    next: u64,
+    late: u64,
+}
+
+impl Waiters {
+    /// Registers a request. The waiter exists before the first frame leaves, so no response can be missed.
+    fn register(&self, id: MessageId) -> Option<(u64, oneshot::Receiver<Reply>)> {
+        let mut state = lock(&self.0);
+        if state.waiting.len() >= MAX_WAITING {
+            return None;
+        }
+        let (tx, rx) = oneshot::channel();
+        let number = state.next;
+        state.next += 1;
+        state.ended.retain(|(_, ended)| *ended != id);
+        state.waiting.insert(id, (number, tx));
+        Some((number, rx))
+    }
+
+    fn end(&self, now: Instant, id: MessageId, number: u64) {
+        let mut state = lock(&self.0);
+        if state.waiting.get(&id).is_none_or(|(current, _)| *current != number) {
+            return;
+        }
+        state.waiting.remove(&id);
+        state.forget(now);
+        if state.ended.len() == MAX_ENDED {
+            state.ended.pop_front();
+        }
+        state.ended.push_back((now, id));
+    }
+
+    /// Finds the request a message answers.
+    pub(crate) fn route(&self, now: Instant, body: Body) -> Routed {
+        let mut state = lock(&self.0);
+        if state.waiting.is_empty() && state.ended.is_empty() {
+            return Routed::Message(body);
+        }
+        if let Some((_, waiter)) = state.waiting.remove(&body.id) {
+            return match waiter.send(Ok(body)) {
+                Ok(()) => Routed::Response,
+                Err(_) => {
+                    state.late += 1;
+                    Routed::Late
+                }
+            };
+        }
+        state.forget(now);
+        if state.ended.iter().any(|(_, id)| *id == body.id) {
+            state.late += 1;
+            return Routed::Late;
+        }
+        Routed::Message(body)
+    }
+
+    /// The peer has gone: every request ends.
+    pub(crate) fn fail_all(&self, reason: &ChannelClosed) {
+        for (_, (_, waiter)) in lock(&self.0).waiting.drain() {
+            // A request dropped meanwhile needs no answer.
+            let _ = waiter.send(Err(reason.clone()));
+        }
+    }
+
+    /// Responses that came after their request had ended.
+    pub(crate) fn late(&self) -> u64 {
+        lock(&self.0).late
+    }
+}
+
+impl State {
+    fn forget(&mut self, now: Instant) {
+        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= ENDED_LIFETIME) {
+            self.ended.pop_front();
+        }
+    }
+}
+
+/// A request that has not been sent yet: await it to send it and wait for the response.
+///
+/// Dropping it, or the future it becomes, frees all it holds; a response that comes later is counted, not delivered.
+#[derive(Debug)]
+#[must_use = "a request is sent when it is awaited"]
+pub struct Request {
+    peer: Peer,
+    id: Option<MessageId>,
+    payload: Payload,
+    deadline: Duration,
+}
+
+impl Request {
+    pub(crate) fn new(peer: Peer, id: Option<MessageId>, payload: Payload) -> Self {
+        let deadline = peer.shared().settings.request_deadline;
+        Self { peer, id, payload, deadline }
+    }
+
+    /// How long to wait, from now on, until the response is there; covers sending too. The default is the node's
+    /// (30 s unless configured).
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sends it now, and leaves only waiting to the [`Response`]: for one that has more to send to the same peer, in
+    /// order, before the response is there.
+    ///
+    /// # Errors
+    /// As when the request is awaited.
+    pub async fn send(self) -> Result<Response, RequestError> {
+        let Self { peer, id, payload, deadline: after } = self;
+        let id = id.unwrap_or_else(|| peer.shared().new_id());
+        let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
+            return Err(RequestError::TooMany(MAX_WAITING));
+        };
+        let response = Response { peer, id, number, body, after, began: crate::now() };
+        match timeout(after, response.peer.send_with_id(response.id.clone(), Arc::new(payload))).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(response.late()),
+        }
+        Ok(response)
+    }
+}
+
+impl IntoFuture for Request {
+    type Output = Result<Message, RequestError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async { self.send().await?.message().await })
+    }
+}
+
+/// The response to a request that has been sent. Dropping it ends the request.
+#[derive(Debug)]
+#[must_use = "dropping it ends the request"]
+pub struct Response {
+    peer: Peer,
+    id: MessageId,
+    number: u64,
+    body: oneshot::Receiver<Reply>,
+    after: Duration,
+    began: Instant,
+}
+
+impl Response {
+    /// Waits for it, until the request's deadline.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn message(mut self) -> Result<Message, RequestError> {
+        let left = self.after.saturating_sub(crate::now().saturating_duration_since(self.began));
+        match timeout(left, &mut self.body).await {
+            Ok(Ok(Ok(body))) => Ok(Message::new(self.peer.clone(), body)),
+            Ok(Ok(Err(reason))) => Err(RequestError::PeerGone(reason)),
+            Ok(Err(_)) => Err(RequestError::Replaced),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    fn late(&self) -> RequestError {
+        RequestError::Deadline { after: self.after, inbox_full: self.peer.shared().inbox.is_blocked() }
+    }
+}
+
+/// Ends the request however its future ends.
+impl Drop for Response {
+    fn drop(&mut self) {
+        self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
+    }
+}

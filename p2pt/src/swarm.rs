@@ -1,0 +1,147 @@
+//! A swarm: everyone under one identifier, as this node sees it.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use futures_util::future::{join_all, poll_fn};
+use p2pt_messaging::Payload;
+use p2pt_proto::{InfoHash, PeerId};
+
+use crate::engine::{Command, SwarmId};
+use crate::node::NodeHandle;
+use crate::queue::{EventQueue, lock};
+use crate::{Event, NodeError, Peer, SendError};
+
+#[derive(Debug)]
+pub(crate) struct SwarmShared {
+    pub(crate) queue: EventQueue,
+    identity: Mutex<Identity>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) swarm: SwarmId,
+    pub(crate) identifier: String,
+    pub(crate) info_hash: InfoHash,
+}
+
+impl SwarmShared {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self { queue: EventQueue::new(), identity: Mutex::new(identity) }
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        lock(&self.identity).clone()
+    }
+
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        *lock(&self.identity) = identity;
+    }
+}
+
+/// A swarm this node is in. Clones mean the same swarm.
+#[derive(Debug, Clone)]
+pub struct Swarm {
+    pub(crate) shared: Arc<SwarmShared>,
+    pub(crate) node: NodeHandle,
+}
+
+impl Swarm {
+    /// What its members share.
+    pub fn identifier(&self) -> String {
+        self.shared.identity().identifier
+    }
+
+    /// The SHA-1 of the identifier, which is what trackers see.
+    pub fn info_hash(&self) -> InfoHash {
+        self.shared.identity().info_hash
+    }
+
+    /// The peers connected now, in the order of their ids.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.shared.queue.peers()
+    }
+
+    /// A connected peer by its id.
+    pub fn peer(&self, id: &PeerId) -> Option<Peer> {
+        self.shared.queue.peer(id)
+    }
+
+    /// Sends a message to every connected peer at the same time, and says how it went with each. Takes as long as the
+    /// slowest one, at most the node's stall deadline with no progress; the others do not wait for it.
+    pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
+        let payload = Arc::new(payload.into());
+        let sends = self.peers().into_iter().map(|peer| {
+            let payload = payload.clone();
+            async move {
+                let result = peer.send_with_id(peer.shared().new_id(), payload).await;
+                (peer, result)
+            }
+        });
+        join_all(sends).await
+    }
+
+    /// Announces to every tracker now, to meet more peers.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub async fn request_more_peers(&self) -> Result<(), NodeError> {
+        let swarm = self.shared.identity().swarm;
+        self.node.command(|reply| Command::RequestMorePeers { swarm, reply }).await
+    }
+
+    /// Moves to another identifier: leaves everyone here, and meets those under the new one. The event stream goes on.
+    ///
+    /// # Errors
+    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, [`NodeError::Stopped`].
+    pub async fn set_identifier(&self, identifier: impl Into<String>) -> Result<(), NodeError> {
+        let (swarm, identifier) = (self.shared.identity().swarm, identifier.into());
+        self.node.command(|reply| Command::SetIdentifier { swarm, identifier, reply }).await
+    }
+
+    /// Leaves: tells the trackers, closes every link politely, and ends the event stream. Other swarms of the node go
+    /// on, and the swarm can be joined again at once.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`] if it was left already.
+    pub async fn leave(&self) -> Result<(), NodeError> {
+        let swarm = self.shared.identity().swarm;
+        self.node.command(|reply| Command::Leave { swarm, reply }).await
+    }
+}
+
+/// The events of one swarm, in order; ends when the swarm has been left or the node shut down.
+///
+/// Nobody is lost by reading late: each peer's unread messages are bounded in bytes, and a full inbox stalls its own
+/// sender only. Dropping the stream throws away what is unread and what comes.
+#[derive(Debug)]
+pub struct Events {
+    shared: Arc<SwarmShared>,
+}
+
+impl Events {
+    pub(crate) fn new(shared: Arc<SwarmShared>) -> Self {
+        Self { shared }
+    }
+
+    /// The next event, or `None` after the last one. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.shared.queue.poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.shared.queue.poll_next(cx)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.shared.queue.abandon();
+    }
+}
