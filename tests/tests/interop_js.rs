@@ -1,4 +1,4 @@
-//! JavaScript peers among themselves: proves the harness that the other interoperability tests stand on.
+//! JavaScript peers among themselves: proves our tracker, and the harness that the other interoperability tests stand on.
 
 use std::time::Duration;
 
@@ -9,6 +9,12 @@ use p2pt_tests::js::{Kind, TrackerKind};
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]
 async fn two_node_peers() {
     everything(TrackerKind::Npm, Kind::NodeRoamhq, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_js -- --ignored"]
+async fn two_node_peers_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::NodeRoamhq, Kind::NodeRoamhq).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
