@@ -58,6 +58,7 @@ impl TrackerClient {
         connector: Arc<dyn Connector>,
         events: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
     ) -> Self {
+        let config = config.limited();
         let stop_timeout = config.stop_timeout;
         let session = Session::new(url.clone(), peer_id, config, rand::random(), now());
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });

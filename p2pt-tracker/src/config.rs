@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Timing and limits of one tracker client. The defaults suit the public trackers; tests and unusual trackers may
-/// want others. Start from [`ClientConfig::default`] and change fields.
+/// want others. Start from [`ClientConfig::default`] and change fields. Durations over a year count as a year.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -47,6 +47,38 @@ pub struct ClientConfig {
     pub idle_timeout: Duration,
     /// How long stopping may take: `stopped` for every info hash and the closing handshake. Default 2 s.
     pub stop_timeout: Duration,
+}
+
+/// Enough for "never" and little enough for the clock to be added to.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl ClientConfig {
+    /// The same with all durations limited to a year, so that adding them to the present time cannot overflow.
+    pub(crate) fn limited(mut self) -> Self {
+        for duration in [
+            &mut self.connect_timeout,
+            &mut self.backoff_min,
+            &mut self.backoff_max,
+            &mut self.stable_after,
+            &mut self.ping_interval,
+            &mut self.ping_timeout,
+            &mut self.write_timeout,
+            &mut self.interval_min,
+            &mut self.interval_max,
+            &mut self.retry_interval,
+            &mut self.request_spacing,
+            &mut self.offer_wait,
+            &mut self.offer_lifetime,
+            &mut self.offer_min_remaining,
+            &mut self.scrape_timeout,
+            &mut self.idle_timeout,
+            &mut self.stop_timeout,
+        ] {
+            *duration = (*duration).min(MAX_DURATION);
+        }
+        self.interval_max = self.interval_max.max(self.interval_min);
+        self
+    }
 }
 
 impl Default for ClientConfig {

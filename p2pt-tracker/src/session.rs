@@ -6,6 +6,8 @@ mod properties;
 mod receive;
 mod scrape;
 mod socket;
+#[cfg(test)]
+mod socket_tests;
 mod swarm;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -172,6 +174,7 @@ pub struct Session {
 impl Session {
     /// A session that does nothing until a swarm is joined or a scrape is asked for.
     pub fn new(url: AnnounceUrl, peer_id: PeerId, config: ClientConfig, seed: u64, now: Instant) -> Self {
+        let config = config.limited();
         Self {
             url,
             peer_id,

@@ -96,7 +96,7 @@ impl Swarm {
             plan: Plan::urgent(now, now, config),
             announced: None,
             short: false,
-            interval: DEFAULT_INTERVAL.clamp(config.interval_min, config.interval_max.max(config.interval_min)),
+            interval: DEFAULT_INTERVAL.clamp(config.interval_min, config.interval_max),
             complete: None,
             incomplete: None,
             incoming: Incoming { window_ends: now, count: 0, warned: false },
@@ -240,8 +240,7 @@ impl Swarm {
     /// Takes the reply to an announce on the present socket and returns the interval that counts.
     pub(super) fn on_reply(&mut self, now: Instant, reply: &Reply, config: &ClientConfig) -> Duration {
         (self.complete, self.incomplete) = (reply.complete, reply.incomplete);
-        let max = config.interval_max.max(config.interval_min);
-        self.interval = reply.interval.unwrap_or(DEFAULT_INTERVAL).clamp(config.interval_min, max);
+        self.interval = reply.interval.unwrap_or(DEFAULT_INTERVAL).clamp(config.interval_min, config.interval_max);
         if let Some(last) = &mut self.announced {
             if !last.replied
                 && reply.certain
@@ -253,7 +252,9 @@ impl Swarm {
             }
             last.replied = true;
             if self.plan.regular {
-                self.plan = Plan { asked: self.plan.asked, ..Plan::regular(now.max(last.at + self.interval), config) };
+                let plan = Plan::regular(now.max(last.at + self.interval), config);
+                // Offers asked for too early would be old by then.
+                self.plan = Plan { asked: self.plan.asked && plan.ask_at <= now, ..plan };
             }
         }
         self.interval

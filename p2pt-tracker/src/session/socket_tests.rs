@@ -1,0 +1,379 @@
+//! Dialogues with a session about its socket: connecting, keeping alive, losing, stopping; and scrapes.
+
+use std::collections::BTreeMap;
+
+use p2pt_proto::{
+    AnnounceEvent, ClientMessage, Failure, InfoHash, ScrapeReply, ScrapeRequest, ScrapeStats, TrackerMessage,
+};
+
+use super::test_support::*;
+use super::{BUSY_EVENTS, Input};
+use crate::{ClientConfig, OfferEnd, TrackerEvent, TrackerStatus, TrackerWarning};
+
+fn joined() -> Bench {
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.input(Input::Join(SWARM()));
+    bench
+}
+
+fn give_offers(bench: &mut Bench, numbers: impl IntoIterator<Item = u32>) {
+    bench.input(Input::Offers { info_hash: SWARM(), offers: offers(numbers) });
+}
+
+fn is_wish(act: &Act) -> bool {
+    matches!(act, Act::Event(TrackerEvent::OffersWanted { .. }))
+}
+
+/// The time until the session tries to connect again.
+fn retry_in(bench: &Bench) -> std::time::Duration {
+    match bench.session.state(bench.now).status {
+        TrackerStatus::WaitingToReconnect { retry_in } => retry_in,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn does_nothing_without_a_swarm() {
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.advance(secs(1000));
+    assert_eq!(bench.acts(), []);
+    assert_eq!(bench.session.state(bench.now).status, TrackerStatus::Idle);
+}
+
+#[test]
+fn failed_attempts_back_off_and_ask_for_no_offers() {
+    let mut bench = joined();
+    give_offers(&mut bench, []);
+    bench.acts();
+    for base in [1, 2, 4, 8, 16, 30, 30] {
+        bench.disconnected();
+        let wait = retry_in(&bench);
+        assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?}");
+        let events = bench.events();
+        assert!(
+            matches!(&events[..], [TrackerEvent::Warning(TrackerWarning::ConnectFailed { retry_in, .. })] if *retry_in == wait),
+            "{events:?}"
+        );
+        bench.advance(wait);
+        assert_eq!(bench.acts(), [Act::Connect]);
+    }
+    bench.connected();
+    assert!(bench.acts().iter().any(is_wish), "now they are");
+    give_offers(&mut bench, 1..=5);
+    assert_eq!(bench.announces().len(), 1);
+}
+
+#[test]
+fn an_attempt_to_connect_has_a_deadline() {
+    let mut bench = joined();
+    bench.acts();
+    bench.advance(secs(30));
+    let acts = bench.acts();
+    assert!(matches!(acts[..], [Act::Abort, Act::Event(TrackerEvent::Warning(_))]), "{acts:?}");
+    bench.advance(secs(2));
+    assert_eq!(bench.acts(), [Act::Connect]);
+}
+
+#[test]
+fn a_lost_socket_is_replaced_after_a_short_wait_and_only_a_stable_minute_makes_it_short_again() {
+    let mut bench = Bench::announced();
+    bench.disconnected();
+    let mut wait = retry_in(&bench);
+    assert!(wait <= secs(2));
+    for (stays, base) in [(59, 2), (1, 4), (59, 8), (60, 1)] {
+        bench.advance(wait);
+        bench.connected();
+        bench.advance(secs(stays));
+        bench.disconnected();
+        wait = retry_in(&bench);
+        assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?} after {stays} s");
+    }
+}
+
+#[test]
+fn after_a_loss_offers_are_asked_for_while_connecting_again() {
+    let mut bench = Bench::announced();
+    bench.receive(reply(SWARM(), 120, 9));
+    bench.disconnected();
+    bench.acts();
+    bench.advance(secs(2));
+    let acts = bench.acts();
+    assert!(acts.contains(&Act::Connect) && acts.iter().any(is_wish), "{acts:?}");
+    give_offers(&mut bench, 11..=15);
+    bench.connected();
+    assert_eq!(bench.announces(), [(SWARM(), vec![11, 12, 13, 14, 15])]);
+}
+
+#[test]
+fn announced_offers_outlive_the_socket_but_are_not_announced_again() {
+    let mut bench = Bench::announced();
+    bench.disconnected();
+    bench.advance(secs(2));
+    give_offers(&mut bench, [11]);
+    bench.connected();
+    assert_eq!(bench.announces(), [(SWARM(), vec![11])]);
+    bench.receive(forwarded_answer(SWARM(), PEER(), 1));
+    assert!(matches!(&bench.events()[..], [TrackerEvent::Answer { .. }]));
+}
+
+#[test]
+fn surplus_offers_are_announced_on_the_next_socket() {
+    let mut bench = Bench::announced();
+    bench.receive(reply(SWARM(), 120, 1));
+    bench.disconnected();
+    bench.advance(secs(2));
+    assert!(!bench.acts().iter().any(is_wish), "there are five");
+    bench.connected();
+    assert_eq!(bench.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
+}
+
+#[test]
+fn inputs_from_an_old_socket_are_ignored() {
+    let mut bench = Bench::announced();
+    let old = bench.socket.unwrap();
+    bench.disconnected();
+    bench.advance(secs(2));
+    bench.acts();
+    bench.input(Input::Connected(old));
+    bench.input(Input::Received { socket: old, frame: reply(SWARM(), 120, 1).encode().into() });
+    bench.input(Input::Sent(old));
+    bench.input(Input::Disconnected { socket: old, reason: "late".into() });
+    assert_eq!(bench.acts(), []);
+    assert_eq!(bench.session.state(bench.now).status, TrackerStatus::Connecting);
+}
+
+#[test]
+fn pings_every_30_seconds_and_gives_up_20_seconds_after_one_without_any_sign_of_life() {
+    let mut bench = Bench::announced();
+    bench.receive(reply(SWARM(), 120, 1));
+    bench.acts();
+    bench.advance(secs(30));
+    assert!(bench.acts().contains(&Act::Ping));
+    bench.pongs = false;
+    bench.advance(secs(30));
+    bench.receive_text("{}");
+    assert_eq!(bench.acts(), [Act::Ping], "any frame is a sign of life");
+    bench.advance(secs(30));
+    bench.acts();
+    bench.advance(millis(19_999));
+    assert!(!bench.acts().contains(&Act::Abort));
+    bench.advance(millis(1));
+    let acts = bench.acts();
+    assert!(acts.contains(&Act::Abort), "{acts:?}");
+    assert!(matches!(acts.last(), Some(Act::Event(TrackerEvent::Disconnected { .. }))), "{acts:?}");
+}
+
+#[test]
+fn a_tracker_that_does_not_read_is_left_after_10_seconds_and_nothing_piles_up() {
+    let mut bench = Bench::announced();
+    bench.receive(reply(SWARM(), 120, 9));
+    bench.acts();
+    bench.writes = false;
+    for n in 0..100 {
+        bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(n), sdp: "answer".into() });
+    }
+    let acts = bench.acts();
+    let sent = acts.iter().filter(|act| matches!(act, Act::Sent(_))).count();
+    let dropped = |act: &&Act| matches!(act, Act::Event(TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })));
+    assert_eq!((sent, acts.iter().filter(dropped).count()), (1, 35), "one is being written, 64 wait");
+    bench.advance(millis(9_999));
+    assert_eq!(bench.acts(), []);
+    bench.advance(millis(1));
+    let acts = bench.acts();
+    assert_eq!(acts[0], Act::Abort);
+    assert_eq!(acts.iter().filter(dropped).count(), 64);
+}
+
+#[test]
+fn answers_without_a_socket_are_refused() {
+    let mut bench = joined();
+    bench.acts();
+    bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp: "answer".into() });
+    let warning = TrackerWarning::AnswerDropped { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1) };
+    assert_eq!(bench.events(), [TrackerEvent::Warning(warning)]);
+}
+
+#[test]
+fn too_large_answers_are_refused() {
+    let mut bench = Bench::announced();
+    let sdp = "\u{1}".repeat(3000);
+    bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp });
+    assert!(matches!(&bench.events()[..], [TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })]));
+}
+
+#[test]
+fn stopping_says_so_to_each_swarm_and_closes() {
+    let mut bench = Bench::announced();
+    bench.input(Input::Join(OTHER_SWARM()));
+    bench.input(Input::Offers { info_hash: OTHER_SWARM(), offers: vec![] });
+    bench.acts();
+    bench.writes = false;
+    bench.input(Input::Stop);
+    let mut stopped = Vec::new();
+    for _ in 0..2 {
+        let acts = bench.acts();
+        assert!(!acts.contains(&Act::Close));
+        for act in acts {
+            match act {
+                Act::Sent(ClientMessage::Announce(announce)) => {
+                    assert_eq!(announce.event, Some(AnnounceEvent::Stopped));
+                    stopped.push(announce.info_hash);
+                }
+                Act::Event(TrackerEvent::OfferEnded { end, .. }) => assert_eq!(end, OfferEnd::Withdrawn),
+                other => panic!("{other:?}"),
+            }
+        }
+        bench.input(Input::Sent(bench.socket.unwrap()));
+    }
+    stopped.sort();
+    let mut both = [SWARM(), OTHER_SWARM()];
+    both.sort();
+    assert_eq!(stopped, both);
+    assert_eq!(bench.acts(), [Act::Close]);
+    assert!(!bench.session.is_stopped());
+    bench.disconnected();
+    assert!(bench.session.is_stopped());
+    assert_eq!(bench.session.poll_timeout(), None);
+    bench.acts();
+    bench.input(Input::Join(SWARM()));
+    bench.input(Input::Scrape(vec![]));
+    give_offers(&mut bench, [1]);
+    let end = OfferEnd::Withdrawn;
+    assert_eq!(bench.events(), [TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(1), end }]);
+}
+
+#[test]
+fn stopping_has_a_deadline_whatever_the_tracker_does() {
+    for (writes, close_seen) in [(true, true), (false, false)] {
+        let mut bench = Bench::announced();
+        bench.writes = writes;
+        bench.input(Input::Stop);
+        bench.advance(millis(1_999));
+        let acts = bench.acts();
+        assert_eq!((acts.contains(&Act::Close), acts.contains(&Act::Abort)), (close_seen, false));
+        bench.advance(millis(1));
+        assert!(bench.acts().contains(&Act::Abort));
+        assert!(bench.session.is_stopped());
+    }
+}
+
+#[test]
+fn stopping_while_there_is_no_socket_is_immediate() {
+    let mut bench = joined();
+    bench.acts();
+    bench.input(Input::Stop);
+    assert_eq!(bench.acts(), [Act::Abort]);
+    assert!(bench.session.is_stopped());
+    let mut bench = joined();
+    bench.disconnected();
+    bench.acts();
+    bench.input(Input::Stop);
+    assert_eq!(bench.acts(), []);
+    assert!(bench.session.is_stopped());
+}
+
+#[test]
+fn an_unused_socket_is_closed_and_opened_again_when_needed() {
+    let mut bench = Bench::announced();
+    bench.input(Input::Leave(SWARM()));
+    bench.acts();
+    bench.advance(millis(9_999));
+    assert_eq!(bench.acts(), []);
+    bench.advance(millis(1));
+    assert_eq!(bench.acts(), [Act::Close]);
+    bench.input(Input::Join(SWARM()));
+    assert!(!bench.acts().contains(&Act::Connect), "the old one is still there");
+    bench.disconnected();
+    assert!(bench.acts().contains(&Act::Connect));
+}
+
+#[test]
+fn undelivered_events_stop_the_reading_and_wishes_do_not_pile_up() {
+    let mut bench = Bench::announced();
+    let (now, socket) = (bench.now, bench.socket.unwrap());
+    assert!(bench.session.wants_frames());
+    let mut read = 0;
+    while bench.session.wants_frames() {
+        let frame = forwarded_offer(SWARM(), PEER(), read).encode().into();
+        bench.session.handle_input(now, Input::Received { socket, frame });
+        read += 1;
+    }
+    assert_eq!(read as usize, BUSY_EVENTS);
+    for _ in 0..1000 {
+        bench.session.handle_input(now, Input::Join(OTHER_SWARM()));
+        bench.session.handle_input(now, Input::Leave(OTHER_SWARM()));
+    }
+    while bench.session.poll_event().is_some() {
+        read -= 1;
+    }
+    assert_eq!(read, 0);
+}
+
+fn stats(complete: u32) -> ScrapeStats {
+    ScrapeStats { complete, incomplete: 1, downloaded: 2 }
+}
+
+fn scraped(files: impl IntoIterator<Item = (InfoHash, ScrapeStats)>) -> TrackerMessage {
+    TrackerMessage::Scrape(ScrapeReply { files: files.into_iter().collect(), min_request_interval: None })
+}
+
+#[test]
+fn a_scrape_connects_and_reports_what_was_asked() {
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.input(Input::Scrape(vec![SWARM()]));
+    assert_eq!(bench.acts(), [Act::Connect]);
+    bench.connected();
+    assert_eq!(bench.sent(), [ClientMessage::Scrape(ScrapeRequest { info_hashes: vec![SWARM()] })]);
+    bench.receive(scraped([(OTHER_SWARM(), stats(9))]));
+    assert_eq!(bench.acts(), [], "not what was asked");
+    bench.receive(scraped([(SWARM(), stats(3)), (OTHER_SWARM(), stats(9))]));
+    let files = BTreeMap::from([(SWARM(), stats(3))]);
+    assert_eq!(bench.events(), [TrackerEvent::Scraped { files }]);
+    bench.advance(secs(10));
+    assert_eq!(bench.acts(), [Act::Close]);
+}
+
+#[test]
+fn large_scrapes_go_out_in_parts_one_after_the_other() {
+    let mut bench = Bench::announced();
+    let many: Vec<_> = (0..150u32).map(|n| InfoHash::of(&n.to_string())).collect();
+    bench.input(Input::Scrape(many.clone()));
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        for message in bench.sent() {
+            assert!(message.encode().len() <= super::MAX_FRAME_BYTES);
+            let ClientMessage::Scrape(request) = message else { panic!("{message:?}") };
+            parts.push(request.info_hashes);
+        }
+        bench.receive(scraped([]));
+    }
+    assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22]);
+    assert_eq!(parts.concat(), many);
+}
+
+#[test]
+fn an_unanswered_scrape_is_given_up() {
+    let failed = |info_hashes| TrackerEvent::Warning(TrackerWarning::ScrapeFailed { info_hashes });
+    // Without a connection, without a reply, by a failure, by a lost socket.
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.input(Input::Scrape(vec![]));
+    bench.advance(secs(15));
+    assert_eq!(bench.events(), [failed(vec![])]);
+
+    let mut bench = Bench::announced();
+    bench.input(Input::Scrape(vec![SWARM()]));
+    bench.input(Input::Scrape(vec![OTHER_SWARM()]));
+    bench.acts();
+    bench.advance(secs(15));
+    assert_eq!(bench.events(), [failed(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
+
+    bench.input(Input::Scrape(vec![SWARM()]));
+    let (reason, action) = ("Full scrapes are not allowed".into(), Some("scrape".into()));
+    bench.receive(TrackerMessage::Failure(Failure { reason, action, info_hash: None }));
+    assert_eq!(bench.events()[1..], [failed(vec![SWARM()])]);
+
+    bench.input(Input::Scrape(vec![SWARM()]));
+    bench.acts();
+    bench.disconnected();
+    assert!(bench.events().contains(&failed(vec![SWARM()])));
+}
