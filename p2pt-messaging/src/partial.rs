@@ -12,9 +12,8 @@ const MESSAGE_OVERHEAD: usize = 2 * size_of::<(MessageId, Partial)>();
 
 /// The chunks of a message that have come so far, as WTF-8.
 ///
-/// Chunks that come in order, and on a data channel all do, are joined at once. From the first one out of order on,
-/// chunks are kept by themselves until the message is complete, so that no order of arrival costs more than one
-/// further copy.
+/// Chunks that come in their turn, and on a data channel all do, are joined at once; one that comes early is kept by
+/// itself until the message is complete.
 #[derive(Debug)]
 pub(crate) struct Partial {
     /// Chunks `0..ends.len()`, joined.
@@ -81,8 +80,7 @@ impl Partial {
         if msg.decoded_len() > limits.max_message_bytes.saturating_sub(self.joined.len() + self.apart_bytes) {
             return Err(Refusal::TooLarge { limit: limits.max_message_bytes });
         }
-        let in_order = index as usize == self.ends.len() && self.apart.is_empty();
-        if in_order {
+        if index as usize == self.ends.len() {
             self.reserve(msg.decoded_len(), limits.max_message_bytes, max_memory).ok_or(out_of_memory)?;
             msg.decode_into(&mut self.joined);
             self.ends.push(self.joined.len());
@@ -123,8 +121,8 @@ impl Partial {
         self.joined.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    /// Drops one chunk, if it is there. The joined ones behind it are kept by themselves from then on, which happens
-    /// at most once to each. `None` if that takes too much memory.
+    /// Drops one chunk, if it is there. The joined ones behind it are kept by themselves from then on, until they come
+    /// again: so no order of chunks makes more work than they are long. `None` if that takes too much memory.
     fn remove(&mut self, index: u32, max_memory: usize) -> Option<()> {
         if let Some(chunk) = self.apart.remove(&index) {
             self.apart_bytes -= chunk.len();
@@ -173,5 +171,68 @@ impl Partial {
             self.joined.reserve_exact(target - self.joined.len());
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    #[allow(clippy::disallowed_methods)] // some instant; these tests are not about time
+    fn partial() -> Partial {
+        Partial::new(&MessageId::from(1), Instant::now())
+    }
+
+    fn insert(partial: &mut Partial, index: u32, len: usize, last: bool, limits: &Limits) -> Result<(), Refusal> {
+        let quoted = "x".repeat(len) + "\"";
+        let (msg, _) = RawText::read(quoted.as_bytes()).expect("a string");
+        partial.insert(index, &msg, last.then_some(false), limits, limits.max_held_bytes)
+    }
+
+    fn limits(max_message_bytes: usize, max_held_bytes: usize) -> Limits {
+        Limits { max_message_bytes, max_held_bytes, ..Limits::default() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_books_are_exact(
+            chunks in vec((0u32..12, 0usize..300, prop::bool::weighted(0.1)), 1..60), in_order: bool,
+            max_message in 0usize..3000, max_held in 1000usize..4000,
+        ) {
+            let limits = limits(max_message, max_held);
+            let mut partial = partial();
+            for (turn, (index, len, last)) in (0..).zip(chunks) {
+                let index = if in_order && turn < 20 { turn } else { index };
+                if insert(&mut partial, index, len, last, &limits).is_err() {
+                    break;
+                }
+                prop_assert_eq!(partial.apart_bytes, partial.apart.values().map(Vec::len).sum::<usize>());
+                prop_assert_eq!(partial.apart_bytes, partial.apart.values().map(Vec::capacity).sum::<usize>());
+                prop_assert_eq!(partial.joined.len(), partial.ends.last().copied().unwrap_or(0));
+                prop_assert!(partial.ends.is_sorted());
+                prop_assert!(partial.apart.keys().all(|&index| index as usize >= partial.ends.len()));
+                prop_assert!(partial.joined.len() + partial.apart_bytes <= max_message);
+                prop_assert!(partial.joined.capacity() <= max_message);
+                prop_assert!(partial.memory() <= max_held);
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_message_can_begin_again_within_its_own_memory() {
+        let limits = limits(100_000, 110_000);
+        let mut partial = partial();
+        for index in 0..10 {
+            insert(&mut partial, index, 10_000, false, &limits).unwrap();
+        }
+        insert(&mut partial, 0, 10_000, false, &limits).unwrap();
+        assert_eq!((partial.joined.len(), partial.apart_bytes), (10_000, 90_000));
+        // Chunks in their turn are joined again.
+        insert(&mut partial, 1, 10_000, false, &limits).unwrap();
+        assert_eq!((partial.joined.len(), partial.apart_bytes), (20_000, 80_000));
     }
 }

@@ -374,6 +374,7 @@ mod tests {
         };
         assert_eq!(decode(r#"\ud83d\ude00""#), "😀");
         assert_eq!(decode(r#"\uD83D\uDE00""#), "😀");
+        assert_eq!(RawText::read(br#"\ud83d\ude00""#).unwrap().0.decoded_len(), 4, "paired at once where possible");
         assert_eq!(decode(r#"a\ud83d""#), "a\u{fffd}");
         assert_eq!(decode(r#"\ude00\ud83d""#), "\u{fffd}\u{fffd}");
         assert_eq!(decode(r#"\ud83d\ud83d\ude00é""#), "\u{fffd}😀é");

@@ -197,6 +197,10 @@ fn a_message_above_the_limit_is_refused_until_its_end() {
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 1, "5")), text(1, "12345"));
 
+    // Refused with its last chunk, nothing of it is to come.
+    assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
+    assert_eq!(push(&mut reassembler, last(1, 1, "56")), refused(1, too_large()));
+
     // Replacing a chunk counts once.
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(1, 0, "5678")), PARTIAL);
@@ -247,14 +251,26 @@ fn held_memory_is_bounded_whatever_the_chunks() {
 }
 
 #[test]
+fn the_memory_of_an_id_counts() {
+    let held = |id: &str| {
+        let mut reassembler = with(|_| {});
+        assert_eq!(push(&mut reassembler, format!("^{{\"id\":{id},\"msg\":\"m\",\"c\":0}}")), PARTIAL);
+        reassembler.held_bytes()
+    };
+    assert_eq!(held("\"eight8\""), held("8") + 8);
+}
+
+#[test]
 fn a_chunk_index_is_bounded() {
     let mut reassembler = with(|limits| limits.max_chunks = 10);
     let too_many = || Refusal::TooManyChunks { limit: 10 };
     assert_eq!(push(&mut reassembler, chunk(1, 9, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(1, 10, "a")), refused(1, too_many()));
     assert_eq!(push(&mut reassembler, last(2, u64::from(u32::MAX) + 1, "a")), refused(2, too_many()));
-    let huge = format!("^{{\"id\":3,\"msg\":\"\",\"c\":{}}}", "9".repeat(400));
-    assert_eq!(push(&mut reassembler, huge), refused(3, too_many()));
+    for (id, huge) in [(3, "18446744073709551616".to_owned()), (4, "9".repeat(400))] {
+        let frame = format!("^{{\"id\":{id},\"msg\":\"\",\"c\":{huge}}}");
+        assert_eq!(push(&mut reassembler, frame), refused(id, too_many()));
+    }
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
 }
 
@@ -268,6 +284,10 @@ fn an_abandoned_message_does_not_mix_with_the_next_of_its_id() {
     assert_eq!(push(&mut reassembler, chunk(1, 0, "new")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(1, 1, "er")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 2, " message")), text(1, "newer message"));
+    assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
+
+    assert_eq!(push(&mut reassembler, chunk(1, 0, "old")), PARTIAL);
+    assert_eq!(push(&mut reassembler, last(1, 0, "new")), text(1, "new"));
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
 }
 

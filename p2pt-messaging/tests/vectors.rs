@@ -11,7 +11,9 @@ use serde_json::Value;
 /// The lines of the recording. Some hold lone surrogates, which serde can read once they are mended.
 fn lines() -> Vec<Value> {
     let text = include_str!("vectors/datachannel-frames.jsonl");
-    text.lines().map(|line| Json::from_text(line).unwrap().to_value().unwrap()).collect()
+    text.lines()
+        .map(|line| Json::from_text(line).and_then(|json| Ok(json.to_value()?)).expect("a line of JSON"))
+        .collect()
 }
 
 /// The content of the messages of which only both ends were recorded.
@@ -30,8 +32,8 @@ fn content(case: &str) -> (String, bool) {
 
 /// The bytes of a recorded frame.
 fn frame(line: &Value) -> Vec<u8> {
-    let case = line["case"].as_str().unwrap();
-    let wire_bytes = line["wire_bytes"].as_u64().unwrap();
+    let case = line["case"].as_str().expect("a case");
+    let wire_bytes = line["wire_bytes"].as_u64().expect("a size");
     let bytes = match (case, line["raw"].as_str(), line["raw_head"].as_str()) {
         (_, Some(raw), _) => raw.as_bytes().to_vec(),
         // The recorder kept the wrong bytes of binary frames; these were sent.
@@ -41,7 +43,7 @@ fn frame(line: &Value) -> Vec<u8> {
             let (text, is_json) = content(case);
             let id: String = head.chars().skip(7).take_while(char::is_ascii_digit).collect();
             let frames = javascript_frames(&id, &utf16(&text), is_json, 16_000);
-            let tail = line["raw_tail"].as_str().unwrap();
+            let tail = line["raw_tail"].as_str().expect("a tail");
             let of_line = |frame: &&String| frame.starts_with(head) && frame.ends_with(tail);
             frames.iter().find(of_line).unwrap_or_else(|| panic!("{case} rebuilt differs")).clone().into_bytes()
         }
@@ -58,10 +60,10 @@ fn matches(payload: &Payload, received: &Value) -> bool {
             text == received || *received == format!("string({})", text.encode_utf16().count())
         }
         (Payload::Json(json), Value::String(cut)) if cut.contains('…') => {
-            let head = cut.split('…').next().unwrap();
+            let head = cut.split_once('…').map_or("", |(head, _)| head);
             json.as_str().starts_with(head) && json.as_str() == content("100 KB object").0
         }
-        (Payload::Json(json), received) => json.to_value().unwrap() == *received,
+        (Payload::Json(json), received) => json.to_value().is_ok_and(|value| value == *received),
         _ => false,
     }
 }
