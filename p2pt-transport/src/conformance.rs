@@ -195,6 +195,8 @@ checks! {
     ReasonIsStable => closing::reason_is_stable,
     /// `closed` resolves while received frames wait to be read, and these can still be read.
     UnreadFramesSurvive => closing::unread_frames_survive,
+    /// `closed` resolves although the other side filled the link before it closed, and nobody reads.
+    FullInboxHidesNothing => closing::full_inbox_hides_nothing,
     /// A receiver that waits learns of its own side's close.
     CloseEndsRecv => closing::close_ends_recv,
     /// Nothing can be sent on a closed channel, by either side.

@@ -85,6 +85,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::CloseFlushes, Fault::FlushesNothing),
     (Check::ReasonIsStable, Fault::ForgetsReason),
     (Check::UnreadFramesSurvive, Fault::DropsUnread),
+    (Check::FullInboxHidesNothing, Fault::HidesTheEnd),
     (Check::CloseEndsRecv, Fault::DeafToTheEnd),
     (Check::SendAfterClose, Fault::SendsWhenClosed),
     (Check::CloseEndsSend, Fault::WaitsForRoomForever),

@@ -22,7 +22,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     select,
-    sync::{mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     time::{sleep, timeout},
 };
 use tokio_util::{
@@ -35,12 +35,27 @@ const OPEN: Duration = Duration::from_secs(1);
 /// How long a close waits for the other side to take what was sent and to hang up too.
 const FLUSH: Duration = Duration::from_millis(500);
 const MAX_FRAME_BYTES: usize = 64 * 1024;
-/// How many frames wait on either side; with the size above, 1 MiB each.
-const QUEUE: usize = 16;
+/// How many frames may be on their way to the other side's reader; with the size above, 1 MiB.
+const WINDOW: usize = 16;
 
-#[derive(Debug, Default)]
-struct Counters {
-    waiting: AtomicU64,
+/// What is written to the other side, each with its first byte.
+#[derive(Debug)]
+enum Item {
+    Frame(Frame),
+    /// The reader has taken a frame of so many bytes, which makes room for another.
+    Taken(u32),
+}
+
+const TEXT: u8 = 0;
+const BINARY: u8 = 1;
+const TAKEN: u8 = 2;
+
+/// What both sides' frames have come to.
+#[derive(Debug)]
+struct Account {
+    /// How many more frames the other side has room for.
+    window: Semaphore,
+    unacknowledged: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -48,10 +63,10 @@ struct Counters {
 /// What both halves of a channel hold; the last one to go closes it.
 #[derive(Debug)]
 struct Handle {
-    outgoing: mpsc::Sender<Frame>,
+    outgoing: mpsc::Sender<Item>,
     closing: CancellationToken,
     ended: watch::Receiver<Option<ChannelClosed>>,
-    counters: Arc<Counters>,
+    account: Arc<Account>,
     _closes: DropGuard,
 }
 
@@ -79,12 +94,14 @@ impl Link {
         connect: impl Future<Output = Result<TcpStream, TransportError>> + Send + 'static,
     ) -> Self {
         let closing = down.child_token();
-        let (outgoing, to_send) = mpsc::channel(QUEUE);
-        let (received, incoming) = mpsc::channel(QUEUE);
+        // Room for a whole window of frames, and for saying that a whole window has been taken.
+        let (outgoing, to_send) = mpsc::channel(2 * WINDOW);
+        let (received, incoming) = mpsc::channel(WINDOW);
         let (opens, opened) = oneshot::channel();
         let (ends, ended) = watch::channel(None);
-        let counters = Arc::<Counters>::default();
-        let wire = Wire { closing: closing.clone(), to_send, received, counters: counters.clone() };
+        let (unacknowledged, sent, got) = Default::default();
+        let account = Arc::new(Account { window: Semaphore::new(WINDOW), unacknowledged, sent, received: got });
+        let wire = Wire { closing: closing.clone(), to_send, received, account: account.clone() };
         let shut_down = down.clone();
         tasks.spawn(async move {
             let connected = match wire.closing.run_until_cancelled(timeout(OPEN, connect)).await {
@@ -106,7 +123,7 @@ impl Link {
             };
             ends.send_replace(Some(if shut_down.is_cancelled() { ChannelClosed::ShutDown } else { reason }));
         });
-        let handle = Handle { outgoing, closing: closing.clone(), ended, counters, _closes: closing.drop_guard() };
+        let handle = Handle { outgoing, closing: closing.clone(), ended, account, _closes: closing.drop_guard() };
         Self { handle, incoming, opened, down: down.clone() }
     }
 
@@ -128,21 +145,21 @@ impl Link {
 /// The task's end of everything.
 struct Wire {
     closing: CancellationToken,
-    to_send: mpsc::Receiver<Frame>,
+    to_send: mpsc::Receiver<Item>,
     received: mpsc::Sender<Frame>,
-    counters: Arc<Counters>,
+    account: Arc<Account>,
 }
 
 impl Wire {
     /// Carries frames until one side hangs up. The side that closes sends what it has, hangs up, and reads on until the
     /// other has done the same: only then is it sure to have been heard.
     async fn carry(self, stream: TcpStream) -> ChannelClosed {
-        let Self { closing, mut to_send, received, counters } = self;
+        let Self { closing, mut to_send, received, account } = self;
         // Without it a small frame waits for the previous one's acknowledgement; it works all the same.
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
         let writing = async {
-            match write_frames(write, &mut to_send, &closing, &counters).await {
+            match write_frames(write, &mut to_send, &closing).await {
                 Ok(()) => pending().await,
                 Err(error) => error,
             }
@@ -153,7 +170,7 @@ impl Wire {
         };
         let reason = select! {
             biased;
-            end = read_frames(read, &received, &closing, &counters) => match end {
+            end = read_frames(read, &received, &account) => match end {
                 Ok(()) => ChannelClosed::Remote,
                 Err(error) => ChannelClosed::Failed(error.to_string()),
             },
@@ -166,56 +183,64 @@ impl Wire {
 
 async fn write_frames(
     write: OwnedWriteHalf,
-    to_send: &mut mpsc::Receiver<Frame>,
+    to_send: &mut mpsc::Receiver<Item>,
     closing: &CancellationToken,
-    counters: &Counters,
 ) -> io::Result<()> {
     let mut write = BufWriter::new(write);
     loop {
-        let frame = select! {
+        let item = select! {
             biased;
             () = closing.cancelled(), if !to_send.is_closed() => {
                 to_send.close();
                 continue;
             }
-            frame = to_send.recv() => frame,
+            item = to_send.recv() => item,
         };
-        let Some(frame) = frame else { return write.shutdown().await };
-        write.write_u8(u8::from(matches!(frame, Frame::Binary(_)))).await?;
-        write.write_u32(frame.len() as u32).await?;
-        write.write_all(frame.bytes()).await?;
+        match item {
+            Some(Item::Frame(frame)) => {
+                write.write_u8(if matches!(frame, Frame::Text(_)) { TEXT } else { BINARY }).await?;
+                write.write_u32(frame.len() as u32).await?;
+                write.write_all(frame.bytes()).await?;
+            }
+            Some(Item::Taken(bytes)) => {
+                write.write_u8(TAKEN).await?;
+                write.write_u32(bytes).await?;
+            }
+            None => return write.shutdown().await,
+        }
         if to_send.is_empty() {
             write.flush().await?;
         }
-        counters.waiting.fetch_sub(frame.len() as u64, Relaxed);
     }
 }
 
-async fn read_frames(
-    read: OwnedReadHalf,
-    received: &mpsc::Sender<Frame>,
-    closing: &CancellationToken,
-    counters: &Counters,
-) -> io::Result<()> {
+async fn read_frames(read: OwnedReadHalf, received: &mpsc::Sender<Frame>, account: &Account) -> io::Result<()> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut read = BufReader::new(read);
     loop {
         let kind = match read.read_u8().await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             kind => kind?,
         };
-        let bytes = read.read_u32().await? as usize;
-        if kind > 1 || bytes > MAX_FRAME_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a frame"));
+        let bytes = read.read_u32().await?;
+        if kind == TAKEN {
+            let before = account.unacknowledged.fetch_sub(u64::from(bytes), Relaxed);
+            if before < u64::from(bytes) || account.window.available_permits() >= WINDOW {
+                return Err(invalid("more was taken than sent"));
+            }
+            account.window.add_permits(1);
+            continue;
         }
-        let mut payload = vec![0; bytes];
+        if kind > TAKEN || bytes as usize > MAX_FRAME_BYTES {
+            return Err(invalid("not a frame"));
+        }
+        let mut payload = vec![0; bytes as usize];
         read.read_exact(&mut payload).await?;
-        counters.received.fetch_add(bytes as u64, Relaxed);
-        let frame = if kind == 0 { Frame::Text(payload.into()) } else { Frame::binary(payload) };
-        select! {
-            // A side that has closed wants no more frames, and must not wait for its reader.
-            () = closing.cancelled() => {}
-            // An error is the receiving half having been dropped: nobody wants the frame.
-            _ = received.send(frame) => {}
+        account.received.fetch_add(u64::from(bytes), Relaxed);
+        let frame = if kind == TEXT { Frame::Text(payload.into()) } else { Frame::binary(payload) };
+        // It never waits, so that the end is seen whether or not anybody reads. With the reader gone, nobody wants it.
+        if let Err(mpsc::error::TrySendError::Full(_)) = received.try_send(frame) {
+            return Err(invalid("more frames than the window allows"));
         }
     }
 }
@@ -236,10 +261,14 @@ impl Sender {
         }
     }
 
-    fn put(&self, room: mpsc::Permit<'_, Frame>, frame: Frame) {
-        self.handle.counters.waiting.fetch_add(frame.len() as u64, Relaxed);
-        self.handle.counters.sent.fetch_add(frame.len() as u64, Relaxed);
-        room.send(frame);
+    /// Hands over a frame there is room for.
+    fn put(&self, frame: Frame) -> Result<(), SendFrameError> {
+        let bytes = frame.len() as u64;
+        self.handle.account.unacknowledged.fetch_add(bytes, Relaxed);
+        let put = self.handle.outgoing.try_send(Item::Frame(frame));
+        put.map_err(|_| SendFrameError::Closed)?;
+        self.handle.account.sent.fetch_add(bytes, Relaxed);
+        Ok(())
     }
 }
 
@@ -247,30 +276,30 @@ impl Sender {
 impl FrameSender for Sender {
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
         Self::check(&frame)?;
-        let room = select! {
+        select! {
             biased;
             () = self.handle.closing.cancelled() => return Err(SendFrameError::Closed),
-            room = self.handle.outgoing.reserve() => room.map_err(|_| SendFrameError::Closed)?,
-        };
-        self.put(room, frame);
-        Ok(())
+            _ = self.handle.ended() => return Err(SendFrameError::Closed),
+            // The other side gives the room back.
+            room = self.handle.account.window.acquire() => room.map_err(|_| SendFrameError::Closed)?.forget(),
+        }
+        self.put(frame)
     }
 
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
         Self::check(&frame)?;
-        if self.handle.closing.is_cancelled() {
+        if self.handle.closing.is_cancelled() || self.handle.outgoing.is_closed() {
             return Err(SendFrameError::Closed.into());
         }
-        match self.handle.outgoing.try_reserve() {
-            Ok(room) => self.put(room, frame),
-            Err(mpsc::error::TrySendError::Full(())) => return Err(TrySendFrameError::Full(frame)),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(SendFrameError::Closed.into()),
+        match self.handle.account.window.try_acquire() {
+            Ok(room) => room.forget(),
+            Err(_) => return Err(TrySendFrameError::Full(frame)),
         }
-        Ok(())
+        Ok(self.put(frame)?)
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        self.handle.counters.waiting.load(Relaxed)
+        self.handle.account.unacknowledged.load(Relaxed)
     }
 
     async fn close(&self) {
@@ -284,8 +313,8 @@ impl FrameSender for Sender {
 
     async fn stats(&self) -> LinkStats {
         let mut stats = LinkStats::default();
-        stats.bytes_sent = self.handle.counters.sent.load(Relaxed);
-        stats.bytes_received = self.handle.counters.received.load(Relaxed);
+        stats.bytes_sent = self.handle.account.sent.load(Relaxed);
+        stats.bytes_received = self.handle.account.received.load(Relaxed);
         stats
     }
 }
@@ -300,7 +329,11 @@ struct Receiver {
 impl FrameReceiver for Receiver {
     async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
         match self.incoming.recv().await {
-            Some(frame) => Ok(frame),
+            Some(frame) => {
+                // An error is the connection having ended, which is said after the last frame.
+                let _ = self.handle.outgoing.try_send(Item::Taken(frame.len() as u32));
+                Ok(frame)
+            }
             None => Err(self.handle.ended().await),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! It shows what a backend has to do and how little of it is about the medium. The answerer listens, its SDP says where;
 //! the offerer connects and shows both tokens. One task owns a connection from the first step to the last. TCP gives
-//! order and back-pressure; what it lacks is a sign of life, so unlike the backends of this crate this one does not
-//! notice a peer that falls silent, and it counts a frame as acknowledged once the kernel has it.
+//! order; a window of frames gives back-pressure. There is no sign of life, so unlike the backends of this crate this one
+//! does not notice a peer that falls silent.
 //!
 //! ```text
 //! cargo run -p p2pt-transport --example tcp_backend --no-default-features --features conformance

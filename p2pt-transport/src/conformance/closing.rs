@@ -46,6 +46,14 @@ pub(super) async fn unread_frames_survive(bench: &Bench<'_>) -> Result<(), Probl
     same("the reason recv gives", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
 }
 
+pub(super) async fn full_inbox_hides_nothing(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    bench.fill(&*a.sender, a.info.max_frame_bytes.min(16 * 1024), 0).await?;
+    bench.closes(&*a.sender).await?;
+    let closed = bench.within("learning of the end while the inbox is full", b.sender.closed()).await?;
+    same("the reason recv gives in the end", &bench.end_at_last(&mut *b.receiver).await?, &closed)
+}
+
 pub(super) async fn close_ends_recv(bench: &Bench<'_>) -> Result<(), Problem> {
     let (mut a, _b) = bench.connect().await?;
     let (reason, closed) = tokio::join!(bench.end(&mut *a.receiver), bench.closes(&*a.sender));

@@ -34,11 +34,6 @@ impl Network {
         look(&mut state, now)
     }
 
-    /// Sleeps until woken or until the instant.
-    pub(super) async fn doze(&self, wake: &Notify, until: Option<Instant>) {
-        Self::sleep(wake.notified(), until).await;
-    }
-
     /// Repeats a step until it is done. Cancelling it between two steps changes nothing.
     pub(super) async fn wait<T: Send>(
         &self,

@@ -11,6 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     Break, Conditions, MemoryConfig, NodeId,
     link::{Link, Side},
+    network::Step,
     sdp::{Description, Kind, Token},
 };
 use crate::{ChannelClosed, Fingerprint, TransportError};
@@ -233,7 +234,7 @@ impl State {
     }
 
     /// Begins to close everything a node has.
-    pub(super) fn shut_down(&mut self, node: NodeId, now: Instant) -> Vec<(LinkId, Side)> {
+    pub(super) fn shut_down(&mut self, node: NodeId, now: Instant) -> Vec<(LinkId, Side, Arc<Notify>)> {
         self.nodes[node.0].shut_down = true;
         self.drop_pending(node);
         let mut ends = Vec::new();
@@ -242,17 +243,17 @@ impl State {
             for side in sides {
                 link.advance(now);
                 link.close(side, ChannelClosed::ShutDown, now);
-                ends.push((*id, side));
+                ends.push((*id, side, link.wake_of(side)));
             }
         }
         ends
     }
 
-    /// Whether a side has ended, with what to wait for if it has not; a link that is gone has.
-    pub(super) fn ending(&mut self, id: LinkId, side: Side, now: Instant) -> Option<(Arc<Notify>, Option<Instant>)> {
-        let link = self.links.get_mut(&id)?;
+    /// Done once a side has ended; the side of a link that is gone has.
+    pub(super) fn ending(&mut self, id: LinkId, side: Side, now: Instant) -> Step<()> {
+        let Some(link) = self.links.get_mut(&id) else { return Step::Done(()) };
         link.advance(now);
-        link.ended(side).is_none().then(|| (link.wake_of(side), link.next_event()))
+        if link.ended(side).is_some() { Step::Done(()) } else { Step::Wait(link.next_event()) }
     }
 
     fn drop_pending(&mut self, node: NodeId) {

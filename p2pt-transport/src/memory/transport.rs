@@ -67,10 +67,8 @@ impl Transport for MemoryTransport {
 
     async fn shutdown(&self) {
         let ends = self.network.with(|state, now| state.shut_down(self.node, now));
-        for (link, side) in ends {
-            while let Some((wake, next)) = self.network.with(|state, now| state.ending(link, side, now)) {
-                self.network.doze(&wake, next).await;
-            }
+        for (link, side, wake) in ends {
+            self.network.wait(&wake, |state, now| state.ending(link, side, now)).await;
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) enum Fault {
     ForgetsFingerprint,
     ForgetsReason,
     HalfDuplex,
+    HidesTheEnd,
     KeepsDropped,
     LosesWaiters,
     MixesChannels,
@@ -290,6 +291,9 @@ impl FrameSender for Sender {
     }
 
     async fn closed(&self) -> ChannelClosed {
+        if self.fault == Fault::HidesTheEnd {
+            return pending().await;
+        }
         self.inner.closed().await
     }
 

@@ -119,3 +119,26 @@ async fn a_close_gives_up_on_a_reader_that_stalls() {
     expect(&mut at_b, "first").await;
     assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_wake_up_is_missed_between_threads() {
+    let mut config = MemoryConfig::default();
+    config.conditions.latency = Duration::ZERO;
+    config.send_buffer_bytes = 100;
+    config.receive_buffer_bytes = 100;
+    let (_network, a, b) = pair_with(7, config);
+    let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    let sends = tokio::spawn(async move {
+        for number in 0..5000 {
+            at_a.sender.send(Frame::text(number.to_string())).await.unwrap();
+        }
+        at_a.sender.close().await;
+    });
+    let reads = tokio::spawn(async move {
+        for number in 0..5000 {
+            expect(&mut at_b, &number.to_string()).await;
+        }
+        assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
+    });
+    timeout(Duration::from_secs(30), async { tokio::try_join!(sends, reads) }).await.unwrap().unwrap();
+}
