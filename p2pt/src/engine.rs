@@ -305,7 +305,7 @@ impl Engine {
                     }
                 }
                 if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
-                    stay.members.count(url, complete.saturating_add(incomplete) as usize);
+                    stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
                 }
                 return;
             }
@@ -424,6 +424,11 @@ impl Engine {
                             token.run_until_cancelled(run).await;
                             Done::Read { swarm, peer: id }
                         });
+                    }
+                    Action::Announce { tracker } => {
+                        if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
+                            tracker.client.announce(info_hash);
+                        }
                     }
                     Action::Retire { link } => {
                         self.tasks.spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use p2pt_proto::PeerId;
 use p2pt_tracker::AnnounceUrl;
@@ -19,8 +19,16 @@ use crate::swarm::SwarmShared;
 /// Offers asked for while a tracker has not said how many members it knows.
 const FIRST_OFFERS: usize = 5;
 
+/// While a tracker knows strangers, it is asked again after this time, and after twice as long each time that met
+/// nobody: recipients of offers are drawn at random, so the strangers may have got none.
+const HUNT_FIRST: Duration = Duration::from_secs(15);
+
+/// From here on, the tracker's own interval does the asking.
+const HUNT_LAST: Duration = Duration::from_secs(120);
+
 /// What the engine has to start.
 pub(crate) enum Action {
+    Announce { tracker: AnnounceUrl },
     Answer { attempt: AttemptId, peer: PeerId, offer: RemoteOffer<Via> },
     Accept { attempt: AttemptId, pending: Box<dyn PendingOffer>, sdp: String },
     Run { peer: Peer, link: Arc<Link>, channel: Box<dyn FrameReceiver> },
@@ -55,6 +63,10 @@ struct Slot {
 struct Counts {
     members: Option<usize>,
     wanted: Option<usize>,
+    /// When it is asked again before its interval is over.
+    hunt: Option<Instant>,
+    /// How often it has been asked for the same strangers.
+    hunts: u32,
 }
 
 impl Members {
@@ -74,16 +86,29 @@ impl Members {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.mesh.poll_timeout()
+        self.trackers.values().filter_map(|counts| counts.hunt).chain(self.mesh.poll_timeout()).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for (tracker, counts) in &mut self.trackers {
+            if counts.hunt.is_some_and(|at| now >= at) {
+                counts.hunt = None;
+                if counts.wanted != Some(0) {
+                    counts.hunts += 1;
+                    self.actions.push_back(Action::Announce { tracker: tracker.clone() });
+                }
+            }
+        }
         self.step(now, Input::Timeout, None);
     }
 
     /// A tracker said how many members it knows, this node included.
-    pub(crate) fn count(&mut self, tracker: AnnounceUrl, members: usize) {
-        self.trackers.entry(tracker).or_default().members = Some(members);
+    pub(crate) fn count(&mut self, now: Instant, tracker: AnnounceUrl, members: usize) {
+        let strangers = members.saturating_sub(1 + self.mesh.satisfied());
+        let counts = self.trackers.entry(tracker).or_default();
+        counts.members = Some(members);
+        let delay = HUNT_FIRST * 2u32.saturating_pow(counts.hunts);
+        counts.hunt = (strangers > 0 && delay < HUNT_LAST).then(|| now + delay);
     }
 
     pub(crate) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
@@ -215,6 +240,7 @@ impl Members {
     }
 
     fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {
+        self.trackers.values_mut().for_each(|counts| counts.hunts = 0);
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         let link = Arc::new(Link::new(id, channel.sender, channel.info.max_frame_bytes));
         slot.peer.shared().add_link(link.clone());

@@ -3,3 +3,4 @@
 pub mod interop;
 pub mod js;
 pub mod pipe;
+pub mod sim;
