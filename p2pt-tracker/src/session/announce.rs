@@ -32,9 +32,8 @@ impl Session {
 
     pub(super) fn set_wanted(&mut self, info_hash: InfoHash, offers: usize) {
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
-        swarm.wanted = offers;
+        swarm.set_wanted(self.now, offers);
         if offers == 0 {
-            swarm.settle();
             self.forget_wish(info_hash);
         }
     }

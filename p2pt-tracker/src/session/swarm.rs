@@ -11,6 +11,8 @@ use crate::{ClientConfig, SwarmState};
 /// How long an announce waits for the reply to the one before. Two announces of a new info hash at once make
 /// bittorrent-tracker's server create two swarms, and replies could not be told apart.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
+/// A wish that was answered with nothing is not repeated sooner only because the socket has opened.
+const WISH_VALID: Duration = Duration::from_secs(5);
 /// The interval where a reply names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
 /// The window in which offers of strangers are counted.
@@ -19,7 +21,7 @@ const INCOMING_WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Swarm {
     pub(super) pool: OfferPool,
-    pub(super) wanted: usize,
+    wanted: usize,
     wish: Wish,
     plan: Plan,
     /// The last announce on the present socket.
@@ -37,8 +39,8 @@ pub(super) struct Swarm {
 enum Wish {
     /// They have, at that time.
     Waiting(Instant),
-    /// What there was to be had is there.
-    Settled,
+    /// What there was to be had came at that time.
+    Settled(Instant),
 }
 
 /// The next announce. Offers are asked for at `ask_at`; it goes out with whatever there is at `until`, and from
@@ -92,7 +94,7 @@ impl Swarm {
         Self {
             pool: OfferPool::new(config),
             wanted: MAX_OFFERS_PER_ANNOUNCE,
-            wish: Wish::Settled,
+            wish: Wish::Settled(now),
             plan: Plan::urgent(now, now, config),
             announced: None,
             short: false,
@@ -133,8 +135,8 @@ impl Swarm {
         self.announced = None;
         let asked = match self.wish {
             Wish::Waiting(_) => self.plan.asked,
-            // What came before may have expired in the meantime.
-            Wish::Settled => self.plan.asked && (self.pool.ready_len(now) > 0 || self.target() == 0),
+            // What came long before may have expired in the meantime.
+            Wish::Settled(at) => self.plan.asked && (self.pool.ready_len(now) > 0 || now < at + WISH_VALID),
         };
         let waits_since = match self.wish {
             Wish::Waiting(since) if asked => since,
@@ -152,6 +154,10 @@ impl Swarm {
         }
     }
 
+    fn is_waiting(&self) -> bool {
+        matches!(self.wish, Wish::Waiting(_))
+    }
+
     /// How many offers an announce should carry.
     fn target(&self) -> usize {
         self.wanted.min(MAX_OFFERS_PER_ANNOUNCE)
@@ -166,7 +172,7 @@ impl Swarm {
     pub(super) fn ask(&mut self, now: Instant) -> Option<usize> {
         self.plan.asked = true;
         let count = self.target().saturating_sub(self.pool.ready_len(self.plan.from.max(now))).min(self.pool.room());
-        self.wish = if count == 0 { Wish::Settled } else { Wish::Waiting(now) };
+        self.wish = if count == 0 { Wish::Settled(now) } else { Wish::Waiting(now) };
         (count > 0).then_some(count)
     }
 
@@ -174,15 +180,21 @@ impl Swarm {
         self.plan.asked
     }
 
-    /// No offers are wanted any more, so that none need be waited for.
-    pub(super) fn settle(&mut self) {
-        self.wish = Wish::Settled;
+    /// How many more peers would be welcome.
+    pub(super) fn set_wanted(&mut self, now: Instant, wanted: usize) {
+        if wanted == 0 {
+            // None need be waited for.
+            self.wish = Wish::Settled(now);
+        } else if self.wanted == 0 {
+            self.plan.asked = false;
+        }
+        self.wanted = wanted;
     }
 
     /// The reply to `OffersWanted` has come.
     pub(super) fn offers_arrived(&mut self, now: Instant, config: &ClientConfig) {
-        let late = self.short && self.wish != Wish::Settled && self.pool.ready_len(now) > 0;
-        self.wish = Wish::Settled;
+        let late = self.short && self.is_waiting() && self.pool.ready_len(now) > 0;
+        self.wish = Wish::Settled(now);
         if late {
             self.plan = Plan { asked: true, ..Plan::urgent(now, now, config) };
             self.short = false;
@@ -191,7 +203,7 @@ impl Swarm {
 
     /// When the next announce may be written, seen from `now`; if that is not later than `now`, it is due.
     pub(super) fn announce_at(&self, now: Instant) -> Instant {
-        let complete = self.plan.asked && self.wish == Wish::Settled || self.pool.ready_len(now) >= self.target();
+        let complete = self.plan.asked && !self.is_waiting() || self.pool.ready_len(now) >= self.target();
         let planned = if complete { self.plan.from } else { self.plan.until.max(self.plan.from) };
         match &self.announced {
             Some(last) if !last.replied => planned.max(last.at + REPLY_PATIENCE),
@@ -227,7 +239,7 @@ impl Swarm {
         let count = ids.len();
         self.pool.mark_announced(&ids);
         self.announced = Some(Announced { at: now, replied: false, offers: ids });
-        self.short = ready < target && self.wish != Wish::Settled;
+        self.short = ready < target && self.is_waiting();
         self.plan = if count < ready {
             // The rest goes with another announce.
             Plan { ask_at: now, asked: true, from: now, until: now, regular: false }

@@ -60,6 +60,30 @@ fn a_reply_with_fewer_offers_or_none_is_announced_without_waiting() {
 }
 
 #[test]
+fn a_reply_with_none_just_before_the_socket_opens_is_taken_for_an_answer_but_an_old_one_is_not() {
+    for (waited, announced) in [(4, vec![(SWARM(), vec![])]), (6, vec![])] {
+        let mut bench = Bench::new(ClientConfig::default());
+        bench.input(Input::Join(SWARM()));
+        bench.input(offers_input([]));
+        bench.advance(secs(waited));
+        bench.acts();
+        bench.connected();
+        assert_eq!(bench.announces(), announced, "after {waited} s");
+    }
+}
+
+#[test]
+fn wanting_peers_again_asks_again() {
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.input(Input::Join(SWARM()));
+    bench.input(Input::SetWanted { info_hash: SWARM(), offers: 0 });
+    bench.input(Input::SetWanted { info_hash: SWARM(), offers: 2 });
+    bench.acts();
+    bench.connected();
+    assert!(bench.acts().contains(&wanted(2)));
+}
+
+#[test]
 fn announces_with_an_empty_list_when_no_peers_are_wanted() {
     let mut bench = Bench::new(ClientConfig::default());
     bench.input(Input::Join(SWARM()));

@@ -1,0 +1,115 @@
+//! The usual connector over real sockets: `wss`, with a certificate made here, and `ws`.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use p2pt_proto::{ClientMessage, InfoHash, PeerId};
+use p2pt_tracker::{
+    AnnounceUrl, CertificateError, ClientConfig, Connector as _, TrackerClient, TrackerEvent, TrackerWarning,
+    WebSocketConnector,
+};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+
+/// A deadline for what takes milliseconds, unless it hangs.
+const GUARD: Duration = Duration::from_secs(30);
+
+/// A tracker on loopback that accepts one socket and returns its first message, or `None` if there is no handshake.
+struct Tracker {
+    port: u16,
+    certificate: Vec<u8>,
+    first_message: JoinHandle<Option<String>>,
+}
+
+fn secure_tracker() -> Tracker {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first_message = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        let tls = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut socket = tungstenite::accept(StreamOwned::new(tls, stream)).ok()?;
+        Some(socket.read().unwrap().into_text().unwrap().to_string())
+    });
+    Tracker { port, certificate: cert.der().to_vec(), first_message }
+}
+
+impl Tracker {
+    fn url(&self) -> AnnounceUrl {
+        AnnounceUrl::parse(&format!("wss://localhost:{}/announce", self.port)).unwrap()
+    }
+}
+
+fn start(
+    url: AnnounceUrl,
+    connector: WebSocketConnector,
+) -> (TrackerClient, mpsc::Receiver<(AnnounceUrl, TrackerEvent)>) {
+    let (events_tx, events) = mpsc::channel(16);
+    let client =
+        TrackerClient::start(url, PeerId::from([1; 20]), ClientConfig::default(), Arc::new(connector), events_tx);
+    client.join(InfoHash::of("swarm"));
+    client.offers(InfoHash::of("swarm"), vec![]);
+    (client, events)
+}
+
+#[tokio::test]
+async fn announces_over_tls_with_a_root_of_our_own() {
+    let tracker = secure_tracker();
+    let connector = WebSocketConnector::new().with_root_certificate(&tracker.certificate).unwrap();
+    let (_client, mut events) = start(tracker.url(), connector);
+    loop {
+        match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
+            TrackerEvent::Connected => break,
+            TrackerEvent::OffersWanted { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let message = tokio::task::spawn_blocking(move || tracker.first_message.join().unwrap()).await.unwrap();
+    let Ok(ClientMessage::Announce(announce)) = ClientMessage::decode(message.unwrap()) else { panic!("no announce") };
+    assert_eq!(announce.info_hash, InfoHash::of("swarm"));
+}
+
+#[tokio::test]
+async fn refuses_a_certificate_nobody_vouches_for() {
+    let tracker = secure_tracker();
+    let (_client, mut events) = start(tracker.url(), WebSocketConnector::new());
+    loop {
+        match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
+            TrackerEvent::Warning(TrackerWarning::ConnectFailed { reason, .. }) => {
+                assert!(reason.contains("certificate"), "{reason}");
+                break;
+            }
+            TrackerEvent::OffersWanted { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(tokio::task::spawn_blocking(move || tracker.first_message.join().unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_so() {
+    // Bound and dropped: nobody listens there now.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{port}")).unwrap();
+    let error = timeout(GUARD, WebSocketConnector::new().connect(&url)).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[test]
+fn a_root_certificate_must_be_one() {
+    assert_eq!(WebSocketConnector::new().with_root_certificate(b"no").unwrap_err(), CertificateError);
+}
