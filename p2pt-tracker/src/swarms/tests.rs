@@ -220,7 +220,7 @@ fn other_answers_fail_with_a_reason() {
     bench.announce(B, announce(2));
     bench.announce(A, with_offers(1, [9]));
     bench.announce(C, announce(3));
-    let mut refused = |bench: &mut Bench, conn, from, to, offer, reason: &str| {
+    let refused = |bench: &mut Bench, conn, from, to, offer, reason: &str| {
         let messages = bench.answer(conn, from, to, offer);
         let failure = failure(&messages, conn);
         assert!(failure.reason.contains(reason), "{:?} does not say {reason:?}", failure.reason);

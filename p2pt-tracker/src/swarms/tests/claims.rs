@@ -97,7 +97,10 @@ fn an_evicted_holder_makes_way_in_all_its_swarms() {
     assert!(replied(&bench.text(C, &second), C));
     bench.input(SwarmsInput::Closed { conn: C });
     // C is gone, so nobody holds peer 1 in swarm 2 and A takes it without a claim.
-    assert!(matches!(bench.text(A, &second).as_slice(), [(A, TrackerMessage::Announced(_)), (B, TrackerMessage::Failure(_))]));
+    assert!(matches!(
+        bench.text(A, &second).as_slice(),
+        [(A, TrackerMessage::Announced(_)), (B, TrackerMessage::Failure(_))]
+    ));
     assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
     assert_eq!(bench.text(B, &second), []);
     let outputs = bench.advance(Duration::from_secs(5));

@@ -46,8 +46,9 @@ fn any_answer() -> impl Strategy<Value = AnswerRequest> {
 
 fn any_op() -> impl Strategy<Value = Op> {
     let conn = || 0..5u64;
-    let fragment = prop_oneof![any_announce().prop_map(ClientMessage::Announce), any_answer().prop_map(ClientMessage::Answer)]
-        .prop_map(|message| message.encode().into_bytes());
+    let fragment =
+        prop_oneof![any_announce().prop_map(ClientMessage::Announce), any_answer().prop_map(ClientMessage::Answer)]
+            .prop_map(|message| message.encode().into_bytes());
     let mangled = (fragment, any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, at, byte)| {
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -73,8 +74,8 @@ struct Model {
     open: BTreeMap<ConnectionId, Option<Instant>>,
     members: BTreeMap<Membership, (ConnectionId, bool, Instant)>,
     claims: BTreeMap<Membership, (ConnectionId, Announce)>,
-    /// To whom an offer of a member went, when, and whether it was answered.
-    forwarded: BTreeMap<(Membership, OfferId), (ConnectionId, Instant, bool)>,
+    /// To whom an offer of a member may have gone, when, and whether it was answered.
+    forwarded: BTreeMap<(Membership, OfferId), (BTreeSet<Membership>, Instant, bool)>,
 }
 
 impl Model {
@@ -116,8 +117,12 @@ impl Model {
     fn close(&mut self, now: Instant, conn: ConnectionId) {
         self.open.remove(&conn);
         self.claims.retain(|_, (claimant, _)| *claimant != conn);
-        let held: Vec<Membership> =
-            self.members.iter().filter(|(_, (holder, ..))| *holder == conn).map(|(membership, _)| *membership).collect();
+        let held: Vec<Membership> = self
+            .members
+            .iter()
+            .filter(|(_, (holder, ..))| *holder == conn)
+            .map(|(membership, _)| *membership)
+            .collect();
         held.into_iter().for_each(|membership| self.leave(now, membership));
     }
 
@@ -180,27 +185,32 @@ impl Model {
             TrackerMessage::Offer(offer) => {
                 let from = (offer.info_hash, offer.peer_id);
                 assert!(self.members.contains_key(&from), "the offerer is a member");
-                let other = |(member, (holder, ..)): (&Membership, &(ConnectionId, bool, Instant))| {
-                    member.0 == offer.info_hash && member.1 != offer.peer_id && holder == conn
-                };
-                assert!(self.members.iter().any(other), "the receiver is another member of the swarm");
-                let before = self.forwarded.insert((from, offer.offer_id), (*conn, now, false));
+                // The receiver is not named, so it is one of those that share the connection.
+                let receivers: BTreeSet<Membership> = self
+                    .members
+                    .iter()
+                    .filter(|(member, (holder, ..))| {
+                        member.0 == offer.info_hash && member.1 != offer.peer_id && holder == conn
+                    })
+                    .map(|(member, _)| *member)
+                    .collect();
+                assert!(!receivers.is_empty(), "the receiver is another member of the swarm");
+                let before = self.forwarded.insert((from, offer.offer_id), (receivers, now, false));
                 let again = before.is_some_and(|(_, at, _)| now < at + Duration::from_secs(120));
                 assert!(!again, "an offer is forwarded twice");
             }
             TrackerMessage::Answer(answer) => {
+                let answerer = (answer.info_hash, answer.peer_id);
                 let to = self.members.iter().find_map(|(offerer, (holder, ..))| {
-                    let offer = self.forwarded.get_mut(&(*offerer, answer.offer_id))?;
-                    let answerer = self.members.get(&(answer.info_hash, answer.peer_id))?;
-                    let awaited = offerer.0 == answer.info_hash
-                        && holder == conn
-                        && offer.0 == answerer.0
-                        && now < offer.1 + Duration::from_secs(120)
-                        && !offer.2;
-                    awaited.then(|| offer.2 = true)
+                    let (receivers, at, answered) = self.forwarded.get_mut(&(*offerer, answer.offer_id))?;
+                    let awaited = holder == conn
+                        && receivers.contains(&answerer)
+                        && now < *at + Duration::from_secs(120)
+                        && !*answered;
+                    awaited.then(|| *answered = true)
                 });
                 assert!(to.is_some(), "the answer is not awaited");
-                if let Some((.., expires)) = self.members.get_mut(&(answer.info_hash, answer.peer_id)) {
+                if let Some((.., expires)) = self.members.get_mut(&answerer) {
                     *expires = now + Duration::from_secs(300);
                 }
             }
@@ -226,7 +236,8 @@ fn members(swarms: &Swarms) -> BTreeMap<Membership, (ConnectionId, bool, Instant
 
 fn perform(bench: &mut Bench, op: &Op) -> Vec<SwarmsOutput> {
     let conn = |conn: &u64| ConnectionId(*conn);
-    let received = |bench: &mut Bench, on: &u64, frame: &[u8]| bench.input(SwarmsInput::Received { conn: conn(on), frame });
+    let received =
+        |bench: &mut Bench, on: &u64, frame: &[u8]| bench.input(SwarmsInput::Received { conn: conn(on), frame });
     match op {
         Op::Open(on) => bench.input(SwarmsInput::Opened { conn: conn(on) }),
         Op::Close(on) => bench.input(SwarmsInput::Closed { conn: conn(on) }),
@@ -234,9 +245,7 @@ fn perform(bench: &mut Bench, op: &Op) -> Vec<SwarmsOutput> {
         Op::Announce { conn, announce } => {
             received(bench, conn, ClientMessage::Announce(announce.clone()).encode().as_bytes())
         }
-        Op::Answer { conn, answer } => {
-            received(bench, conn, ClientMessage::Answer(answer.clone()).encode().as_bytes())
-        }
+        Op::Answer { conn, answer } => received(bench, conn, ClientMessage::Answer(answer.clone()).encode().as_bytes()),
         Op::Scrape { conn, info_hashes } => {
             let scrape = ScrapeRequest { info_hashes: info_hashes.clone() };
             received(bench, conn, ClientMessage::Scrape(scrape).encode().as_bytes())
@@ -316,7 +325,7 @@ proptest! {
         };
         let mut bench = Bench::new(config, []);
         // Offers of a peer that were forwarded within their lifetime, as long as it remains a member.
-        let mut open: Vec<(Membership, Instant)> = Vec::new();
+        let mut open: Vec<(Membership, ConnectionId, Instant)> = Vec::new();
         run(&mut bench, &ops, |bench, op, outputs| {
             let held = members(&bench.swarms);
             assert!(bench.swarms.connections.len() <= 3);
@@ -324,14 +333,16 @@ proptest! {
             assert!(held.len() <= 3);
             assert!(bench.swarms.claims.len() <= 1);
             assert!(bench.swarms.connections.values().all(|connection| connection.memberships.len() <= 1));
-            open.retain(|(from, at)| held.contains_key(from) && bench.now < *at + Duration::from_secs(120));
+            let lives = |from: &Membership, conn| held.get(from).is_some_and(|(holder, ..)| *holder == conn);
+            open.retain(|(from, conn, at)| lives(from, *conn) && bench.now < *at + Duration::from_secs(120));
             let mut forwards = 0;
             for output in outputs {
                 let SwarmsOutput::Send { text, .. } = output else { continue };
                 match TrackerMessage::decode(&text).expect("the tracker's messages decode") {
                     TrackerMessage::Offer(offer) => {
                         forwards += 1;
-                        open.push(((offer.info_hash, offer.peer_id), bench.now));
+                        let from = (offer.info_hash, offer.peer_id);
+                        open.push((from, held[&from].0, bench.now));
                     }
                     TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= 2),
                     _ => {}
@@ -340,7 +351,7 @@ proptest! {
             // A step may admit one claim besides the announce itself.
             assert!(forwards <= 4, "{forwards} offers forwarded by {op:?}");
             for membership in held.keys() {
-                assert!(open.iter().filter(|(from, _)| from == membership).count() <= 3);
+                assert!(open.iter().filter(|(from, ..)| from == membership).count() <= 3);
             }
         });
     }

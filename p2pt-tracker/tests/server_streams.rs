@@ -1,0 +1,232 @@
+//! The tracker over in-memory streams and under paused time: whatever takes seconds.
+
+#![cfg(feature = "server")]
+
+mod server_support;
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use p2pt_proto::TrackerMessage;
+use p2pt_tracker::{ServerConfig, TrackerService};
+use server_support::{Client, announce, offer_id, raw, with_offers};
+use tokio::{
+    io::{AsyncReadExt, DuplexStream, duplex},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+
+/// What the streams hold on to in each direction.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+fn service(change: impl FnOnce(&mut ServerConfig)) -> TrackerService {
+    let mut config = ServerConfig::default();
+    config.seed = Some(1);
+    change(&mut config);
+    TrackerService::new(config)
+}
+
+fn stream(service: &TrackerService) -> (DuplexStream, JoinHandle<()>) {
+    let (near, far) = duplex(BUFFER_BYTES);
+    (near, tokio::spawn(service.serve(far)))
+}
+
+async fn connect(service: &TrackerService) -> (Client<DuplexStream>, JoinHandle<()>) {
+    let (near, served) = stream(service);
+    (Client::over(near).await, served)
+}
+
+/// The close frame to a client that reads nothing any more gave this reason.
+async fn assert_was_told(mut client: Client<DuplexStream>, reason: &str) {
+    let mut unread = Vec::new();
+    client.0.get_mut().read_to_end(&mut unread).await.expect("the stream has ended");
+    let unread = String::from_utf8_lossy(&unread);
+    assert!(unread.contains(reason), "{unread}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_ten_seconds() {
+    let service = service(|_| {});
+    for begun in ["", "GET / HTTP/1.1\r\nUpgr"] {
+        let (near, served) = stream(&service);
+        let start = Instant::now();
+        assert_eq!(raw(near, begun).await, "");
+        assert_eq!(start.elapsed().as_secs(), 10, "after {begun:?}");
+        served.await.expect("no panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_in_pieces_is_a_handshake() {
+    let service = service(|_| {});
+    let (mut near, _served) = stream(&service);
+    let request = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for byte in request.as_bytes() {
+        tokio::io::AsyncWriteExt::write_all(&mut near, &[*byte]).await.expect("the server reads");
+        sleep(Duration::from_millis(1)).await;
+    }
+    let mut response = vec![0; 32];
+    near.read_exact(&mut response).await.expect("a response");
+    assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&response));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_is_pinged_and_a_silent_one_closed() {
+    let service = service(|_| {});
+    let (mut client, served) = connect(&service).await;
+    let start = Instant::now();
+    // As long as it answers, nothing happens: an hour of pings.
+    for n in 1..=120 {
+        assert!(matches!(client.0.next().await, Some(Ok(Message::Ping(_)))));
+        assert_eq!(start.elapsed().as_secs(), 30 * n);
+        client.0.flush().await.expect("the pong leaves");
+    }
+    // Then it hears nothing more and says nothing more.
+    served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 3600 + 75 + 2, "75 s idle, 2 s for its close frame");
+    assert_eq!(service.stats().swarms.connections, 0);
+    assert_was_told(client, "no sign of life").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_comes_back_after_an_unclean_drop() {
+    let service = service(|_| {});
+    let (mut other, _) = connect(&service).await;
+    other.announce(announce(2)).await;
+    other.reply().await;
+    let (mut lost, lost_served) = connect(&service).await;
+    lost.announce(announce(1)).await;
+    lost.reply().await;
+    // `lost` is not read any more, as if the network were gone. The peer connects anew.
+    let (mut back, _) = connect(&service).await;
+    let start = Instant::now();
+    back.announce(with_offers(1, [9], 10)).await;
+    assert_eq!(back.reply().await, (0, 2));
+    assert_eq!(start.elapsed().as_secs(), 5);
+    let TrackerMessage::Offer(offer) = other.message().await else { panic!("no offer") };
+    assert_eq!(offer.offer_id, offer_id(9));
+    assert_eq!(service.stats().swarms.connections_evicted, 1);
+    lost_served.await.expect("no panic");
+    assert_was_told(lost, "another connection announced the same peer_id").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_living_peer_keeps_its_id() {
+    let service = service(|_| {});
+    let (mut holder, _) = connect(&service).await;
+    holder.announce(announce(1)).await;
+    holder.reply().await;
+    // The holder only answers pings.
+    let holder = tokio::spawn(async move { holder.next().await });
+    let (mut thief, _) = connect(&service).await;
+    let start = Instant::now();
+    thief.announce(announce(1)).await;
+    assert!(thief.failure().await.reason.contains("in use"));
+    assert_eq!(start.elapsed().as_secs(), 0);
+    assert_eq!(service.stats().swarms.connections_evicted, 0);
+    assert!(!holder.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_dropped_after_the_write_deadline() {
+    let service = service(|_| {});
+    let (mut lazy, lazy_served) = connect(&service).await;
+    lazy.announce(announce(2)).await;
+    lazy.reply().await;
+    let (mut busy, _) = connect(&service).await;
+    let start = Instant::now();
+    // Two messages that the stream has no room for together, within the bounds of the queue.
+    for id in 0..2 {
+        busy.announce(with_offers(1, [id], 10 * 1024)).await;
+        assert_eq!(busy.reply().await, (0, 2));
+    }
+    lazy_served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    busy.announce(announce(1)).await;
+    assert_eq!(busy.reply().await, (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_dropped_when_its_queue_is_full() {
+    for by_bytes in [false, true] {
+        let service = service(|config| {
+            config.max_queued_messages = if by_bytes { 1000 } else { 5 };
+            config.max_queued_bytes = if by_bytes { 50 * 1024 } else { 1024 * 1024 };
+        });
+        let (mut lazy, lazy_served) = connect(&service).await;
+        lazy.announce(announce(2)).await;
+        lazy.reply().await;
+        let (mut busy, _) = connect(&service).await;
+        let start = Instant::now();
+        let mut announces = 0;
+        loop {
+            busy.announce(with_offers(1, [announces], 10 * 1024)).await;
+            announces += 1;
+            if busy.reply().await == (0, 1) {
+                break;
+            }
+            assert!(announces < 20, "more is queued than may be");
+        }
+        lazy_served.await.expect("no panic");
+        assert_eq!(start.elapsed().as_secs(), 0, "long before the write deadline");
+        assert_eq!(service.stats().slow_readers_dropped, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_slowed_down_and_loses_nothing() {
+    let service = service(|config| {
+        config.messages_per_second = 10;
+        config.message_burst = 20;
+    });
+    let (client, _) = connect(&service).await;
+    let start = Instant::now();
+    let (mut writing, mut reading) = client.0.split();
+    let flood = async {
+        for _ in 0..120 {
+            writing.send(Message::text(r#"{"action":"scrape"}"#)).await.expect("the server reads");
+        }
+    };
+    let replies = async {
+        for _ in 0..120 {
+            assert!(matches!(reading.next().await, Some(Ok(Message::Text(_)))));
+        }
+    };
+    tokio::join!(flood, replies);
+    assert_eq!(start.elapsed().as_secs(), 10, "20 at once, then 100 at 10 a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_no_one_longer_than_it_says() {
+    let service = service(|_| {});
+    let (mut polite, polite_served) = connect(&service).await;
+    let (_deaf, deaf_served) = connect(&service).await;
+    let (half, half_served) = stream(&service);
+    let start = Instant::now();
+    service.stop();
+    assert_eq!(polite.close_frame().await.code, CloseCode::Away);
+    polite_served.await.expect("no panic");
+    half_served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 0);
+    deaf_served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    drop(half);
+    let (near, served) = stream(&service);
+    assert_eq!(raw(near, "").await, "", "no new streams are served");
+    served.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_stops_the_tracker() {
+    let service = service(|_| {});
+    let (mut client, served) = connect(&service).await;
+    let clone = service.clone();
+    drop(service);
+    client.announce(announce(1)).await;
+    assert_eq!(client.reply().await, (0, 1));
+    drop(clone);
+    assert_eq!(client.close_frame().await.code, CloseCode::Away);
+    served.await.expect("no panic");
+}
