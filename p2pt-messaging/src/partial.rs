@@ -235,4 +235,23 @@ mod tests {
         insert(&mut partial, 1, 10_000, false, &limits).unwrap();
         assert_eq!((partial.joined.len(), partial.apart_bytes), (20_000, 80_000));
     }
+
+    #[test]
+    fn chunks_too_small_to_be_kept_by_themselves_are_refused() {
+        let limits = limits(1000, 3000);
+        let mut partial = partial();
+        for index in 0..100 {
+            insert(&mut partial, index, 1, false, &limits).unwrap();
+        }
+        let reason = Refusal::TooManyBytesHeld { limit: 3000 };
+        assert_eq!(insert(&mut partial, 0, 1, false, &limits), Err(reason));
+    }
+
+    #[test]
+    fn one_message_may_use_nearly_all_the_memory() {
+        let limits = limits(1_000_000, 100_000);
+        let mut partial = partial();
+        let taken = (0..).take_while(|&index| insert(&mut partial, index, 10_000, false, &limits).is_ok()).count();
+        assert_eq!(taken, 9);
+    }
 }
