@@ -239,12 +239,15 @@ mod tests {
     #[test]
     fn chunks_too_small_to_be_kept_by_themselves_are_refused() {
         let limits = limits(1000, 3000);
-        let mut partial = partial();
-        for index in 0..100 {
-            insert(&mut partial, index, 1, false, &limits).unwrap();
+        // From the front, where memory is given back, and from behind the middle, where it is not.
+        for again in [0, 70] {
+            let mut partial = partial();
+            for index in 0..100 {
+                insert(&mut partial, index, 1, false, &limits).unwrap();
+            }
+            let reason = Refusal::TooManyBytesHeld { limit: 3000 };
+            assert_eq!(insert(&mut partial, again, 1, false, &limits), Err(reason));
         }
-        let reason = Refusal::TooManyBytesHeld { limit: 3000 };
-        assert_eq!(insert(&mut partial, 0, 1, false, &limits), Err(reason));
     }
 
     #[test]
