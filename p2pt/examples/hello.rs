@@ -1,8 +1,11 @@
+//! Says hello to everyone under one identifier, and answers.
+
 use p2pt::{Event, P2pt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (_p2pt, mut events) = P2pt::builder("my-app").trackers(["wss://tracker.openwebtorrent.com"]).start().await?;
+    let tracker = std::env::args().nth(1).unwrap_or("wss://tracker.openwebtorrent.com".into());
+    let (_p2pt, mut events) = P2pt::builder("my-app").trackers([tracker]).start().await?;
 
     while let Some(event) = events.next().await {
         match event {
