@@ -1,4 +1,72 @@
 //! Client and embeddable server for WebTorrent WebSocket trackers.
+//!
+//! Trackers introduce peers to each other: members of a swarm announce themselves under its info hash, with WebRTC
+//! offers that the tracker hands to other members, whose answers it relays back. This crate holds both sides. The
+//! client is [`Session`], a state machine without sockets or clocks that decides when to connect, announce, repeat and
+//! give up, and [`TrackerClient`], the tokio task that runs it over WebSockets (`ws://` and `wss://`). Behind the
+//! feature `server` there is a tracker to embed.
+//!
+//! ```
+//! # #[cfg(feature = "client")]
+//! # {
+//! use std::sync::Arc;
+//!
+//! use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+//! use p2pt_tracker::{AnnounceUrl, ClientConfig, TrackerClient, TrackerEvent, WebSocketConnector};
+//!
+//! /// Prints who is there, for as long as the program runs.
+//! async fn watch(url: AnnounceUrl) {
+//!     let (events_tx, mut events) = tokio::sync::mpsc::channel(64);
+//!     let connector = Arc::new(WebSocketConnector::new());
+//!     let client =
+//!         TrackerClient::start(url, PeerId::from([7; 20]), ClientConfig::default(), connector, events_tx);
+//!     client.join(InfoHash::of("my-app"));
+//!     while let Some((tracker, event)) = events.recv().await {
+//!         match event {
+//!             // A real program makes WebRTC offers here.
+//!             TrackerEvent::OffersWanted { info_hash, .. } => {
+//!                 let offer = Offer { offer_id: OfferId::from(rand::random::<[u8; 20]>()), sdp: "v=0".into() };
+//!                 client.offers(info_hash, vec![offer]);
+//!             }
+//!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
+//!             TrackerEvent::Answer { from, .. } => println!("{from} answered"),
+//!             TrackerEvent::Warning(warning) => eprintln!("{tracker}: {warning}"),
+//!             other => println!("{other:?}"),
+//!         }
+//!     }
+//! }
+//! # }
+//!
+//! // The same without a network: the session says what it would do.
+//! use p2pt_tracker::{Input, Output, Session};
+//! # use p2pt_tracker::{AnnounceUrl as Url, ClientConfig as Config, TrackerEvent as Event};
+//! # use p2pt_proto::{InfoHash as Hash, PeerId as Id};
+//!
+//! # #[allow(clippy::disallowed_methods)]
+//! let now = std::time::Instant::now();
+//! let url = Url::parse("wss://tracker.example/announce")?;
+//! let mut session = Session::new(url, Id::from([7; 20]), Config::default(), 1, now);
+//! session.handle_input(now, Input::Join(Hash::of("my-app")));
+//! assert!(matches!(session.poll_output(), Some(Output::Connect(_))));
+//! assert!(matches!(session.poll_event(), Some(Event::OffersWanted { count: 5, .. })));
+//! # Ok::<(), p2pt_tracker::AnnounceUrlError>(())
+//! ```
+//!
+//! # What it does not do
+//!
+//! It makes no connections between peers: offers and answers are strings here, made and used by others. It believes
+//! nothing that strangers say, and checks none of it either: peer ids are claims, and SDP may be anything. It speaks to
+//! one tracker per client; which peers were met through several is for its user to find out.
+//!
+//! # What it has learned from real trackers
+//!
+//! - Every announce has a `numwant`, without which some trackers forward nothing, and stays below 15 KiB, since
+//!   aquatic drops the connection at 16 KiB. An absent field is left out, never `null`.
+//! - The interval is believed between 10 s and 120 s, and only in replies. Without a reply, an announce is repeated
+//!   every 30 s: after a connection was lost, aquatic ignores the next one under the same peer id for up to 210 s.
+//! - An offer that may have been forwarded is not announced again. Those that cannot have been, since the reply says
+//!   that the swarm had too few members, are, as long as they are fresh.
+//! - After a lost connection offers stay answerable, since trackers find peers by their id.
 
 mod backoff;
 #[cfg(feature = "client")]

@@ -160,7 +160,10 @@ async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
     let mut attempts: FuturesUnordered<_> = (0u32..)
         .zip(addresses)
         .map(|(index, address)| async move {
-            tokio::time::sleep(index * NEXT_ADDRESS_AFTER).await;
+            // Even a sleep of no length would cost a turn of the timer.
+            if index > 0 {
+                tokio::time::sleep(index * NEXT_ADDRESS_AFTER).await;
+            }
             TcpStream::connect(address).await
         })
         .collect();

@@ -35,7 +35,7 @@ struct Peer {
 impl Peer {
     fn start(n: u8, tracker: &TrackerService) -> Self {
         let (events_tx, events) = mpsc::channel(64);
-        let url = AnnounceUrl::parse("ws://tracker.test").unwrap();
+        let url = AnnounceUrl::parse("ws://tracker.test").expect("a sound URL");
         let connector = Arc::new(Loopback(tracker.clone()));
         let id = PeerId::from([n; 20]);
         let client = TrackerClient::start(url, id, ClientConfig::default(), connector, events_tx);

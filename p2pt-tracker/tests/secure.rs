@@ -1,5 +1,7 @@
 //! The usual connector over real sockets: `wss`, with a certificate made here, and `ws`.
 
+#![allow(clippy::unwrap_used, reason = "the helpers here are part of the tests")]
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;

@@ -22,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 pub(crate) const GUARD: Duration = Duration::from_secs(600);
 
 pub(crate) fn url() -> AnnounceUrl {
-    AnnounceUrl::parse("ws://tracker.test/announce").unwrap()
+    AnnounceUrl::parse("ws://tracker.test/announce").expect("a sound URL")
 }
 
 pub(crate) fn swarm() -> InfoHash {
