@@ -20,9 +20,6 @@ const FRAME_BUDGET: usize = p2pt_messaging::DEFAULT_BUDGET;
 /// time, has then finished too.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// A retired link closes after this long whatever moves on it; what it cuts off starts again on another.
-const RETIRE_DEADLINE: Duration = Duration::from_secs(60);
-
 /// Why a link did not take a frame.
 #[derive(Debug)]
 pub(crate) enum LinkError {
@@ -129,22 +126,21 @@ impl Link {
     }
 
     /// Marks the link so that no further message begins on it, waits until both sides are done with it, closes it.
+    ///
+    /// Waits as long as the other side goes on sending: a JavaScript peer would lose what is cut off, and a surplus
+    /// link costs little. The link's own end ends the wait.
     pub(crate) async fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
-        let quiet = async {
-            let mut seen = self.moved.load(Ordering::Relaxed);
-            loop {
-                sleep(QUIET).await;
-                let moved = self.moved.load(Ordering::Relaxed);
-                let idle = self.sending.load(Ordering::Acquire) == 0 && self.unacknowledged_bytes() == 0;
-                if idle && moved == seen {
-                    break;
-                }
-                seen = moved;
+        let mut seen = self.moved.load(Ordering::Relaxed);
+        while !self.is_closed() {
+            sleep(QUIET).await;
+            let moved = self.moved.load(Ordering::Relaxed);
+            let idle = self.sending.load(Ordering::Acquire) == 0 && self.unacknowledged_bytes() == 0;
+            if idle && moved == seen {
+                break;
             }
-        };
-        // Whether quiet or late, it closes now.
-        let _ = timeout(RETIRE_DEADLINE, quiet).await;
+            seen = moved;
+        }
         self.close().await;
     }
 

@@ -1,0 +1,52 @@
+//! What the workspace says of itself.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn metadata() -> Value {
+    let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn version(text: &str) -> Vec<u32> {
+    let mut parts: Vec<u32> = text.split('.').map(|part| part.parse().expect("a number")).collect();
+    parts.resize(3, 0);
+    parts
+}
+
+fn is_ours(package: &Value) -> bool {
+    package["source"].is_null()
+}
+
+#[test]
+fn the_stated_minimum_rust_version_is_the_highest_that_any_dependency_needs() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a list");
+    let highest = |ours: bool| {
+        let versions = packages.iter().filter(|package| is_ours(package) == ours);
+        versions.filter_map(|package| Some(version(package["rust_version"].as_str()?))).max().expect("one at least")
+    };
+    assert_eq!(highest(true), highest(false));
+}
+
+#[test]
+fn the_layers_depend_on_nothing_above_or_beside_them() {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("a list");
+    for leaf in ["p2pt-proto", "p2pt-transport", "p2pt-messaging"] {
+        let package = packages.iter().find(|package| package["name"] == leaf).expect("a member");
+        for dependency in package["dependencies"].as_array().expect("a list") {
+            let name = dependency["name"].as_str().expect("a name");
+            assert!(!name.starts_with("p2pt"), "{leaf} depends on {name}");
+            let pure = leaf != "p2pt-transport" && dependency["kind"].is_null();
+            assert!(!pure || !name.starts_with("tokio"), "{leaf} names {name}");
+        }
+    }
+}
