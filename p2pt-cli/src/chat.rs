@@ -1,0 +1,210 @@
+//! `p2pt chat`: a terminal chat with everyone under an identifier.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use p2pt::{Event, P2pt, Peer, PeerId};
+use tokio::io::BufReader;
+use tokio::time::timeout;
+
+use crate::args::ChatArgs;
+use crate::lines::{Line, Lines};
+use crate::outbox::{Job, Outboxes, Outcome};
+use crate::signals::StopSignals;
+use crate::terminal::{Colour, Terminal, clean, short};
+
+/// The longest line of a chat; whoever has more to say can use the pipe.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// How long the last lines may take to leave.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+const HELP: &str = "A line goes to everyone. /peers lists them, /msg ID TEXT writes to one, /quit leaves.";
+
+/// What a line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Input<'a> {
+    Nothing,
+    Say(&'a str),
+    Whisper { to: &'a str, text: &'a str },
+    Peers,
+    Help,
+    Quit,
+    Unknown(&'a str),
+}
+
+impl<'a> Input<'a> {
+    fn parse(line: &'a str) -> Self {
+        let line = line.trim_end_matches(['\r', '\n']);
+        let Some(command) = line.strip_prefix('/') else {
+            return if line.trim().is_empty() { Self::Nothing } else { Self::Say(line) };
+        };
+        let (name, arguments) = command.split_once(' ').unwrap_or((command, ""));
+        match name {
+            "msg" => match arguments.trim_start().split_once(' ') {
+                Some((to, text)) => Self::Whisper { to, text },
+                None => Self::Help,
+            },
+            "peers" => Self::Peers,
+            "help" => Self::Help,
+            "quit" | "exit" => Self::Quit,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+pub(crate) async fn run(args: ChatArgs) -> Result<(), Box<dyn Error>> {
+    let mut signals = StopSignals::new()?;
+    let (p2pt, mut events) = args.network.builder(&args.identifier).start().await?;
+    let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
+    let mut chat = Chat { p2pt, outboxes, terminal: Terminal::stdout() };
+    let own_id = short(chat.p2pt.peer_id());
+    chat.note(format_args!("You are {own_id}, under {:?}. {HELP}", args.identifier))?;
+    let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
+    loop {
+        tokio::select! {
+            line = lines.next() => match line? {
+                Some(Line::Whole(line)) => {
+                    if chat.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
+                        break;
+                    }
+                }
+                Some(Line::TooLong) => chat.warn(format_args!("a line is longer than {MAX_LINE_BYTES} bytes"))?,
+                None => break,
+            },
+            Some(event) = events.next() => chat.show(event)?,
+            Some(Outcome::Failed { peer, error, .. }) = outcomes.recv() => {
+                chat.warn(format_args!("not sent to {}: {error}", short(peer)))?;
+            }
+            () = signals.next() => break,
+        }
+    }
+    let Chat { p2pt, outboxes, .. } = chat;
+    let leave = async {
+        // Whatever has not left by then stays unsaid.
+        let _ = timeout(FLUSH_DEADLINE, outboxes.flush()).await;
+        p2pt.shutdown().await;
+    };
+    tokio::select! {
+        () = leave => {}
+        // Whoever asks again does not want to wait.
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+struct Chat {
+    p2pt: P2pt,
+    outboxes: Outboxes,
+    terminal: Terminal,
+}
+
+impl Chat {
+    /// Does what a line asks for; returns whether it was to leave.
+    fn obey(&mut self, input: Input<'_>) -> io::Result<bool> {
+        match input {
+            Input::Nothing => {}
+            Input::Say(text) => {
+                let peers = self.p2pt.peers();
+                if peers.is_empty() {
+                    self.note("nobody is here yet")?;
+                }
+                for peer in peers {
+                    self.send(&peer, text)?;
+                }
+            }
+            Input::Whisper { to, text } => match self.find(to) {
+                Ok(peer) => self.send(&peer, text)?,
+                Err(problem) => self.warn(problem)?,
+            },
+            Input::Peers => {
+                let peers = self.p2pt.peers();
+                self.note(format_args!("{} here besides you", peers.len()))?;
+                for peer in peers {
+                    self.note(peer.id())?;
+                }
+            }
+            Input::Help => self.note(HELP)?,
+            Input::Unknown(name) => self.warn(format_args!("there is no /{name}. {HELP}"))?,
+            Input::Quit => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn find(&self, prefix: &str) -> Result<Peer, String> {
+        let prefix = prefix.to_ascii_lowercase();
+        let mut found = self.p2pt.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
+        match (found.next(), found.next()) {
+            (Some(peer), None) => Ok(peer),
+            (Some(_), Some(_)) => Err(format!("the ids of several peers begin with {prefix}")),
+            (None, _) => Err(format!("no peer's id begins with {prefix}")),
+        }
+    }
+
+    fn send(&mut self, peer: &Peer, text: &str) -> io::Result<()> {
+        match self.outboxes.push(peer, Job::message(text), None) {
+            Ok(()) => Ok(()),
+            Err(full) => self.warn(full),
+        }
+    }
+
+    fn show(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::PeerConnected(peer) => self.note(format_args!("{} is here", short(peer.id()))),
+            Event::PeerClosed(closed) => self.note(format_args!("{} has left", short(closed.peer.id()))),
+            Event::Message(message) => {
+                let from = self.name(message.peer().id());
+                self.terminal.line(format_args!("{from} {}", clean(message.payload().as_str())))
+            }
+            Event::Data(data) => {
+                let from = self.name(data.peer.id());
+                self.terminal.line(format_args!("{from} ({} bytes of data)", data.frame.len()))
+            }
+            Event::TrackerConnected(tracker) => self.note(format_args!(
+                "{} is reached ({} of {} trackers)",
+                tracker.tracker, tracker.connected, tracker.total
+            )),
+            Event::TrackerWarning { tracker, warning } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::Refused(refused) => self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&self, peer: PeerId) -> String {
+        self.terminal.paint(Colour::Cyan, format_args!("{}:", short(peer)))
+    }
+
+    fn note(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        let text = self.terminal.paint(Colour::Dim, format_args!("* {text}"));
+        self.terminal.line(text)
+    }
+
+    fn warn(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        let text = self.terminal.paint(Colour::Yellow, format_args!("! {}", clean(&text.to_string())));
+        self.terminal.line(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_said_and_commands_obeyed() {
+        for (line, input) in [
+            ("", Input::Nothing),
+            ("  \r", Input::Nothing),
+            ("hello there\r", Input::Say("hello there")),
+            (" /quit", Input::Say(" /quit")),
+            ("/msg ab12 how are you", Input::Whisper { to: "ab12", text: "how are you" }),
+            ("/msg ab12", Input::Help),
+            ("/peers", Input::Peers),
+            ("/help", Input::Help),
+            ("/quit\r", Input::Quit),
+            ("/dance now", Input::Unknown("dance")),
+        ] {
+            assert_eq!(Input::parse(line), input, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `p2pt pipe`: JSON Lines on standard input and output, so that any language can use p2pt.
+//!
+//! Commands and events flow independently: while nobody reads the events, peers wait, but commands are still taken.
+
+mod command;
+mod event;
+mod output;
+
+use std::io;
+use std::time::Duration;
+
+use p2pt::{Events, P2pt, Peer, StartError};
+use tokio::io::{AsyncBufRead, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::args::PipeArgs;
+use crate::lines::{Line, Lines};
+use crate::outbox::{Job, Outboxes, Outcome};
+use crate::signals::StopSignals;
+use command::{BadLine, Command, Respond, SendMessage, To};
+use event::{Event, KnownPeer, Value};
+use output::{EmitError, Output};
+
+/// The longest line taken: a message of the largest size (64 MiB), with room for escapes.
+const MAX_LINE_BYTES: usize = 96 << 20;
+
+/// What is read from standard input at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// How long an event that answers a command may wait while nobody reads; then it is dropped, so that the commands
+/// behind it, perhaps a stop, are reached.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long what was commanded before the stop may take to be sent.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the last events may wait to be read.
+const FAREWELL_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Why the pipe did not end well.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PipeError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("standard input or output: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    #[error("the last events were not read")]
+    Unread,
+    #[error("interrupted while it stopped")]
+    Interrupted,
+}
+
+pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
+    let mut signals = StopSignals::new()?;
+    let (p2pt, events) = args.network.builder(&args.identifier).start().await?;
+    let (output, writer) = Output::start(io::stdout());
+    output.emit(&Event::Ready { peer_id: p2pt.peer_id(), info_hash: p2pt.info_hash() }).await?;
+
+    let (outboxes, outcomes) = Outboxes::new(args.request_deadline);
+    let mut reports = tokio::spawn(report(output.clone(), events, outcomes));
+    let mut pipe = Pipe { p2pt, output, outboxes };
+    let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
+    let ended = tokio::select! {
+        ended = pipe.obey(lines) => ended,
+        () = signals.next() => Ok(()),
+        // Before the node has stopped it ends only when nobody can read it.
+        _ = &mut reports => {
+            pipe.p2pt.shutdown().await;
+            return Err(EmitError::Closed.into());
+        }
+    };
+    tokio::select! {
+        left = pipe.leave(reports, writer) => ended.and(left),
+        // Whoever asks again does not want to wait.
+        () = signals.next() => Err(PipeError::Interrupted),
+    }
+}
+
+/// Writes what peers, trackers and the outboxes say, until there is no more to come.
+async fn report(output: Output, events: Events, outcomes: mpsc::Receiver<Outcome>) -> Result<(), EmitError> {
+    tokio::try_join!(report_events(&output, events), report_outcomes(&output, outcomes)).map(|_| ())
+}
+
+async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitError> {
+    while let Some(event) = events.next().await {
+        let event = match &event {
+            p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
+            p2pt::Event::PeerClosed(closed) => Event::PeerClosed { peer: closed.peer.id() },
+            p2pt::Event::Message(message) => {
+                Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
+            }
+            p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
+            p2pt::Event::Refused(refused) => {
+                Event::Error { tag: None, error: format!("from peer {}: {}", refused.peer.id(), refused.error) }
+            }
+            p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
+                tracker: &tracker.tracker,
+                connected: tracker.connected,
+                total: tracker.total,
+            },
+            p2pt::Event::TrackerWarning { tracker, warning } => {
+                Event::TrackerWarning { tracker, error: warning.to_string() }
+            }
+            _ => continue,
+        };
+        output.emit(&event).await?;
+    }
+    Ok(())
+}
+
+async fn report_outcomes(output: &Output, mut outcomes: mpsc::Receiver<Outcome>) -> Result<(), EmitError> {
+    while let Some(outcome) = outcomes.recv().await {
+        let event = match &outcome {
+            Outcome::Failed { peer, tag, error } => {
+                Event::Error { tag: tag.clone(), error: format!("peer {peer}: {error}") }
+            }
+            Outcome::Response { tag, message } => {
+                Event::Response { peer: message.peer().id(), id: message.id(), tag, message: Value(message.payload()) }
+            }
+        };
+        output.emit(&event).await?;
+    }
+    Ok(())
+}
+
+/// What commands act on.
+struct Pipe {
+    p2pt: P2pt,
+    output: Output,
+    outboxes: Outboxes,
+}
+
+impl Pipe {
+    /// Carries out commands, in order, until the input ends or says to stop. Waits for no peer.
+    async fn obey(&mut self, mut lines: Lines<impl AsyncBufRead + Unpin>) -> Result<(), PipeError> {
+        while let Some(line) = lines.next().await? {
+            let command = match line {
+                Line::Whole(line) => Command::parse(&line),
+                Line::TooLong => {
+                    let error = format!("a line is longer than {MAX_LINE_BYTES} bytes");
+                    Err(BadLine { tag: None, error })
+                }
+            };
+            match command {
+                Ok(None) => {}
+                Ok(Some(Command::Stop(_))) => break,
+                Ok(Some(command)) => self.carry_out(command).await?,
+                Err(BadLine { tag, error }) => self.complain(tag, error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, command: Command) -> Result<(), EmitError> {
+        match command {
+            Command::Send(SendMessage { peer, message, tag }) => self.send(peer, Job::message(message), tag).await,
+            Command::Respond(Respond { peer, id, message, tag }) => {
+                self.send(To::Peer(peer), Job::response(id, message), tag).await
+            }
+            Command::SendFrame(mut send) => match send.frame() {
+                Ok(frame) => self.send(send.peer, Job::Frame(frame), send.tag).await,
+                Err(error) => self.complain(send.tag, error).await,
+            },
+            Command::AddTracker(url) => match self.p2pt.add_tracker(&url).await {
+                Ok(()) => Ok(()),
+                Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
+            },
+            Command::RemoveTracker(url) => match self.p2pt.remove_tracker(&url).await {
+                Ok(true) => Ok(()),
+                Ok(false) => self.complain(None, format!("tracker {url}: there is no such tracker")).await,
+                Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
+            },
+            Command::RequestMorePeers(_) => match self.p2pt.request_more_peers().await {
+                Ok(()) => Ok(()),
+                Err(error) => self.complain(None, error.to_string()).await,
+            },
+            Command::Peers(_) => {
+                let known = |peer: Peer| KnownPeer { peer: peer.id(), links: peer.link_count() };
+                let peers = self.p2pt.peers().into_iter().map(known).collect();
+                self.answer(&Event::Peers { peers }).await
+            }
+            Command::Stop(_) => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, to: To, job: Job, tag: Option<String>) -> Result<(), EmitError> {
+        let peers = match to {
+            To::Everyone => self.p2pt.peers(),
+            To::Peer(id) => self.p2pt.peer(&id).into_iter().collect(),
+        };
+        if peers.is_empty() {
+            return match to {
+                To::Peer(id) => self.complain(tag, format!("peer {id} is not connected")).await,
+                // Nobody will respond.
+                To::Everyone if tag.is_some() => self.complain(tag, "no peer is connected".to_owned()).await,
+                To::Everyone => Ok(()),
+            };
+        }
+        for peer in peers {
+            if let Err(full) = self.outboxes.push(&peer, job.clone(), tag.clone()) {
+                self.complain(tag.clone(), full.to_string()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
+        self.answer(&Event::Error { tag, error }).await
+    }
+
+    async fn answer(&self, event: &Event<'_>) -> Result<(), EmitError> {
+        match timeout(ANSWER_DEADLINE, self.output.emit(event)).await {
+            Ok(emitted) => emitted,
+            Err(_) => {
+                tracing::warn!(?event, "dropped, since standard output is not read");
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what was commanded, leaves politely, and says everything there is to say, `stopped` last.
+    async fn leave(
+        self,
+        mut reports: JoinHandle<Result<(), EmitError>>,
+        writer: JoinHandle<io::Result<()>>,
+    ) -> Result<(), PipeError> {
+        let Self { p2pt, output, outboxes } = self;
+        if timeout(FLUSH_DEADLINE, outboxes.flush()).await.is_err() {
+            tracing::warn!("some of what was to be sent was not");
+        }
+        p2pt.shutdown().await;
+        let last_words = async {
+            outboxes.finish().await;
+            match (&mut reports).await {
+                Ok(reported) => reported?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+            output.emit(&Event::Stopped {}).await?;
+            drop(output);
+            Ok::<(), PipeError>(())
+        };
+        let said = timeout(FAREWELL_DEADLINE, last_words).await;
+        reports.abort();
+        said.map_err(|_| PipeError::Unread)??;
+        match timeout(FAREWELL_DEADLINE, writer).await {
+            Ok(Ok(written)) => Ok(written?),
+            Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(PipeError::Unread),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Events: what goes out, one JSON object a line.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// One line of output.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event<'a> {
+    Ready {
+        #[serde(serialize_with = "as_text")]
+        peer_id: PeerId,
+        #[serde(serialize_with = "as_text")]
+        info_hash: InfoHash,
+    },
+    TrackerConnected {
+        #[serde(serialize_with = "as_text")]
+        tracker: &'a AnnounceUrl,
+        connected: usize,
+        total: usize,
+    },
+    TrackerWarning {
+        #[serde(serialize_with = "as_text")]
+        tracker: &'a AnnounceUrl,
+        error: String,
+    },
+    PeerConnected {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+    },
+    PeerClosed {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+    },
+    Message {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(serialize_with = "as_json")]
+        id: &'a MessageId,
+        message: Value<'a>,
+    },
+    Response {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(serialize_with = "as_json")]
+        id: &'a MessageId,
+        tag: &'a str,
+        message: Value<'a>,
+    },
+    Data {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(flatten)]
+        frame: FrameText<'a>,
+    },
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<String>,
+        error: String,
+    },
+    Peers {
+        peers: Vec<KnownPeer>,
+    },
+    Stopped {},
+}
+
+/// A connected peer.
+#[derive(Debug, Serialize)]
+pub(super) struct KnownPeer {
+    #[serde(serialize_with = "as_text")]
+    pub(super) peer: PeerId,
+    pub(super) links: usize,
+}
+
+/// A message's content: text as a JSON string, JSON as it came.
+#[derive(Debug)]
+pub(super) struct Value<'a>(pub(super) &'a Payload);
+
+/// A frame: `"text":TEXT` or `"base64":BASE64`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FrameText<'a> {
+    Text(Cow<'a, str>),
+    Base64(String),
+}
+
+impl<'a> From<&'a Frame> for FrameText<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        match frame {
+            Frame::Text(_) => Self::Text(frame.to_text()),
+            Frame::Binary(bytes) => Self::Base64(STANDARD.encode(bytes)),
+        }
+    }
+}
+
+impl Event<'_> {
+    /// The event as a line, with its line feed.
+    pub(super) fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Payload::Text(text) => text.serialize(serializer),
+            Payload::Json(json) => verbatim(json.as_str(), serializer),
+        }
+    }
+}
+
+fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_json<S: Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
+    verbatim(&id.to_string(), serializer)
+}
+
+/// JSON text as it is, on one line: between its tokens a line break is as good as a space, and within strings there
+/// is none.
+fn verbatim<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let on_one_line = match json.contains(['\n', '\r']) {
+        true => Cow::Owned(json.replace(['\n', '\r'], " ")),
+        false => Cow::Borrowed(json),
+    };
+    let raw: &RawValue = serde_json::from_str(&on_one_line).map_err(serde::ser::Error::custom)?;
+    raw.serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pt::Json;
+
+    use super::*;
+
+    const PEER: [u8; 20] = [0xa1; 20];
+    const HEX: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
+
+    fn line(event: &Event<'_>) -> String {
+        let line = String::from_utf8(event.to_line().unwrap()).unwrap();
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "one line, ended");
+        line.trim_end().to_owned()
+    }
+
+    fn message(payload: impl Into<Payload>, id: &str) -> String {
+        let payload = payload.into();
+        line(&Event::Message { peer: PEER.into(), id: &id.parse().unwrap(), message: Value(&payload) })
+    }
+
+    #[test]
+    fn events_are_as_documented() {
+        let tracker: AnnounceUrl = "ws://127.0.0.1:8000".parse().unwrap();
+        let peer = PeerId::from(PEER);
+        let ready = Event::Ready { peer_id: peer, info_hash: InfoHash::from(PEER) };
+        assert_eq!(line(&ready), format!(r#"{{"event":"ready","peer_id":"{HEX}","info_hash":"{HEX}"}}"#));
+        assert_eq!(
+            line(&Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 }),
+            r#"{"event":"tracker_connected","tracker":"ws://127.0.0.1:8000","connected":1,"total":2}"#
+        );
+        assert_eq!(
+            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into() }),
+            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down"}"#
+        );
+        assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
+        assert_eq!(line(&Event::PeerClosed { peer }), format!(r#"{{"event":"peer_closed","peer":"{HEX}"}}"#));
+        let peers = vec![KnownPeer { peer, links: 2 }];
+        assert_eq!(
+            line(&Event::Peers { peers }),
+            format!(r#"{{"event":"peers","peers":[{{"peer":"{HEX}","links":2}}]}}"#)
+        );
+        assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);
+    }
+
+    #[test]
+    fn a_tag_is_there_only_if_one_was_given() {
+        let error = |tag| line(&Event::Error { tag, error: "why".into() });
+        assert_eq!(error(None), r#"{"event":"error","error":"why"}"#);
+        assert_eq!(error(Some("t".into())), r#"{"event":"error","tag":"t","error":"why"}"#);
+        let payload = Payload::from("yes");
+        let response = Event::Response { peer: PEER.into(), id: &7.into(), tag: "t", message: Value(&payload) };
+        assert_eq!(
+            line(&response),
+            format!(r#"{{"event":"response","peer":"{HEX}","id":7,"tag":"t","message":"yes"}}"#)
+        );
+    }
+
+    #[test]
+    fn text_is_a_string_and_json_is_itself() {
+        let of =
+            |content: &str, id: &str| format!(r#"{{"event":"message","peer":"{HEX}","id":{id},"message":{content}}}"#);
+        assert_eq!(message("say \"hi\"\n", "5"), of(r#""say \"hi\"\n""#, "5"));
+        assert_eq!(message("{}", "\"a b\""), of(r#""{}""#, "\"a b\""));
+        // Numbers no double can hold, order and doubled names stay as they came.
+        let odd = r#"{"z":1.0000000000000000001,"a":1e400,"a":[ ]}"#;
+        assert_eq!(message(Json::from_text(odd).unwrap(), "null"), of(odd, "null"));
+        let broken = Json::from_text("{\n\"a\":\r\n\"\\n\"}").unwrap();
+        assert_eq!(message(broken, "[1]"), of("{ \"a\":  \"\\n\"}", "[1]"));
+    }
+
+    #[test]
+    fn frames_are_text_or_base64() {
+        let data = |frame: &Frame| line(&Event::Data { peer: PEER.into(), frame: frame.into() });
+        assert_eq!(data(&Frame::text("raw ✓")), format!(r#"{{"event":"data","peer":"{HEX}","text":"raw ✓"}}"#));
+        let binary = Frame::binary(&b"\x00\xff\x00\x80"[..]);
+        assert_eq!(data(&binary), format!(r#"{{"event":"data","peer":"{HEX}","base64":"AP8AgA=="}}"#));
+    }
+}
