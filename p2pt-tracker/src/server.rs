@@ -78,8 +78,9 @@ impl TrackerService {
 
 /// A WebTorrent tracker on a TCP port, over `ws://`.
 ///
-/// It serves WebSocket clients on every path and from every origin, and plain `GET /stats.json`. See the
-/// [module](self) for what it does with their messages, and [`ServerConfig`] for its limits.
+/// It serves WebSocket clients on every path and from every origin, and [statistics](ServerStats::to_json) at
+/// `/stats.json` for plain HTTP. See [`Swarms`](crate::Swarms) for what it does with messages, and [`ServerConfig`]
+/// for its limits. Dropping it stops it too, without waiting for anything.
 ///
 /// ```
 /// use p2pt_tracker::{ServerConfig, TrackerServer};
@@ -124,12 +125,13 @@ impl TrackerServer {
     /// The announce URL for peers on this machine, such as `ws://127.0.0.1:8000`. A server that listens on all
     /// addresses is named by the loopback one.
     pub fn url(&self) -> AnnounceUrl {
-        let mut addr = self.local_addr;
-        match addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
-            _ => {}
-        }
+        let ip = match self.local_addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // Made anew, since a URL has no place for an address's scope.
+        let addr = SocketAddr::new(ip, self.local_addr.port());
         AnnounceUrl::parse(&format!("ws://{addr}")).expect("an address with a port makes an announce URL")
     }
 

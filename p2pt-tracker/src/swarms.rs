@@ -1,16 +1,4 @@
 //! The tracker's state machine: who is in which swarm, who gets which offer, which answers are awaited.
-//!
-//! It owns no socket, task or clock. A driver feeds it [`SwarmsInput`]s together with the time, and after each of them takes
-//! [`SwarmsOutput`]s until there are none, then sleeps until [`Swarms::poll_timeout`] or the next input.
-//!
-//! # A peer id that is already taken
-//!
-//! Within a swarm a peer id belongs to the connection that announced it first, as long as that connection lives. When
-//! another connection announces the same id, its announce waits while the holder is [pinged](SwarmsOutput::Ping). If the
-//! holder closes, or shows no sign of life for [`SwarmsConfig::claim_timeout`], it is evicted and the announce goes on
-//! as if it had just arrived: a peer that reconnects after an unclean drop is back within seconds, with its offers.
-//! If the holder answers, the newcomer is refused with a failure: peer ids are seen by the whole swarm, so to know one
-//! must not be enough to take its owner's offers away.
 
 mod config;
 mod refusal;
@@ -133,7 +121,36 @@ enum Timer {
     Probe(ConnectionId),
 }
 
-/// All swarms of a tracker: see the [module](self).
+/// All swarms of a tracker: who is in which, who gets which offer, which answers are awaited.
+///
+/// It owns no socket, task or clock. A driver feeds it [`SwarmsInput`]s together with the time, after each of them
+/// takes [`SwarmsOutput`]s until there are none, and then sleeps until [`poll_timeout`](Self::poll_timeout) or the
+/// next input. [`TrackerService`](crate::TrackerService) is such a driver.
+///
+/// # What it does with messages
+///
+/// - An announce joins the swarm or stays in it, and is replied to with the swarm's counts. Its offers go to random
+///   other members, one each, as many as [`numwant`](Announce::numwant) says if it says anything. The surplus
+///   vanishes, as does an offer id that was forwarded before.
+/// - `stopped` is replied to too and ends the membership, as does closing the connection, and silence for
+///   [`peer_expiry`](SwarmsConfig::peer_expiry).
+/// - An answer goes to the offerer if it answers an offer that was forwarded to this peer id, for the first time and
+///   within [`offer_lifetime`](SwarmsConfig::offer_lifetime). It gets no reply.
+/// - A scrape is replied to with the counts of the swarms it names, zeros for unknown ones, or of all swarms.
+/// - Whatever is refused gets a failure that says why, with the action and the info hash of the request, and the
+///   connection stays open. Only [frame after frame that cannot be decoded](SwarmsConfig::max_bad_frames) closes it.
+///
+/// # A peer id that is already taken
+///
+/// Within a swarm a peer id belongs to the connection that announced it first, as long as that connection lives. When
+/// another connection announces the same id, its announce waits while the holder is [pinged](SwarmsOutput::Ping). If
+/// the holder closes, or shows no sign of life for [`claim_timeout`](SwarmsConfig::claim_timeout), it is evicted and
+/// the announce goes on as if it had just arrived: a peer that reconnects after an unclean drop is back within
+/// seconds, with its offers. If the holder answers, the newcomer is refused: peer ids are seen by the whole swarm, so
+/// to know one must not be enough to take its owner's offers away. So a client that connects twice with one peer id,
+/// as JavaScript does for two URLs of the same tracker, is a member over the first connection only.
+///
+/// One connection may be several peers, in different swarms or in the same.
 #[derive(Debug)]
 pub struct Swarms {
     config: SwarmsConfig,

@@ -9,7 +9,10 @@ use std::{collections::HashMap, fs};
 use p2pt_proto::{ClientMessage, TrackerMessage};
 use p2pt_tracker::{ServerConfig, TrackerServer};
 use server_support::{Client, announce, answer, offer_id, peer, raw, swarm, with_offers};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     client_async,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue, protocol::frame::coding::CloseCode},
@@ -101,6 +104,28 @@ async fn any_path_any_origin_and_binary_messages_will_do() {
 }
 
 #[tokio::test]
+async fn a_message_may_come_together_with_the_handshake() {
+    let server = start(|_| {}).await;
+    let announce = ClientMessage::Announce(announce(1)).encode();
+    // A masked text frame with a 16-bit length and an all-zero mask, then a close frame.
+    let mut request = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\xfe"
+        .to_vec();
+    request.extend(u16::try_from(announce.len()).expect("a short announce").to_be_bytes());
+    request.extend([0; 4]);
+    request.extend(announce.as_bytes());
+    request.extend([0x88, 0x80, 0, 0, 0, 0]);
+    let mut stream = TcpStream::connect(server.local_addr()).await.expect("the server listens");
+    stream.write_all(&request).await.expect("the server reads");
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.expect("an end");
+    let response = String::from_utf8_lossy(&response);
+    // The accept value for this key is that of RFC 6455, section 1.3.
+    assert!(response.contains(": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{response}");
+    assert!(response.contains("\"incomplete\":1"), "{response}");
+}
+
+#[tokio::test]
 async fn statistics_are_json() {
     let server = start(|_| {}).await;
     let mut client = Client::connect(server.local_addr()).await;
@@ -176,7 +201,7 @@ async fn bytes_that_are_no_websocket_frame_close_the_connection_with_a_reason() 
     let server = start(|_| {}).await;
     let mut client = Client::connect(server.local_addr()).await;
     // An unmasked frame, which clients must not send.
-    tokio::io::AsyncWriteExt::write_all(client.0.get_mut(), &[0x81, 0x01, b'x']).await.expect("the server reads");
+    client.0.get_mut().write_all(&[0x81, 0x01, b'x']).await.expect("the server reads");
     assert_eq!(client.close_frame().await.code, CloseCode::Protocol);
 }
 

@@ -11,7 +11,7 @@ use p2pt_proto::TrackerMessage;
 use p2pt_tracker::{ServerConfig, TrackerService};
 use server_support::{Client, announce, offer_id, raw, with_offers};
 use tokio::{
-    io::{AsyncReadExt, DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -64,7 +64,7 @@ async fn a_handshake_in_pieces_is_a_handshake() {
     let request = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     for byte in request.as_bytes() {
-        tokio::io::AsyncWriteExt::write_all(&mut near, &[*byte]).await.expect("the server reads");
+        near.write_all(&[*byte]).await.expect("the server reads");
         sleep(Duration::from_millis(1)).await;
     }
     let mut response = vec![0; 32];
@@ -173,6 +173,18 @@ async fn a_client_that_does_not_read_is_dropped_when_its_queue_is_full() {
         assert_eq!(start.elapsed().as_secs(), 0, "long before the write deadline");
         assert_eq!(service.stats().slow_readers_dropped, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pings_and_does_not_read_is_dropped() {
+    let service = service(|_| {});
+    let (mut client, served) = connect(&service).await;
+    let start = Instant::now();
+    // Each is answered with a pong, for which there is no room before long.
+    let ping: Vec<u8> = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+    while client.0.get_mut().write_all(&ping).await.is_ok() {}
+    served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 40, "at the next ping of the server, which has ten seconds");
 }
 
 #[tokio::test(start_paused = true)]

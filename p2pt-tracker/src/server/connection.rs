@@ -200,6 +200,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
         Ok(())
     }
 
+    /// Also finds out whether the client still reads: pongs, which tungstenite queues by itself, are flushed with it.
     async fn ping(&mut self) -> Result<(), End> {
         self.last_ping = Instant::now();
         self.write(Message::Ping(Default::default())).await

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::swarms::SwarmsStats;
 
-/// Counts of a tracker, as [`GET /stats.json`](Self::to_json) shows them.
+/// Counts of a tracker, which `GET /stats.json` shows [as JSON](Self::to_json).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Times and limits of [`Swarms`](super::Swarms). Every limit refuses what goes beyond it with a failure frame that
 /// says so; none of them closes a connection except [`max_bad_frames`](Self::max_bad_frames).
+///
+/// Start from [`SwarmsConfig::default`] and change fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwarmsConfig {

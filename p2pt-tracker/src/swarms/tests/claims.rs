@@ -35,6 +35,15 @@ fn a_dead_holder_is_evicted_and_the_newcomer_let_in() {
 }
 
 #[test]
+fn an_offer_may_be_answered_over_the_next_connection() {
+    let mut bench = contested();
+    bench.announce(C, with_offers(3, [1]));
+    bench.advance(Duration::from_secs(5));
+    let messages = bench.answer(B, 1, 3, 1);
+    assert!(matches!(messages[..], [(C, TrackerMessage::Answer(_))]), "{messages:?}");
+}
+
+#[test]
 fn a_holder_that_closes_makes_way_at_once() {
     let mut bench = contested();
     assert_admitted(&sent(bench.input(SwarmsInput::Closed { conn: A })));
