@@ -80,10 +80,9 @@ impl Command {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        serde_json::from_str(text).map(Some).map_err(|error| {
-            let problem = if error.is_data() { "not a command" } else { "not a JSON object" };
-            BadLine { tag: tag(text), error: format!("{problem}: {error}") }
-        })
+        serde_json::from_str(text)
+            .map(Some)
+            .map_err(|error| BadLine { tag: tag(text), error: format!("not a command: {error}") })
     }
 }
 
@@ -233,13 +232,13 @@ mod tests {
     #[test]
     fn bad_lines_say_what_is_wrong() {
         for (line, complaint) in [
-            ("hello", "not a JSON object"),
-            (r#"{"send":"#, "not a JSON object"),
+            ("hello", "not a command"),
+            (r#"{"send":"#, "not a command"),
             ("[]", "not a command"),
             ("{}", "not a command"),
             (r#"{"sned":{}}"#, "unknown variant `sned`"),
             (r#"{"stop":false}"#, "expected true"),
-            (r#"{"stop":true,"peers":true}"#, "not a JSON object"),
+            (r#"{"stop":true,"peers":true}"#, "not a command"),
             (r#"{"send":{"peer":"*"}}"#, "missing field `message`"),
             (r#"{"send":{"message":1}}"#, "missing field `peer`"),
             (r#"{"send":{"peer":"*","message":1,"tags":"x"}}"#, "unknown field `tags`"),

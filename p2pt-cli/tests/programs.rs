@@ -1,0 +1,144 @@
+//! The smaller commands: help, tracker, scrape, chat.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::{Tracker, exit_code, line, p2pt, run, stdout, text};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStdin};
+
+#[tokio::test]
+async fn help_names_every_command_and_option() {
+    for (arguments, named) in [
+        (&["--help"][..], &["demo", "chat", "tracker", "scrape", "pipe", "--verbose"][..]),
+        (&["demo", "--help"], &["--deadline"]),
+        (&["chat", "--help"], &["<IDENTIFIER>", "--tracker", "--stun", "--loopback"]),
+        (&["tracker", "--help"], &["--listen", "127.0.0.1:8000", "--interval"]),
+        (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline"]),
+        (&["pipe", "--help"], &["<IDENTIFIER>", "--tracker", "--no-default-stun", "--links", "--max-peers"]),
+    ] {
+        let output = run(arguments).await;
+        let help = text(&output.stdout);
+        assert!(output.status.success());
+        for name in named {
+            assert!(help.contains(name), "{arguments:?} does not name {name}:\n{help}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_explained() {
+    for (arguments, explanation) in [
+        (&["dance"][..], "unrecognized subcommand"),
+        (&["pipe"], "<IDENTIFIER>"),
+        (&["pipe", "app", "--tracker", "http://example.org"], "ws:// or wss://"),
+        (&["tracker", "--listen", "nowhere"], "invalid"),
+    ] {
+        let output = run(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(explanation), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_tracker_ends_when_it_is_told_to() {
+    for name in ["INT", "TERM"] {
+        let tracker = Tracker::start().await;
+        assert!(tracker.url.starts_with("ws://127.0.0.1:") && !tracker.url.ends_with(":0"), "{}", tracker.url);
+        common::signal(&tracker.child, name).await;
+        assert_eq!(exit_code(tracker.child).await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_tracker_says_why_it_cannot_listen() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["tracker", "--listen", &address]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&format!("cannot listen on {address}")), "{output:?}");
+}
+
+#[tokio::test]
+async fn scrape_counts_members() {
+    let tracker = Tracker::start().await;
+    let mut member = tracker.pipe("member", &[]).await;
+    member.tracker_connected(&tracker.url).await;
+
+    let output = run(&["scrape", &tracker.url, "p2pt-cli tests", "nobody"]).await;
+    let table: Vec<&str> = text(&output.stdout).lines().collect();
+    assert!(output.status.success() && table.len() == 3, "{output:?}");
+    assert!(table[1].trim_start().starts_with("1 ") && table[1].ends_with("p2pt-cli tests"), "{table:?}");
+    assert!(table[2].trim_start().starts_with("0 ") && table[2].ends_with("nobody"), "{table:?}");
+
+    let output = run(&["scrape", &tracker.url, "--json"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["tracker"], tracker.url);
+    assert_eq!(report["swarms"].as_array().map(Vec::len), Some(1), "{report}");
+    let swarm = &report["swarms"][0];
+    assert_eq!((&swarm["members"], &swarm["incomplete"], &swarm["complete"]), (&json!(1), &json!(1), &json!(0)));
+    member.stop().await;
+}
+
+#[tokio::test]
+async fn scrape_says_why_there_are_no_numbers() {
+    // It listens, accepts by itself, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let output = run(&["scrape", &url, "app", "--deadline", "0.2"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&format!("{url} does not answer")), "{output:?}");
+
+    drop(silent);
+    let output = run(&["scrape", &url, "app"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&format!("{url} cannot be reached")), "{output:?}");
+}
+
+/// A `p2pt chat`, and its input.
+fn chat(tracker: &Tracker) -> (Child, ChildStdin) {
+    let mut command = p2pt(&["chat", "p2pt-cli chat", "--loopback", "--tracker", &tracker.url]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    (child, stdin)
+}
+
+/// Reads lines until one contains `wanted`, and returns that.
+async fn until(from: &mut (impl tokio::io::AsyncBufReadExt + Unpin), wanted: &str) -> String {
+    loop {
+        let said = line(from).await;
+        assert!(!said.is_empty(), "it ended before it said {wanted}");
+        if said.contains(wanted) {
+            return said;
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_people_chat() {
+    let tracker = Tracker::start().await;
+    let ((mut ann, mut to_ann), (mut ben, mut to_ben)) = (chat(&tracker), chat(&tracker));
+    let (mut from_ann, mut from_ben) = (stdout(&mut ann), stdout(&mut ben));
+    let greeting = until(&mut from_ann, "You are ").await;
+    let ann_id = greeting.strip_prefix("* You are ").and_then(|rest| rest.get(..8)).unwrap().to_owned();
+    until(&mut from_ann, "is here").await;
+    until(&mut from_ben, &format!("{ann_id} is here")).await;
+
+    to_ann.write_all(b"hello\x1b[2J there\n").await.unwrap();
+    assert_eq!(until(&mut from_ben, "hello").await, format!("{ann_id}: hello\u{fffd}[2J there"));
+    to_ben.write_all(format!("/dance\n/peers\n/msg {ann_id} psst\n").as_bytes()).await.unwrap();
+    until(&mut from_ben, "there is no /dance").await;
+    until(&mut from_ben, "1 here besides you").await;
+    until(&mut from_ann, ": psst").await;
+
+    to_ann.write_all(b"bye\n/quit\n").await.unwrap();
+    until(&mut from_ben, ": bye").await;
+    until(&mut from_ben, &format!("{ann_id} has left")).await;
+    assert_eq!(exit_code(ann).await, Some(0));
+    drop(to_ben);
+    assert_eq!(exit_code(ben).await, Some(0));
+}
