@@ -1,8 +1,5 @@
 //! The program, as a child process.
 
-// Each test file is a crate of its own and uses its own part of this.
-#![allow(dead_code)]
-
 use std::process::{Output, Stdio};
 
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
@@ -11,57 +8,57 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// `p2pt` with these arguments; killed when its handle is dropped.
-pub fn p2pt(arguments: &[&str]) -> Command {
+pub(crate) fn p2pt(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2pt"));
     command.args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
     command
 }
 
 /// Runs `p2pt` without input to its end.
-pub async fn run(arguments: &[&str]) -> Output {
+pub(crate) async fn run(arguments: &[&str]) -> Output {
     let mut command = p2pt(arguments);
     command.stdin(Stdio::null());
     timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("it starts")
 }
 
 /// What a program has written.
-pub fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("output is UTF-8")
 }
 
 /// The next line a program writes; empty if there is none.
-pub async fn line(from: &mut (impl AsyncBufReadExt + Unpin)) -> String {
+pub(crate) async fn line(from: &mut (impl AsyncBufReadExt + Unpin)) -> String {
     let mut line = String::new();
     timeout(PATIENCE, from.read_line(&mut line)).await.expect("it says something in time").expect("it can be read");
     line.trim_end().to_owned()
 }
 
 /// Waits for a program to end, and returns its exit code.
-pub async fn exit_code(mut child: Child) -> Option<i32> {
+pub(crate) async fn exit_code(mut child: Child) -> Option<i32> {
     timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it can be waited for").code()
 }
 
 /// Sends a signal by its name.
 #[cfg(unix)]
-pub async fn signal(child: &Child, name: &str) {
+pub(crate) async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it still runs").to_string();
     let status = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill starts");
     assert!(status.success());
 }
 
 /// A started program's standard output.
-pub fn stdout(child: &mut Child) -> BufReader<impl AsyncRead + Unpin + use<>> {
+pub(crate) fn stdout(child: &mut Child) -> BufReader<impl AsyncRead + Unpin + use<>> {
     BufReader::new(child.stdout.take().expect("it is piped"))
 }
 
 /// `p2pt tracker` on a free port of the loopback interface.
-pub struct Tracker {
-    pub child: Child,
-    pub url: String,
+pub(crate) struct Tracker {
+    pub(crate) child: Child,
+    pub(crate) url: String,
 }
 
 impl Tracker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut command = p2pt(&["tracker", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let first = line(&mut stdout(&mut child)).await;
@@ -70,11 +67,11 @@ impl Tracker {
     }
 
     /// A `p2pt pipe` here.
-    pub async fn pipe(&self, name: &str, arguments: &[&str]) -> PipePeer {
+    pub(crate) async fn pipe(&self, name: &str, arguments: &[&str]) -> PipePeer {
         PipePeer::spawn(name, self.pipe_command(arguments)).await
     }
 
-    pub fn pipe_command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn pipe_command(&self, arguments: &[&str]) -> Command {
         let mut command = p2pt(&["pipe", "p2pt-cli tests", "--loopback", "--tracker", &self.url]);
         command.args(arguments);
         command

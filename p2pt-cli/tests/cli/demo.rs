@@ -1,8 +1,6 @@
 //! `p2pt demo`, which is also `p2pt` alone.
 
-mod common;
-
-use common::{run, text};
+use crate::program::{run, text};
 
 #[tokio::test]
 async fn the_demo_does_all_its_steps() {

@@ -1,14 +1,13 @@
 //! The smaller commands: help, tracker, scrape, chat.
 
-mod common;
-
 use std::process::Stdio;
 
-use common::{Tracker, exit_code, line, p2pt, run, stdout, text};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin};
+
+use crate::program::{Tracker, exit_code, line, p2pt, run, stdout, text};
 
 #[tokio::test]
 async fn help_names_every_command_and_option() {
@@ -49,7 +48,7 @@ async fn a_tracker_ends_when_it_is_told_to() {
     for name in ["INT", "TERM"] {
         let tracker = Tracker::start().await;
         assert!(tracker.url.starts_with("ws://127.0.0.1:") && !tracker.url.ends_with(":0"), "{}", tracker.url);
-        common::signal(&tracker.child, name).await;
+        crate::program::signal(&tracker.child, name).await;
         assert_eq!(exit_code(tracker.child).await, Some(0));
     }
 }
@@ -102,13 +101,13 @@ async fn scrape_says_why_there_are_no_numbers() {
 /// A `p2pt chat`, and its input.
 fn chat(tracker: &Tracker) -> (Child, ChildStdin) {
     let mut command = p2pt(&["chat", "p2pt-cli chat", "--loopback", "--tracker", &tracker.url]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let stdin = child.stdin.take().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let stdin = child.stdin.take().expect("it is piped");
     (child, stdin)
 }
 
 /// Reads lines until one contains `wanted`, and returns that.
-async fn until(from: &mut (impl tokio::io::AsyncBufReadExt + Unpin), wanted: &str) -> String {
+async fn until(from: &mut (impl AsyncBufReadExt + Unpin), wanted: &str) -> String {
     loop {
         let said = line(from).await;
         assert!(!said.is_empty(), "it ended before it said {wanted}");

@@ -1,13 +1,12 @@
 //! `p2pt pipe` against `p2pt pipe`, through `p2pt tracker`.
 
-mod common;
-
 use std::process::Stdio;
 
-use common::{Tracker, exit_code, line, run, stdout, text};
 use p2pt_tests::interop::{announce_again, assert_undisturbed, connected, converse, echo};
 use p2pt_tests::pipe::PipePeer;
 use serde_json::{Value, json};
+
+use crate::program::{Tracker, exit_code, line, run, stdout, text};
 
 /// A peer id that nobody has.
 const NOBODY: &str = "0000000000000000000000000000000000000000";
@@ -162,7 +161,7 @@ async fn signals_stop_it() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut from = stdout(&mut child);
         assert!(line(&mut from).await.contains("ready"));
-        common::signal(&child, name).await;
+        crate::program::signal(&child, name).await;
         let mut last = String::new();
         loop {
             match line(&mut from).await {
@@ -203,7 +202,7 @@ async fn a_peer_that_is_not_read_stalls_nobody_but_itself() {
     echo(&mut ben, &mut ann, &json!("so we do")).await;
 
     // It is stopped although it cannot say so.
-    common::signal(&stalled, "TERM").await;
+    crate::program::signal(&stalled, "TERM").await;
     assert_eq!(exit_code(stalled).await, Some(1));
     for peer in [&mut ann, &mut ben] {
         peer.about("peer_closed", stalled_id).await;
