@@ -107,7 +107,7 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// What runs once the connection is open, until it shall be closed; what it returns is dropped when it is.
-pub(super) type LinkTask = Pin<Box<dyn Future<Output = DropGuard> + Send>>;
+pub(super) type LinkTask = Pin<Box<dyn Future<Output = Option<DropGuard>> + Send>>;
 
 /// A peer connection. Dropping it closes it, on the task that made it, unless a link has taken over.
 pub(super) struct Connection {
@@ -225,11 +225,13 @@ async fn keep(
     // Dropping a refused reply drops the connection, which ends the wait below.
     drop(reply.send(Ok(connection)));
     let link: Option<LinkTask> = tokio::select! {
+        // A link that has been handed over runs, if only to see its frames off.
+        biased;
         link = link => link.ok(),
         () = node.shutdown.cancelled() => None,
     };
     let finished = match link {
-        Some(link) => Some(link.await),
+        Some(link) => link.await,
         None => None,
     };
     // A sleep cut short would cut the driver's last pass short.

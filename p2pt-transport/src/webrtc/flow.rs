@@ -232,9 +232,14 @@ impl Inbox {
         }
     }
 
-    /// Waits until less than the capacity is held. For one task.
+    /// Whether the capacity is reached.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.frames).held >= self.capacity
+    }
+
+    /// Waits until it is not. For one task.
     pub(super) async fn has_room(&self) {
-        while lock(&self.frames).held >= self.capacity {
+        while self.is_full() {
             self.room.notified().await;
         }
     }

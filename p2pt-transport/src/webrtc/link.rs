@@ -7,13 +7,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use rtc::statistics::report::RTCStatsReport;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
@@ -21,7 +20,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage},
-    peer_connection::{PeerConnection, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector},
+    peer_connection::{PeerConnection, RTCIceCandidate, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector},
 };
 
 use super::{
@@ -29,7 +28,7 @@ use super::{
     connection::{Connection, Progress, is_over},
     flow::{End, Inbox, Outbox},
     pulse::{Pulse, lock},
-    resume,
+    resume::{self, FrameWaker},
 };
 use crate::{
     Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, Role, SendFrameError,
@@ -80,9 +79,14 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn close(&self) {
-        self.end.say(ChannelClosed::Local);
+    /// In this order: whoever has learned of the end cannot send any more.
+    fn end_with(&self, reason: ChannelClosed) {
         self.outbox.close();
+        self.end.say(reason);
+    }
+
+    fn close(&self) {
+        self.end_with(ChannelClosed::Local);
         self.closing.cancel();
     }
 
@@ -192,6 +196,7 @@ pub(super) fn start(
         pulse: connection.pulse.clone(),
         progress: connection.progress.clone(),
         low: Notify::new(),
+        finished: Some(shared.finished.clone().drop_guard()),
     };
     connection.run(Box::pin(link.run()))?;
     Ok(Channel { info, sender: Arc::new(Sender(shared.clone())), receiver: Box::new(Receiver(shared)) })
@@ -208,49 +213,46 @@ struct Link {
     progress: watch::Receiver<Progress>,
     /// The stack has sent half of what it held.
     low: Notify,
+    /// Says that the connection is closed, when dropped.
+    finished: Option<DropGuard>,
+}
+
+/// However a link ends, even one that never ran, its halves are told.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.end_with(self.closed_here());
+    }
 }
 
 impl Link {
-    async fn run(self) -> DropGuard {
-        let finished = self.shared.finished.clone().drop_guard();
+    async fn run(mut self) -> Option<DropGuard> {
+        let finished = self.finished.take();
         self.pulse.set_eager(false);
-        let ended = tokio::select! {
-            ended = self.inbound() => Some(ended),
-            () = self.outbound() => None,
-            ended = self.silence() => Some(ended),
-            ended = self.failure() => Some(ended),
-        };
-        match ended {
-            Some(ended) => {
-                self.settle().await;
-                self.shared.end.say(ended);
-                self.shared.outbox.close();
-            }
-            None => self.farewell().await,
+        tokio::select! {
+            ended = self.inbound() => self.ended(ended).await,
+            ended = self.silence() => self.ended(ended).await,
+            ended = self.failure() => self.ended(ended).await,
+            idle = self.outbound() => self.farewell(idle).await,
         }
         let stats = link_stats(&*self.stack).await;
         *lock(&self.shared.stack) = Err(stats);
         finished
     }
 
+    async fn ended(&self, reason: ChannelClosed) {
+        self.settle().await;
+        self.shared.end_with(reason);
+    }
+
     /// Moves received frames to their reader, until the other side closes.
     async fn inbound(&self) -> ChannelClosed {
         let mut since_resume = 0;
         loop {
-            self.shared.inbox.has_room().await;
-            let mut next = self.channel.poll();
-            let ready = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
-            let event = match ready {
-                Poll::Ready(event) => event,
-                Poll::Pending => {
-                    if since_resume >= resume::FRAMES_BETWEEN {
-                        since_resume = 0;
-                        self.pulse.request_resume();
-                    }
-                    next.await
-                }
-            };
-            match event {
+            if !self.has_room().await {
+                self.drain().await;
+                return ChannelClosed::Remote;
+            }
+            match self.next(&mut since_resume).await {
                 Some(DataChannelEvent::OnMessage(message)) => {
                     since_resume += 1;
                     self.receive(message);
@@ -268,6 +270,55 @@ impl Link {
         }
     }
 
+    /// The stack's next event, for which more is fetched and more is read from the sockets as [`resume`] says.
+    async fn next(&self, since_resume: &mut usize) -> Option<DataChannelEvent> {
+        let mut next = self.channel.poll();
+        loop {
+            if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                return event;
+            }
+            if *since_resume < resume::FRAMES_BETWEEN {
+                break;
+            }
+            *since_resume = 0;
+            self.pulse.resume.request_and_wait().await;
+        }
+        self.pulse.resume.caught_up();
+        poll_fn(|cx| {
+            let waker = Waker::from(Arc::new(FrameWaker { pulse: self.pulse.clone(), link: cx.waker().clone() }));
+            next.as_mut().poll(&mut Context::from_waker(&waker))
+        })
+        .await
+    }
+
+    /// Waits for room in the inbox. `false` if the other side closes meanwhile, which would otherwise be told behind the
+    /// frames that wait, and so not before somebody reads.
+    async fn has_room(&self) -> bool {
+        if !self.shared.inbox.is_full() {
+            return true;
+        }
+        self.pulse.resume.caught_up();
+        tokio::select! {
+            biased;
+            () = self.shared.inbox.has_room() => {
+                self.pulse.resume.fall_behind();
+                true
+            }
+            () = self.over() => false,
+        }
+    }
+
+    /// Resolves when the other side has ended the session.
+    async fn over(&self) {
+        loop {
+            let passes = self.pulse.passes();
+            if is_over(&*self.stack).await {
+                return;
+            }
+            self.pulse.passed(passes).await;
+        }
+    }
+
     fn receive(&self, message: RTCDataChannelMessage) {
         if !self.shared.end.is_said() {
             let bytes = message.data.freeze();
@@ -277,13 +328,14 @@ impl Link {
 
     /// Takes what was received before the other side closed: the stack announces the close ahead of it.
     async fn drain(&self) {
+        self.pulse.resume.caught_up();
         let drained = async {
             loop {
                 let mut received = false;
                 // The pass under way may be past its reading; the one after it is whole.
                 for _ in 0..2 {
                     let passes = self.pulse.passes();
-                    self.pulse.request_resume();
+                    self.pulse.resume.request();
                     loop {
                         tokio::select! {
                             biased;
@@ -307,8 +359,8 @@ impl Link {
         let _ = tokio::time::timeout(self.node.config.close_timeout, drained).await;
     }
 
-    /// Moves accepted frames to the stack, until a close is asked for; then sees them off.
-    async fn outbound(&self) {
+    /// Moves accepted frames to the stack, until a close is asked for; then sees them off. Whether there were none.
+    async fn outbound(&self) -> bool {
         let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
         let mut ok = self.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
@@ -317,8 +369,7 @@ impl Link {
             if !ok {
                 // The channel is gone; `inbound` is about to say why.
                 self.shared.closing.cancelled().await;
-                self.shared.end.say(self.closed_here());
-                return;
+                return false;
             }
             if outbox.take_wants_room() {
                 self.settle().await;
@@ -329,10 +380,8 @@ impl Link {
                 () = self.low.notified() => self.settle().await,
                 () = tokio::time::sleep(settle_after), if outbox.in_flight() => self.settle().await,
                 () = self.shared.closing.cancelled() => {
-                    self.shared.end.say(self.closed_here());
-                    outbox.close();
-                    self.flush().await;
-                    return;
+                    self.shared.end_with(self.closed_here());
+                    return self.flush().await;
                 }
             }
         }
@@ -367,53 +416,53 @@ impl Link {
         }
     }
 
-    /// Waits until everything is acknowledged, as long as that makes progress.
-    async fn flush(&self) {
+    /// Waits until everything is acknowledged, as long as that makes progress. Whether it all was from the start.
+    async fn flush(&self) -> bool {
         let timeout = self.node.config.close_timeout;
         let last = Instant::now() + timeout * FLUSH_FACTOR;
         let mut deadline = Instant::now() + timeout;
         let mut left = u64::MAX;
+        let mut idle = true;
         while self.hand_over().await {
             let passes = self.pulse.passes();
             self.settle().await;
+            if !self.shared.outbox.in_flight() {
+                return idle;
+            }
+            idle = false;
             let now_left = self.shared.outbox.unacknowledged_bytes();
             if now_left < left {
                 left = now_left;
                 deadline = (Instant::now() + timeout).min(last);
             }
-            if !self.shared.outbox.in_flight() || Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 break;
             }
             let _ = tokio::time::timeout_at(deadline, self.pulse.passed(passes)).await;
         }
+        false
     }
 
     /// Closes the channel and gives the other side time to read to its end and to close the connection itself: the
     /// message that would close it from here makes it drop what its application has not fetched yet.
-    async fn farewell(&self) {
+    async fn farewell(&self, idle: bool) {
         if self.channel.close().await.is_err() {
             return;
         }
+        self.pulse.resume.caught_up();
         self.pulse.set_eager(true);
         let discard = async { while self.channel.poll().await.is_some() {} };
-        let over = async {
-            loop {
-                let passes = self.pulse.passes();
-                if is_over(&*self.stack).await {
-                    return;
-                }
-                self.pulse.passed(passes).await;
-            }
-        };
         // When both sides close at once, both wait here: the shorter patience ends it for both.
+        let timeout = self.node.config.close_timeout;
         let patience = match self.role {
-            Role::Offerer => self.node.config.close_timeout / 2,
-            Role::Answerer => self.node.config.close_timeout,
+            Role::Offerer if idle => timeout / 10,
+            Role::Offerer => timeout / 2,
+            Role::Answerer => timeout,
         };
         let _ = tokio::time::timeout(patience, async {
             tokio::select! {
                 () = discard => {}
-                () = over => {}
+                () = self.over() => {}
             }
         })
         .await;
@@ -448,24 +497,20 @@ impl Link {
 
 /// The selected candidate pair of a connection.
 async fn link_stats(stack: &dyn PeerConnection) -> LinkStats {
-    let report: RTCStatsReport = stack.get_stats(Instant::now().into_std(), StatsSelector::None).await;
-    let pair = report.transport().map(|transport| transport.selected_candidate_pair_id.as_str());
     let mut stats = LinkStats::default();
-    if let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = pair.and_then(|id| report.get(id)) {
-        let kind = |id: &str| {
-            report.iter().find_map(|entry| match entry {
-                RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate)
-                    if entry.id().ends_with(id) =>
-                {
-                    Some(candidate.candidate_type.to_string())
-                }
-                _ => None,
-            })
+    let report = stack.get_stats(Instant::now().into_std(), StatsSelector::None).await;
+    let pair = report.transport().and_then(|transport| report.get(&transport.selected_candidate_pair_id));
+    let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = pair else { return stats };
+    let round_trip = pair.current_round_trip_time;
+    stats.round_trip = (round_trip > 0.0).then(|| Duration::from_secs_f64(round_trip));
+    // The report itself does not list the candidates that came in a description.
+    if let Some(sctp) = stack.sctp().await {
+        let ice = sctp.transport().ice_transport();
+        let kind = |candidates: webrtc::error::Result<Vec<RTCIceCandidate>>, id: &str| {
+            candidates.ok()?.iter().find(|candidate| candidate.id == id).map(|candidate| candidate.typ.to_string())
         };
-        stats.local_candidate = kind(&pair.local_candidate_id);
-        stats.remote_candidate = kind(&pair.remote_candidate_id);
-        stats.round_trip =
-            (pair.current_round_trip_time > 0.0).then(|| Duration::from_secs_f64(pair.current_round_trip_time));
+        stats.local_candidate = kind(ice.get_local_candidates().await, &pair.local_candidate_id);
+        stats.remote_candidate = kind(ice.get_remote_candidates().await, &pair.remote_candidate_id);
     }
     stats
 }

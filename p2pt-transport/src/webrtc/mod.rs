@@ -93,14 +93,13 @@ fn certificate() -> Result<RTCCertificate, TransportError> {
 
 impl fmt::Debug for WebRtc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.node.config.max_connections - self.node.slots.available_permits();
-        f.debug_struct("WebRtc").field("config", &self.node.config).field("connections", &open).finish_non_exhaustive()
+        let in_use = self.node.config.max_connections - self.node.slots.available_permits();
+        f.debug_struct("WebRtc").field("config", &self.node.config).field("in_use", &in_use).finish_non_exhaustive()
     }
 }
 
-#[async_trait]
-impl Transport for WebRtc {
-    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+impl WebRtc {
+    async fn prepare_offer(&self) -> Result<pending::Offer, TransportError> {
         let deadline = Instant::now() + self.node.config.gather_timeout;
         let mut connection = Connection::new(&self.node, Role::Offerer, deadline).await?;
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
@@ -108,10 +107,10 @@ impl Transport for WebRtc {
         let channel = connection.stack.create_data_channel(&label, None).await.map_err(backend)?;
         let offer = connection.stack.create_offer(None).await.map_err(backend)?;
         let sdp = connection.describe(offer, deadline).await?;
-        Ok(Box::new(pending::Offer { connection, channel, sdp }))
+        Ok(pending::Offer { connection, channel, sdp })
     }
 
-    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+    async fn prepare_answer(&self, offer_sdp: &str) -> Result<pending::Answer, TransportError> {
         // Before a socket is opened for it.
         sdp::check(offer_sdp)?;
         let deadline = Instant::now() + self.node.config.gather_timeout;
@@ -119,7 +118,18 @@ impl Transport for WebRtc {
         connection.set_remote(RTCSessionDescription::offer, offer_sdp).await?;
         let answer = connection.stack.create_answer(None).await.map_err(backend)?;
         let sdp = connection.describe(answer, deadline).await?;
-        Ok(Box::new(pending::Answer { connection, offer_sdp: offer_sdp.to_owned(), sdp }))
+        Ok(pending::Answer { connection, offer_sdp: offer_sdp.to_owned(), sdp })
+    }
+}
+
+#[async_trait]
+impl Transport for WebRtc {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        Ok(Box::new(self.prepare_offer().await?))
+    }
+
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        Ok(Box::new(self.prepare_answer(offer_sdp).await?))
     }
 
     async fn shutdown(&self) {

@@ -5,11 +5,12 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
 use tokio::sync::Notify;
+
+use super::resume::Resume;
 
 /// Locks a mutex whose holders never leave its contents half-changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -28,8 +29,8 @@ pub(super) struct Pulse {
     passes: AtomicU64,
     passed: Notify,
     heard: AtomicU64,
-    resume: AtomicBool,
-    wakers: Mutex<Vec<Option<Waker>>>,
+    /// See [`resume`](super::resume), to which the rest belongs.
+    pub(super) resume: Resume,
 }
 
 impl Pulse {
@@ -52,6 +53,7 @@ impl Pulse {
 
     /// The driver's sleep, called once at the end of each pass.
     pub(super) async fn sleep(&self, duration: Duration) {
+        self.resume.pass_ends();
         self.passes.fetch_add(1, Ordering::AcqRel);
         self.passed.notify_waiters();
         if self.eager.load(Ordering::Acquire) {
@@ -89,30 +91,5 @@ impl Pulse {
     /// A number that changes whenever anything arrives.
     pub(super) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
-    }
-
-    /// A number for the next socket of this connection.
-    pub(super) fn add_socket(&self) -> usize {
-        let mut wakers = lock(&self.wakers);
-        wakers.push(None);
-        wakers.len() - 1
-    }
-
-    /// Asks the sockets for one empty datagram (see [`resume`](super::resume)).
-    pub(super) fn request_resume(&self) {
-        self.resume.store(true, Ordering::Release);
-        for waker in lock(&self.wakers).iter().flatten() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Whether an empty datagram is due. If not, `waker` is woken when one is.
-    pub(super) fn take_resume(&self, socket: usize, waker: &Waker) -> bool {
-        if let Some(slot) = lock(&self.wakers).get_mut(socket)
-            && !slot.as_ref().is_some_and(|known| known.will_wake(waker))
-        {
-            *slot = Some(waker.clone());
-        }
-        self.resume.swap(false, Ordering::AcqRel)
     }
 }

@@ -17,7 +17,7 @@ use webrtc::runtime::{
     Transmit,
 };
 
-use super::{pulse::Pulse, resume};
+use super::pulse::Pulse;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -35,7 +35,7 @@ impl Runtime for PulsedRuntime {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         enlarge_buffers(&socket, self.socket_buffer_bytes);
-        let number = self.pulse.add_socket();
+        let number = self.pulse.resume.add_socket();
         Ok(Arc::new(PulsedSocket { inner: TokioRuntime.wrap_udp_socket(socket)?, pulse: self.pulse.clone(), number }))
     }
 
@@ -98,23 +98,15 @@ impl AsyncUdpSocket for PulsedSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let received = self.inner.poll_recv(cx, bufs, meta);
-        if received.is_ready() {
-            self.pulse.datagram();
-            return received;
+        let resume = &self.pulse.resume;
+        if !resume.holds(self.number, cx.waker()) {
+            let received = self.inner.poll_recv(cx, bufs, meta);
+            if received.is_ready() {
+                self.pulse.datagram();
+                return received;
+            }
         }
-        if self.pulse.take_resume(self.number, cx.waker())
-            && let ([buf, ..], [meta, ..]) = (bufs, meta)
-            && let Some(start) = buf.get_mut(..resume::DATAGRAM.len())
-        {
-            start.copy_from_slice(&resume::DATAGRAM);
-            *meta = RecvMeta::default();
-            meta.len = resume::DATAGRAM.len();
-            meta.stride = meta.len;
-            meta.addr = resume::SOURCE;
-            return Poll::Ready(Ok(1));
-        }
-        Poll::Pending
+        if resume.hand_over(self.number, cx.waker(), bufs, meta) { Poll::Ready(Ok(1)) } else { Poll::Pending }
     }
 
     fn max_gso_segments(&self) -> usize {
