@@ -1,7 +1,9 @@
 // npm p2pt in headless Chromium.  node browser.mjs <identifier> [--tracker URL]… [--no-mdns] [--first-id N]
 // One command more than peer.mjs: {"crash":true} kills the browser, as a crash would.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { chromium } from 'playwright-core'
 import { options } from './arguments.mjs'
 import { readLines } from './stdio.mjs'
@@ -15,6 +17,11 @@ if (!options.mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns')
 
 if (!existsSync(executablePath)) throw new Error(`no Chromium at ${executablePath}: install it or set CHROMIUM`)
 if (!existsSync(bundle)) throw new Error('page.iife.js is missing: run setup.sh')
+
+// Chromium leaves files behind when it is killed.
+const temporary = mkdtempSync(path.join(tmpdir(), 'p2pt-chromium-'))
+process.env.TMPDIR = temporary
+process.on('exit', () => rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }))
 
 const server = http.createServer((request, response) => {
   const script = request.url === '/page.js'

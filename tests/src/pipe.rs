@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -118,10 +118,17 @@ impl LineProcess {
     /// Closes its input and waits for it to end well.
     pub async fn end(mut self) {
         self.stdin = None;
+        let status = self.wait().await;
+        if !status.success() {
+            self.fail(&format!("ended badly: {status}"));
+        }
+    }
+
+    /// Waits for its end, good or bad.
+    pub async fn wait(&mut self) -> ExitStatus {
         self.read_to_end().await;
         match timeout_at(Instant::now() + PATIENCE, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(Ok(status)) => self.fail(&format!("ended badly: {status}")),
+            Ok(Ok(status)) => status,
             Ok(Err(error)) => self.fail(&format!("cannot be waited for: {error}")),
             Err(_) => self.fail("did not end"),
         }

@@ -46,6 +46,7 @@ async fn a_crashed_browser_is_noticed() {
     let Pair { tracker, first: mut rust, second: mut page } =
         Pair::meet(TrackerKind::Npm, Kind::Rust, Kind::Chromium).await;
     page.process().command(&json!({"crash": true})).await;
+    assert!(!page.process().wait().await.success());
     rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == page.id()).await;
     rust.stop().await;
     tracker.stop().await;
