@@ -140,6 +140,31 @@ async fn a_tag_always_hears_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn what_was_commanded_before_the_stop_arrives_in_order() {
+    let tracker = Tracker::start().await;
+    let (mut ann, mut ben) = (tracker.pipe("ann", &[]).await, tracker.pipe("ben", &[]).await);
+    connected(&mut ann, &mut ben).await;
+    // More than what fits into the buffers on the way.
+    let megabyte = "x".repeat(1_000_000);
+    for number in 0..20 {
+        let message = json!({"number": number, "text": megabyte});
+        ann.process().command(&json!({"send": {"peer": ben.id(), "message": message}})).await;
+        ann.process().command(&json!({"send": {"peer": ben.id(), "message": number}})).await;
+    }
+    let ann_id = ann.id().to_owned();
+    let stopping = ann.stop();
+    let receiving = async {
+        for number in 0..20 {
+            assert_eq!(ben.about("message", &ann_id).await["message"]["number"], number);
+            assert_eq!(ben.about("message", &ann_id).await["message"], number);
+        }
+        ben.about("peer_closed", &ann_id).await;
+        ben.stop().await;
+    };
+    tokio::join!(stopping, receiving);
+}
+
+#[tokio::test]
 async fn the_end_of_the_input_stops_it() {
     let output = run(&["pipe", "alone", "--loopback", "--no-default-trackers"]).await;
     let events: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
