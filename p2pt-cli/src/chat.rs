@@ -57,6 +57,7 @@ impl<'a> Input<'a> {
 pub(crate) async fn run(args: ChatArgs) -> Result<(), Box<dyn Error>> {
     let mut signals = StopSignals::new()?;
     let (p2pt, mut events) = args.network.builder(&args.identifier).start().await?;
+    // Nothing in a chat is a request.
     let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
     let mut chat = Chat { p2pt, outboxes, terminal: Terminal::stdout() };
     let own_id = short(chat.p2pt.peer_id());
