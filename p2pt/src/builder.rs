@@ -150,6 +150,7 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// [`StartError`].
+    #[expect(clippy::unused_async, reason = "being async says that it needs a runtime, and leaves room to wait")]
     pub async fn start(self) -> Result<Node, StartError> {
         let mut urls = Vec::with_capacity(self.trackers.len());
         for url in &self.trackers {

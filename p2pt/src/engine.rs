@@ -295,7 +295,9 @@ impl Engine {
             return;
         };
         match event {
-            TrackerEvent::Disconnected { .. } => self.set_reached(&url, false),
+            TrackerEvent::Disconnected { .. } => {
+                self.set_reached(&url, false);
+            }
             TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
                 if self.set_reached(&url, true) {
                     let (connected, total) = self.parts.shared.reached();
@@ -307,15 +309,13 @@ impl Engine {
                 if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
                     stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
                 }
-                return;
             }
-            TrackerEvent::OffersWanted { info_hash, count } => return self.make_offers(info_hash, url, count),
+            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, url, count),
             TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
                 if let Some(stay) = self.stay(info_hash) {
                     let ours = sdp::is_marked(&sdp);
                     stay.members.offer(crate::now(), from, RemoteOffer { via: (url, client, offer_id), sdp, ours });
                 }
-                return;
             }
             TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
                 if let Some(stay) = self.stay(info_hash)
@@ -324,24 +324,21 @@ impl Engine {
                     let ours = sdp::is_marked(&sdp);
                     stay.members.answer(crate::now(), from, ours, pending, sdp);
                 }
-                return;
             }
             TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
                 trace!(%url, ?end, "an offer ended unanswered");
                 if let Some(stay) = self.stay(info_hash) {
                     stay.offers.remove(&offer_id);
                 }
-                return;
             }
             TrackerEvent::Warning(warning) => {
                 debug!(%url, %warning, "tracker");
                 for stay in self.swarms.values() {
                     stay.shared.queue.tracker_warning(url.clone(), warning.clone());
                 }
-                return;
             }
-            _ => return,
-        };
+            _ => {}
+        }
     }
 
     /// Returns whether that is news.
