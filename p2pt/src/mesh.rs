@@ -1,7 +1,7 @@
 //! Which peers and links a swarm has: duplicates, glare, limits, and when a peer is gone. Sans-I/O.
 //!
 //! The driver feeds what trackers and transports say with [`Mesh::handle_input`], then performs every
-//! [`Mesh::poll_output`], and calls [`Mesh::handle_timeout`] when [`Mesh::poll_timeout`] is due.
+//! [`Mesh::poll_output`], and feeds [`Input::Timeout`] when [`Mesh::poll_timeout`] is due.
 //!
 //! A link is an open data channel. An attempt is a connection on its way to become one: an offer of ours that was
 //! answered, or an answer of ours. Between two peers of this library both sides keep the links with the smallest
