@@ -22,6 +22,10 @@ pub enum TransportError {
         /// The deadline.
         after: Duration,
     },
+    /// There is no address to be reached at: no usable interface, or, where only relays may be used, no TURN server
+    /// that answers and takes the credentials.
+    #[error("no address to be reached at")]
+    NoCandidate,
     /// No candidate pair worked.
     #[error("ICE found no path (local candidates: {local}, remote candidates: {remote})")]
     IceFailed {

@@ -150,8 +150,12 @@ impl Connection {
             let passes = self.pulse.passes();
             let sdp = self.stack.local_description().await.map(|description| description.sdp).unwrap_or_default();
             let now = Instant::now();
-            if gathered || (now >= deadline && sdp.contains("a=candidate:")) {
+            let reachable = sdp.contains("a=candidate:");
+            if reachable && (gathered || now >= deadline) {
                 return Ok(sdp);
+            }
+            if gathered {
+                return Err(TransportError::NoCandidate);
             }
             if now >= last {
                 let after = self.node.config.gather_timeout + FIRST_CANDIDATE_TIMEOUT;
