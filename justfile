@@ -11,4 +11,4 @@ check:
 # The suites against the JavaScript p2pt; needs npm and chromium.
 interop:
     tests/js/setup.sh
-    cargo test -p p2pt-tests --test interop_js --test interop_node --test interop_chromium -- --ignored --test-threads=1
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium -- --ignored --test-threads=1

@@ -167,6 +167,7 @@ impl Chat {
                 tracker.tracker, tracker.connected, tracker.total
             )),
             Event::TrackerWarning { tracker, warning } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::OfferFailed(error) => self.warn(format_args!("nobody can be invited: {error}")),
             Event::Refused(refused) => self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error)),
             _ => Ok(()),
         }

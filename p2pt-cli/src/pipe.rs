@@ -105,6 +105,9 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
             p2pt::Event::TrackerWarning { tracker, warning } => {
                 Event::TrackerWarning { tracker, error: warning.to_string() }
             }
+            p2pt::Event::OfferFailed(error) => {
+                Event::Error { tag: None, error: format!("no offer could be made: {error}") }
+            }
             _ => continue,
         };
         output.emit(&event).await?;

@@ -64,7 +64,7 @@ enum Done {
     Offers {
         swarm: SwarmId,
         tracker: AnnounceUrl,
-        offers: Vec<(OfferId, Box<dyn PendingOffer>)>,
+        made: Vec<Result<Box<dyn PendingOffer>, TransportError>>,
     },
     Attempt {
         swarm: SwarmId,
@@ -358,29 +358,29 @@ impl Engine {
         self.tasks.spawn(async move {
             let making = join_all((0..count).map(|_| transport.offer()));
             let Some(made) = token.run_until_cancelled(making).await else { return Done::Nothing };
-            let mut offers = Vec::with_capacity(count);
-            for result in made {
-                match result {
-                    Ok(offer) => offers.push((OfferId::from(rand::random::<[u8; 20]>()), offer)),
-                    Err(error) => debug!(%error, "no offer could be made"),
-                }
-            }
-            Done::Offers { swarm, tracker, offers }
+            Done::Offers { swarm, tracker, made }
         });
     }
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Offers { swarm, tracker, offers } => {
+            Done::Offers { swarm, tracker, made } => {
                 let Some(stay) = self.swarms.get_mut(&swarm) else { return };
                 let trackers = lock(&self.parts.shared.trackers);
                 let Some(Tracker { client, .. }) = trackers.get(&tracker) else { return };
-                let announced =
-                    offers.iter().map(|(id, pending)| Offer { offer_id: *id, sdp: sdp::mark(pending.sdp()) }).collect();
-                for (id, pending) in offers {
-                    stay.offers.insert(id, (tracker.clone(), pending));
+                let mut offers = Vec::with_capacity(made.len());
+                for result in made {
+                    match result {
+                        Ok(pending) => {
+                            let offer_id = OfferId::from(rand::random::<[u8; 20]>());
+                            offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
+                            stay.offers.insert(offer_id, (tracker.clone(), pending));
+                        }
+                        Err(error) => stay.shared.queue.offer_failed(error),
+                    }
                 }
-                client.offers(stay.info_hash, announced);
+                // Also with none: the announce waits for them.
+                client.offers(stay.info_hash, offers);
             }
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(stay) = self.swarms.get_mut(&swarm) {

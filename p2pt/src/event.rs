@@ -1,7 +1,9 @@
 //! What an application hears from its swarm.
 
+use std::sync::Arc;
+
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, Frame};
+use p2pt_transport::{ChannelClosed, Frame, TransportError};
 
 use crate::{Message, Peer, ReceiveError};
 
@@ -30,6 +32,8 @@ pub enum Event {
         /// What is wrong.
         warning: TrackerWarning,
     },
+    /// The transport could make no offer, so strangers cannot be invited; it is asked again at the next announce.
+    OfferFailed(Arc<TransportError>),
 }
 
 /// A peer has gone.

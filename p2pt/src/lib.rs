@@ -47,9 +47,10 @@ pub use request::{Request, Response};
 pub use swarm::{Events, Swarm};
 
 pub use p2pt_messaging::{
-    BudgetTooSmall, EncodeError, FrameError, Json, JsonError, Limits, Malformed, MessageId, Payload, Refusal,
+    BudgetTooSmall, EncodeError, FrameError, Json, JsonError, Limits, Malformed, MessageId, MessageIdError, Payload,
+    Refusal,
 };
-pub use p2pt_proto::{InfoHash, OfferId, PeerId};
+pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
 pub use p2pt_transport as transport;

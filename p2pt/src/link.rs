@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Chunks, MessageId, Payload, Progress, Reassembler};
+use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progress, Reassembler};
 use p2pt_transport::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -182,15 +182,31 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
         link.moved.fetch_add(1, Ordering::Relaxed);
         let item = match reassembler.push(crate::now(), frame.bytes()) {
             Ok(Progress::Foreign) => Inbound::Data(frame),
-            Ok(Progress::Complete(message)) => match peer.shared().waiters.route(crate::now(), message) {
-                Routed::Message(body) => Inbound::Message(body),
-                Routed::Response | Routed::Late => continue,
+            Ok(Progress::Complete(message)) => match route(&mut reassembler, peer, message).await {
+                Some(body) => Inbound::Message(body),
+                None => continue,
             },
             // Partial: its message is incomplete.
             Ok(_) => continue,
             Err(error) => Inbound::Refused(error.into()),
         };
         deliver(&mut reassembler, peer, queue, item).await;
+    }
+}
+
+/// Gives a message to the request it answers, or back. Waits while responses that nobody has taken fill their room.
+async fn route(reassembler: &mut Reassembler, peer: &Peer, mut body: Message) -> Option<Message> {
+    loop {
+        body = match peer.shared().waiters.route(crate::now(), body) {
+            Routed::Message(body) => return Some(body),
+            Routed::Response | Routed::Late => return None,
+            Routed::Wait(body) => body,
+        };
+        reassembler.pause(crate::now());
+        let blocked = peer.shared().inbox.block();
+        peer.shared().waiters.room_for(&body).await;
+        drop(blocked);
+        reassembler.resume(crate::now());
     }
 }
 

@@ -52,8 +52,8 @@ impl Peer {
         Self(Arc::new(PeerShared {
             id,
             inbox: Inbox::new(settings.inbox_bytes),
+            waiters: Waiters::new(settings.inbox_bytes),
             settings,
-            waiters: Waiters::default(),
             links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
         }))
     }

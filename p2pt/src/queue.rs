@@ -8,14 +8,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 use p2pt_messaging::Message as Body;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, Frame};
+use p2pt_transport::{ChannelClosed, Frame, TransportError};
 use tokio::sync::Notify;
 
 use crate::{Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused, TrackerConnected};
@@ -89,9 +89,24 @@ impl Inbox {
         Self { state: Mutex::new(state), room: Notify::new(), capacity_bytes }
     }
 
+    /// Says, until the result is dropped, that something the peer sent waits for room.
+    pub(crate) fn block(&self) -> Blocked<'_> {
+        lock(&self.state).blocked += 1;
+        Blocked(self)
+    }
+
     /// Whether something the peer sent waits for room.
     pub(crate) fn is_blocked(&self) -> bool {
         lock(&self.state).blocked > 0
+    }
+}
+
+/// See [`Inbox::block`].
+pub(crate) struct Blocked<'a>(&'a Inbox);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).blocked -= 1;
     }
 }
 
@@ -110,6 +125,8 @@ pub(crate) struct EventQueue {
 struct Ready {
     peers: VecDeque<Peer>,
     trackers: BTreeMap<AnnounceUrl, TrackerNote>,
+    /// The latest failure to make an offer that was not heard yet.
+    offer_failed: Option<Arc<TransportError>>,
     /// No further event will be queued.
     ended: bool,
 }
@@ -203,7 +220,7 @@ impl EventQueue {
     /// Queues what a peer sent, waiting while its inbox is full.
     pub(crate) async fn push(&self, peer: &Peer, mut item: Inbound) {
         let inbox = &peer.shared().inbox;
-        lock(&inbox.state).blocked += 1;
+        let _blocked = inbox.block();
         loop {
             let mut room = std::pin::pin!(inbox.room.notified());
             room.as_mut().enable();
@@ -213,7 +230,6 @@ impl EventQueue {
             }
             room.await;
         }
-        lock(&inbox.state).blocked -= 1;
     }
 
     fn make_ready(&self, peer: &Peer, inbox: &mut InboxState) {
@@ -241,6 +257,13 @@ impl EventQueue {
         change(ready.trackers.entry(tracker).or_default());
         drop(ready);
         self.waker.wake();
+    }
+
+    pub(crate) fn offer_failed(&self, error: TransportError) {
+        if !self.is_abandoned() {
+            lock(&self.ready).offer_failed = Some(Arc::new(error));
+            self.waker.wake();
+        }
     }
 
     /// No further event will come: what is queued is still delivered, then the stream ends.
@@ -280,6 +303,9 @@ impl EventQueue {
                 let mut ready = lock(&self.ready);
                 if let Some(event) = next_tracker_event(&mut ready) {
                     return Poll::Ready(Some(event));
+                }
+                if let Some(error) = ready.offer_failed.take() {
+                    return Poll::Ready(Some(Event::OfferFailed(error)));
                 }
                 match ready.peers.pop_front() {
                     Some(peer) => peer,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use p2pt_messaging::{Message as Body, MessageId, Payload};
 use p2pt_transport::ChannelClosed;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::queue::lock;
@@ -23,6 +23,9 @@ const MAX_ENDED: usize = 1024;
 /// How long an ended request is remembered.
 const ENDED_LIFETIME: Duration = Duration::from_secs(300);
 
+/// The most that a semaphore's permits can count, on every platform.
+const MAX_CAPACITY: u32 = u32::MAX >> 3;
+
 /// What becomes of a complete message.
 #[derive(Debug)]
 pub(crate) enum Routed {
@@ -30,15 +33,23 @@ pub(crate) enum Routed {
     Response,
     /// It answered a request that had ended.
     Late,
+    /// It answers a waiting request, but there is no [room](Waiters::room_for) for it.
+    Wait(Body),
     /// It is a message of its own.
     Message(Body),
 }
 
-type Reply = Result<Body, ChannelClosed>;
+/// A response, with its share of what responses that nobody has taken yet may hold.
+type Reply = Result<(Body, OwnedSemaphorePermit), ChannelClosed>;
 
 /// The requests to one peer.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    state: Mutex<State>,
+    /// Bytes that responses may hold until they are taken; a larger one is held alone.
+    room: Arc<Semaphore>,
+    capacity_bytes: u32,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,9 +60,15 @@ struct State {
 }
 
 impl Waiters {
+    pub(crate) fn new(capacity_bytes: usize) -> Self {
+        let capacity_bytes = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).clamp(1, MAX_CAPACITY);
+        let room = Arc::new(Semaphore::new(capacity_bytes as usize));
+        Self { state: Mutex::default(), room, capacity_bytes }
+    }
+
     /// Registers a request. The waiter exists before the first frame leaves, so no response can be missed.
     fn register(&self, id: MessageId) -> Option<(u64, oneshot::Receiver<Reply>)> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.waiting.len() >= MAX_WAITING {
             return None;
         }
@@ -64,7 +81,7 @@ impl Waiters {
     }
 
     fn end(&self, now: Instant, id: MessageId, number: u64) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.waiting.get(&id).is_none_or(|(current, _)| *current != number) {
             return;
         }
@@ -78,18 +95,16 @@ impl Waiters {
 
     /// Finds the request a message answers.
     pub(crate) fn route(&self, now: Instant, body: Body) -> Routed {
-        let mut state = lock(&self.0);
-        if state.waiting.is_empty() && state.ended.is_empty() {
-            return Routed::Message(body);
-        }
-        if let Some((_, waiter)) = state.waiting.remove(&body.id) {
-            return match waiter.send(Ok(body)) {
-                Ok(()) => Routed::Response,
-                Err(_) => {
-                    state.late += 1;
-                    Routed::Late
-                }
+        let mut state = lock(&self.state);
+        if state.waiting.contains_key(&body.id) {
+            let bytes = self.bytes(&body);
+            return match self.room.clone().try_acquire_many_owned(bytes) {
+                Ok(share) => state.respond(body, share),
+                Err(_) => Routed::Wait(body),
             };
+        }
+        if state.ended.is_empty() {
+            return Routed::Message(body);
         }
         state.forget(now);
         if state.ended.iter().any(|(_, id)| *id == body.id) {
@@ -99,9 +114,19 @@ impl Waiters {
         Routed::Message(body)
     }
 
+    /// Waits until earlier responses have been taken and there is room for this one.
+    pub(crate) async fn room_for(&self, body: &Body) {
+        // Fails only when closed, which this semaphore never is.
+        let _ = self.room.acquire_many(self.bytes(body)).await;
+    }
+
+    fn bytes(&self, body: &Body) -> u32 {
+        u32::try_from(body.payload.as_str().len()).unwrap_or(u32::MAX).min(self.capacity_bytes)
+    }
+
     /// The peer has gone: every request ends.
     pub(crate) fn fail_all(&self, reason: &ChannelClosed) {
-        for (_, (_, waiter)) in lock(&self.0).waiting.drain() {
+        for (_, (_, waiter)) in lock(&self.state).waiting.drain() {
             // A request dropped meanwhile needs no answer.
             let _ = waiter.send(Err(reason.clone()));
         }
@@ -109,11 +134,20 @@ impl Waiters {
 
     /// Responses that came after their request had ended.
     pub(crate) fn late(&self) -> u64 {
-        lock(&self.0).late
+        lock(&self.state).late
     }
 }
 
 impl State {
+    fn respond(&mut self, body: Body, share: OwnedSemaphorePermit) -> Routed {
+        let waiter = self.waiting.remove(&body.id);
+        if waiter.is_some_and(|(_, waiter)| waiter.send(Ok((body, share))).is_ok()) {
+            return Routed::Response;
+        }
+        self.late += 1;
+        Routed::Late
+    }
+
     fn forget(&mut self, now: Instant) {
         while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= ENDED_LIFETIME) {
             self.ended.pop_front();
@@ -195,7 +229,7 @@ impl Response {
     pub async fn message(mut self) -> Result<Message, RequestError> {
         let left = self.after.saturating_sub(crate::now().saturating_duration_since(self.began));
         match timeout(left, &mut self.body).await {
-            Ok(Ok(Ok(body))) => Ok(Message::new(self.peer.clone(), body)),
+            Ok(Ok(Ok((body, _share)))) => Ok(Message::new(self.peer.clone(), body)),
             Ok(Ok(Err(reason))) => Err(RequestError::PeerGone(reason)),
             Ok(Err(_)) => Err(RequestError::Replaced),
             Err(_) => Err(self.late()),

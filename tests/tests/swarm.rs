@@ -235,6 +235,31 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
+    let sim = Sim::new(15);
+    sim.start_tracker(A);
+    let mut one = sim.start_with("room", &[A], |node| node.inbox_bytes(1_000_000)).await;
+    let mut two = sim.start_with("room", &[A], |node| node.stall_deadline(Duration::from_secs(20))).await;
+    let (to_two, _) = (connected(&mut one).await, connected(&mut two).await);
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        waiting.push(to_two.request("a lot, please").deadline(SOON * 2).send().await.expect("sent"));
+    }
+    let mut answered = 0;
+    let stalled = loop {
+        match message(&mut two).await.respond("x".repeat(500_000)).await {
+            Ok(()) => answered += 1,
+            Err(error) => break error,
+        }
+        assert!(answered < 20, "memory without bound");
+    };
+    assert_eq!(stalled, SendError::Stalled(Duration::from_secs(20)));
+    for response in waiting.drain(..answered) {
+        assert_eq!(response.message().await.expect("it came").text().map(str::len), Some(500_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_peer_is_noticed_and_its_requests_end() {
     let sim = Sim::new(7);
     let (mut one, to_two, two, _) = pair(&sim).await;
