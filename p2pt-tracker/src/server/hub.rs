@@ -152,9 +152,9 @@ impl State {
             match output {
                 SwarmsOutput::Send { conn, text } => {
                     if self.outboxes.get(&conn).is_some_and(|outbox| !outbox.push(text)) {
-                        self.outboxes.remove(&conn);
                         self.slow_readers += 1;
-                        self.swarms.handle_input(now, SwarmsInput::Closed { conn });
+                        // Its task hears of it from the outbox, and ends its membership.
+                        self.outboxes.remove(&conn);
                     }
                 }
                 SwarmsOutput::Ping { conn } => {

@@ -102,3 +102,42 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_makes_room() {
+        let outbox = Outbox::new(2, 10);
+        for _ in 0..10 {
+            assert!(outbox.push("12345".into()));
+            assert!(outbox.push("67890".into()));
+            assert_eq!(outbox.pop(), Some(Next::Send("12345".into())));
+            assert_eq!(outbox.pop(), Some(Next::Send("67890".into())));
+            assert_eq!(outbox.pop(), None);
+        }
+    }
+
+    #[test]
+    fn one_too_many_ends_it() {
+        for too_many in [vec!["1"; 3], vec!["123456"; 2], vec!["12345678901"]] {
+            let outbox = Outbox::new(2, 10);
+            let taken = too_many.iter().filter(|text| outbox.push((**text).into())).count();
+            assert_eq!(taken, too_many.len() - 1);
+            assert_eq!(outbox.pop(), Some(Next::Overflowed));
+            assert!(!outbox.push(String::new()), "and for good");
+        }
+    }
+
+    #[test]
+    fn a_ping_overtakes_and_a_close_waits() {
+        let outbox = Outbox::new(2, 10);
+        outbox.close(CloseReason::BadFrames);
+        assert!(outbox.push("why".into()));
+        outbox.ping();
+        assert_eq!(outbox.pop(), Some(Next::Ping));
+        assert_eq!(outbox.pop(), Some(Next::Send("why".into())));
+        assert_eq!(outbox.pop(), Some(Next::Close(CloseReason::BadFrames)));
+    }
+}

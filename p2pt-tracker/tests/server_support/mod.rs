@@ -9,7 +9,7 @@ use p2pt_proto::{Announce, AnswerRequest, ClientMessage, InfoHash, Offer, OfferI
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -44,8 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next message, pings and pongs aside; `None` after the end.
     pub(crate) async fn next(&mut self) -> Option<Message> {
+        let deadline = Instant::now() + GUARD;
         loop {
-            match timeout(GUARD, self.0.next()).await.expect("the server says something") {
+            match timeout_at(deadline, self.0.next()).await.expect("the server says something") {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(message)) => return Some(message),
                 Some(Err(_)) | None => return None,
