@@ -1,5 +1,6 @@
 //! The WebRTC backend over real sockets on loopback.
 #![cfg(feature = "webrtc")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     future::Future,
@@ -35,7 +36,10 @@ fn transport() -> WebRtc {
     WebRtc::new(WebRtcConfig::loopback()).unwrap()
 }
 
-async fn exchange(offerer: &dyn Transport, answerer: &dyn Transport) -> (Box<dyn PendingOffer>, Box<dyn PendingAnswer>) {
+async fn exchange(
+    offerer: &dyn Transport,
+    answerer: &dyn Transport,
+) -> (Box<dyn PendingOffer>, Box<dyn PendingAnswer>) {
     within(async {
         let offer = offerer.offer().await.unwrap();
         let answer = answerer.answer(offer.sdp()).await.unwrap();
@@ -75,9 +79,8 @@ async fn keeps_the_promises_of_the_trait() {
 
     let _alone = alone().await;
     // Short waits for connections that must fail, and for closes that find a reader asleep.
-    let config = || {
-        WebRtcConfig::loopback().connect_timeout(Duration::from_secs(2)).close_timeout(Duration::from_millis(500))
-    };
+    let config =
+        || WebRtcConfig::loopback().connect_timeout(Duration::from_secs(2)).close_timeout(Duration::from_millis(500));
     let make = async || (Arc::new(WebRtc::new(config()).unwrap()) as _, Arc::new(WebRtc::new(config()).unwrap()) as _);
     let report = conformance::run(make, &conformance::Settings::default()).await;
     assert!(report.passed(), "{report}");
@@ -187,9 +190,7 @@ async fn a_slow_reader_makes_the_sender_wait_with_bounded_memory() {
 
     // Until a second passes in which nothing more is accepted.
     let mut sent = 0;
-    while let Ok(result) =
-        tokio::time::timeout(Duration::from_secs(1), a.sender.send(numbered(sent, FRAME))).await
-    {
+    while let Ok(result) = tokio::time::timeout(Duration::from_secs(1), a.sender.send(numbered(sent, FRAME))).await {
         result.unwrap();
         sent += 1;
     }
@@ -368,8 +369,12 @@ async fn a_path_that_does_not_exist_is_named() {
     let config = WebRtcConfig::loopback().connect_timeout(Duration::from_millis(500));
     let (alice, bob) = (WebRtc::new(config).unwrap(), transport());
     let (offer, answer) = exchange(&alice, &bob).await;
-    let sdp: String =
-        answer.sdp().lines().filter(|line| !line.starts_with("a=candidate:")).map(|line| format!("{line}\r\n")).collect();
+    let sdp: String = answer
+        .sdp()
+        .lines()
+        .filter(|line| !line.starts_with("a=candidate:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
     drop(answer);
     match within(offer.open(&sdp)).await.unwrap_err() {
         TransportError::IceFailed { local, remote } => assert_eq!((&*local, &*remote), ("host", "none")),

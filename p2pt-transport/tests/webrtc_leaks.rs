@@ -1,6 +1,7 @@
 //! Nothing a WebRTC transport makes outlives its connections. Alone in its process, where tasks and descriptors can be
 //! counted.
 #![cfg(all(feature = "webrtc", target_os = "linux"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{future::Future, time::Duration};
 
@@ -51,8 +52,7 @@ async fn connect(alice: &WebRtc, bob: &WebRtc) -> (Channel, Channel) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_connections_closed_dropped_or_abandoned() {
-    let (alice, bob) =
-        (WebRtc::new(WebRtcConfig::loopback()).unwrap(), WebRtc::new(WebRtcConfig::loopback()).unwrap());
+    let (alice, bob) = (WebRtc::new(WebRtcConfig::loopback()).unwrap(), WebRtc::new(WebRtcConfig::loopback()).unwrap());
     // Whatever the process makes once is made by the first.
     let (a, b) = connect(&alice, &bob).await;
     within(a.sender.close()).await;

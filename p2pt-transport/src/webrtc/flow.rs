@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -49,10 +49,10 @@ pub(super) struct Outbox {
     capacity: usize,
     room: Semaphore,
     frames: Mutex<Outgoing>,
-    /// A frame was accepted, or a sender starves.
+    /// A frame was accepted, or somebody lacks room.
     pub(super) work: Notify,
-    starving: AtomicUsize,
-    wants_room: AtomicBool,
+    /// Somebody was refused room since half of it was last free.
+    pressed: AtomicBool,
     accepted_bytes: AtomicU64,
 }
 
@@ -66,15 +66,6 @@ struct Outgoing {
     in_flight_bytes: usize,
 }
 
-/// A sender that waits for room.
-struct Starving<'a>(&'a Outbox);
-
-impl Drop for Starving<'_> {
-    fn drop(&mut self) {
-        self.0.starving.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Outbox {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
@@ -83,8 +74,7 @@ impl Outbox {
             room: Semaphore::new(capacity),
             frames: Mutex::default(),
             work: Notify::new(),
-            starving: AtomicUsize::new(0),
-            wants_room: AtomicBool::new(false),
+            pressed: AtomicBool::new(false),
             accepted_bytes: AtomicU64::new(0),
         }
     }
@@ -100,9 +90,7 @@ impl Outbox {
         let permit = match self.room.try_acquire_many(cost) {
             Ok(permit) => permit,
             Err(_) => {
-                self.starving.fetch_add(1, Ordering::AcqRel);
-                let _starving = Starving(self);
-                self.ask_for_room();
+                self.press();
                 self.room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?
             }
         };
@@ -120,16 +108,21 @@ impl Outbox {
                 Ok(())
             }
             Err(tokio::sync::TryAcquireError::NoPermits) => {
-                self.ask_for_room();
+                self.press();
                 Err(TrySendFrameError::Full(frame))
             }
             Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
         }
     }
 
-    fn ask_for_room(&self) {
-        self.wants_room.store(true, Ordering::Release);
+    fn press(&self) {
+        self.pressed.store(true, Ordering::Release);
         self.work.notify_one();
+    }
+
+    /// Whether somebody lacks room.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Acquire)
     }
 
     fn accept(&self, frame: Frame) -> Result<(), SendFrameError> {
@@ -155,16 +148,6 @@ impl Outbox {
         Some(frame)
     }
 
-    /// Whether somebody has asked for room since this was last called.
-    pub(super) fn take_wants_room(&self) -> bool {
-        self.wants_room.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether a sender waits for room.
-    pub(super) fn is_starving(&self) -> bool {
-        self.starving.load(Ordering::Acquire) > 0
-    }
-
     /// Whether anything handed to the stack is not acknowledged.
     pub(super) fn in_flight(&self) -> bool {
         !lock(&self.frames).in_flight.is_empty()
@@ -185,6 +168,9 @@ impl Outbox {
             }
         }
         self.room.add_permits(room);
+        if self.room.available_permits() >= self.capacity / 2 {
+            self.pressed.store(false, Ordering::Release);
+        }
     }
 
     /// Accepts nothing more; waiting senders are told.
@@ -298,5 +284,89 @@ impl Inbox {
 
     pub(super) fn received_bytes(&self) -> u64 {
         self.received_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(bytes: usize) -> Frame {
+        Frame::binary(vec![0; bytes])
+    }
+
+    proptest! {
+        /// However frames are accepted, taken and acknowledged, the room they take comes back exactly, and never more is
+        /// accepted than fits.
+        #[test]
+        fn room_is_neither_lost_nor_made(sizes in prop::collection::vec(0usize..3000, 1..60), acks in prop::collection::vec(0usize..5000, 1..60)) {
+            const CAPACITY: usize = 10_000;
+            let outbox = Outbox::new(CAPACITY);
+            let mut acks = acks.into_iter().cycle();
+            let mut outstanding = 0;
+            for bytes in sizes {
+                match outbox.try_send(frame(bytes)) {
+                    Ok(()) => {
+                        let taken = outbox.take().unwrap().len();
+                        prop_assert_eq!(taken, bytes);
+                        outstanding += bytes;
+                    }
+                    Err(TrySendFrameError::Full(back)) => {
+                        prop_assert_eq!(back.len(), bytes);
+                        prop_assert!(outbox.is_pressed());
+                    }
+                    Err(other) => prop_assert!(false, "{other}"),
+                }
+                prop_assert!(outbox.unacknowledged_bytes() <= CAPACITY as u64);
+                outstanding -= acks.next().unwrap().min(outstanding);
+                outbox.settle(outstanding);
+                prop_assert!(outbox.unacknowledged_bytes() >= outstanding as u64);
+            }
+            outbox.settle(0);
+            prop_assert!(!outbox.in_flight() && !outbox.is_pressed());
+            prop_assert_eq!(outbox.room.available_permits(), CAPACITY);
+        }
+    }
+
+    #[test]
+    fn a_frame_larger_than_everything_passes_alone() {
+        let outbox = Outbox::new(100);
+        outbox.try_send(frame(5000)).unwrap();
+        assert!(matches!(outbox.try_send(frame(0)), Err(TrySendFrameError::Full(_))));
+        outbox.take();
+        outbox.settle(0);
+        outbox.try_send(frame(0)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_waits_is_told_of_the_close() {
+        let outbox = Outbox::new(100);
+        outbox.try_send(frame(5000)).unwrap();
+        let (sent, ()) = tokio::join!(outbox.send(frame(1)), async { outbox.close() });
+        assert_eq!(sent, Err(SendFrameError::Closed));
+        assert_eq!(outbox.unacknowledged_bytes(), 5000);
+        assert_eq!(outbox.accepted_bytes(), 5000);
+    }
+
+    #[tokio::test]
+    async fn what_was_received_comes_before_the_end_and_abandoning_frees_it() {
+        let (inbox, end) = (Inbox::new(100), End::default());
+        for _ in 0..2 {
+            inbox.push(frame(10));
+        }
+        assert!(inbox.is_full());
+        end.say(ChannelClosed::Remote);
+        end.say(ChannelClosed::Local);
+        assert_eq!(inbox.recv(&end).await, Ok(frame(10)));
+        inbox.has_room().await;
+        assert_eq!(inbox.recv(&end).await, Ok(frame(10)));
+        assert_eq!(inbox.recv(&end).await, Err(ChannelClosed::Remote));
+        inbox.push(frame(1000));
+        inbox.abandon();
+        inbox.push(frame(1000));
+        inbox.has_room().await;
+        assert_eq!((inbox.recv(&end).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2020));
     }
 }

@@ -1,17 +1,12 @@
 //! An open channel: one task that moves frames both ways, watches over the connection, and closes it.
 
 use std::{
-    fmt,
     future::poll_fn,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use bytes::BytesMut;
 use tokio::{
     sync::{Notify, watch},
@@ -20,26 +15,24 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage},
-    peer_connection::{PeerConnection, RTCIceCandidate, RTCPeerConnectionState, RTCStatsReportEntry, StatsSelector},
+    peer_connection::RTCPeerConnectionState,
 };
 
 use super::{
     Node, WebRtcConfig,
     connection::{Connection, Progress, is_over},
     flow::{End, Inbox, Outbox},
+    halves::{Receiver, Sender, Shared, Stack, link_stats},
     pulse::{Pulse, lock},
     resume::{self, FrameWaker},
 };
-use crate::{
-    Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, Role, SendFrameError,
-    TransportError, TrySendFrameError,
-};
+use crate::{Channel, ChannelClosed, ChannelInfo, Frame, Role, TransportError};
 
-/// How often the stack is asked what has been acknowledged while a sender waits, beside when it says so itself: its word
-/// comes through the queue of received frames, and does not come while their reader is slow.
-const SETTLE_STARVING: Duration = Duration::from_millis(10);
+/// How often the stack is asked what has been acknowledged while a sender lacks room, beside when it says so itself: its
+/// word comes through the queue of received frames, and does not come while their reader is slow.
+const SETTLE_PRESSED: Duration = Duration::from_millis(10);
 
-/// The same while nobody waits, so that the count of unacknowledged bytes is right soon after a pause.
+/// The same while nobody does, so that the count of unacknowledged bytes is right soon after a pause.
 const SETTLE_IDLE: Duration = Duration::from_millis(250);
 
 /// Into how many steps the silence that means death is divided. Silence is counted in steps of this task, not read off a
@@ -54,122 +47,6 @@ pub(super) fn longest_close(config: &WebRtcConfig) -> Duration {
     config.close_timeout * (FLUSH_FACTOR + 2) + Duration::from_secs(1)
 }
 
-/// What a link's task and its two halves share.
-struct Shared {
-    max_frame_bytes: usize,
-    outbox: Outbox,
-    inbox: Inbox,
-    end: End,
-    /// A close has been asked for, here or by the transport's shutdown.
-    closing: CancellationToken,
-    /// The connection is closed.
-    finished: CancellationToken,
-    halves: AtomicUsize,
-    /// Until the connection is closed; then its last statistics.
-    stack: Mutex<Result<Arc<dyn PeerConnection>, LinkStats>>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("closed", &self.end.is_said())
-            .field("unacknowledged_bytes", &self.outbox.unacknowledged_bytes())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// In this order: whoever has learned of the end cannot send any more.
-    fn end_with(&self, reason: ChannelClosed) {
-        self.outbox.close();
-        self.end.say(reason);
-    }
-
-    fn close(&self) {
-        self.end_with(ChannelClosed::Local);
-        self.closing.cancel();
-    }
-
-    fn drop_half(&self) {
-        if self.halves.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.close();
-        }
-    }
-
-    fn check(&self, frame: &Frame) -> Result<(), SendFrameError> {
-        if frame.len() > self.max_frame_bytes {
-            return Err(SendFrameError::TooLarge { bytes: frame.len(), max: self.max_frame_bytes });
-        }
-        match frame {
-            Frame::Text(text) if std::str::from_utf8(text).is_err() => Err(SendFrameError::NotUtf8),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Sender(Arc<Shared>);
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.0.drop_half();
-    }
-}
-
-#[async_trait]
-impl FrameSender for Sender {
-    async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
-        self.0.check(&frame)?;
-        self.0.outbox.send(frame).await
-    }
-
-    fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
-        self.0.check(&frame)?;
-        self.0.outbox.try_send(frame)
-    }
-
-    fn unacknowledged_bytes(&self) -> u64 {
-        self.0.outbox.unacknowledged_bytes()
-    }
-
-    async fn close(&self) {
-        self.0.close();
-        self.0.finished.cancelled().await;
-    }
-
-    async fn closed(&self) -> ChannelClosed {
-        self.0.end.wait().await
-    }
-
-    async fn stats(&self) -> LinkStats {
-        let stack = lock(&self.0.stack).clone();
-        let mut stats = match stack {
-            Ok(stack) => link_stats(&*stack).await,
-            Err(last) => last,
-        };
-        stats.bytes_sent = self.0.outbox.accepted_bytes();
-        stats.bytes_received = self.0.inbox.received_bytes();
-        stats
-    }
-}
-
-#[derive(Debug)]
-struct Receiver(Arc<Shared>);
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.0.inbox.abandon();
-        self.0.drop_half();
-    }
-}
-
-#[async_trait]
-impl FrameReceiver for Receiver {
-    async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
-        self.0.inbox.recv(&self.0.end).await
-    }
-}
-
 /// Makes an open channel of a connection, whose task it becomes.
 pub(super) fn start(
     connection: Connection,
@@ -177,6 +54,7 @@ pub(super) fn start(
     info: ChannelInfo,
 ) -> Result<Channel, TransportError> {
     let node = connection.node.clone();
+    let stack = Stack { connection: connection.stack.clone(), channel, handing: Arc::default() };
     let shared = Arc::new(Shared {
         max_frame_bytes: info.max_frame_bytes,
         outbox: Outbox::new(node.config.send_buffer_bytes),
@@ -185,14 +63,13 @@ pub(super) fn start(
         closing: node.shutdown.child_token(),
         finished: CancellationToken::new(),
         halves: AtomicUsize::new(2),
-        stack: Mutex::new(Ok(connection.stack.clone())),
+        stack: Mutex::new(Ok(stack.clone())),
     });
     let link = Link {
         node,
         role: info.role,
         shared: shared.clone(),
-        channel,
-        stack: connection.stack.clone(),
+        stack,
         pulse: connection.pulse.clone(),
         progress: connection.progress.clone(),
         low: Notify::new(),
@@ -207,8 +84,7 @@ struct Link {
     node: Arc<Node>,
     role: Role,
     shared: Arc<Shared>,
-    channel: Arc<dyn DataChannel>,
-    stack: Arc<dyn PeerConnection>,
+    stack: Stack,
     pulse: Arc<Pulse>,
     progress: watch::Receiver<Progress>,
     /// The stack has sent half of what it held.
@@ -234,7 +110,7 @@ impl Link {
             ended = self.failure() => self.ended(ended).await,
             idle = self.outbound() => self.farewell(idle).await,
         }
-        let stats = link_stats(&*self.stack).await;
+        let stats = link_stats(&*self.stack.connection).await;
         *lock(&self.shared.stack) = Err(stats);
         finished
     }
@@ -272,7 +148,7 @@ impl Link {
 
     /// The stack's next event, for which more is fetched and more is read from the sockets as [`resume`] says.
     async fn next(&self, since_resume: &mut usize) -> Option<DataChannelEvent> {
-        let mut next = self.channel.poll();
+        let mut next = self.stack.channel.poll();
         loop {
             if let Poll::Ready(event) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
                 return event;
@@ -283,12 +159,14 @@ impl Link {
             *since_resume = 0;
             self.pulse.resume.request_and_wait().await;
         }
-        self.pulse.resume.caught_up();
-        poll_fn(|cx| {
+        let event = poll_fn(|cx| {
+            self.pulse.resume.wait_for_frames();
             let waker = Waker::from(Arc::new(FrameWaker { pulse: self.pulse.clone(), link: cx.waker().clone() }));
             next.as_mut().poll(&mut Context::from_waker(&waker))
         })
-        .await
+        .await;
+        self.pulse.resume.fall_behind();
+        event
     }
 
     /// Waits for room in the inbox. `false` if the other side closes meanwhile, which would otherwise be told behind the
@@ -297,7 +175,7 @@ impl Link {
         if !self.shared.inbox.is_full() {
             return true;
         }
-        self.pulse.resume.caught_up();
+        self.pulse.resume.go_away();
         tokio::select! {
             biased;
             () = self.shared.inbox.has_room() => {
@@ -312,7 +190,7 @@ impl Link {
     async fn over(&self) {
         loop {
             let passes = self.pulse.passes();
-            if is_over(&*self.stack).await {
+            if is_over(&*self.stack.connection).await {
                 return;
             }
             self.pulse.passed(passes).await;
@@ -328,7 +206,7 @@ impl Link {
 
     /// Takes what was received before the other side closed: the stack announces the close ahead of it.
     async fn drain(&self) {
-        self.pulse.resume.caught_up();
+        self.pulse.resume.go_away();
         let drained = async {
             loop {
                 let mut received = false;
@@ -339,7 +217,7 @@ impl Link {
                     loop {
                         tokio::select! {
                             biased;
-                            event = self.channel.poll() => match event {
+                            event = self.stack.channel.poll() => match event {
                                 Some(DataChannelEvent::OnMessage(message)) => {
                                     received = true;
                                     self.receive(message);
@@ -362,7 +240,7 @@ impl Link {
     /// Moves accepted frames to the stack, until a close is asked for; then sees them off. Whether there were none.
     async fn outbound(&self) -> bool {
         let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
-        let mut ok = self.channel.set_buffered_amount_low_threshold(half).await.is_ok();
+        let mut ok = self.stack.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
         loop {
             ok = ok && self.hand_over().await;
@@ -371,10 +249,10 @@ impl Link {
                 self.shared.closing.cancelled().await;
                 return false;
             }
-            if outbox.take_wants_room() {
+            if outbox.is_pressed() {
                 self.settle().await;
             }
-            let settle_after = if outbox.is_starving() { SETTLE_STARVING } else { SETTLE_IDLE };
+            let settle_after = if outbox.is_pressed() { SETTLE_PRESSED } else { SETTLE_IDLE };
             tokio::select! {
                 () = outbox.work.notified() => {}
                 () = self.low.notified() => self.settle().await,
@@ -393,11 +271,12 @@ impl Link {
 
     /// Hands every accepted frame to the stack, which takes any number: the outbox is the bound. `false` if it refuses.
     async fn hand_over(&self) -> bool {
+        let _handing = self.stack.handing.lock().await;
         while let Some(frame) = self.shared.outbox.take() {
             let handed = match frame {
-                Frame::Binary(bytes) => self.channel.send(BytesMut::from(bytes)).await,
+                Frame::Binary(bytes) => self.stack.channel.send(BytesMut::from(bytes)).await,
                 Frame::Text(bytes) => match std::str::from_utf8(&bytes) {
-                    Ok(text) => self.channel.send_text(text).await,
+                    Ok(text) => self.stack.channel.send_text(text).await,
                     Err(_) => continue,
                 },
             };
@@ -409,11 +288,8 @@ impl Link {
         true
     }
 
-    /// Asks the stack what is outstanding, which makes room for what is not.
     async fn settle(&self) {
-        if let Ok(outstanding) = self.channel.outstanding_bytes().await {
-            self.shared.outbox.settle(outstanding);
-        }
+        self.stack.settle(&self.shared.outbox).await;
     }
 
     /// Waits until everything is acknowledged, as long as that makes progress. Whether it all was from the start.
@@ -446,12 +322,12 @@ impl Link {
     /// Closes the channel and gives the other side time to read to its end and to close the connection itself: the
     /// message that would close it from here makes it drop what its application has not fetched yet.
     async fn farewell(&self, idle: bool) {
-        if self.channel.close().await.is_err() {
+        if self.stack.channel.close().await.is_err() {
             return;
         }
-        self.pulse.resume.caught_up();
+        self.pulse.resume.go_away();
         self.pulse.set_eager(true);
-        let discard = async { while self.channel.poll().await.is_some() {} };
+        let discard = async { while self.stack.channel.poll().await.is_some() {} };
         // When both sides close at once, both wait here: the shorter patience ends it for both.
         let timeout = self.node.config.close_timeout;
         let patience = match self.role {
@@ -493,24 +369,4 @@ impl Link {
             Err(_) => ChannelClosed::Failed("its driver is gone".to_owned()),
         }
     }
-}
-
-/// The selected candidate pair of a connection.
-async fn link_stats(stack: &dyn PeerConnection) -> LinkStats {
-    let mut stats = LinkStats::default();
-    let report = stack.get_stats(Instant::now().into_std(), StatsSelector::None).await;
-    let pair = report.transport().and_then(|transport| report.get(&transport.selected_candidate_pair_id));
-    let Some(RTCStatsReportEntry::IceCandidatePair(pair)) = pair else { return stats };
-    let round_trip = pair.current_round_trip_time;
-    stats.round_trip = (round_trip > 0.0).then(|| Duration::from_secs_f64(round_trip));
-    // The report itself does not list the candidates that came in a description.
-    if let Some(sctp) = stack.sctp().await {
-        let ice = sctp.transport().ice_transport();
-        let kind = |candidates: webrtc::error::Result<Vec<RTCIceCandidate>>, id: &str| {
-            candidates.ok()?.iter().find(|candidate| candidate.id == id).map(|candidate| candidate.typ.to_string())
-        };
-        stats.local_candidate = kind(ice.get_local_candidates().await, &pair.local_candidate_id);
-        stats.remote_candidate = kind(ice.get_remote_candidates().await, &pair.remote_candidate_id);
-    }
-    stats
 }

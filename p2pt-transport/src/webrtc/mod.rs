@@ -26,6 +26,7 @@ mod addresses;
 mod config;
 mod connection;
 mod flow;
+mod halves;
 mod link;
 mod pending;
 mod pulse;
