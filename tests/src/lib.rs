@@ -4,3 +4,16 @@ pub mod interop;
 pub mod js;
 pub mod pipe;
 pub mod sim;
+
+/// The examples of the README files that no crate tests as its own.
+#[cfg(doctest)]
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    struct Workspace;
+
+    #[doc = include_str!("../../p2pt/README.md")]
+    struct Facade;
+
+    #[doc = include_str!("../../p2pt-transport/README.md")]
+    struct Transport;
+}
