@@ -27,6 +27,9 @@ use crate::swarms::CloseReason;
 /// What tungstenite allocates for reading when a connection opens; it grows to the size of a message when one comes.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
+/// What may wait to be written besides one message: pongs, which tungstenite queues by itself.
+const CONTROL_BUFFER_BYTES: usize = 4 * 1024;
+
 /// Serves one socket until it closes or the tracker stops.
 pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S)
 where
@@ -61,6 +64,7 @@ where
                 let config = WebSocketConfig::default()
                     .read_buffer_size(READ_BUFFER_BYTES)
                     .write_buffer_size(0)
+                    .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
                     .max_message_size(Some(limit))
                     .max_frame_size(Some(limit));
                 let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await;
