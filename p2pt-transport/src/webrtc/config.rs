@@ -85,7 +85,7 @@ impl Default for WebRtcConfig {
             send_buffer_bytes: 2 << 20,
             receive_buffer_bytes: 1 << 20,
             socket_buffer_bytes: 4 << 20,
-            max_connections: 512,
+            max_connections: 256,
         }
     }
 }
@@ -135,7 +135,8 @@ impl WebRtcConfig {
 
     /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered.
     ///
-    /// 300 ms by default: a near STUN server answers within 50 ms, and one that does not answer must not be felt.
+    /// 300 ms by default: a near STUN server answers within 50 ms, and one that does not answer must not be felt. A relay
+    /// takes several round trips; with one that is far away, allow more.
     pub fn gather_timeout(mut self, timeout: Duration) -> Self {
         self.gather_timeout = timeout;
         self
@@ -188,8 +189,8 @@ impl WebRtcConfig {
         self
     }
 
-    /// How many connections, pending or open, may exist at a time. 512 by default: each takes a descriptor per local
-    /// address, a quarter of a megabyte and, idle, a ten-thousandth of a core.
+    /// How many connections, pending or open, may exist at a time. 256 by default: each takes a descriptor for each local
+    /// address (systems commonly allow a process 1024), a quarter of a megabyte, and some ten packets a second.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
         self

@@ -194,10 +194,19 @@ impl Connection {
     }
 }
 
-/// Whether the other side has ended the encrypted session.
+/// How far the encrypted session is.
+async fn session(stack: &dyn PeerConnection) -> Option<RTCDtlsTransportState> {
+    stack.sctp().await?.transport().state().await.ok()
+}
+
+/// Whether the encrypted session exists.
+pub(super) async fn is_secure(stack: &dyn PeerConnection) -> bool {
+    session(stack).await == Some(RTCDtlsTransportState::Connected)
+}
+
+/// Whether the encrypted session has ended.
 pub(super) async fn is_over(stack: &dyn PeerConnection) -> bool {
-    let Some(sctp) = stack.sctp().await else { return true };
-    matches!(sctp.transport().state().await, Err(_) | Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed))
+    matches!(session(stack).await, None | Some(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed))
 }
 
 async fn keep(

@@ -53,6 +53,8 @@ pub(super) fn start(
     channel: Arc<dyn DataChannel>,
     info: ChannelInfo,
 ) -> Result<Channel, TransportError> {
+    // Whatever has arrived by now is read before anything else is.
+    connection.pulse.resume.fall_behind();
     let node = connection.node.clone();
     let stack = Stack { connection: connection.stack.clone(), channel, handing: Arc::default() };
     let shared = Arc::new(Shared {
@@ -160,9 +162,15 @@ impl Link {
             self.pulse.resume.request_and_wait().await;
         }
         let event = poll_fn(|cx| {
-            self.pulse.resume.wait_for_frames();
             let waker = Waker::from(Arc::new(FrameWaker { pulse: self.pulse.clone(), link: cx.waker().clone() }));
-            next.as_mut().poll(&mut Context::from_waker(&waker))
+            let mut cx = Context::from_waker(&waker);
+            let event = next.as_mut().poll(&mut cx);
+            if event.is_ready() {
+                return event;
+            }
+            self.pulse.resume.wait_for_frames();
+            // One that came in between has not changed the state.
+            next.as_mut().poll(&mut cx)
         })
         .await;
         self.pulse.resume.fall_behind();

@@ -143,3 +143,54 @@ impl Transport for WebRtc {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, time::Duration};
+
+    use super::*;
+    use crate::Frame;
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
+    }
+
+    /// A peer that opens more channels than the one: whichever comes first is adopted, and works.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn further_channels_are_closed() {
+        let config = WebRtcConfig::loopback;
+        let (alice, bob) = (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
+        let offer = within(alice.prepare_offer()).await.unwrap();
+        let mut channels = vec![offer.channel.clone()];
+        for label in ["second", "third"] {
+            channels.push(offer.connection.stack.create_data_channel(label, None).await.unwrap());
+        }
+        let answer = within(bob.prepare_answer(&offer.sdp)).await.unwrap();
+        let answer_sdp = answer.sdp.clone();
+        offer.connection.set_remote(RTCSessionDescription::answer, &answer_sdp).await.unwrap();
+        let mut b = within(Box::new(answer).open()).await.unwrap();
+
+        let mut open = 0;
+        for channel in channels {
+            let mut events = Vec::new();
+            // The adopted one opens and stays; the others open and close.
+            let closed = async {
+                while let Some(event) = channel.poll().await {
+                    events.push(event);
+                    if matches!(events.last(), Some(webrtc::data_channel::DataChannelEvent::OnClose)) {
+                        return;
+                    }
+                }
+            };
+            if channel.label().await.is_ok_and(|label| label == b.info.label) {
+                open += 1;
+                within(channel.send_text("to the adopted one")).await.unwrap();
+            } else {
+                within(closed).await;
+            }
+        }
+        assert_eq!(open, 1);
+        assert_eq!(within(b.receiver.recv()).await.unwrap(), Frame::text("to the adopted one"));
+        within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+    }
+}

@@ -1,6 +1,6 @@
 //! Connections that wait for their other side.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use webrtc::{
 };
 
 use super::{
-    connection::{Connection, Progress, backend, is_over},
+    connection::{Connection, Progress, backend, is_over, is_secure},
     link, sdp,
 };
 use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Role, TransportError};
@@ -112,8 +112,12 @@ impl Opening<'_> {
         let channel = tokio::select! {
             biased;
             opened = opened => opened.ok_or(TransportError::ClosedEarly),
-            () = failed => Err(self.why(None)),
-            () = tokio::time::sleep_until(deadline) => Err(self.why(Some(timeout))),
+            () = failed => Err(self.why(TransportError::ClosedEarly)),
+            () = tokio::time::sleep_until(deadline) => Err(if is_secure(&*stack).await {
+                TransportError::Deadline { step: "opening the channel", after: timeout }
+            } else {
+                self.why(TransportError::SessionFailed)
+            }),
             () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
         }?;
         let label = channel.label().await.map_err(backend)?;
@@ -123,17 +127,18 @@ impl Opening<'_> {
         link::start(self.connection, channel, info)
     }
 
-    /// What the failure to open was, given how far the connection came.
-    fn why(&self, deadline: Option<Duration>) -> TransportError {
+    /// What kept the channel from opening: the first step that failed, or else `otherwise`.
+    fn why(&self, otherwise: TransportError) -> TransportError {
         let Progress { ice, ice_connected, whole, .. } = *self.connection.progress.borrow();
-        match deadline {
-            _ if !ice_connected || ice == RTCIceConnectionState::Failed => TransportError::IceFailed {
+        if !ice_connected || ice == RTCIceConnectionState::Failed {
+            TransportError::IceFailed {
                 local: sdp::candidate_types(self.local),
                 remote: sdp::candidate_types(self.remote),
-            },
-            Some(after) => TransportError::Deadline { step: "opening the channel", after },
-            None if whole == RTCPeerConnectionState::Failed => TransportError::SessionFailed,
-            None => TransportError::ClosedEarly,
+            }
+        } else if whole == RTCPeerConnectionState::Failed {
+            TransportError::SessionFailed
+        } else {
+            otherwise
         }
     }
 }
