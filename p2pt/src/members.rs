@@ -263,6 +263,6 @@ impl Members {
 
 fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
     // Not before everything was delivered: a response may have been among it.
-    peer.shared().waiters.fail_all(&reason);
+    peer.shared().waiters.fail_all(crate::now(), &reason);
     shared.queue.close(peer, reason, unacknowledged_bytes);
 }

@@ -54,9 +54,50 @@ pub(crate) struct Waiters {
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<MessageId, (u64, oneshot::Sender<Reply>)>,
-    ended: VecDeque<(Instant, MessageId)>,
+    ended: Ended,
     next: u64,
     late: u64,
+}
+
+/// Requests that ended without a response. An id may end more than once; only its last end counts.
+#[derive(Debug, Default)]
+struct Ended {
+    numbers: HashMap<MessageId, u64>,
+    /// Every end, oldest first, also those that a later request with the same id made void.
+    order: VecDeque<(Instant, MessageId, u64)>,
+}
+
+impl Ended {
+    fn insert(&mut self, now: Instant, id: MessageId, number: u64) {
+        self.forget(now);
+        if self.order.len() == MAX_ENDED {
+            self.pop();
+        }
+        self.numbers.insert(id.clone(), number);
+        self.order.push_back((now, id, number));
+    }
+
+    fn remove(&mut self, id: &MessageId) {
+        self.numbers.remove(id);
+    }
+
+    fn contains(&self, id: &MessageId) -> bool {
+        self.numbers.contains_key(id)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) >= ENDED_LIFETIME) {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some((_, id, number)) = self.order.pop_front()
+            && self.numbers.get(&id) == Some(&number)
+        {
+            self.numbers.remove(&id);
+        }
+    }
 }
 
 impl Waiters {
@@ -75,7 +116,7 @@ impl Waiters {
         let (tx, rx) = oneshot::channel();
         let number = state.next;
         state.next += 1;
-        state.ended.retain(|(_, ended)| *ended != id);
+        state.ended.remove(&id);
         state.waiting.insert(id, (number, tx));
         Some((number, rx))
     }
@@ -86,11 +127,7 @@ impl Waiters {
             return;
         }
         state.waiting.remove(&id);
-        state.forget(now);
-        if state.ended.len() == MAX_ENDED {
-            state.ended.pop_front();
-        }
-        state.ended.push_back((now, id));
+        state.ended.insert(now, id, number);
     }
 
     /// Finds the request a message answers.
@@ -103,11 +140,8 @@ impl Waiters {
                 Err(_) => Routed::Wait(body),
             };
         }
-        if state.ended.is_empty() {
-            return Routed::Message(body);
-        }
-        state.forget(now);
-        if state.ended.iter().any(|(_, id)| *id == body.id) {
+        state.ended.forget(now);
+        if state.ended.contains(&body.id) {
             state.late += 1;
             return Routed::Late;
         }
@@ -125,8 +159,11 @@ impl Waiters {
     }
 
     /// The peer has gone: every request ends.
-    pub(crate) fn fail_all(&self, reason: &ChannelClosed) {
-        for (_, (_, waiter)) in lock(&self.state).waiting.drain() {
+    pub(crate) fn fail_all(&self, now: Instant, reason: &ChannelClosed) {
+        let mut state = lock(&self.state);
+        for (id, (number, waiter)) in std::mem::take(&mut state.waiting) {
+            // The peer may come back before the application hears that it went, and respond then.
+            state.ended.insert(now, id, number);
             // A request dropped meanwhile needs no answer.
             let _ = waiter.send(Err(reason.clone()));
         }
@@ -146,12 +183,6 @@ impl State {
         }
         self.late += 1;
         Routed::Late
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= ENDED_LIFETIME) {
-            self.ended.pop_front();
-        }
     }
 }
 
@@ -247,3 +278,7 @@ impl Drop for Response {
         self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
