@@ -58,8 +58,15 @@ impl Link {
         }
     }
 
-    pub(crate) fn is_retiring(&self) -> bool {
-        self.retiring.load(Ordering::Acquire)
+    /// Whether messages should take another link if there is one. A retiring link goes on until all it was given has
+    /// arrived: a message on another link could overtake what is still on its way.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.retiring.load(Ordering::Acquire) && self.is_idle()
+    }
+
+    /// Whether everything sent has been acknowledged.
+    fn is_idle(&self) -> bool {
+        self.sending.load(Ordering::Acquire) == 0 && self.unacknowledged_bytes() == 0
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -125,18 +132,17 @@ impl Link {
         }
     }
 
-    /// Marks the link so that no further message begins on it, waits until both sides are done with it, closes it.
+    /// Marks the link so that messages take another one, waits until both sides are done with it, closes it.
     ///
-    /// Waits as long as the other side goes on sending: a JavaScript peer would lose what is cut off, and a surplus
-    /// link costs little. The link's own end ends the wait.
+    /// Waits as long as either side goes on sending: a JavaScript peer would lose what is cut off, and a surplus link
+    /// costs little. The link's own end ends the wait.
     pub(crate) async fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
         let mut seen = self.moved.load(Ordering::Relaxed);
         while !self.is_closed() {
             sleep(QUIET).await;
             let moved = self.moved.load(Ordering::Relaxed);
-            let idle = self.sending.load(Ordering::Acquire) == 0 && self.unacknowledged_bytes() == 0;
-            if idle && moved == seen {
+            if self.is_idle() && moved == seen {
                 break;
             }
             seen = moved;

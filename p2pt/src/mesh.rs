@@ -86,7 +86,7 @@ pub(crate) enum Output<T> {
     PeerConnected { peer: PeerId },
     /// The attempt's channel is now this link. Comes after `PeerConnected`.
     LinkOpened { peer: PeerId, attempt: AttemptId, link: LinkId },
-    /// Begin no message on this link; close it when it is quiet.
+    /// Send over other links as soon as order allows, and close this one when it is quiet.
     Retire { peer: PeerId, link: LinkId },
     /// The last link is gone.
     PeerClosed { peer: PeerId },

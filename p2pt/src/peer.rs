@@ -170,11 +170,12 @@ impl PeerShared {
         lock(&self.links).open.clone()
     }
 
-    /// The link new messages take: the oldest that is not about to be closed.
+    /// The link new messages take: the oldest that is not about to be closed. As long as that one is the same,
+    /// messages arrive in order.
     fn link(&self) -> Result<Arc<Link>, SendError> {
         let links = lock(&self.links);
         let usable = |link: &&Arc<Link>| !link.is_closed();
-        let best = links.open.iter().filter(usable).find(|link| !link.is_retiring());
+        let best = links.open.iter().filter(usable).find(|link| !link.is_leaving());
         match best.or_else(|| links.open.iter().find(usable)) {
             Some(link) => Ok(link.clone()),
             None => {
