@@ -37,15 +37,15 @@ pub(crate) struct SwarmId(u64);
 
 type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 
-/// What handles ask for.
+/// What handles ask for. They mean the swarm, in whatever stay it is when the command's turn comes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Join { identifier: String, reply: Reply<Arc<SwarmShared>> },
-    Leave { swarm: SwarmId, reply: Reply<()> },
-    SetIdentifier { swarm: SwarmId, identifier: String, reply: Reply<()> },
+    Leave { swarm: Arc<SwarmShared>, reply: Reply<()> },
+    SetIdentifier { swarm: Arc<SwarmShared>, identifier: String, reply: Reply<()> },
     AddTracker { url: AnnounceUrl, reply: Reply<()> },
     RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
-    RequestMorePeers { swarm: SwarmId, reply: Reply<()> },
+    RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
 }
 
 /// What an engine is made of.
@@ -169,7 +169,7 @@ impl Engine {
             Command::Join { identifier, reply } => {
                 let _ = reply.send(self.join(identifier));
             }
-            Command::Leave { swarm, reply } => match self.swarms.remove(&swarm) {
+            Command::Leave { swarm, reply } => match self.swarms.remove(&swarm.identity().swarm) {
                 Some(stay) => {
                     let closing = self.depart(stay, true);
                     self.tasks.spawn(async move {
@@ -181,7 +181,7 @@ impl Engine {
                 None => drop(reply.send(Err(NodeError::Stopped))),
             },
             Command::SetIdentifier { swarm, identifier, reply } => {
-                let _ = reply.send(self.set_identifier(swarm, identifier));
+                let _ = reply.send(self.set_identifier(swarm.identity().swarm, identifier));
             }
             Command::AddTracker { url, reply } => {
                 self.add_tracker(url);
@@ -202,7 +202,7 @@ impl Engine {
                 }
             }
             Command::RequestMorePeers { swarm, reply } => {
-                let stay = self.swarms.get(&swarm).ok_or(NodeError::Stopped);
+                let stay = self.swarms.get(&swarm.identity().swarm).ok_or(NodeError::Stopped);
                 let _ = reply.send(stay.map(|stay| {
                     for tracker in lock(&self.parts.shared.trackers).values() {
                         tracker.client.announce(stay.info_hash);

@@ -88,7 +88,7 @@ impl Swarm {
     /// # Errors
     /// [`NodeError::Stopped`].
     pub async fn request_more_peers(&self) -> Result<(), NodeError> {
-        let swarm = self.shared.identity().swarm;
+        let swarm = self.shared.clone();
         self.node.command(|reply| Command::RequestMorePeers { swarm, reply }).await
     }
 
@@ -97,7 +97,7 @@ impl Swarm {
     /// # Errors
     /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, [`NodeError::Stopped`].
     pub async fn set_identifier(&self, identifier: impl Into<String>) -> Result<(), NodeError> {
-        let (swarm, identifier) = (self.shared.identity().swarm, identifier.into());
+        let (swarm, identifier) = (self.shared.clone(), identifier.into());
         self.node.command(|reply| Command::SetIdentifier { swarm, identifier, reply }).await
     }
 
@@ -107,7 +107,7 @@ impl Swarm {
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.
     pub async fn leave(&self) -> Result<(), NodeError> {
-        let swarm = self.shared.identity().swarm;
+        let swarm = self.shared.clone();
         self.node.command(|reply| Command::Leave { swarm, reply }).await
     }
 }
