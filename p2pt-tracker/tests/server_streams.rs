@@ -222,6 +222,7 @@ async fn stopping_waits_for_no_one_longer_than_it_says() {
     polite_served.await.expect("no panic");
     half_served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 0);
+    assert_eq!(service.stats().swarms.connections, 0, "who has yet to hang up is no member any more");
     deaf_served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 2);
     drop(half);
