@@ -8,6 +8,12 @@
 //! ```text
 //! cargo run -p p2pt-transport --example tcp_backend --no-default-features --features conformance
 //! ```
+//!
+//! The facade takes it in place of WebRTC, as `tests/tests/other_backend.rs` of the workspace does:
+//!
+//! ```text
+//! P2pt::builder("my-app").transport(Arc::new(Tcp::default())).start().await?
+//! ```
 
 mod link;
 
@@ -31,8 +37,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+/// The backend.
 #[derive(Debug, Default)]
-struct Tcp {
+pub(crate) struct Tcp {
     down: CancellationToken,
     tasks: TaskTracker,
 }
