@@ -32,7 +32,7 @@ use crate::{Peer, TrackerConnected};
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names one stay in one swarm, so that what comes late from an earlier stay is not taken for this one's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SwarmId(u64);
 
 type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
@@ -322,7 +322,7 @@ impl Engine {
                     && let Some((_, pending)) = stay.offers.remove(&offer_id)
                 {
                     let ours = sdp::is_marked(&sdp);
-                    stay.members.answer(crate::now(), from, ours, pending, sdp);
+                    stay.members.answer(crate::now(), from, url, ours, pending, sdp);
                 }
             }
             TrackerEvent::OfferEnded { info_hash, offer_id, end } => {

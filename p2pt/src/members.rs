@@ -1,6 +1,6 @@
 //! A swarm's members as this node has them: the [`Mesh`]'s decisions turned into peers, links and events.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,13 @@ use crate::mesh::{AttemptId, Input, LinkId, Mesh, MeshConfig, Output, RemoteOffe
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
 
-/// Offers asked for while a tracker has not said how many members it knows.
-const FIRST_OFFERS: usize = 5;
+/// Offers made at most with one announce, and as long as a tracker has not said how many members it knows: as many as
+/// JavaScript makes.
+const MOST_OFFERS: usize = 5;
+
+/// Offers made while a tracker knows more members than were met there, but no more than were met in all: some of them
+/// may be strangers, more likely they are peers met elsewhere.
+const PROBES: usize = 1;
 
 /// While a tracker knows strangers, it is asked again after this time, and after twice as long each time that met
 /// nobody: recipients of offers are drawn at random, so the strangers may have got none.
@@ -42,6 +47,8 @@ pub(crate) struct Members {
     slots: HashMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     trackers: BTreeMap<AnnounceUrl, Counts>,
+    /// The trackers at which a peer is known to be a member.
+    seen: HashMap<PeerId, BTreeSet<AnnounceUrl>>,
 }
 
 /// What the driver holds of an input, for the output it may lead to.
@@ -78,6 +85,7 @@ impl Members {
             slots: HashMap::new(),
             actions: VecDeque::new(),
             trackers: BTreeMap::new(),
+            seen: HashMap::new(),
         }
     }
 
@@ -104,53 +112,80 @@ impl Members {
 
     /// A tracker said how many members it knows, this node included.
     pub(crate) fn count(&mut self, now: Instant, tracker: AnnounceUrl, members: usize) {
-        let strangers = members.saturating_sub(1 + self.mesh.satisfied());
+        let strangers = members.saturating_sub(1 + self.mesh.satisfied().count());
         let counts = self.trackers.entry(tracker).or_default();
         counts.members = Some(members);
+        if strangers == 0 {
+            counts.hunts = 0;
+        }
         let delay = HUNT_FIRST * 2u32.saturating_pow(counts.hunts);
         counts.hunt = (strangers > 0 && delay < HUNT_LAST).then(|| now + delay);
     }
 
     pub(crate) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
         self.trackers.remove(tracker);
+        self.seen.values_mut().for_each(|trackers| {
+            trackers.remove(tracker);
+        });
     }
 
-    /// How many offers a tracker should be given from now on, if that has changed: enough for the members it knows
-    /// that are strangers here, none when the swarm is full.
+    /// How many offers a tracker should be given from now on, if that has changed: some while it may know strangers,
+    /// none when the swarm is full.
     pub(crate) fn poll_wanted(&mut self, tracker: &AnnounceUrl) -> Option<usize> {
-        let (vacancies, satisfied) = (self.mesh.vacancies(), self.mesh.satisfied());
-        if !self.trackers.contains_key(tracker) {
-            self.trackers.insert(tracker.clone(), Counts::default());
-        }
-        let counts = self.trackers.get_mut(tracker)?;
-        let strangers = match counts.members {
-            Some(members) => members.saturating_sub(1 + satisfied),
-            None => FIRST_OFFERS,
+        self.count_lingering();
+        let met = self.mesh.satisfied().count();
+        let met_there = self.mesh.satisfied().filter(|peer| self.is_member(peer, tracker)).count();
+        // What an offer could lead to at most: a new peer, or a further link to one that lacks it.
+        let limit = self.mesh.vacancies() + self.mesh.connected() - met;
+        let counts = match self.trackers.get_mut(tracker) {
+            Some(counts) => counts,
+            None => self.trackers.entry(tracker.clone()).or_default(),
         };
-        let wanted = strangers.min(self.limit(vacancies));
-        let counts = self.trackers.get_mut(tracker)?;
+        let useful = match counts.members.map(|members| members.saturating_sub(1)) {
+            // Recipients are drawn from all members, so more offers than strangers reach them sooner.
+            Some(others) if others > met => others.min(MOST_OFFERS),
+            Some(others) if others > met_there => PROBES,
+            Some(_) => 0,
+            None => MOST_OFFERS,
+        };
+        let wanted = useful.min(limit);
         (counts.wanted.replace(wanted) != Some(wanted)).then_some(wanted)
     }
 
-    /// What an offer could lead to at most: a new peer, or a further link to one that lacks it.
-    fn limit(&self, vacancies: usize) -> usize {
-        vacancies + self.mesh.connected() - self.mesh.satisfied()
+    fn is_member(&self, peer: &PeerId, tracker: &AnnounceUrl) -> bool {
+        self.seen.get(peer).is_some_and(|trackers| trackers.contains(tracker))
+    }
+
+    /// Something of a peer came by a tracker. Remembered of those only with whom there is more than words.
+    fn saw(&mut self, peer: PeerId, tracker: AnnounceUrl) {
+        if self.mesh.knows(&peer) && !self.is_member(&peer, &tracker) {
+            self.seen.retain(|peer, _| self.mesh.knows(peer));
+            self.seen.entry(peer).or_default().insert(tracker);
+        }
+    }
+
+    fn count_lingering(&mut self) {
+        self.mesh.set_lingering(self.shared.queue.known().saturating_sub(self.mesh.connected()));
     }
 
     pub(crate) fn offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<Via>) {
+        let tracker = offer.via.0.clone();
         self.step(now, Input::Offer { from, offer }, None);
+        self.saw(from, tracker);
     }
 
-    /// One of our offers was answered; `ours` as in [`RemoteOffer`].
+    /// One of our offers was answered by way of this tracker; `ours` as in [`RemoteOffer`].
     pub(crate) fn answer(
         &mut self,
         now: Instant,
         from: PeerId,
+        tracker: AnnounceUrl,
         ours: bool,
         pending: Box<dyn PendingOffer>,
         sdp: String,
     ) {
         self.step(now, Input::Answer { from, ours }, Some(With::Answered(pending, sdp)));
+        self.saw(from, tracker);
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
@@ -205,6 +240,7 @@ impl Members {
     }
 
     fn step(&mut self, now: Instant, input: Input<Via>, mut with: Option<With>) {
+        self.count_lingering();
         self.mesh.handle_input(now, input);
         while let Some(output) = self.mesh.poll_output() {
             match output {
@@ -266,3 +302,7 @@ fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_
     peer.shared().waiters.fail_all(crate::now(), &reason);
     shared.queue.close(peer, reason, unacknowledged_bytes);
 }
+
+#[cfg(all(test, feature = "memory"))]
+#[path = "members_tests.rs"]
+mod tests;

@@ -21,6 +21,10 @@ pub(crate) const JS_SETTLE: Duration = Duration::from_secs(10);
 /// an offer alive (50 s).
 const HELD_OFFER_LIFETIME: Duration = Duration::from_secs(50);
 
+/// Links to one peer beyond those kept, with attempts counted in: room for glare at several trackers. A peer that keeps
+/// its retired links busy gets no more than these.
+const MAX_SURPLUS: usize = 16;
+
 /// Attempts under way at once. Each costs a WebRTC connection, and offers come from strangers.
 const MAX_ATTEMPTS: usize = 32;
 
@@ -130,13 +134,16 @@ pub(crate) struct Mesh<T> {
     config: MeshConfig,
     peers: BTreeMap<PeerId, Entry<T>>,
     attempts: HashMap<AttemptId, Attempt>,
+    /// See [`set_lingering`](Mesh::set_lingering).
+    lingering: usize,
     next_id: u64,
     outputs: VecDeque<Output<T>>,
 }
 
 impl<T> Mesh<T> {
     pub(crate) fn new(config: MeshConfig) -> Self {
-        Self { config, peers: BTreeMap::new(), attempts: HashMap::new(), next_id: 0, outputs: VecDeque::new() }
+        let (peers, attempts, outputs) = (BTreeMap::new(), HashMap::new(), VecDeque::new());
+        Self { config, peers, attempts, lingering: 0, next_id: 0, outputs }
     }
 
     /// Peers with at least one link.
@@ -145,13 +152,26 @@ impl<T> Mesh<T> {
     }
 
     /// Peers that want no further link: connected as often as configured.
-    pub(crate) fn satisfied(&self) -> usize {
-        self.peers.values().filter(|entry| entry.live() >= self.config.links_per_peer).count()
+    pub(crate) fn satisfied(&self) -> impl Iterator<Item = &PeerId> {
+        let wanted = self.config.links_per_peer;
+        self.peers.iter().filter(move |(_, entry)| entry.live() >= wanted).map(|(peer, _)| peer)
+    }
+
+    /// Whether there is a link to this peer, or an attempt with it.
+    pub(crate) fn knows(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Says how many peers have gone but still hold memory, because the application has not heard all of them. As many
+    /// of those as peers are allowed, and no further peer is welcome.
+    pub(crate) fn set_lingering(&mut self, lingering: usize) {
+        self.lingering = lingering;
     }
 
     /// How many more peers would be welcome.
     pub(crate) fn vacancies(&self) -> usize {
-        self.config.max_peers.saturating_sub(self.peers.len())
+        let max = self.config.max_peers;
+        if self.lingering < max { max.saturating_sub(self.peers.len()) } else { 0 }
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output<T>> {
@@ -200,7 +220,7 @@ impl<T> Mesh<T> {
     fn handle_offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<T>) {
         let (wanted, vacancies) = (self.config.links_per_peer, self.vacancies());
         let verdict = match self.peers.get_mut(&from) {
-            Some(entry) if entry.live() >= wanted => Some(Declined::Duplicate),
+            Some(entry) if entry.live() >= wanted || entry.is_crowded(wanted) => Some(Declined::Duplicate),
             Some(entry) if entry.live() + entry.attempts >= wanted => {
                 // The attempt under way may fail: keep the newest offer for that case.
                 entry.held = Some((now, offer));
@@ -222,9 +242,11 @@ impl<T> Mesh<T> {
     }
 
     fn handle_answer(&mut self, now: Instant, from: PeerId, ours: bool) {
+        let wanted = self.config.links_per_peer;
         let verdict = match self.peers.get(&from) {
+            Some(entry) if entry.is_crowded(wanted) => Some(Declined::Duplicate),
             // A JavaScript peer that answers has begun to count on this link, and may not have seen the other yet.
-            Some(entry) if entry.live() >= self.config.links_per_peer => {
+            Some(entry) if entry.live() >= wanted => {
                 let settled = entry.links.iter().any(|l| !l.retiring && now >= l.opened + JS_SETTLE);
                 (ours || settled).then_some(Declined::Duplicate)
             }
@@ -277,6 +299,7 @@ impl<T> Mesh<T> {
             entry.held = None;
         }
         if entry.live() + entry.attempts < wanted
+            && !entry.is_crowded(wanted)
             && let Some((_, offer)) = entry.held.take()
         {
             self.answer(peer, offer);
@@ -290,6 +313,11 @@ impl<T> Entry<T> {
     /// Links that may carry new messages.
     fn live(&self) -> usize {
         self.links.iter().filter(|link| !link.retiring).count()
+    }
+
+    /// Whether there are as many links and attempts as one peer may have, whatever they are for.
+    fn is_crowded(&self, wanted: usize) -> bool {
+        self.links.len() + self.attempts >= wanted + MAX_SURPLUS
     }
 
     /// When the next link to a JavaScript peer becomes surplus.

@@ -166,6 +166,43 @@ fn a_full_swarm_neither_answers_nor_wants_more() {
 }
 
 #[test]
+fn peers_that_linger_take_the_place_of_others() {
+    let mut bench = Bench::new(1, 2);
+    bench.mesh.set_lingering(1);
+    bench.connect(1, OURS, "a");
+    bench.mesh.set_lingering(2);
+    assert_eq!(bench.mesh.vacancies(), 0);
+    assert_eq!(bench.offer(2, OURS), [Output::Declined { peer: peer(2), why: Declined::Full }]);
+    bench.mesh.set_lingering(1);
+    bench.connect(2, OURS, "b");
+}
+
+#[test]
+fn a_peer_that_keeps_its_retired_links_gets_no_more_than_a_few() {
+    for ours in [OURS, JS] {
+        let mut bench = Bench::new(1, 10);
+        // Two links at a time; the one that is not retired closes, and so on.
+        let mut most = 0;
+        for n in 0..100 {
+            let Some(Output::Answer { attempt, .. }) = bench.offer(1, ours).pop() else { break };
+            let Some(Output::Accept { attempt: second, .. }) = bench.input(Input::Answer { from: peer(1), ours }).pop()
+            else {
+                break;
+            };
+            bench.open(attempt, &format!("{n} a"));
+            bench.open(second, &format!("{n} b"));
+            bench.advance(JS_SETTLE);
+            let links = &bench.mesh.peers[&peer(1)].links;
+            most = most.max(links.len());
+            let live: Vec<LinkId> = links.iter().filter(|link| !link.retiring).map(|link| link.id).collect();
+            assert_eq!(live.len(), 1);
+            bench.input(Input::Closed { link: live[0] });
+        }
+        assert!((MAX_SURPLUS..=1 + MAX_SURPLUS).contains(&most), "{most} links");
+    }
+}
+
+#[test]
 fn a_flood_of_offers_is_bounded() {
     let mut bench = Bench::new(1, 1000);
     let answered = (0..=255u8).filter(|n| matches!(bench.offer(*n, JS)[..], [Output::Answer { .. }])).count();
@@ -245,6 +282,8 @@ proptest! {
                 }
             }
             prop_assert!(bench.mesh.peers.len() <= max_peers, "more peers than allowed");
+            let most = bench.mesh.peers.values().map(|entry| entry.links.len() + entry.attempts).max();
+            prop_assert!(most.is_none_or(|most| most <= links_per_peer + MAX_SURPLUS), "too many links to one peer");
             prop_assert!(bench.mesh.poll_timeout().is_none_or(|at| at > bench.now), "a timeout is overdue");
             prop_assert_eq!(links.values().collect::<BTreeSet<_>>(), connected.iter().collect::<BTreeSet<_>>());
         }

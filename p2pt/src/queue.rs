@@ -191,6 +191,11 @@ impl EventQueue {
         }
     }
 
+    /// How many peers are connected, or not heard to their end.
+    pub(crate) fn known(&self) -> usize {
+        lock(&self.peers).len()
+    }
+
     /// The connected peers.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         lock(&self.peers).values().filter(|peer| peer.is_connected()).cloned().collect()
