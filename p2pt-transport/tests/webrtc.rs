@@ -5,7 +5,6 @@
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -75,6 +74,8 @@ async fn expect_numbered(channel: &mut Channel, numbers: std::ops::Range<u32>, b
 #[cfg(feature = "conformance")]
 #[test]
 fn keeps_the_promises_of_the_trait() {
+    use std::sync::Arc;
+
     use p2pt_transport::conformance::{Check, Settings};
 
     /// Most of the checks' time is waiting, so a few go at a time.
