@@ -238,6 +238,37 @@ pub async fn converse(one: &mut PipePeer, other: &mut PipePeer) {
     assert_undisturbed(one, other);
 }
 
+/// A Rust and a JavaScript peer move from one tracker to another, keep talking, and meet a newcomer at the new one.
+pub async fn trackers_come_and_go(kind: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker: old, first: mut rust, second: mut js } = Pair::meet(TrackerKind::Npm, Kind::Rust, kind).await;
+    let new = Tracker::start(TrackerKind::Ours).await;
+    for peer in [&mut rust, &mut js] {
+        peer.process().command(&json!({"add_tracker": new.url()})).await;
+        peer.tracker_connected(new.url()).await;
+    }
+    echo(&mut rust, &mut js, &json!("two trackers")).await;
+    for peer in [&mut rust, &mut js] {
+        peer.process().command(&json!({"remove_tracker": old.url()})).await;
+    }
+    echo(&mut js, &mut rust, &json!("one tracker")).await;
+    old.stop().await;
+    echo(&mut rust, &mut js, &json!(big_text())).await;
+    chain(&mut js, &mut rust).await;
+    assert_undisturbed(&mut rust, &mut js);
+
+    let mut newcomer = kind.start(&Pair::identifier(Kind::Rust, kind), &[new.url()]).await;
+    connected(&mut newcomer, &mut rust).await;
+    connected(&mut newcomer, &mut js).await;
+    echo(&mut newcomer, &mut rust, &json!("hello")).await;
+    echo(&mut newcomer, &mut js, &json!("hello")).await;
+    assert_undisturbed(&mut rust, &mut js);
+    for peer in [newcomer, js, rust] {
+        peer.stop().await;
+    }
+    new.stop().await;
+}
+
 /// As `assert_eq!`, but does not print a megabyte.
 fn assert_same(received: &Value, sent: &Value) {
     if received != sent {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::interop::{Pair, connected, echo, everything, turn};
+use p2pt_tests::interop::{Pair, connected, echo, everything, trackers_come_and_go, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use serde_json::json;
 
@@ -37,6 +37,12 @@ async fn rust_first_at_our_tracker() {
 #[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_chromium -- --ignored"]
 async fn chromium_that_shows_its_addresses() {
     everything(TrackerKind::Ours, Kind::Rust, Kind::ChromiumPlain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_chromium -- --ignored"]
+async fn trackers_come_and_go_and_peers_stay() {
+    trackers_come_and_go(Kind::Chromium).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

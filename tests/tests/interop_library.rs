@@ -1,4 +1,4 @@
-//! The `p2pt` library and JavaScript's p2pt in Node: what the `p2pt` program has no words for.
+//! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no words for.
 
 use p2pt::transport::webrtc::WebRtcConfig;
 use p2pt::{Event, Events, Frame, P2pt, Peer};
@@ -37,58 +37,69 @@ async fn peer_connected(events: &mut Events) -> Peer {
 }
 
 /// Each asks the other a megabyte of a question.
-async fn talk(peer: &Peer, events: &mut Events, node: &mut PipePeer, own_id: &str) {
+async fn talk(peer: &Peer, events: &mut Events, js: &mut PipePeer, own_id: &str) {
     let text = big_text();
     let asked = tokio::spawn(peer.request(text.as_str()).deadline(PATIENCE).into_future());
-    let received = node.about("message", own_id).await;
+    let received = js.about("message", own_id).await;
     assert!(received["message"] == text.as_str(), "the question arrived damaged");
-    node.close_with(&received, &json!("from Node")).await;
+    js.close_with(&received, &json!("from JavaScript")).await;
     let response = asked.await.expect("no panic").expect("a response");
-    assert_eq!(response.text(), Some("from Node"));
+    assert_eq!(response.text(), Some("from JavaScript"));
 
-    let tag = node.ask(own_id, &json!(text)).await;
+    let tag = js.ask(own_id, &json!(text)).await;
     let message = match next(events).await {
         Event::Message(message) => message,
         other => panic!("expected a message, got {other:?}"),
     };
     assert!(message.text() == Some(&text), "the question arrived damaged");
     message.respond("from Rust").await.expect("a link is open");
-    assert_eq!(node.response(&tag).await["message"], "from Rust");
+    assert_eq!(js.response(&tag).await["message"], "from Rust");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
-async fn one_of_two_links_closes_and_talk_goes_on() {
+/// Through two trackers two links open; JavaScript closes one of them.
+async fn one_of_two_links_closes(kind: Kind) {
     let _turn = turn().await;
     let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
     let urls = trackers.each_ref().map(Tracker::url);
-    let mut node = Kind::NodeRoamhq.start("two links", &urls).await;
+    let mut js = kind.start("two links", &urls).await;
     for url in urls {
-        node.tracker_connected(url).await;
+        js.tracker_connected(url).await;
     }
     let (p2pt, mut events) = start("two links", &urls, 2).await;
     let own_id = p2pt.peer_id().to_string();
     let peer = peer_connected(&mut events).await;
-    assert_eq!(peer.id().to_string(), node.id());
-    node.about("peer_connected", &own_id).await;
-    node.process().expect("channel_opened", |event| event["peer"] == own_id && event["channels"] == 2).await;
-    talk(&peer, &mut events, &mut node, &own_id).await;
+    assert_eq!(peer.id().to_string(), js.id());
+    js.about("peer_connected", &own_id).await;
+    js.process().expect("channel_opened", |event| event["peer"] == own_id && event["channels"] == 2).await;
+    talk(&peer, &mut events, &mut js, &own_id).await;
 
-    node.process().command(&json!({"close_channel": {"peer": own_id}})).await;
-    node.process().expect("channel_closed", |event| event["peer"] == own_id && event["channels"] == 1).await;
-    talk(&peer, &mut events, &mut node, &own_id).await;
-    node.process().assert_unsaid("peer_closed");
+    js.process().command(&json!({"close_channel": {"peer": own_id}})).await;
+    js.process().expect("channel_closed", |event| event["peer"] == own_id && event["channels"] == 1).await;
+    talk(&peer, &mut events, &mut js, &own_id).await;
+    js.process().assert_unsaid("peer_closed");
 
-    let node_id = node.id().to_owned();
-    node.stop().await;
+    let js_id = js.id().to_owned();
+    js.stop().await;
     match next(&mut events).await {
-        Event::PeerClosed(closed) => assert_eq!(closed.peer.id().to_string(), node_id),
+        Event::PeerClosed(closed) => assert_eq!(closed.peer.id().to_string(), js_id),
         other => panic!("expected the peer's end, got {other:?}"),
     }
     p2pt.shutdown().await;
     for tracker in trackers {
         tracker.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn one_of_two_links_to_node_closes_and_talk_goes_on() {
+    one_of_two_links_closes(Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn one_of_two_links_to_chromium_closes_and_talk_goes_on() {
+    one_of_two_links_closes(Kind::Chromium).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use p2pt_tests::interop::{Pair, assert_undisturbed, big_text, chain, connected, echo, everything, turn};
+use p2pt_tests::interop::{
+    Pair, announce_again, assert_undisturbed, connected, converse, echo, everything, trackers_come_and_go, turn,
+};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::PipePeer;
 use serde_json::json;
@@ -32,6 +34,16 @@ async fn node_first_at_our_tracker() {
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
 async fn rust_first_at_our_tracker() {
     everything(TrackerKind::Ours, Kind::Rust, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
+async fn two_rust_peers_at_the_npm_tracker() {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(TrackerKind::Npm, Kind::Rust, Kind::Rust).await;
+    converse(&mut pair.first, &mut pair.second).await;
+    announce_again(&mut pair.first, &mut pair.second).await;
+    pair.part().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,34 +87,7 @@ async fn node_notices_a_killed_rust_peer() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
 async fn trackers_come_and_go_and_peers_stay() {
-    let _turn = turn().await;
-    let Pair { tracker: old, first: mut rust, second: mut node } =
-        Pair::meet(TrackerKind::Npm, Kind::Rust, Kind::NodeRoamhq).await;
-    let new = Tracker::start(TrackerKind::Ours).await;
-    for peer in [&mut rust, &mut node] {
-        peer.process().command(&json!({"add_tracker": new.url()})).await;
-        peer.tracker_connected(new.url()).await;
-    }
-    echo(&mut rust, &mut node, &json!("two trackers")).await;
-    for peer in [&mut rust, &mut node] {
-        peer.process().command(&json!({"remove_tracker": old.url()})).await;
-    }
-    echo(&mut node, &mut rust, &json!("one tracker")).await;
-    old.stop().await;
-    echo(&mut rust, &mut node, &json!(big_text())).await;
-    chain(&mut node, &mut rust).await;
-    assert_undisturbed(&mut rust, &mut node);
-
-    let mut newcomer = Kind::NodeRoamhq.start(&Pair::identifier(Kind::Rust, Kind::NodeRoamhq), &[new.url()]).await;
-    connected(&mut newcomer, &mut rust).await;
-    connected(&mut newcomer, &mut node).await;
-    echo(&mut newcomer, &mut rust, &json!("hello")).await;
-    echo(&mut newcomer, &mut node, &json!("hello")).await;
-    assert_undisturbed(&mut rust, &mut node);
-    for peer in [newcomer, node, rust] {
-        peer.stop().await;
-    }
-    new.stop().await;
+    trackers_come_and_go(Kind::NodeRoamhq).await;
 }
 
 /// Through two trackers two peers get two channels or more, of which a Rust peer closes all but one: later, when
