@@ -10,7 +10,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, MissedTickBehavior},
+    time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use webrtc::{
@@ -356,11 +356,9 @@ impl Link {
     /// an eighth of that time apart, however busy the link is.
     async fn silence(&self) -> ChannelClosed {
         let timeout = self.node.config.silence_timeout;
-        let mut steps = tokio::time::interval(timeout / SILENT_STEPS);
-        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut silent) = (self.pulse.heard(), 0);
         while silent < SILENT_STEPS {
-            steps.tick().await;
+            tokio::time::sleep(timeout / SILENT_STEPS).await;
             let now = self.pulse.heard();
             silent = if now == heard { silent + 1 } else { 0 };
             heard = now;
