@@ -7,6 +7,7 @@
 //! Locks, in this order and never across an await: the peer table, an inbox, the ready list.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::discriminant;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -23,8 +24,8 @@ use crate::{Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused, Track
 /// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
 const ITEM_OVERHEAD: usize = 128;
 
-/// Trackers whose events are kept apart; more than a node can sensibly use.
-const MAX_TRACKER_NOTES: usize = 64;
+/// Trackers whose unheard news are kept; more than a node can sensibly use.
+const MAX_NEWS: usize = 64;
 
 /// Locks, ignoring poison: no code path panics while it holds one of these locks with state half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,18 +125,28 @@ pub(crate) struct EventQueue {
 #[derive(Debug, Default)]
 struct Ready {
     peers: VecDeque<Peer>,
-    trackers: BTreeMap<AnnounceUrl, TrackerNote>,
-    /// The latest failure to make an offer that was not heard yet.
-    offer_failed: Option<Arc<TransportError>>,
+    /// What is not about peers, by the tracker it came from, each of which waits for its turn: the latest event of each
+    /// kind, in the order they happened.
+    news: VecDeque<(Option<AnnounceUrl>, Vec<Event>)>,
+    /// It is the peers' turn: whoever makes news without end keeps no peer from being heard.
+    peers_turn: bool,
     /// No further event will be queued.
     ended: bool,
 }
 
-/// The latest unheard news of one tracker.
-#[derive(Debug, Default)]
-struct TrackerNote {
-    warning: Option<TrackerWarning>,
-    connected: Option<TrackerConnected>,
+impl Ready {
+    fn next_news(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.peers_turn) && !self.peers.is_empty() {
+            return None;
+        }
+        let (source, mut events) = self.news.pop_front()?;
+        let event = events.remove(0);
+        if !events.is_empty() {
+            self.news.push_back((source, events));
+        }
+        self.peers_turn = true;
+        Some(event)
+    }
 }
 
 impl EventQueue {
@@ -246,29 +257,31 @@ impl EventQueue {
     }
 
     pub(crate) fn tracker_connected(&self, event: TrackerConnected) {
-        self.note_tracker(event.tracker.clone(), |note| note.connected = Some(event));
+        self.tell(Some(event.tracker.clone()), Event::TrackerConnected(event));
     }
 
     pub(crate) fn tracker_warning(&self, tracker: AnnounceUrl, warning: TrackerWarning) {
-        self.note_tracker(tracker, |note| note.warning = Some(warning));
-    }
-
-    fn note_tracker(&self, tracker: AnnounceUrl, change: impl FnOnce(&mut TrackerNote)) {
-        let mut ready = lock(&self.ready);
-        if self.is_abandoned() || (ready.trackers.len() >= MAX_TRACKER_NOTES && !ready.trackers.contains_key(&tracker))
-        {
-            return;
-        }
-        change(ready.trackers.entry(tracker).or_default());
-        drop(ready);
-        self.waker.wake();
+        self.tell(Some(tracker.clone()), Event::TrackerWarning { tracker, warning });
     }
 
     pub(crate) fn offer_failed(&self, error: TransportError) {
-        if !self.is_abandoned() {
-            lock(&self.ready).offer_failed = Some(Arc::new(error));
-            self.waker.wake();
+        self.tell(None, Event::OfferFailed(Arc::new(error)));
+    }
+
+    /// Queues something that is not about a peer, in place of what was not heard of the same kind.
+    fn tell(&self, source: Option<AnnounceUrl>, event: Event) {
+        let mut ready = lock(&self.ready);
+        if self.is_abandoned() {
+            return;
         }
+        if let Some((_, events)) = ready.news.iter_mut().find(|(waiting, _)| *waiting == source) {
+            events.retain(|older| discriminant(older) != discriminant(&event));
+            events.push(event);
+        } else if ready.news.len() < MAX_NEWS {
+            ready.news.push_back((source, vec![event]));
+        }
+        drop(ready);
+        self.waker.wake();
     }
 
     /// No further event will come: what is queued is still delivered, then the stream ends.
@@ -285,7 +298,7 @@ impl EventQueue {
         {
             let mut ready = lock(&self.ready);
             ready.peers.clear();
-            ready.trackers.clear();
+            ready.news.clear();
         }
         for peer in peers {
             let inbox = &peer.shared().inbox;
@@ -306,11 +319,8 @@ impl EventQueue {
         loop {
             let peer = {
                 let mut ready = lock(&self.ready);
-                if let Some(event) = next_tracker_event(&mut ready) {
+                if let Some(event) = ready.next_news() {
                     return Poll::Ready(Some(event));
-                }
-                if let Some(error) = ready.offer_failed.take() {
-                    return Poll::Ready(Some(Event::OfferFailed(error)));
                 }
                 match ready.peers.pop_front() {
                     Some(peer) => peer,
@@ -376,19 +386,6 @@ fn deliver(peer: Peer, item: Inbound) -> Event {
         Inbound::Data(frame) => Event::Data(Data { peer, frame }),
         Inbound::Refused(error) => Event::Refused(Refused { peer, error }),
     }
-}
-
-fn next_tracker_event(ready: &mut Ready) -> Option<Event> {
-    let mut entry = ready.trackers.first_entry()?;
-    let tracker = entry.key().clone();
-    if let Some(warning) = entry.get_mut().warning.take() {
-        if entry.get().connected.is_none() {
-            entry.remove();
-        }
-        return Some(Event::TrackerWarning { tracker, warning });
-    }
-    let note = entry.remove();
-    note.connected.map(Event::TrackerConnected)
 }
 
 #[cfg(test)]

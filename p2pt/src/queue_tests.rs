@@ -188,7 +188,42 @@ fn trackers_are_heard_with_their_latest_news_only() {
     }
     let events: Vec<Event> = std::iter::from_fn(|| poll(&queue)).collect();
     assert_eq!(events.len(), 2);
-    assert!(matches!(&events[1], Event::TrackerConnected(event) if event.connected == 999), "{events:?}");
+    assert!(matches!(&events[0], Event::TrackerConnected(event) if event.connected == 999), "{events:?}");
+}
+
+#[test]
+fn a_tracker_that_gives_trouble_without_end_keeps_nobody_from_being_heard() {
+    let queue = EventQueue::new();
+    let [one, two]: [AnnounceUrl; 2] = ["ws://a.test", "ws://b.test"].map(|url| url.parse().expect("a URL"));
+    let trouble = |reason: &str| TrackerWarning::BadFrame { reason: reason.to_owned() };
+    let peer = connect(&queue, 1);
+    queue.try_push(&peer, message(7)).expect("room");
+    queue.tracker_warning(two, trouble("once"));
+    let mut heard = Vec::new();
+    for _ in 0..8 {
+        queue.tracker_warning(one.clone(), trouble("again"));
+        queue.offer_failed(TransportError::NoCandidate);
+        let event = poll(&queue).expect("an event");
+        heard.push(match &event {
+            Event::TrackerWarning { tracker, .. } => tracker.to_string(),
+            Event::OfferFailed(_) => "no offer".to_owned(),
+            event => describe(event),
+        });
+    }
+    for due in ["+1", "1:7", "ws://b.test", "no offer"] {
+        assert!(heard.iter().any(|event| event.starts_with(due)), "{due} in {heard:?}");
+    }
+}
+
+#[test]
+fn the_news_of_a_tracker_come_in_their_order() {
+    let queue = EventQueue::new();
+    let url: AnnounceUrl = "ws://127.0.0.1:1".parse().expect("a URL");
+    queue.tracker_connected(TrackerConnected { tracker: url.clone(), connected: 1, total: 1 });
+    queue.tracker_warning(url, TrackerWarning::BadFrame { reason: String::new() });
+    assert!(matches!(poll(&queue), Some(Event::TrackerConnected(_))));
+    assert!(matches!(poll(&queue), Some(Event::TrackerWarning { .. })));
+    assert!(poll(&queue).is_none());
 }
 
 #[derive(Debug, Clone)]
