@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 
     /// Log more, to standard error: -v what p2pt does, -vv every detail. RUST_LOG works too
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
     pub(crate) verbose: u8,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct PipeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrackerArgs {
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// How long peers are told to wait between announces [default: 120]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -174,6 +174,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are needed, such as 0.0.0.0:8000 or [::1]:8000".to_owned())
+}
+
 fn stun_url(text: &str) -> Result<String, String> {
     match text.strip_prefix("stun:") {
         Some(host) if !host.is_empty() => Ok(text.to_owned()),
@@ -221,6 +225,15 @@ mod tests {
     fn default_trackers_are_announce_urls() {
         for url in DEFAULT_TRACKERS {
             url.parse::<AnnounceUrl>().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_tracker_listens_on_an_address_and_a_port() {
+        let listen = |address| Cli::try_parse_from(["p2pt", "tracker", "--listen", address]);
+        assert!(listen("[::1]:0").is_ok());
+        for address in ["8000", "localhost:8000", "127.0.0.1"] {
+            assert!(listen(address).unwrap_err().to_string().contains("such as 0.0.0.0:8000"), "{address}");
         }
     }
 
