@@ -1,8 +1,10 @@
 //! Workspace tests.
 
+pub mod dialect;
 pub mod interop;
 pub mod js;
 pub mod pipe;
+pub mod plan;
 pub mod sim;
 
 /// The examples of the README files that no crate tests as its own.

@@ -1,8 +1,11 @@
 //! Swarms in one process under paused time: real nodes, the real tracker over in-memory streams with real WebSocket
 //! framing, and a seeded network in place of WebRTC.
 
-use std::collections::HashMap;
+mod gate;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use p2pt::tracker::{ConnectError, Connector, ServerConfig, Socket, TrackerService};
@@ -11,9 +14,16 @@ use p2pt_transport::memory::{MemoryNetwork, NodeId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::dialect::{Dialect, DialectTracker, Family};
+use gate::{Gate, Gated};
 
 /// How much a stream to a tracker buffers, in bytes.
 const STREAM_BYTES: usize = 64 << 10;
+
+/// How often [`until`] looks.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A world: one network, any number of trackers and nodes.
 #[derive(Debug)]
@@ -21,6 +31,7 @@ pub struct Sim {
     /// The network between the nodes, where faults are set.
     pub network: MemoryNetwork,
     trackers: Arc<Trackers>,
+    gates: Mutex<HashMap<NodeId, Gate>>,
     rng: Mutex<StdRng>,
 }
 
@@ -39,25 +50,63 @@ impl Sim {
     /// A world without trackers and nodes; the same seed draws the same ids and delays.
     pub fn new(seed: u64) -> Self {
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
-        Self { network: MemoryNetwork::new(seed), trackers: Arc::default(), rng }
+        Self { network: MemoryNetwork::new(seed), trackers: Arc::default(), gates: Mutex::default(), rng }
     }
 
     /// Starts a tracker at `url`, or starts it again with its memory lost.
     pub fn start_tracker(&self, url: &str) -> TrackerService {
-        let url: AnnounceUrl = url.parse().expect("an announce URL");
         let mut config = ServerConfig::default();
         config.seed = Some(self.random());
         let service = TrackerService::new(config);
-        lock(&self.trackers.0).insert(url, (service.clone(), Vec::new()));
+        self.serve(url, Server::Ours(service.clone()));
         service
+    }
+
+    /// Starts a tracker that behaves as another one does, or starts it again with its memory lost.
+    pub fn start_dialect(&self, url: &str, dialect: Dialect) -> DialectTracker {
+        let tracker = DialectTracker::new(dialect, self.random());
+        self.serve(url, Server::Dialect(tracker.clone()));
+        tracker
+    }
+
+    fn serve(&self, url: &str, server: Server) {
+        self.crash_tracker(url);
+        let url: AnnounceUrl = url.parse().expect("an announce URL");
+        lock(&self.trackers.0).insert(url, Service { server, streams: Vec::new() });
     }
 
     /// Ends a tracker abruptly, as a crash does: its sockets just end.
     pub fn crash_tracker(&self, url: &str) {
         let url: AnnounceUrl = url.parse().expect("an announce URL");
-        if let Some((_, streams)) = lock(&self.trackers.0).remove(&url) {
-            streams.iter().for_each(JoinHandle::abort);
+        if let Some(service) = lock(&self.trackers.0).remove(&url) {
+            service.streams.iter().for_each(|(_, stream)| stream.abort());
         }
+    }
+
+    /// Kills a node as `kill -9` does: its links die silently, its sockets to trackers just end. Drop its handle too.
+    pub fn kill(&self, node: NodeId) {
+        self.gate(node).set_shut(true);
+        self.network.kill(node);
+        for service in lock(&self.trackers.0).values() {
+            let own = service.streams.iter().filter(|(of, _)| *of == node);
+            own.for_each(|(_, stream)| stream.abort());
+        }
+    }
+
+    /// Stops a node as `kill -STOP` does: peers and trackers hear nothing of it, and it hears nothing.
+    pub fn freeze(&self, node: NodeId) {
+        self.gate(node).set_shut(true);
+        self.network.freeze(node);
+    }
+
+    /// Lets a stopped node go on.
+    pub fn thaw(&self, node: NodeId) {
+        self.gate(node).set_shut(false);
+        self.network.thaw(node);
+    }
+
+    fn gate(&self, node: NodeId) -> Gate {
+        lock(&self.gates).entry(node).or_default().clone()
     }
 
     /// Starts a node with one swarm.
@@ -72,10 +121,21 @@ impl Sim {
         trackers: &[&str],
         change: impl FnOnce(NodeBuilder) -> NodeBuilder,
     ) -> SimNode {
+        self.start_from(Family::default(), identifier, trackers, change).await
+    }
+
+    /// Starts a node that reaches its trackers over one address family.
+    pub async fn start_from(
+        &self,
+        family: Family,
+        identifier: &str,
+        trackers: &[&str],
+        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> SimNode {
         let transport = self.network.transport();
         let node = transport.node();
         let id = self.random::<[u8; 20]>().into();
-        let connector = SimConnector(self.trackers.clone());
+        let connector = SimConnector { trackers: self.trackers.clone(), node, family, gate: self.gate(node) };
         let builder: Builder = P2pt::builder(identifier).trackers(trackers.iter().copied()).transport(transport);
         let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).peer_id(id)));
         let (p2pt, events) = builder.start().await.expect("a node starts");
@@ -90,28 +150,69 @@ impl Sim {
     }
 }
 
-type Service = (TrackerService, Vec<JoinHandle<()>>);
+#[derive(Debug)]
+enum Server {
+    Ours(TrackerService),
+    Dialect(DialectTracker),
+}
+
+#[derive(Debug)]
+struct Service {
+    server: Server,
+    streams: Vec<(NodeId, JoinHandle<()>)>,
+}
 
 #[derive(Debug, Default)]
 struct Trackers(Mutex<HashMap<AnnounceUrl, Service>>);
 
 #[derive(Debug)]
-struct SimConnector(Arc<Trackers>);
+struct SimConnector {
+    trackers: Arc<Trackers>,
+    node: NodeId,
+    family: Family,
+    gate: Gate,
+}
 
 #[async_trait]
 impl Connector for SimConnector {
     async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+        self.gate.passed().await;
         let stream = {
-            let mut trackers = lock(&self.0.0);
+            let mut trackers = lock(&self.trackers.0);
             let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-            let (service, streams) = trackers.get_mut(url).ok_or(refused)?;
-            let (near, far) = tokio::io::duplex(STREAM_BYTES);
-            streams.retain(|stream| !stream.is_finished());
-            streams.push(tokio::spawn(service.serve(far)));
-            near
+            let service = trackers.get_mut(url).ok_or(refused)?;
+            let (stream, far) = tokio::io::duplex(STREAM_BYTES);
+            let serving = match &service.server {
+                Server::Ours(tracker) => tokio::spawn(tracker.serve(far)),
+                Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, self.family)),
+            };
+            service.streams.retain(|(_, stream)| !stream.is_finished());
+            service.streams.push((self.node, serving));
+            Gated::new(stream, self.gate.clone())
         };
         Socket::handshake(url, stream).await
     }
+}
+
+/// Waits in virtual time until something has come true, and says how long it took; `None` if it did not in time.
+pub async fn until(within: Duration, mut is_true: impl FnMut() -> bool) -> Option<Duration> {
+    let start = Instant::now();
+    while !is_true() {
+        if start.elapsed() >= within {
+            return None;
+        }
+        sleep(GLANCE).await;
+    }
+    Some(start.elapsed())
+}
+
+/// Whether all of them are connected to each other, and to nobody else.
+pub fn is_full_mesh<'a>(nodes: impl Iterator<Item = &'a P2pt> + Clone) -> bool {
+    let all: BTreeSet<_> = nodes.clone().map(P2pt::peer_id).collect();
+    nodes.into_iter().all(|node| {
+        let peers = node.peers();
+        peers.len() + 1 == all.len() && peers.iter().all(|peer| all.contains(&peer.id()))
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,0 +1,182 @@
+//! Plans of failures: what breaks when, and what must hold once everything heals.
+//!
+//! A [`Plan`] prints as JSON and is read back from it, so that a failed one can be run again. What it says happens at
+//! the same virtual times then; ids, jitter and the order of tasks that are ready at once are drawn anew, as nodes
+//! draw them.
+
+mod world;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::{Dialect, Lie};
+
+pub use world::Outcome;
+
+/// When random plans end, in virtual seconds: long enough for sockets to be found dead (50 s) and for trackers to be
+/// tried several times meanwhile.
+const END: u64 = 180;
+
+/// Everything that breaks within a bounded time. Nodes and trackers are named by numbers, taken modulo how many there
+/// are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Decides the ids, the delays and who gets which offer.
+    pub seed: u64,
+    /// How many nodes there are, all started at once.
+    pub nodes: usize,
+    /// The trackers that all nodes use, each by its place in [`Dialect::all`].
+    pub trackers: Vec<usize>,
+    /// What happens to them.
+    pub steps: Vec<Step>,
+}
+
+/// One failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// When it begins, in virtual seconds.
+    pub at: u64,
+    /// How long it lasts, in virtual seconds; of no matter for a restart and a kill.
+    pub lasts: u64,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// What breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// A tracker is gone, and comes back with its memory lost.
+    Outage {
+        /// Which.
+        tracker: usize,
+    },
+    /// A tracker restarts at once with its memory lost.
+    Restart {
+        /// Which.
+        tracker: usize,
+    },
+    /// A tracker restarts and lies, and then restarts and does not.
+    Lying {
+        /// Which.
+        tracker: usize,
+        /// How.
+        lie: Lie,
+    },
+    /// These nodes are cut off from the others.
+    Partition {
+        /// A bit for each.
+        nodes: u64,
+    },
+    /// The path between two nodes is cut.
+    Cut {
+        /// One.
+        a: usize,
+        /// The other; nothing is cut if they are the same.
+        b: usize,
+    },
+    /// A node dies, unless only two are left.
+    Kill {
+        /// Which.
+        node: usize,
+    },
+    /// A node hears nothing and is not heard.
+    Freeze {
+        /// Which.
+        node: usize,
+    },
+    /// All links are slow.
+    Slow {
+        /// How long one way takes, with as much jitter.
+        millis: u64,
+    },
+    /// A share of the new connections fails.
+    Refuse {
+        /// Out of a hundred.
+        percent: u8,
+    },
+}
+
+impl Plan {
+    /// Random plans with up to so many nodes, that last up to 180 virtual seconds.
+    pub fn any(max_nodes: usize) -> impl Strategy<Value = Self> {
+        let trackers = proptest::collection::vec(0..Dialect::all().len(), 1..=3);
+        let steps = proptest::collection::vec(Step::any(), 0..12);
+        (any::<u64>(), 2..=max_nodes, trackers, steps).prop_map(|(seed, nodes, trackers, steps)| Self {
+            seed,
+            nodes,
+            trackers,
+            steps,
+        })
+    }
+
+    /// In which virtual time after the end of the plan the nodes form a full mesh.
+    ///
+    /// Before trackers can introduce anybody, up to a minute of back-off passes, and up to four minutes until aquatic
+    /// has forgotten a connection that died silently. From then on it is chance that decides: an announce reaches a
+    /// given member with a probability of about the number of its offers by the number of members, and trackers are
+    /// asked once in two minutes as soon as the hunt for strangers has ended, so the time grows with the square of
+    /// the number of nodes.
+    pub fn mesh_within(&self) -> Duration {
+        let nodes = self.nodes as u64;
+        Duration::from_secs(600 + 60 * nodes + 3 * nodes * nodes)
+    }
+
+    /// Lets it happen, checks what must hold, and says how long it took.
+    ///
+    /// # Panics
+    /// If something does not hold that must.
+    pub fn run(&self) -> Outcome {
+        world::run(self)
+    }
+}
+
+impl Step {
+    /// Many of them last until the end.
+    fn any() -> impl Strategy<Value = Self> {
+        (0..END, 1..=END, Fault::any()).prop_map(|(at, lasts, fault)| Self { at, lasts: lasts.min(END - at), fault })
+    }
+}
+
+impl Fault {
+    fn any() -> impl Strategy<Value = Self> {
+        let node = 0..64usize;
+        let tracker = 0..3usize;
+        let lie = proptest::sample::select(&Lie::ALL[..]);
+        prop_oneof![
+            tracker.clone().prop_map(|tracker| Self::Outage { tracker }),
+            tracker.clone().prop_map(|tracker| Self::Restart { tracker }),
+            (tracker, lie).prop_map(|(tracker, lie)| Self::Lying { tracker, lie }),
+            any::<u64>().prop_map(|nodes| Self::Partition { nodes }),
+            (node.clone(), node.clone()).prop_map(|(a, b)| Self::Cut { a, b }),
+            node.clone().prop_map(|node| Self::Kill { node }),
+            node.prop_map(|node| Self::Freeze { node }),
+            (20..2000u64).prop_map(|millis| Self::Slow { millis }),
+            (1..=100u8).prop_map(|percent| Self::Refuse { percent }),
+        ]
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// As it is read back, since this is what a failed property prints.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Plan {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}

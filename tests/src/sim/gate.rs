@@ -1,0 +1,101 @@
+//! What stands between a node and its trackers, so that a node can be killed or stopped.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// A node's way to its trackers. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    shut: bool,
+    waiting: Vec<Waker>,
+    /// Streams given up by the node while nothing passed: the trackers have not heard of it.
+    given_up: Vec<DuplexStream>,
+}
+
+impl Gate {
+    /// Lets nothing pass, and says nothing, until it is opened.
+    pub(super) fn set_shut(&self, shut: bool) {
+        let mut state = self.lock();
+        state.shut = shut;
+        state.waiting.drain(..).for_each(Waker::wake);
+        if !shut {
+            state.given_up.clear();
+        }
+    }
+
+    pub(super) async fn passed(&self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.shut {
+            return Poll::Ready(());
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The node's end of a stream.
+#[derive(Debug)]
+pub(super) struct Gated {
+    /// There until dropped.
+    stream: Option<DuplexStream>,
+    gate: Gate,
+}
+
+impl Gated {
+    pub(super) fn new(stream: DuplexStream, gate: Gate) -> Self {
+        Self { stream: Some(stream), gate }
+    }
+
+    fn stream(&mut self) -> Pin<&mut DuplexStream> {
+        Pin::new(self.stream.as_mut().expect("taken by drop only"))
+    }
+}
+
+impl Drop for Gated {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        if state.shut {
+            state.given_up.extend(self.stream.take());
+        }
+    }
+}
+
+impl AsyncRead for Gated {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.gate.poll(cx));
+        self.stream().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Gated {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.gate.poll(cx));
+        self.stream().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.gate.poll(cx));
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,264 @@
+//! Nodes at trackers that behave as each of the known servers, and at trackers that lie.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use p2pt::NodeBuilder;
+use p2pt_tests::dialect::{Dialect, Family, Lie};
+use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_transport::memory::MemoryTransport;
+use p2pt_transport::{Channel, PendingAnswer, PendingOffer, Transport, TransportError};
+use tokio::time::{Instant, sleep};
+
+const A: &str = "ws://a.test/announce";
+const LIAR: &str = "ws://liar.test/announce";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Ten minutes: five announce intervals of the slowest, and three times as long as the most forgetful remembers.
+const LONG: Duration = Duration::from_secs(600);
+
+/// The others decline the first offers of a node that has just left, if its old links are not quite gone there; the
+/// next ones come after 15 s.
+const REJOINED_WITHIN: Duration = Duration::from_secs(20);
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+async fn start_all(sim: &Sim, count: usize, trackers: &[&str]) -> Vec<SimNode> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        nodes.push(sim.start("room", trackers).await);
+    }
+    nodes
+}
+
+/// Waits for a full mesh and says how long it took.
+async fn meet(what: &str, nodes: &[SimNode], within: Duration) -> Duration {
+    let met = until(within, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await;
+    met.unwrap_or_else(|| {
+        let peers: Vec<_> = nodes.iter().map(|node| node.p2pt.peers().len()).collect();
+        panic!("{what}: no full mesh within {within:?}: {peers:?}")
+    })
+}
+
+async fn shut_down(what: &str, nodes: &[SimNode]) {
+    for node in nodes {
+        let started = Instant::now();
+        node.p2pt.shutdown().await;
+        assert!(started.elapsed() < 5 * SECOND, "{what}: shutdown took {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(21), dialect.name);
+        let tracker = sim.start_dialect(A, dialect);
+        let nodes = start_all(&sim, 6, &[A]).await;
+        meet(name, &nodes, 60 * SECOND).await;
+        // One interval later every tracker's last reply has told everybody that there are no strangers.
+        sleep(125 * SECOND).await;
+        let met = tracker.log();
+        sleep(LONG).await;
+        let log = tracker.log();
+        assert_eq!(tracker.members(), 6, "{name}");
+        assert_eq!((log.connections, log.bad_inputs, log.expired, log.ignored, log.dropped), (6, 0, 0, 0, 0), "{name}");
+        assert!(log.announces > met.announces, "{name}: nobody announces");
+        assert_eq!(log.offers, met.offers, "{name}: offers although there are no strangers");
+        assert_eq!(sim.network.open_channels(), 6 * 5, "{name}: one link for each pair");
+        assert_eq!(sim.network.pending(), 0, "{name}");
+
+        let leaver = nodes[0].p2pt.peer_id();
+        let left = Instant::now();
+        nodes[0].p2pt.shutdown().await;
+        let gone = until(SECOND, || nodes[1..].iter().all(|node| node.p2pt.peer(&leaver).is_none())).await;
+        assert!(gone.is_some() && left.elapsed() <= SECOND, "{name}: leaving was not seen at once");
+        assert_eq!((tracker.members(), tracker.log().stopped), (5, 1), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_each_tracker_a_swarm_is_left_and_joined_again() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(22), dialect.name);
+        let tracker = sim.start_dialect(A, dialect);
+        let nodes = start_all(&sim, 3, &[A]).await;
+        meet(name, &nodes, 60 * SECOND).await;
+        let node = nodes[0].p2pt.as_node().clone();
+        let mut swarm = nodes[0].p2pt.swarm().clone();
+        for _ in 0..5 {
+            swarm.leave().await.expect("left");
+            let (joined, _events) = node.join("room").await.expect("joined again");
+            swarm = joined;
+            let back = || swarm.peers().len() == 2 && nodes[1..].iter().all(|node| node.p2pt.peers().len() == 2);
+            assert!(until(REJOINED_WITHIN, back).await.is_some(), "{name}: {} met again", swarm.peers().len());
+        }
+        assert_eq!((tracker.log().connections, tracker.log().bad_inputs), (3, 0), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_tracker_may_restart_with_its_memory_lost() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(23), dialect.name);
+        sim.start_dialect(A, dialect.clone());
+        let mut nodes = start_all(&sim, 5, &[A]).await;
+        meet(name, &nodes, 60 * SECOND).await;
+        for outage in [Duration::ZERO, 300 * SECOND] {
+            sim.crash_tracker(A);
+            sleep(outage).await;
+            let tracker = sim.start_dialect(A, dialect.clone());
+            // The longest back-off is a minute.
+            let back = until(61 * SECOND, || tracker.members() == nodes.len()).await;
+            assert!(back.is_some(), "{name}: {} came back", tracker.members());
+            nodes.push(sim.start("room", &[A]).await);
+            meet(name, &nodes, 180 * SECOND).await;
+            assert_eq!(tracker.log().bad_inputs, 0, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
+    // bittorrent-tracker is not among them: there nobody comes back before the dead connection ends.
+    for dialect in [Dialect::aquatic(), Dialect::wt_tracker(), Dialect::open_web_torrent()] {
+        let (sim, name) = (Sim::new(24), dialect.name);
+        let tracker = sim.start_dialect(A, dialect);
+        let id = [7u8; 20].into();
+        let ghost = sim.start_with("room", &[A], |node| node.peer_id(id)).await;
+        assert!(until(10 * SECOND, || tracker.members() == 1).await.is_some(), "{name}");
+        sim.freeze(ghost.node);
+        let nodes = [sim.start_with("room", &[A], |node| node.peer_id(id)).await, sim.start("room", &[A]).await];
+        let took = meet(name, &nodes, 240 * SECOND).await;
+        assert_eq!(tracker.log().ignored > 0, name == "aquatic_ws", "{name}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() {
+    let sim = Sim::new(25);
+    let tracker = sim.start_dialect(A, Dialect::aquatic());
+    let nodes = [
+        sim.start_from(Family::V4, "room", &[A], |node| node).await,
+        sim.start_from(Family::V6, "room", &[A], |node| node).await,
+    ];
+    sleep(LONG).await;
+    assert!(nodes.iter().all(|node| node.p2pt.peers().is_empty()));
+    assert_eq!((tracker.members(), tracker.log().offers_forwarded), (2, 0));
+    const B: &str = "ws://b.test/announce";
+    sim.start_dialect(B, Dialect::open_web_torrent());
+    for node in &nodes {
+        node.p2pt.add_tracker(B).await.expect("added");
+    }
+    meet("two trackers", &nodes, 10 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_offers_reach_aquatic_in_frames_it_takes() {
+    let sim = Sim::new(26);
+    let tracker = sim.start_dialect(A, Dialect::aquatic());
+    let padded = |node: NodeBuilder| node.transport(Arc::new(Padded(sim.network.transport())));
+    let mut nodes = Vec::new();
+    for _ in 0..6 {
+        nodes.push(sim.start_with("room", &[A], padded).await);
+    }
+    meet("aquatic", &nodes, 180 * SECOND).await;
+    let log = tracker.log();
+    assert!((8 << 10..16 << 10).contains(&log.longest), "{log:?}");
+    assert_eq!((log.connections, log.bad_inputs), (6, 0), "{log:?}");
+}
+
+/// Bounds on what two nodes hold at two trackers, whatever the trackers do: for each node, the offers that may be
+/// alive at each tracker, and the attempts that may be under way, each with an offer or answer of its own.
+const PENDING_MAX: usize = 2 * (2 * 50 + 2 * 32);
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_lies_harms_no_other() {
+    for lie in Lie::ALL {
+        for dialect in [Dialect::bittorrent_tracker(), Dialect::wt_tracker()] {
+            let before = tasks();
+            let (sim, what) = (Sim::new(27), format!("{lie:?} of {}", dialect.name));
+            {
+                sim.start_dialect(LIAR, dialect.lying(lie));
+                let good = sim.start_dialect(A, Dialect::bittorrent_tracker());
+                let mut nodes = start_all(&sim, 2, &[LIAR, A]).await;
+                let took = meet(&what, &nodes, 5 * SECOND).await;
+                println!("{what}: met after {took:?}");
+                let mut pending = 0;
+                let end = Instant::now() + LONG;
+                while Instant::now() < end {
+                    pending = pending.max(sim.network.pending());
+                    sleep(SECOND).await;
+                }
+                assert!(pending <= PENDING_MAX, "{what}: {pending} connections pending");
+                assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)), "{what}");
+                assert_eq!(sim.network.open_channels(), 2, "{what}");
+                assert_eq!(good.log().connections, 2, "{what}: the good tracker was left");
+                assert!(tasks() - before < 200, "{what}: {} tasks", tasks() - before);
+
+                nodes.push(sim.start("room", &[LIAR, A]).await);
+                meet(&what, &nodes, 30 * SECOND).await;
+                shut_down(&what, &nodes).await;
+                assert_eq!((sim.network.open_channels(), sim.network.pending()), (0, 0), "{what}");
+                assert_eq!(good.members(), 0, "{what}");
+            }
+            sim.crash_tracker(LIAR);
+            sim.crash_tracker(A);
+            assert!(until(SECOND, || tasks() == before).await.is_some(), "{what}: {} tasks left", tasks() - before);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nothing_but_a_lying_tracker_a_node_starts_and_ends_as_ever() {
+    for lie in Lie::ALL {
+        let (sim, what) = (Sim::new(28), format!("{lie:?}"));
+        sim.start_dialect(LIAR, Dialect::bittorrent_tracker().lying(lie));
+        let started = Instant::now();
+        let nodes = start_all(&sim, 2, &[LIAR]).await;
+        assert_eq!(started.elapsed(), Duration::ZERO, "{what}");
+        // At once, and with everything under way.
+        shut_down(&what, &nodes[..1]).await;
+        sleep(LONG / 4).await;
+        shut_down(&what, &nodes).await;
+        assert_eq!(sim.network.pending(), 0, "{what}");
+    }
+}
+
+/// SDPs as long as those of hosts with many addresses.
+#[derive(Debug)]
+struct Padded(Arc<MemoryTransport>);
+
+#[derive(Debug)]
+struct PaddedOffer(Box<dyn PendingOffer>, String);
+
+#[async_trait]
+impl Transport for Padded {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        let offer = self.0.offer().await?;
+        let sdp = format!("{}a=x-padding:{}\r\n", offer.sdp(), "0".repeat(5_000));
+        Ok(Box::new(PaddedOffer(offer, sdp)))
+    }
+
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        self.0.answer(offer_sdp).await
+    }
+
+    async fn shutdown(&self) {
+        self.0.shutdown().await;
+    }
+}
+
+#[async_trait]
+impl PendingOffer for PaddedOffer {
+    fn sdp(&self) -> &str {
+        &self.1
+    }
+
+    async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
+        self.0.open(answer_sdp).await
+    }
+}
