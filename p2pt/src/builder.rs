@@ -115,7 +115,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered.
+    /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered; nor are they
+    /// while as many peers have gone again and the application has not heard that.
     pub fn max_peers(mut self, peers: usize) -> Self {
         self.mesh.max_peers = peers;
         self

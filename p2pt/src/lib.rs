@@ -13,9 +13,10 @@
 //!
 //! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are bounded
 //!   per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a task.
-//! - **Delivery** is at most once, in order. `Ok` from a send means that a link accepted the whole message, not that it
-//!   arrived: the wire format has no acknowledgements. A message whose link fails half-way starts again on the peer's
-//!   next link. [`PeerClosed`] says how many bytes were never acknowledged.
+//! - **Delivery** is at most once, and in order, which only the failure of one of several links can disturb. `Ok` from a
+//!   send means that a link accepted the whole message, not that it arrived: the wire format has no acknowledgements. A
+//!   message whose link fails half-way starts again on the peer's next link. [`PeerClosed`] says how many bytes were
+//!   never acknowledged.
 //! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
 //!

@@ -224,3 +224,7 @@ async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue,
         reassembler.resume(crate::now());
     }
 }
+
+#[cfg(all(test, feature = "memory"))]
+#[path = "link_tests.rs"]
+mod tests;

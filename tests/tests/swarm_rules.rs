@@ -165,3 +165,22 @@ async fn peers_that_have_met_leave_each_other_alone() {
     assert!(offers.iter().all(|offers| *offers <= announces), "{offers:?} in {announces} announces");
     assert_eq!((a.answers_forwarded, b.answers_forwarded), (before_a.answers_forwarded, before_b.answers_forwarded));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_removed_and_added_again_at_once_is_reached_again_once() {
+    let sim = Sim::new(5);
+    let tracker = sim.start_tracker(A);
+    let mut node = sim.start("room", &[A]).await;
+    sleep(SOON).await;
+    while timeout(Duration::from_secs(1), node.events.next()).await.is_ok() {}
+    assert!(node.p2pt.remove_tracker(A).await.expect("running"));
+    node.p2pt.add_tracker(A).await.expect("added");
+    let mut heard = Vec::new();
+    while let Ok(event) = timeout(SOON, node.events.next()).await {
+        heard.push(event.expect("the stream goes on"));
+    }
+    assert!(matches!(heard[..], [Event::TrackerConnected(_)]), "{heard:?}");
+    let stats = node.p2pt.tracker_stats();
+    assert_eq!((stats.connected, stats.total), (1, 1));
+    assert_eq!(tracker.stats().swarms.peers, 1);
+}
