@@ -23,6 +23,18 @@ impl From<io::Error> for ConnectError {
     }
 }
 
+/// What was given cannot stand in an HTTP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The name.
+    #[error("not a header name")]
+    Name,
+    /// The value.
+    #[error("not a header value")]
+    Value,
+}
+
 /// The given bytes are not a root certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a DER-encoded certificate that can be trusted as a root")]

@@ -93,7 +93,7 @@ mod swarms;
 pub use client::TrackerClient;
 pub use config::ClientConfig;
 #[cfg(feature = "client")]
-pub use error::{CertificateError, ConnectError};
+pub use error::{CertificateError, ConnectError, HeaderError};
 pub use event::{OfferEnd, TrackerEvent, TrackerWarning};
 #[cfg(feature = "server")]
 pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};

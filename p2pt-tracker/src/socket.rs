@@ -13,12 +13,14 @@ use rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{
     Connector as TlsConnector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, client_async_with_config,
 };
 
-use crate::{AnnounceUrl, CertificateError, ConnectError};
+use crate::{AnnounceUrl, CertificateError, ConnectError, HeaderError};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
 /// big tracker is long.
@@ -69,17 +71,6 @@ impl Socket {
         let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config())).await?;
         Ok(Self { stream })
     }
-
-    /// Makes the TLS handshake if the URL asks for it, then the WebSocket handshake.
-    async fn secure_handshake(url: &AnnounceUrl, stream: TcpStream, tls: Arc<TlsConfig>) -> Result<Self, ConnectError> {
-        if !url.is_secure() {
-            return Self::handshake(url, stream).await;
-        }
-        let stream = Box::new(stream) as BoxedStream;
-        let tls = Some(TlsConnector::Rustls(tls));
-        let (stream, _) = client_async_tls_with_config(url.as_str(), stream, Some(web_socket_config()), tls).await?;
-        Ok(Self { stream })
-    }
 }
 
 fn web_socket_config() -> WebSocketConfig {
@@ -106,13 +97,14 @@ impl From<tungstenite::Error> for ConnectError {
 pub struct WebSocketConnector {
     roots: RootCertStore,
     tls: Arc<TlsConfig>,
+    headers: HeaderMap,
 }
 
 impl WebSocketConnector {
     /// Trusts the usual certificate authorities.
     pub fn new() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self { tls: tls_config(roots.clone()), roots }
+        Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new() }
     }
 
     /// Trusts one more certificate authority, or one self-signed certificate, given in DER form.
@@ -122,6 +114,17 @@ impl WebSocketConnector {
     pub fn with_root_certificate(mut self, der: &[u8]) -> Result<Self, CertificateError> {
         self.roots.add(CertificateDer::from(der.to_vec())).map_err(|_| CertificateError)?;
         self.tls = tls_config(self.roots.clone());
+        Ok(self)
+    }
+
+    /// Sends a header with every handshake, such as `Origin`, without which some trackers refuse a client. A second one
+    /// of the same name replaces the first.
+    ///
+    /// # Errors
+    /// If the name or the value cannot stand in an HTTP header.
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name)?;
+        self.headers.insert(name, HeaderValue::from_str(value).map_err(|_| HeaderError::Value)?);
         Ok(self)
     }
 }
@@ -149,7 +152,13 @@ impl Connector for WebSocketConnector {
         let stream = connect_tcp(url.host(), url.port()).await?;
         // An announce is one small write that nothing follows: Nagle's algorithm would only hold it back.
         stream.set_nodelay(true)?;
-        Socket::secure_handshake(url, stream, self.tls.clone()).await
+        let mut request = url.as_str().into_client_request()?;
+        request.headers_mut().extend(self.headers.clone());
+        let stream = Box::new(stream) as BoxedStream;
+        // Makes no TLS handshake for a `ws` URL.
+        let tls = Some(TlsConnector::Rustls(self.tls.clone()));
+        let (stream, _) = client_async_tls_with_config(request, stream, Some(web_socket_config()), tls).await?;
+        Ok(Socket { stream })
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are part of the tests")]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use p2pt_proto::{ClientMessage, InfoHash, PeerId};
 use p2pt_tracker::{
-    AnnounceUrl, CertificateError, ClientConfig, Connector as _, TrackerClient, TrackerEvent, TrackerWarning,
-    WebSocketConnector,
+    AnnounceUrl, CertificateError, ClientConfig, Connector as _, HeaderError, TrackerClient, TrackerEvent,
+    TrackerWarning, WebSocketConnector,
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
@@ -109,6 +110,30 @@ async fn a_refused_connection_says_so() {
     let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{port}")).unwrap();
     let error = timeout(GUARD, WebSocketConnector::new().connect(&url)).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn extra_headers_go_with_the_handshake() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{}", listener.local_addr().unwrap().port())).unwrap();
+    // Hangs up after the request: all that counts is in it.
+    let heard = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines.take_while(|line| !line.is_empty()).collect::<Vec<String>>()
+    });
+    let connector = WebSocketConnector::new().with_header("Origin", "https://app.example").unwrap();
+    timeout(GUARD, connector.connect(&url)).await.unwrap().unwrap_err();
+    let request = tokio::task::spawn_blocking(move || heard.join().unwrap()).await.unwrap();
+    assert!(request.iter().any(|line| line.eq_ignore_ascii_case("origin: https://app.example")), "{request:?}");
+}
+
+#[test]
+fn a_header_must_be_one() {
+    let connector = WebSocketConnector::new();
+    assert_eq!(connector.clone().with_header("Ori gin", "x").unwrap_err(), HeaderError::Name);
+    assert_eq!(connector.with_header("Origin", "x\r\nCookie: y").unwrap_err(), HeaderError::Value);
 }
 
 #[test]

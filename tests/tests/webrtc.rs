@@ -123,7 +123,7 @@ async fn six_nodes_at_two_trackers_form_a_mesh_and_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_two_links_nothing_is_lost_when_one_closes() {
+async fn a_tracker_that_goes_takes_no_link_with_it() {
     let (a, b) = (tracker().await, tracker().await);
     let two_links = |node: NodeBuilder| node.links_per_peer(2);
     let mut one = start_with(&[&a, &b], two_links).await;
@@ -135,7 +135,6 @@ async fn with_two_links_nothing_is_lost_when_one_closes() {
         }
     };
     timeout(DEADLINE, both).await.expect("a second link in time");
-    // A tracker that goes away takes no link with it.
     assert!(one.p2pt.remove_tracker(a.url().as_str()).await.expect("running"));
     a.shutdown().await;
     to_two.send("still here").await.expect("sent");
