@@ -1,9 +1,9 @@
 //! Peers that share an identifier find each other and talk, with no server of their own.
 //!
 //! They meet under `info_hash = SHA-1(identifier)` on public WebTorrent trackers, which relay WebRTC offers and
-//! answers; from then on they exchange text, JSON and binary messages of any size over data channels, directly. The
-//! wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a browser tab meet in
-//! the same swarm.
+//! answers; from then on they exchange text and JSON messages of any size, and raw binary frames, over data channels,
+//! directly. The wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a browser
+//! tab meet in the same swarm.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/hello.rs")]
