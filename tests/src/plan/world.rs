@@ -137,7 +137,7 @@ impl<'a> World<'a> {
             sleep_until(start + Duration::from_secs(at)).await;
             for step in self.plan.steps.iter().filter(|step| step.at == at) {
                 match &step.fault {
-                    Fault::Kill { node } => self.kill(*node).await,
+                    Fault::Kill { node } => self.kill(*node),
                     Fault::Restart { tracker } => self.restart(*tracker),
                     _ => {}
                 }
@@ -152,7 +152,7 @@ impl<'a> World<'a> {
         Some(member.node)
     }
 
-    async fn kill(&mut self, number: usize) {
+    fn kill(&mut self, number: usize) {
         if self.alive().count() <= 2 {
             return;
         }
