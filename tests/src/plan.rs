@@ -122,7 +122,7 @@ impl Plan {
     /// the number of nodes.
     pub fn mesh_within(&self) -> Duration {
         let nodes = self.nodes as u64;
-        Duration::from_secs(600 + 60 * nodes + 3 * nodes * nodes)
+        Duration::from_secs(360 + 20 * nodes + 2 * nodes * nodes)
     }
 
     /// Lets it happen, checks what must hold, and says how long it took.

@@ -175,6 +175,18 @@ async fn large_offers_reach_aquatic_in_frames_it_takes() {
 /// alive at each tracker, and the attempts that may be under way, each with an offer or answer of its own.
 const PENDING_MAX: usize = 2 * (2 * 50 + 2 * 32);
 
+/// Whether a node can say what is wrong with such a tracker, where that is not chance.
+fn is_found_out(lie: Lie) -> Option<bool> {
+    match lie {
+        Lie::Garbage | Lie::Oversized | Lie::OfferFlood => Some(true),
+        Lie::Deafness | Lie::NoHandshake | Lie::HangUp => Some(true),
+        // No more than useless or late, as far as anybody can tell.
+        Lie::Crowds | Lie::ForeignHashes | Lie::ForgedAnswers | Lie::Silence | Lie::Slowness => Some(false),
+        // Only some of them are no numbers.
+        Lie::Intervals => None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tracker_that_lies_harms_no_other() {
     for lie in Lie::ALL {
@@ -197,6 +209,15 @@ async fn a_tracker_that_lies_harms_no_other() {
                 assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)), "{what}");
                 assert_eq!(sim.network.open_channels(), 2, "{what}");
                 assert_eq!(good.log().connections, 2, "{what}: the good tracker was left");
+                for node in &nodes {
+                    let stats = node.p2pt.tracker_stats();
+                    let error =
+                        |url| stats.trackers.iter().find(|t| t.url.as_str() == url).map(|t| t.last_error.clone());
+                    assert_eq!(error(A), Some(None), "{what}: the good tracker is blamed");
+                    if let Some(expected) = is_found_out(lie) {
+                        assert_eq!(error(LIAR).flatten().is_some(), expected, "{what}");
+                    }
+                }
                 assert!(tasks() - before < 200, "{what}: {} tasks", tasks() - before);
 
                 nodes.push(sim.start("room", &[LIAR, A]).await);
