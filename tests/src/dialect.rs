@@ -5,6 +5,8 @@
 
 mod lie;
 mod swarms;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -122,6 +122,18 @@ async fn each_tracker_may_restart_with_its_memory_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
+    let sim = Sim::new(29);
+    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.network.refuse(1.0);
+    let nodes = start_all(&sim, 2, &[A]).await;
+    // The first announces and those 15 s later lead to nothing; the next are due 30 s after those.
+    sleep(20 * SECOND).await;
+    sim.network.refuse(0.0);
+    meet("bittorrent-tracker", &nodes, 40 * SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
     // bittorrent-tracker is not among them: there nobody comes back before the dead connection ends.
     for dialect in [Dialect::aquatic(), Dialect::wt_tracker(), Dialect::open_web_torrent()] {
@@ -194,7 +206,7 @@ async fn a_tracker_that_lies_harms_no_other() {
             let before = tasks();
             let (sim, what) = (Sim::new(27), format!("{lie:?} of {}", dialect.name));
             {
-                sim.start_dialect(LIAR, dialect.lying(lie));
+                let liar = sim.start_dialect(LIAR, dialect.lying(lie));
                 let good = sim.start_dialect(A, Dialect::bittorrent_tracker());
                 let mut nodes = start_all(&sim, 2, &[LIAR, A]).await;
                 let took = meet(&what, &nodes, 5 * SECOND).await;
@@ -209,6 +221,11 @@ async fn a_tracker_that_lies_harms_no_other() {
                 assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)), "{what}");
                 assert_eq!(sim.network.open_channels(), 2, "{what}");
                 assert_eq!(good.log().connections, 2, "{what}: the good tracker was left");
+                if lie == Lie::Intervals {
+                    // Each node once in two minutes at least and once in ten seconds at most, whatever it says.
+                    let announces = liar.log().announces;
+                    assert!((10..=140).contains(&announces), "{what}: {announces} announces in ten minutes");
+                }
                 for node in &nodes {
                     let stats = node.p2pt.tracker_stats();
                     let error =

@@ -52,6 +52,7 @@ struct World<'a> {
     sim: Sim,
     members: Vec<Option<Member>>,
     dead: Vec<PeerId>,
+    readers_of_dead: Vec<JoinHandle<()>>,
     trackers: Vec<Condition>,
     requests: Requests,
 }
@@ -82,8 +83,8 @@ impl<'a> World<'a> {
     async fn new(plan: &'a Plan) -> Self {
         let sim = Sim::new(plan.seed);
         let trackers = vec![Condition::Up; plan.trackers.len()];
-        let (members, dead, requests) = (Vec::new(), Vec::new(), Requests::default());
-        let mut world = Self { plan, sim, members, dead, trackers, requests };
+        let (members, dead, readers_of_dead) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { plan, sim, members, dead, readers_of_dead, trackers, requests: Requests::default() };
         let urls: Vec<_> = (0..plan.trackers.len()).map(url).collect();
         for (number, _) in urls.iter().enumerate() {
             world.start_tracker(number, None);
@@ -163,7 +164,7 @@ impl<'a> World<'a> {
         member.asker.abort();
         drop(member.p2pt);
         // A dead process needs no time; this one has to find out.
-        tokio::spawn(async move { member.reader.await.expect("events in order") });
+        self.readers_of_dead.push(member.reader);
     }
 
     fn restart(&mut self, number: usize) {
@@ -174,8 +175,8 @@ impl<'a> World<'a> {
     }
 
     fn start_tracker(&self, number: usize, lie: Option<Lie>) {
-        let [bt, aquatic, wt, ow] = Dialect::all();
-        let mut dialect = [bt, aquatic, wt, ow][self.plan.trackers[number] % 4].clone();
+        let dialects = Dialect::all();
+        let mut dialect = dialects[self.plan.trackers[number] % dialects.len()].clone();
         dialect.lie = lie;
         self.sim.start_dialect(&url(number), dialect);
     }
@@ -256,6 +257,9 @@ impl<'a> World<'a> {
             member.reader.await.expect("events in order, to the end");
             // It ends with the node.
             member.asker.await.expect("every request ends in time");
+        }
+        for reader in self.readers_of_dead.drain(..) {
+            reader.await.expect("events in order, to the end");
         }
         for number in 0..self.trackers.len() {
             self.sim.crash_tracker(&url(number));
