@@ -268,7 +268,8 @@ async fn a_side_that_vanishes_is_noticed() {
     within(theirs.sender.send(Frame::text("last words"))).await.unwrap();
     assert_eq!(within(a.receiver.recv()).await.unwrap(), Frame::text("last words"));
 
-    doomed.shutdown_background();
+    // Awaited, lest its last moments acknowledge what is sent next.
+    tokio::task::spawn_blocking(move || doomed.shutdown_timeout(GUARD)).await.unwrap();
     within(a.sender.send(Frame::text("into the void"))).await.unwrap();
     assert_eq!(within(a.receiver.recv()).await, Err(ChannelClosed::Silent(Duration::from_secs(1))));
     assert_eq!(a.sender.unacknowledged_bytes(), 13);
