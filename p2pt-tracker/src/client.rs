@@ -23,7 +23,8 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct TrackerClient {
     shared: Arc<Shared>,
     stop_timeout: Duration,
-    task: Mutex<Option<JoinHandle<()>>>,
+    /// Locked by whoever waits for the end of the task.
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl TrackerClient {
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
         let span = tracing::debug_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, events };
-        let task = Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
+        let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
         Self { shared, stop_timeout, task }
     }
 
@@ -115,16 +116,18 @@ impl TrackerClient {
 
     /// Stops: sends `stopped` for every swarm and closes the socket, within [`ClientConfig::stop_timeout`]. All
     /// offers end. When this returns, there are no more events. Keep reading events meanwhile, or the last ones may
-    /// be lost. Stopping twice is no error.
+    /// be lost. Stopping twice is no error. If this is cancelled, the client goes on stopping until it is dropped.
     pub async fn stop(&self) {
         self.feed(Input::Stop);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut task) = task else { return };
-        if tokio::time::timeout(self.stop_timeout + STOP_GRACE, &mut task).await.is_err() {
+        // The handle stays where `drop` finds it until the task has ended.
+        let mut slot = self.task.lock().await;
+        let Some(task) = slot.as_mut() else { return };
+        if tokio::time::timeout(self.stop_timeout + STOP_GRACE, &mut *task).await.is_err() {
             task.abort();
             // Ends in an error by intention; awaited so that nothing of it is left when this returns.
             let _ = task.await;
         }
+        *slot = None;
     }
 
     fn feed(&self, input: Input) {
@@ -135,7 +138,7 @@ impl TrackerClient {
 
 impl Drop for TrackerClient {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(task) = self.task.get_mut().take() {
             task.abort();
         }
     }

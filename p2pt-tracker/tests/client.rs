@@ -221,6 +221,29 @@ async fn stopping_does_not_wait_long_for_a_tracker_that_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_that_is_cancelled_leaves_no_task_behind() {
+    let mut bench = Setup::default().start();
+    let _tracker = bench.announced().await;
+    assert!(timeout(secs(1), bench.client.stop()).await.is_err(), "the tracker does not answer");
+    let before = Instant::now();
+    drop(bench.client);
+    while bench.events.recv().await.is_some() {}
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everybody_who_stops_waits_for_the_end() {
+    let mut bench = Setup::default().start();
+    let _tracker = bench.announced().await;
+    let before = Instant::now();
+    let second = async {
+        bench.client.stop().await;
+        before.elapsed().as_secs()
+    };
+    assert_eq!(tokio::join!(bench.client.stop(), second), ((), 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn unread_events_hold_the_tracker_back_and_cost_nothing_else() {
     let config = ClientConfig::default();
     let mut bench = Setup { events: 1, capacity_bytes: 4096, config, ..Setup::default() }.start();
