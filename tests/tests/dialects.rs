@@ -128,9 +128,9 @@ async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
     sim.network.refuse(1.0);
     let nodes = start_all(&sim, 2, &[A]).await;
     // The first announces and those 15 s later lead to nothing; the next are due 30 s after those.
-    sleep(20 * SECOND).await;
+    sleep(42 * SECOND).await;
     sim.network.refuse(0.0);
-    meet("bittorrent-tracker", &nodes, 40 * SECOND).await;
+    meet("bittorrent-tracker", &nodes, 20 * SECOND).await;
 }
 
 #[tokio::test(start_paused = true)]
