@@ -120,6 +120,9 @@ impl Plan {
     /// given member with a probability of about the number of its offers by the number of members, and trackers are
     /// asked once in two minutes as soon as the hunt for strangers has ended, so the time grows with the square of
     /// the number of nodes.
+    ///
+    /// Measured: 400 plans of up to 12 nodes took 7 s in the median and 195 s at most; 40 plans of up to 40 took 34 min
+    /// at most.
     pub fn mesh_within(&self) -> Duration {
         let nodes = self.nodes as u64;
         Duration::from_secs(360 + 20 * nodes + 2 * nodes * nodes)
