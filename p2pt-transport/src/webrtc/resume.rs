@@ -132,14 +132,16 @@ impl Resume {
     }
 
     fn let_go(&self, state: u8) {
-        self.link.store(state, Ordering::Release);
-        if self.held.swap(false, Ordering::AcqRel) {
+        // This side writes `link` and then reads `held`, `holds` the other way round. Only in one order for all threads
+        // does one of the two see what the other wrote; with less, both may miss it, and nobody wakes the socket.
+        self.link.store(state, Ordering::SeqCst);
+        if self.held.swap(false, Ordering::SeqCst) {
             self.wake_sockets();
         }
     }
 
     fn is_behind(&self) -> bool {
-        self.link.load(Ordering::Acquire) == BEHIND
+        self.link.load(Ordering::SeqCst) == BEHIND
     }
 
     /// Whether a socket must not hand over what it hears. `waker` is woken when it may, or shall hand over the datagram.
@@ -152,7 +154,7 @@ impl Resume {
             return false;
         }
         self.register(socket, waker);
-        self.held.store(true, Ordering::Release);
+        self.held.store(true, Ordering::SeqCst);
         self.is_behind()
     }
 
@@ -209,7 +211,7 @@ impl Wake for FrameWaker {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::Future, time::Duration};
+    use std::{future::Future, sync::atomic::AtomicU32, time::Duration};
 
     use super::*;
     use crate::{
@@ -219,6 +221,54 @@ mod tests {
 
     async fn within<T>(future: impl Future<Output = T>) -> T {
         tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
+    }
+
+    /// A socket that begins to hold just as the link lets go. On a machine with one core they never meet.
+    #[test]
+    fn a_socket_that_holds_is_woken_when_the_link_lets_go() {
+        const ROUNDS: u32 = 100_000;
+
+        #[derive(Default)]
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+
+        fn reach(round: &AtomicU32, number: u32) {
+            for spins in 1u32.. {
+                if round.load(Ordering::Acquire) >= number {
+                    return;
+                }
+                if spins.is_multiple_of(1000) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+
+        let (resume, woken) = (Resume::default(), Arc::new(Woken::default()));
+        let (waker, socket) = (Waker::from(woken.clone()), resume.add_socket());
+        let (begun, let_go) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    reach(&begun, round);
+                    resume.wait_for_frames();
+                    let_go.store(round, Ordering::Release);
+                }
+            });
+            let mut forgotten = 0;
+            for round in 1..=ROUNDS {
+                woken.0.store(false, Ordering::SeqCst);
+                resume.fall_behind();
+                begun.store(round, Ordering::Release);
+                let holds = resume.holds(socket, &waker);
+                reach(&let_go, round);
+                forgotten += u32::from(holds && !woken.0.load(Ordering::SeqCst));
+            }
+            assert_eq!(forgotten, 0, "of {ROUNDS}");
+        });
     }
 
     /// All frames have arrived and been acknowledged, and no datagram gets through any more.
