@@ -101,9 +101,12 @@ impl AsyncUdpSocket for PulsedSocket {
         let resume = &self.pulse.resume;
         if !resume.holds(self.number, cx.waker()) {
             let received = self.inner.poll_recv(cx, bufs, meta);
-            if received.is_ready() {
-                self.pulse.datagram();
-                return received;
+            if let Poll::Ready(received) = received {
+                // An error is no sign of life: Windows reports the unreachable port of a peer that is gone.
+                if received.is_ok() {
+                    self.pulse.datagram();
+                }
+                return Poll::Ready(received);
             }
         }
         if resume.hand_over(self.number, cx.waker(), bufs, meta) { Poll::Ready(Ok(1)) } else { Poll::Pending }
@@ -148,4 +151,52 @@ pub(super) fn receive_window(asked_bytes: usize, max_frame_bytes: usize) -> u32 
         );
     }
     u32::try_from(window).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A socket whose peer is gone, as Windows reports it.
+    #[derive(Debug)]
+    struct Unreachable;
+
+    impl AsyncUdpSocket for Unreachable {
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn poll_send(&self, _: &mut Context<'_>, _: &Transmit<'_>) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_recv(
+            &self,
+            _: &mut Context<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: &mut [RecvMeta],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn max_gso_segments(&self) -> usize {
+            1
+        }
+
+        fn max_gro_segments(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn an_error_is_no_sign_of_life() {
+        let pulse = Arc::new(Pulse::new());
+        let number = pulse.resume.add_socket();
+        let socket = PulsedSocket { inner: Arc::new(Unreachable), pulse: pulse.clone(), number };
+        let received = socket.poll_recv(&mut Context::from_waker(Waker::noop()), &mut [], &mut []);
+        assert!(matches!(received, Poll::Ready(Err(_))));
+        assert_eq!(pulse.heard(), 0);
+    }
 }
