@@ -227,6 +227,24 @@ async fn a_slow_reader_makes_the_sender_wait_with_bounded_memory() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
+/// Frames that follow each other without a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_is_known_while_more_is_sent() {
+    let (alice, bob) = (transport(), transport());
+    let (a, _b) = connect(&alice, &bob).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut sent = 0;
+    within(async {
+        while a.sender.unacknowledged_bytes() == sent {
+            pace.tick().await;
+            a.sender.send(Frame::text("small")).await.unwrap();
+            sent += 5;
+        }
+    })
+    .await;
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}
+
 /// Half a megabyte in small frames, of which most wait in the other side's core when the close arrives there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_polite_close_loses_nothing() {

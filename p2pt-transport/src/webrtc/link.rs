@@ -32,7 +32,7 @@ use crate::{Channel, ChannelClosed, ChannelInfo, Frame, Role, TransportError};
 /// word comes through the queue of received frames, and does not come while their reader is slow.
 const SETTLE_PRESSED: Duration = Duration::from_millis(10);
 
-/// The same while nobody does, so that the count of unacknowledged bytes is right soon after a pause.
+/// The same while nobody does, so that the count of unacknowledged bytes is never old.
 const SETTLE_IDLE: Duration = Duration::from_millis(250);
 
 /// Into how many steps the silence that means death is divided. Silence is counted in steps of this task, not read off a
@@ -250,6 +250,7 @@ impl Link {
         let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
         let mut ok = self.stack.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
+        let mut settled = Instant::now();
         loop {
             ok = ok && self.hand_over().await;
             if !ok {
@@ -264,7 +265,11 @@ impl Link {
             tokio::select! {
                 () = outbox.work.notified() => {}
                 () = self.low.notified() => self.settle().await,
-                () = tokio::time::sleep(settle_after), if outbox.in_flight() => self.settle().await,
+                // Counted from the last time, not from the last frame: frames may follow each other without a pause.
+                () = tokio::time::sleep_until(settled + settle_after), if outbox.in_flight() => {
+                    self.settle().await;
+                    settled = Instant::now();
+                }
                 () = self.shared.closing.cancelled() => {
                     self.shared.end_with(self.closed_here());
                     return self.flush().await;
