@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +40,10 @@ pub(super) fn backend(error: webrtc::error::Error) -> TransportError {
 /// candidates are there at once; this matters with relays only.
 const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many channels beside the one the other side may open, each closed at once. The stack remembers every channel as
+/// long as the connection lives, with up to 256 frames that came before it was closed.
+const MAX_FURTHER_CHANNELS: usize = 16;
+
 /// How far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -47,6 +51,8 @@ pub(super) struct Progress {
     pub(super) ice: RTCIceConnectionState,
     pub(super) ice_connected: bool,
     pub(super) whole: RTCPeerConnectionState,
+    /// The other side opens channel after channel.
+    pub(super) flooded: bool,
 }
 
 impl Progress {
@@ -55,7 +61,13 @@ impl Progress {
         ice: RTCIceConnectionState::New,
         ice_connected: false,
         whole: RTCPeerConnectionState::New,
+        flooded: false,
     };
+
+    /// Whether the connection is of no more use, whatever the other side does.
+    pub(super) fn is_broken(&self) -> bool {
+        self.flooded || self.whole == RTCPeerConnectionState::Failed
+    }
 }
 
 /// Hears the driver. Its methods run on the driver's task and must not wait.
@@ -64,6 +76,7 @@ struct Handler {
     /// Where the first channel the other side opens goes. `None` on the side that opens one itself.
     adopted: Option<mpsc::Sender<Arc<dyn DataChannel>>>,
     has_adopted: AtomicBool,
+    further_channels: AtomicUsize,
     pulse: Arc<Pulse>,
 }
 
@@ -102,6 +115,9 @@ impl PeerConnectionEventHandler for Handler {
         } else {
             tracing::debug!("closing a second data channel of a connection");
             let _ = channel.close().await;
+            if self.further_channels.fetch_add(1, Ordering::Relaxed) >= MAX_FURTHER_CHANNELS {
+                self.change(|progress| progress.flooded = true);
+            }
         }
     }
 }
@@ -223,6 +239,7 @@ async fn keep(
         progress: progress_in,
         adopted: (role == Role::Answerer).then_some(adopted_in),
         has_adopted: AtomicBool::new(false),
+        further_channels: AtomicUsize::new(0),
         pulse: pulse.clone(),
     };
     let stack = match build(&node, handler, deadline).await {

@@ -13,10 +13,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use webrtc::{
-    data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage},
-    peer_connection::RTCPeerConnectionState,
-};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage};
 
 use super::{
     Node, WebRtcConfig,
@@ -371,11 +368,13 @@ impl Link {
         ChannelClosed::Silent(timeout)
     }
 
-    /// Resolves when the stack gives up.
+    /// Resolves when the stack gives up, or the other side floods it.
     async fn failure(&self) -> ChannelClosed {
         let mut progress = self.progress.clone();
-        let failed = progress.wait_for(|progress| progress.whole == RTCPeerConnectionState::Failed).await;
-        match failed {
+        match progress.wait_for(Progress::is_broken).await {
+            Ok(progress) if progress.flooded => {
+                ChannelClosed::Failed("the other side opens channel after channel".to_owned())
+            }
             Ok(progress) => ChannelClosed::Failed(format!("ICE is {}", progress.ice)),
             Err(_) => ChannelClosed::Failed("its driver is gone".to_owned()),
         }

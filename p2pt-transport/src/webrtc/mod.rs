@@ -193,4 +193,22 @@ mod tests {
         assert_eq!(within(b.receiver.recv()).await.unwrap(), Frame::text("to the adopted one"));
         within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
     }
+
+    /// The stack keeps something of every channel there ever was.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_that_opens_channel_after_channel_is_cut_off() {
+        let config = WebRtcConfig::loopback;
+        let (alice, bob) = (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
+        let offer = within(alice.prepare_offer()).await.unwrap();
+        let mut channels = Vec::new();
+        for number in 0..20 {
+            channels.push(offer.connection.stack.create_data_channel(&number.to_string(), None).await.unwrap());
+        }
+        let answer = within(bob.prepare_answer(&offer.sdp)).await.unwrap();
+        offer.connection.set_remote(RTCSessionDescription::answer, &answer.sdp).await.unwrap();
+        let mut b = within(Box::new(answer).open()).await.unwrap();
+        let end = within(b.receiver.recv()).await.unwrap_err();
+        assert!(end.to_string().contains("channel after channel"), "{end}");
+        within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+    }
 }

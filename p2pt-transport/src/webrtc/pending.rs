@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent},
-    peer_connection::{RTCIceConnectionState, RTCPeerConnectionState, RTCSessionDescription},
+    peer_connection::{RTCIceConnectionState, RTCSessionDescription},
 };
 
 use super::{
-    connection::{Connection, Progress, backend, is_over, is_secure},
+    connection::{Connection, backend, is_over, is_secure},
     link, sdp,
 };
 use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Role, TransportError};
@@ -84,7 +84,7 @@ impl Opening<'_> {
             loop {
                 let passes = pulse.passes();
                 let now = *progress.borrow_and_update();
-                if now.whole == RTCPeerConnectionState::Failed || now.ice == RTCIceConnectionState::Failed {
+                if now.is_broken() || now.ice == RTCIceConnectionState::Failed {
                     return;
                 }
                 if now.ice_connected && is_over(&*stack).await {
@@ -129,13 +129,13 @@ impl Opening<'_> {
 
     /// What kept the channel from opening: the first step that failed, or else `otherwise`.
     fn why(&self, otherwise: TransportError) -> TransportError {
-        let Progress { ice, ice_connected, whole, .. } = *self.connection.progress.borrow();
-        if !ice_connected || ice == RTCIceConnectionState::Failed {
+        let progress = *self.connection.progress.borrow();
+        if !progress.ice_connected || progress.ice == RTCIceConnectionState::Failed {
             TransportError::IceFailed {
                 local: sdp::candidate_types(self.local),
                 remote: sdp::candidate_types(self.remote),
             }
-        } else if whole == RTCPeerConnectionState::Failed {
+        } else if progress.is_broken() {
             TransportError::SessionFailed
         } else {
             otherwise
