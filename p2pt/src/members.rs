@@ -72,6 +72,8 @@ struct Counts {
     wanted: Option<usize>,
     /// When it is asked again before its interval is over.
     hunt: Option<Instant>,
+    /// Somebody was met since it said how many members it knows: by now it may know more.
+    stale: bool,
     /// How often it has been asked for the same strangers.
     hunts: u32,
 }
@@ -101,7 +103,7 @@ impl Members {
         for (tracker, counts) in &mut self.trackers {
             if counts.hunt.is_some_and(|at| now >= at) {
                 counts.hunt = None;
-                if counts.wanted != Some(0) {
+                if counts.wanted != Some(0) || counts.stale {
                     counts.hunts += 1;
                     self.actions.push_back(Action::Announce { tracker: tracker.clone() });
                 }
@@ -115,6 +117,7 @@ impl Members {
         let strangers = members.saturating_sub(1 + self.mesh.satisfied().count());
         let counts = self.trackers.entry(tracker).or_default();
         counts.members = Some(members);
+        counts.stale = false;
         if strangers == 0 {
             counts.hunts = 0;
         }
@@ -263,7 +266,7 @@ impl Members {
                 }
                 Output::LinkOpened { peer, link, .. } => {
                     if let Some(With::Channel(channel)) = with.take() {
-                        self.open(peer, link, channel);
+                        self.open(now, peer, link, channel);
                     }
                 }
                 Output::Retire { peer, link } => {
@@ -275,8 +278,14 @@ impl Members {
         }
     }
 
-    fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {
-        self.trackers.values_mut().for_each(|counts| counts.hunts = 0);
+    fn open(&mut self, now: Instant, peer: PeerId, id: LinkId, channel: Channel) {
+        if self.mesh.vacancies() > 0 {
+            for counts in self.trackers.values_mut() {
+                counts.hunts = 0;
+                counts.stale = true;
+                counts.hunt.get_or_insert(now + HUNT_FIRST);
+            }
+        }
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         let link = Arc::new(Link::new(id, channel.sender, channel.info.max_frame_bytes));
         slot.peer.shared().add_link(link.clone());

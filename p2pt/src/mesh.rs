@@ -21,6 +21,10 @@ pub(crate) const JS_SETTLE: Duration = Duration::from_secs(10);
 /// an offer alive (50 s).
 const HELD_OFFER_LIFETIME: Duration = Duration::from_secs(50);
 
+/// How long an offer is kept while its sender has all its links: one who leaves and comes back at once offers a moment
+/// before its old links close here.
+const REJOIN_GRACE: Duration = Duration::from_secs(2);
+
 /// Links to one peer beyond those kept, with attempts counted in: room for glare at several trackers. A peer that keeps
 /// its retired links busy gets no more than these.
 const MAX_SURPLUS: usize = 16;
@@ -119,6 +123,7 @@ struct Link {
 struct Entry<T> {
     links: Vec<Link>,
     attempts: usize,
+    /// The newest offer that may still be answered, and until when.
     held: Option<(Instant, RemoteOffer<T>)>,
     /// Every link and attempt so far was with a peer of this library.
     ours: bool,
@@ -179,8 +184,7 @@ impl<T> Mesh<T> {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let expiry =
-            self.peers.values().filter_map(|entry| entry.held.as_ref()).map(|(at, _)| *at + HELD_OFFER_LIFETIME);
+        let expiry = self.peers.values().filter_map(|entry| entry.held.as_ref()).map(|(until, _)| *until);
         let settle = self.peers.values().filter_map(|entry| entry.settled_at(self.config.links_per_peer));
         expiry.chain(settle).min()
     }
@@ -220,10 +224,14 @@ impl<T> Mesh<T> {
     fn handle_offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<T>) {
         let (wanted, vacancies) = (self.config.links_per_peer, self.vacancies());
         let verdict = match self.peers.get_mut(&from) {
-            Some(entry) if entry.live() >= wanted || entry.is_crowded(wanted) => Some(Declined::Duplicate),
+            Some(entry) if entry.is_crowded(wanted) => Some(Declined::Duplicate),
+            Some(entry) if entry.live() >= wanted => {
+                entry.held = Some((now + REJOIN_GRACE, offer));
+                return;
+            }
             Some(entry) if entry.live() + entry.attempts >= wanted => {
                 // The attempt under way may fail: keep the newest offer for that case.
-                entry.held = Some((now, offer));
+                entry.held = Some((now + HELD_OFFER_LIFETIME, offer));
                 return;
             }
             None if vacancies == 0 => Some(Declined::Full),
@@ -295,8 +303,13 @@ impl<T> Mesh<T> {
         for link in entry.retire_surplus(now, wanted) {
             self.outputs.push_back(Output::Retire { peer, link });
         }
-        if entry.held.as_ref().is_some_and(|(at, _)| now >= *at + HELD_OFFER_LIFETIME) || entry.live() >= wanted {
-            entry.held = None;
+        if entry.live() >= wanted
+            && let Some((until, _)) = &mut entry.held
+        {
+            *until = (*until).min(now + REJOIN_GRACE);
+        }
+        if entry.held.take_if(|(until, _)| now >= *until).is_some() {
+            self.outputs.push_back(Output::Declined { peer, why: Declined::Duplicate });
         }
         if entry.live() + entry.attempts < wanted
             && !entry.is_crowded(wanted)

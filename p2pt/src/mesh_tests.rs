@@ -81,7 +81,19 @@ fn a_peer_connects_once_and_closes_with_its_last_link() {
 fn an_offer_from_a_connected_peer_is_declined() {
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
-    assert_eq!(bench.offer(1, JS), [Output::Declined { peer: peer(1), why: Declined::Duplicate }]);
+    assert_eq!(bench.offer(1, JS), []);
+    let declined = [Output::Declined { peer: peer(1), why: Declined::Duplicate }];
+    assert_eq!(bench.advance(REJOIN_GRACE), declined);
+    assert_eq!(bench.mesh.poll_timeout(), None);
+}
+
+#[test]
+fn a_peer_that_comes_back_before_its_old_link_has_closed_is_answered_when_it_does() {
+    let mut bench = Bench::new(1, 10);
+    let (link, _) = bench.connect(1, OURS, "a");
+    assert_eq!(bench.offer(1, OURS), []);
+    let outputs = bench.input(Input::Closed { link });
+    assert!(matches!(outputs[..], [Output::PeerClosed { .. }, Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]

@@ -331,8 +331,10 @@ async fn one_node_is_in_several_swarms_and_leaves_and_rejoins_at_once() {
     assert_eq!(closed(&mut other).await.reason, ChannelClosed::Remote);
     while red_events.next().await.is_some() {}
 
+    let rejoined = Instant::now();
     let (_red, _red_events) = node.join("red").await.expect("rejoined at once");
     assert_eq!(connected(&mut other).await.id(), node.peer_id());
+    assert!(rejoined.elapsed() < Duration::from_secs(5), "met again after {:?}", rejoined.elapsed());
     quiet(&mut one).await;
     quiet(&mut two).await;
 }
