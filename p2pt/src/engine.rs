@@ -3,30 +3,33 @@
 //! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet`
 //! and reports back. Messages do not pass through here.
 
+mod attempts;
+mod trackers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
-use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerClient, TrackerEvent};
+use p2pt_proto::{InfoHash, OfferId, PeerId};
+use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, trace};
+use tracing::debug;
 
 use crate::NodeError;
-use crate::link::{self, Link};
-use crate::members::{Action, Members};
-use crate::mesh::{AttemptId, LinkId, MeshConfig, RemoteOffer};
-use crate::node::{NodeShared, Tracker};
+use crate::members::Members;
+use crate::mesh::{AttemptId, LinkId, MeshConfig};
+use crate::node::NodeShared;
 use crate::peer::Settings;
 use crate::queue::lock;
-use crate::sdp;
 use crate::swarm::{Identity, SwarmShared};
-use crate::{Peer, TrackerConnected};
+
+pub(crate) use attempts::Via;
+use trackers::Made;
 
 /// The time all of an ordered shutdown may take. Each step has a shorter deadline of its own; this one is for bugs.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -64,7 +67,7 @@ enum Done {
     Offers {
         swarm: SwarmId,
         tracker: AnnounceUrl,
-        made: Vec<Result<Box<dyn PendingOffer>, TransportError>>,
+        made: Vec<Made>,
     },
     Attempt {
         swarm: SwarmId,
@@ -188,18 +191,7 @@ impl Engine {
                 let _ = reply.send(Ok(()));
             }
             Command::RemoveTracker { url, reply } => {
-                let removed = lock(&self.parts.shared.trackers).remove(&url);
-                let _ = reply.send(Ok(removed.is_some()));
-                if let Some(tracker) = removed {
-                    for stay in self.swarms.values_mut() {
-                        stay.members.forget_tracker(&url);
-                        stay.offers.retain(|_, (via, _)| *via != url);
-                    }
-                    self.tasks.spawn(async move {
-                        tracker.client.stop().await;
-                        Done::Nothing
-                    });
-                }
+                let _ = reply.send(Ok(self.remove_tracker(&url)));
             }
             Command::RequestMorePeers { swarm, reply } => {
                 let stay = self.swarms.get(&swarm.identity().swarm).ok_or(NodeError::Stopped);
@@ -271,117 +263,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn add_tracker(&mut self, url: AnnounceUrl) {
-        let mut trackers = lock(&self.parts.shared.trackers);
-        if trackers.contains_key(&url) {
-            return;
-        }
-        let client = TrackerClient::start(
-            url.clone(),
-            self.parts.shared.peer_id,
-            self.parts.client_config.clone(),
-            self.parts.connector.clone(),
-            self.tracker_sender.clone(),
-        );
-        for stay in self.swarms.values() {
-            client.join(stay.info_hash);
-        }
-        trackers.insert(url, Tracker { client: Arc::new(client), reached: false });
-    }
-
-    fn handle_tracker(&mut self, url: AnnounceUrl, event: TrackerEvent) {
-        // Events of a tracker that was removed meanwhile concern nobody.
-        let Some(client) = lock(&self.parts.shared.trackers).get(&url).map(|tracker| tracker.client.clone()) else {
-            return;
-        };
-        match event {
-            TrackerEvent::Disconnected { .. } => {
-                self.set_reached(&url, false);
-            }
-            TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
-                if self.set_reached(&url, true) {
-                    let (connected, total) = self.parts.shared.reached();
-                    for stay in self.swarms.values() {
-                        let event = TrackerConnected { tracker: url.clone(), connected, total };
-                        stay.shared.queue.tracker_connected(event);
-                    }
-                }
-                if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
-                    stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
-                }
-            }
-            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, url, count),
-            TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
-                if let Some(stay) = self.stay(info_hash) {
-                    let ours = sdp::is_marked(&sdp);
-                    stay.members.offer(crate::now(), from, RemoteOffer { via: (url, client, offer_id), sdp, ours });
-                }
-            }
-            TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
-                if let Some(stay) = self.stay(info_hash)
-                    && let Some((_, pending)) = stay.offers.remove(&offer_id)
-                {
-                    let ours = sdp::is_marked(&sdp);
-                    stay.members.answer(crate::now(), from, url, ours, pending, sdp);
-                }
-            }
-            TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
-                trace!(%url, ?end, "an offer ended unanswered");
-                if let Some(stay) = self.stay(info_hash) {
-                    stay.offers.remove(&offer_id);
-                }
-            }
-            TrackerEvent::Warning(warning) => {
-                debug!(%url, %warning, "tracker");
-                for stay in self.swarms.values() {
-                    stay.shared.queue.tracker_warning(url.clone(), warning.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Returns whether that is news.
-    fn set_reached(&mut self, url: &AnnounceUrl, reached: bool) -> bool {
-        let mut trackers = lock(&self.parts.shared.trackers);
-        let Some(tracker) = trackers.get_mut(url) else { return false };
-        std::mem::replace(&mut tracker.reached, reached) != reached
-    }
-
     fn stay(&mut self, info_hash: InfoHash) -> Option<&mut Stay> {
         self.swarms.values_mut().find(|stay| stay.info_hash == info_hash)
     }
 
-    fn make_offers(&mut self, info_hash: InfoHash, tracker: AnnounceUrl, count: usize) {
-        let Some((swarm, stay)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) else { return };
-        let (swarm, token, transport) = (*swarm, stay.token.clone(), self.parts.transport.clone());
-        self.tasks.spawn(async move {
-            let making = join_all((0..count).map(|_| transport.offer()));
-            let Some(made) = token.run_until_cancelled(making).await else { return Done::Nothing };
-            Done::Offers { swarm, tracker, made }
-        });
-    }
-
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Offers { swarm, tracker, made } => {
-                let Some(stay) = self.swarms.get_mut(&swarm) else { return };
-                let trackers = lock(&self.parts.shared.trackers);
-                let Some(Tracker { client, .. }) = trackers.get(&tracker) else { return };
-                let mut offers = Vec::with_capacity(made.len());
-                for result in made {
-                    match result {
-                        Ok(pending) => {
-                            let offer_id = OfferId::from(rand::random::<[u8; 20]>());
-                            offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
-                            stay.offers.insert(offer_id, (tracker.clone(), pending));
-                        }
-                        Err(error) => stay.shared.queue.offer_failed(error),
-                    }
-                }
-                // Also with none: the announce waits for them.
-                client.offers(stay.info_hash, offers);
-            }
+            Done::Offers { swarm, tracker, made } => self.hand_in_offers(swarm, &tracker, made),
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(stay) = self.swarms.get_mut(&swarm) {
                     stay.members.attempt_ended(crate::now(), attempt, result);
@@ -393,53 +281,6 @@ impl Engine {
                 }
             }
             Done::Nothing => {}
-        }
-    }
-
-    /// Carries out what the meshes decided, and tells the trackers how many peers are still wanted.
-    fn act(&mut self) {
-        for (swarm, stay) in &mut self.swarms {
-            let swarm = *swarm;
-            while let Some(action) = stay.members.poll_action() {
-                let (token, info_hash) = (stay.token.clone(), stay.info_hash);
-                match action {
-                    Action::Answer { attempt, peer, offer } => {
-                        let transport = self.parts.transport.clone();
-                        let opening = answer(transport, offer, info_hash, peer);
-                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
-                    }
-                    Action::Accept { attempt, pending, sdp } => {
-                        let opening = async move { pending.open(&sdp).await };
-                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
-                    }
-                    Action::Run { peer, link, channel } => {
-                        let closings = self.closing_sender.clone();
-                        let shared = stay.shared.clone();
-                        self.tasks.spawn(async move {
-                            let id = peer.id();
-                            let run = run_link(swarm, peer, link, channel, shared, closings);
-                            token.run_until_cancelled(run).await;
-                            Done::Read { swarm, peer: id }
-                        });
-                    }
-                    Action::Announce { tracker } => {
-                        if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
-                            tracker.client.announce(info_hash);
-                        }
-                    }
-                    Action::Retire { link } => {
-                        self.tasks.spawn(async move {
-                            token.run_until_cancelled(link.retire()).await;
-                            Done::Nothing
-                        });
-                    }
-                }
-            }
-            for (url, tracker) in lock(&self.parts.shared.trackers).iter() {
-                if let Some(wanted) = stay.members.poll_wanted(url) {
-                    tracker.client.set_wanted(stay.info_hash, wanted);
-                }
-            }
         }
     }
 
@@ -476,48 +317,4 @@ impl Drop for Engine {
         self.parts.shared.stop.cancel();
         self.parts.shared.stopped.cancel();
     }
-}
-
-async fn attempt_task(
-    swarm: SwarmId,
-    attempt: AttemptId,
-    token: CancellationToken,
-    opening: impl Future<Output = Result<Channel, TransportError>>,
-) -> Done {
-    match token.run_until_cancelled(opening).await {
-        Some(result) => Done::Attempt { swarm, attempt, result },
-        None => Done::Nothing,
-    }
-}
-
-/// The tracker an offer came by: what is needed to answer it.
-pub(crate) type Via = (AnnounceUrl, Arc<TrackerClient>, OfferId);
-
-async fn answer(
-    transport: Arc<dyn Transport>,
-    offer: RemoteOffer<Via>,
-    info_hash: InfoHash,
-    to: PeerId,
-) -> Result<Channel, TransportError> {
-    let pending = transport.answer(&offer.sdp).await?;
-    let (_, client, offer_id) = offer.via;
-    client.answer(info_hash, to, offer_id, sdp::mark(pending.sdp()));
-    pending.open().await
-}
-
-/// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
-async fn run_link(
-    swarm: SwarmId,
-    peer: Peer,
-    link: Arc<Link>,
-    channel: Box<dyn p2pt_transport::FrameReceiver>,
-    shared: Arc<SwarmShared>,
-    closings: mpsc::Sender<LinkClosed>,
-) {
-    let watch = async {
-        let reason = link.ended().await;
-        // Fails only when the engine is gone, and then nobody needs to know.
-        let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
-    };
-    tokio::join!(link::read(&link, channel, &peer, &shared.queue), watch);
 }

@@ -1,0 +1,110 @@
+//! Carrying out what the meshes decide: attempts to connect, and links, each a task of its own.
+
+use std::sync::Arc;
+
+use p2pt_proto::{InfoHash, OfferId, PeerId};
+use p2pt_tracker::{AnnounceUrl, TrackerClient};
+use p2pt_transport::{Channel, Transport, TransportError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Done, Engine, LinkClosed, SwarmId};
+use crate::link::{self, Link};
+use crate::members::Action;
+use crate::mesh::{AttemptId, RemoteOffer};
+use crate::queue::lock;
+use crate::swarm::SwarmShared;
+use crate::{Peer, sdp};
+
+impl Engine {
+    /// Carries out what the meshes decided, and tells the trackers how many peers are still wanted.
+    pub(super) fn act(&mut self) {
+        for (swarm, stay) in &mut self.swarms {
+            let swarm = *swarm;
+            while let Some(action) = stay.members.poll_action() {
+                let (token, info_hash) = (stay.token.clone(), stay.info_hash);
+                match action {
+                    Action::Answer { attempt, peer, offer } => {
+                        let transport = self.parts.transport.clone();
+                        let opening = answer(transport, offer, info_hash, peer);
+                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                    }
+                    Action::Accept { attempt, pending, sdp } => {
+                        let opening = async move { pending.open(&sdp).await };
+                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                    }
+                    Action::Run { peer, link, channel } => {
+                        let closings = self.closing_sender.clone();
+                        let shared = stay.shared.clone();
+                        self.tasks.spawn(async move {
+                            let id = peer.id();
+                            let run = run_link(swarm, peer, link, channel, shared, closings);
+                            token.run_until_cancelled(run).await;
+                            Done::Read { swarm, peer: id }
+                        });
+                    }
+                    Action::Announce { tracker } => {
+                        if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
+                            tracker.client.announce(info_hash);
+                        }
+                    }
+                    Action::Retire { link } => {
+                        self.tasks.spawn(async move {
+                            token.run_until_cancelled(link.retire()).await;
+                            Done::Nothing
+                        });
+                    }
+                }
+            }
+            for (url, tracker) in lock(&self.parts.shared.trackers).iter() {
+                if let Some(wanted) = stay.members.poll_wanted(url) {
+                    tracker.client.set_wanted(stay.info_hash, wanted);
+                }
+            }
+        }
+    }
+}
+
+async fn attempt_task(
+    swarm: SwarmId,
+    attempt: AttemptId,
+    token: CancellationToken,
+    opening: impl Future<Output = Result<Channel, TransportError>>,
+) -> Done {
+    match token.run_until_cancelled(opening).await {
+        Some(result) => Done::Attempt { swarm, attempt, result },
+        None => Done::Nothing,
+    }
+}
+
+/// The tracker an offer came by: what is needed to answer it.
+pub(crate) type Via = (AnnounceUrl, Arc<TrackerClient>, OfferId);
+
+async fn answer(
+    transport: Arc<dyn Transport>,
+    offer: RemoteOffer<Via>,
+    info_hash: InfoHash,
+    to: PeerId,
+) -> Result<Channel, TransportError> {
+    let pending = transport.answer(&offer.sdp).await?;
+    let (_, client, offer_id) = offer.via;
+    client.answer(info_hash, to, offer_id, sdp::mark(pending.sdp()));
+    pending.open().await
+}
+
+/// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
+async fn run_link(
+    swarm: SwarmId,
+    peer: Peer,
+    link: Arc<Link>,
+    channel: Box<dyn p2pt_transport::FrameReceiver>,
+    shared: Arc<SwarmShared>,
+    closings: mpsc::Sender<LinkClosed>,
+) {
+    let watch = async {
+        let reason = link.ended().await;
+        // Fails only when the engine is gone, and then nobody needs to know.
+        let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
+    };
+    tokio::join!(link::read(&link, channel, &peer, &shared.queue), watch);
+}

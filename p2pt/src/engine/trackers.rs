@@ -1,0 +1,139 @@
+//! What the engine has to do with trackers: adding and removing them, what they say, and the offers they are given.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use p2pt_proto::{InfoHash, Offer, OfferId};
+use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerEvent};
+use p2pt_transport::{PendingOffer, TransportError};
+use tracing::{debug, trace};
+
+use super::{Done, Engine, SwarmId};
+use crate::mesh::RemoteOffer;
+use crate::node::Tracker;
+use crate::queue::lock;
+use crate::{TrackerConnected, sdp};
+
+/// What came of making an offer.
+pub(super) type Made = Result<Box<dyn PendingOffer>, TransportError>;
+
+impl Engine {
+    pub(crate) fn add_tracker(&mut self, url: AnnounceUrl) {
+        let mut trackers = lock(&self.parts.shared.trackers);
+        if trackers.contains_key(&url) {
+            return;
+        }
+        let client = TrackerClient::start(
+            url.clone(),
+            self.parts.shared.peer_id,
+            self.parts.client_config.clone(),
+            self.parts.connector.clone(),
+            self.tracker_sender.clone(),
+        );
+        for stay in self.swarms.values() {
+            client.join(stay.info_hash);
+        }
+        trackers.insert(url, Tracker { client: Arc::new(client), reached: false });
+    }
+
+    pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
+        let Some(tracker) = lock(&self.parts.shared.trackers).remove(url) else { return false };
+        for stay in self.swarms.values_mut() {
+            stay.members.forget_tracker(url);
+            stay.offers.retain(|_, (via, _)| via != url);
+        }
+        self.tasks.spawn(async move {
+            tracker.client.stop().await;
+            Done::Nothing
+        });
+        true
+    }
+
+    pub(super) fn handle_tracker(&mut self, url: AnnounceUrl, event: TrackerEvent) {
+        // Events of a tracker that was removed meanwhile concern nobody.
+        let Some(client) = lock(&self.parts.shared.trackers).get(&url).map(|tracker| tracker.client.clone()) else {
+            return;
+        };
+        match event {
+            TrackerEvent::Disconnected { .. } => {
+                self.set_reached(&url, false);
+            }
+            TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
+                if self.set_reached(&url, true) {
+                    let (connected, total) = self.parts.shared.reached();
+                    for stay in self.swarms.values() {
+                        let event = TrackerConnected { tracker: url.clone(), connected, total };
+                        stay.shared.queue.tracker_connected(event);
+                    }
+                }
+                if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
+                    stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
+                }
+            }
+            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, url, count),
+            TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
+                if let Some(stay) = self.stay(info_hash) {
+                    let ours = sdp::is_marked(&sdp);
+                    stay.members.offer(crate::now(), from, RemoteOffer { via: (url, client, offer_id), sdp, ours });
+                }
+            }
+            TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
+                if let Some(stay) = self.stay(info_hash)
+                    && let Some((_, pending)) = stay.offers.remove(&offer_id)
+                {
+                    let ours = sdp::is_marked(&sdp);
+                    stay.members.answer(crate::now(), from, url, ours, pending, sdp);
+                }
+            }
+            TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
+                trace!(%url, ?end, "an offer ended unanswered");
+                if let Some(stay) = self.stay(info_hash) {
+                    stay.offers.remove(&offer_id);
+                }
+            }
+            TrackerEvent::Warning(warning) => {
+                debug!(%url, %warning, "tracker");
+                for stay in self.swarms.values() {
+                    stay.shared.queue.tracker_warning(url.clone(), warning.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether that is news.
+    fn set_reached(&mut self, url: &AnnounceUrl, reached: bool) -> bool {
+        let mut trackers = lock(&self.parts.shared.trackers);
+        let Some(tracker) = trackers.get_mut(url) else { return false };
+        std::mem::replace(&mut tracker.reached, reached) != reached
+    }
+
+    fn make_offers(&mut self, info_hash: InfoHash, tracker: AnnounceUrl, count: usize) {
+        let Some((swarm, stay)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) else { return };
+        let (swarm, token, transport) = (*swarm, stay.token.clone(), self.parts.transport.clone());
+        self.tasks.spawn(async move {
+            let making = join_all((0..count).map(|_| transport.offer()));
+            let Some(made) = token.run_until_cancelled(making).await else { return Done::Nothing };
+            Done::Offers { swarm, tracker, made }
+        });
+    }
+
+    pub(super) fn hand_in_offers(&mut self, swarm: SwarmId, tracker: &AnnounceUrl, made: Vec<Made>) {
+        let Some(stay) = self.swarms.get_mut(&swarm) else { return };
+        let trackers = lock(&self.parts.shared.trackers);
+        let Some(Tracker { client, .. }) = trackers.get(tracker) else { return };
+        let mut offers = Vec::with_capacity(made.len());
+        for result in made {
+            match result {
+                Ok(pending) => {
+                    let offer_id = OfferId::from(rand::random::<[u8; 20]>());
+                    offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
+                    stay.offers.insert(offer_id, (tracker.clone(), pending));
+                }
+                Err(error) => stay.shared.queue.offer_failed(error),
+            }
+        }
+        // Also with none: the announce waits for them.
+        client.offers(stay.info_hash, offers);
+    }
+}
