@@ -65,7 +65,7 @@ pub(crate) async fn run(args: ScrapeArgs) -> Result<(), Box<dyn Error>> {
     // No scrape says who asks.
     let nobody = PeerId::from([0; 20]);
     let connector = Arc::new(WebSocketConnector::default());
-    let client = TrackerClient::start(args.url.clone(), nobody, config, connector, sender);
+    let client = TrackerClient::start(args.url.clone(), nobody, config, connector, args.url.clone(), sender);
     let swarms = timeout(args.deadline, scrape(&client, &args, &mut events))
         .await
         .map_err(|_| ScrapeError::Deadline(args.url.clone(), args.deadline))??;

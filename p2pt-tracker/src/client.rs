@@ -47,24 +47,26 @@ impl Shared {
 
 impl TrackerClient {
     /// Starts a task that serves the tracker at `url`. It connects as soon as a swarm is joined or a scrape is asked
-    /// for. Events come through `events`; while that is full, the client stops reading from the tracker, and once its
-    /// receiver is dropped, the client stops.
+    /// for. Events come through `events`, each with `key`, by which the owner of several clients tells them apart, also
+    /// two that serve the same tracker one after the other. While `events` is full, the client stops reading from the
+    /// tracker, and once its receiver is dropped, the client stops.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(
+    pub fn start<K: Clone + Send + Sync + 'static>(
         url: AnnounceUrl,
         peer_id: PeerId,
         config: ClientConfig,
         connector: Arc<dyn Connector>,
-        events: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+        key: K,
+        events: mpsc::Sender<(K, TrackerEvent)>,
     ) -> Self {
         let config = config.limited();
         let stop_timeout = config.stop_timeout;
         let session = Session::new(url.clone(), peer_id, config, rand::random(), now());
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
         let span = tracing::debug_span!("tracker", %url);
-        let driver = Driver { shared: shared.clone(), url, connector, events };
+        let driver = Driver { shared: shared.clone(), url, connector, key, events };
         let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
         Self { shared, stop_timeout, task }
     }
@@ -149,15 +151,15 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-#[derive(Debug)]
-struct Driver {
+struct Driver<K> {
     shared: Arc<Shared>,
     url: AnnounceUrl,
     connector: Arc<dyn Connector>,
-    events: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+    key: K,
+    events: mpsc::Sender<(K, TrackerEvent)>,
 }
 
-impl Driver {
+impl<K: Clone + Send + Sync + 'static> Driver<K> {
     async fn run(self) {
         let mut link = Link::default();
         let mut deaf = false;
@@ -199,7 +201,7 @@ impl Driver {
             && let Ok(room) = self.events.try_reserve()
             && let Some(event) = session.poll_event()
         {
-            room.send((self.url.clone(), event));
+            room.send((self.key.clone(), event));
         }
         Pending {
             timeout: session.poll_timeout(),

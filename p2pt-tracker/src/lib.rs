@@ -18,8 +18,8 @@
 //! async fn watch(url: AnnounceUrl) {
 //!     let (events_tx, mut events) = tokio::sync::mpsc::channel(64);
 //!     let connector = Arc::new(WebSocketConnector::new());
-//!     let client =
-//!         TrackerClient::start(url, PeerId::from([7; 20]), ClientConfig::default(), connector, events_tx);
+//!     let (peer_id, config) = (PeerId::from([7; 20]), ClientConfig::default());
+//!     let client = TrackerClient::start(url, peer_id, config, connector, "the tracker", events_tx);
 //!     client.join(InfoHash::of("my-app"));
 //!     while let Some((tracker, event)) = events.recv().await {
 //!         match event {

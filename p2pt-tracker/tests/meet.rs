@@ -29,7 +29,7 @@ impl Connector for Loopback {
 struct Peer {
     id: PeerId,
     client: TrackerClient,
-    events: mpsc::Receiver<(AnnounceUrl, TrackerEvent)>,
+    events: mpsc::Receiver<((), TrackerEvent)>,
 }
 
 impl Peer {
@@ -38,7 +38,7 @@ impl Peer {
         let url = AnnounceUrl::parse("ws://tracker.test").expect("a sound URL");
         let connector = Arc::new(Loopback(tracker.clone()));
         let id = PeerId::from([n; 20]);
-        let client = TrackerClient::start(url, id, ClientConfig::default(), connector, events_tx);
+        let client = TrackerClient::start(url, id, ClientConfig::default(), connector, (), events_tx);
         client.join(swarm());
         Self { id, client, events }
     }

@@ -57,13 +57,10 @@ impl Tracker {
     }
 }
 
-fn start(
-    url: AnnounceUrl,
-    connector: WebSocketConnector,
-) -> (TrackerClient, mpsc::Receiver<(AnnounceUrl, TrackerEvent)>) {
+fn start(url: AnnounceUrl, connector: WebSocketConnector) -> (TrackerClient, mpsc::Receiver<((), TrackerEvent)>) {
     let (events_tx, events) = mpsc::channel(16);
-    let client =
-        TrackerClient::start(url, PeerId::from([1; 20]), ClientConfig::default(), Arc::new(connector), events_tx);
+    let (id, config) = (PeerId::from([1; 20]), ClientConfig::default());
+    let client = TrackerClient::start(url, id, config, Arc::new(connector), (), events_tx);
     client.join(InfoHash::of("swarm"));
     client.offers(InfoHash::of("swarm"), vec![]);
     (client, events)

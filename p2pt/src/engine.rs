@@ -15,7 +15,7 @@ use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -62,11 +62,19 @@ pub(crate) struct Parts {
     pub(crate) settings: Arc<Settings>,
 }
 
+/// Names one client of a tracker, so that what comes late from one that was removed is not taken for that of another
+/// which was added under the same URL.
+#[derive(Debug, Clone)]
+struct ClientKey {
+    url: AnnounceUrl,
+    number: u64,
+}
+
 /// What tasks report when they end.
 enum Done {
     Offers {
         swarm: SwarmId,
-        tracker: AnnounceUrl,
+        tracker: ClientKey,
         made: Vec<Made>,
     },
     Attempt {
@@ -92,13 +100,16 @@ struct LinkClosed {
 pub(crate) struct Engine {
     parts: Parts,
     commands: mpsc::Receiver<Command>,
-    tracker_events: mpsc::Receiver<(AnnounceUrl, TrackerEvent)>,
-    tracker_sender: mpsc::Sender<(AnnounceUrl, TrackerEvent)>,
+    tracker_events: mpsc::Receiver<(ClientKey, TrackerEvent)>,
+    tracker_sender: mpsc::Sender<(ClientKey, TrackerEvent)>,
+    next_client: u64,
     closings: mpsc::Receiver<LinkClosed>,
     closing_sender: mpsc::Sender<LinkClosed>,
     swarms: HashMap<SwarmId, Stay>,
     next_swarm: u64,
     tasks: JoinSet<Done>,
+    /// Good-byes to trackers and peers. They have deadlines of their own, and outlast the engine's loop.
+    farewells: JoinSet<()>,
 }
 
 /// One stay in one swarm.
@@ -120,11 +131,13 @@ impl Engine {
             commands,
             tracker_events,
             tracker_sender,
+            next_client: 0,
             closings,
             closing_sender,
             swarms: HashMap::new(),
             next_swarm: 0,
             tasks: JoinSet::new(),
+            farewells: JoinSet::new(),
         }
     }
 
@@ -141,18 +154,18 @@ impl Engine {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(command) = self.commands.recv() => self.handle_command(command),
-                Some((url, event)) = self.tracker_events.recv() => self.handle_tracker(url, event),
+                Some((key, event)) = self.tracker_events.recv() => self.handle_tracker(key, event),
                 Some(closed) = self.closings.recv() => {
                     if let Some(stay) = self.swarms.get_mut(&closed.swarm) {
                         stay.members.link_closed(crate::now(), closed.link, closed.reason);
                     }
                 }
-                Some(done) = self.tasks.join_next() => match done {
-                    Ok(done) => self.handle_done(done),
-                    // A panic is a bug and must not pass unseen; everything else is a task we cancelled.
-                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                    Err(_) => {}
-                },
+                Some(ended) = self.tasks.join_next() => {
+                    if let Some(done) = report(ended) {
+                        self.handle_done(done);
+                    }
+                }
+                Some(ended) = self.farewells.join_next() => report(ended).unwrap_or_default(),
                 () = timer => {
                     for stay in self.swarms.values_mut() {
                         stay.members.handle_timeout(crate::now());
@@ -175,10 +188,9 @@ impl Engine {
             Command::Leave { swarm, reply } => match self.swarms.remove(&swarm.identity().swarm) {
                 Some(stay) => {
                     let closing = self.depart(stay, true);
-                    self.tasks.spawn(async move {
+                    self.farewells.spawn(async move {
                         closing.await;
                         let _ = reply.send(Ok(()));
-                        Done::Nothing
                     });
                 }
                 None => drop(reply.send(Err(NodeError::Stopped))),
@@ -238,10 +250,7 @@ impl Engine {
         if let Some(stay) = self.swarms.remove(&swarm) {
             let shared = stay.shared.clone();
             let closing = self.depart(stay, false);
-            self.tasks.spawn(async move {
-                closing.await;
-                Done::Nothing
-            });
+            self.farewells.spawn(closing);
             shared.set_identity(identity.clone());
             self.enter(identity, shared);
         }
@@ -301,7 +310,8 @@ impl Engine {
         let closing = join_all(links.iter().flatten().map(|link| link.close()));
         // Trackers may still have something to say; their clients must not wait for us to hear it.
         self.tracker_events.close();
-        tokio::join!(farewell, closing);
+        let begun_before = async { while self.farewells.join_next().await.is_some() {} };
+        tokio::join!(farewell, closing, begun_before);
         self.parts.transport.shutdown().await;
         self.tasks.shutdown().await;
     }
@@ -316,5 +326,14 @@ impl Drop for Engine {
         }
         self.parts.shared.stop.cancel();
         self.parts.shared.stopped.cancel();
+    }
+}
+
+/// What a task reports. A panic is a bug and must not pass unseen; everything else is a task we cancelled.
+fn report<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
+        Ok(done) => Some(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => None,
     }
 }

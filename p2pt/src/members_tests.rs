@@ -44,7 +44,7 @@ impl Bench {
         let url = url(tracker);
         let (sender, _) = mpsc::channel(1);
         let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::default()));
-        let client = TrackerClient::start(url.clone(), peer(0), config, connector, sender);
+        let client = TrackerClient::start(url.clone(), peer(0), config, connector, (), sender);
         let via = (url, Arc::new(client), OfferId::from([from; 20]));
         self.members.offer(self.now, peer(from), RemoteOffer { via, sdp: String::new(), ours: OURS });
         std::iter::from_fn(|| self.members.poll_action()).collect()

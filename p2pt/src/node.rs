@@ -26,6 +26,8 @@ pub(crate) struct NodeShared {
 
 #[derive(Debug)]
 pub(crate) struct Tracker {
+    /// Tells it from one with the same URL that was removed.
+    pub(crate) number: u64,
     pub(crate) client: Arc<TrackerClient>,
     /// It has answered an announce on its present connection.
     pub(crate) reached: bool,

@@ -8,7 +8,7 @@ use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerEvent};
 use p2pt_transport::{PendingOffer, TransportError};
 use tracing::{debug, trace};
 
-use super::{Done, Engine, SwarmId};
+use super::{ClientKey, Done, Engine, SwarmId};
 use crate::mesh::RemoteOffer;
 use crate::node::Tracker;
 use crate::queue::lock;
@@ -23,17 +23,20 @@ impl Engine {
         if trackers.contains_key(&url) {
             return;
         }
+        self.next_client += 1;
+        let number = self.next_client;
         let client = TrackerClient::start(
             url.clone(),
             self.parts.shared.peer_id,
             self.parts.client_config.clone(),
             self.parts.connector.clone(),
+            ClientKey { url: url.clone(), number },
             self.tracker_sender.clone(),
         );
         for stay in self.swarms.values() {
             client.join(stay.info_hash);
         }
-        trackers.insert(url, Tracker { client: Arc::new(client), reached: false });
+        trackers.insert(url, Tracker { number, client: Arc::new(client), reached: false });
     }
 
     pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
@@ -42,18 +45,20 @@ impl Engine {
             stay.members.forget_tracker(url);
             stay.offers.retain(|_, (via, _)| via != url);
         }
-        self.tasks.spawn(async move {
-            tracker.client.stop().await;
-            Done::Nothing
-        });
+        self.farewells.spawn(async move { tracker.client.stop().await });
         true
     }
 
-    pub(super) fn handle_tracker(&mut self, url: AnnounceUrl, event: TrackerEvent) {
-        // Events of a tracker that was removed meanwhile concern nobody.
-        let Some(client) = lock(&self.parts.shared.trackers).get(&url).map(|tracker| tracker.client.clone()) else {
-            return;
-        };
+    /// The client of that name, unless it was removed: what it says then concerns nobody.
+    fn client(&self, key: &ClientKey) -> Option<Arc<TrackerClient>> {
+        let trackers = lock(&self.parts.shared.trackers);
+        let tracker = trackers.get(&key.url).filter(|tracker| tracker.number == key.number)?;
+        Some(tracker.client.clone())
+    }
+
+    pub(super) fn handle_tracker(&mut self, key: ClientKey, event: TrackerEvent) {
+        let Some(client) = self.client(&key) else { return };
+        let url = key.url.clone();
         match event {
             TrackerEvent::Disconnected { .. } => {
                 self.set_reached(&url, false);
@@ -70,7 +75,7 @@ impl Engine {
                     stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
                 }
             }
-            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, url, count),
+            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, key, count),
             TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
                 if let Some(stay) = self.stay(info_hash) {
                     let ours = sdp::is_marked(&sdp);
@@ -108,7 +113,7 @@ impl Engine {
         std::mem::replace(&mut tracker.reached, reached) != reached
     }
 
-    fn make_offers(&mut self, info_hash: InfoHash, tracker: AnnounceUrl, count: usize) {
+    fn make_offers(&mut self, info_hash: InfoHash, tracker: ClientKey, count: usize) {
         let Some((swarm, stay)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) else { return };
         let (swarm, token, transport) = (*swarm, stay.token.clone(), self.parts.transport.clone());
         self.tasks.spawn(async move {
@@ -118,17 +123,16 @@ impl Engine {
         });
     }
 
-    pub(super) fn hand_in_offers(&mut self, swarm: SwarmId, tracker: &AnnounceUrl, made: Vec<Made>) {
+    pub(super) fn hand_in_offers(&mut self, swarm: SwarmId, tracker: &ClientKey, made: Vec<Made>) {
+        let Some(client) = self.client(tracker) else { return };
         let Some(stay) = self.swarms.get_mut(&swarm) else { return };
-        let trackers = lock(&self.parts.shared.trackers);
-        let Some(Tracker { client, .. }) = trackers.get(tracker) else { return };
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
             match result {
                 Ok(pending) => {
                     let offer_id = OfferId::from(rand::random::<[u8; 20]>());
                     offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
-                    stay.offers.insert(offer_id, (tracker.clone(), pending));
+                    stay.offers.insert(offer_id, (tracker.url.clone(), pending));
                 }
                 Err(error) => stay.shared.queue.offer_failed(error),
             }
