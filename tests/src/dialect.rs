@@ -4,27 +4,17 @@
 //! It is stricter than any of them where that shows a client's mistake: a field that is `null` is bad input to all.
 
 mod lie;
+mod log;
+mod server;
 mod swarms;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_tungstenite::accept_async_with_config;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-
 pub use lie::Lie;
-pub use swarms::Log;
-use swarms::{Connection, Swarms, Verdict};
-
-/// aquatic's write limit; the others have theirs elsewhere, and none waits forever.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+pub use log::Log;
+pub use server::DialectTracker;
 
 /// How a tracker behaves.
 #[derive(Debug, Clone)]
@@ -51,16 +41,24 @@ pub struct Dialect {
     pub bad_input: BadInput,
     /// What follows an announce under a peer id that another connection holds.
     pub same_id: SameId,
-    /// A second peer id on one connection is bad input.
-    pub one_id: bool,
+    /// Which peer ids one connection may use.
+    pub ids: Ids,
+    /// Offers are forwarded with whatever else their makers put in.
+    pub verbatim_offers: bool,
+    /// How an answer is forwarded.
+    pub answers: Answers,
     /// What follows an answer to nobody.
     pub stray_answer: StrayAnswer,
     /// Answers are taken only to offers that were forwarded, this long at most.
     pub answer_within: Option<Duration>,
     /// When peers that do not announce are forgotten.
     pub expiry: Option<Expiry>,
-    /// A connection that got no reply for this long is closed.
-    pub idle_close: Option<Duration>,
+    /// A swarm has no more members; for another one, the one that announced least lately goes.
+    pub max_members: usize,
+    /// When a connection is closed for being idle.
+    pub idle: Idle,
+    /// What a scrape leads to.
+    pub scrape: Scrape,
     /// Messages that wait to be written to one connection; more are dropped.
     pub queue: usize,
     /// Members that connected over IPv4 and IPv6 are kept apart.
@@ -72,6 +70,8 @@ pub struct Dialect {
 /// What follows bad input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadInput {
+    /// A failure, with action and info hash if these could be read; the connection stays.
+    NamedFailure,
     /// A failure without action and info hash; the connection stays.
     Failure,
     /// The connection is dropped without a close frame.
@@ -87,6 +87,54 @@ pub enum SameId {
     Ignored,
     /// The other connection loses all its memberships to it.
     Evicts,
+}
+
+/// Which peer ids one connection may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// Any.
+    Any,
+    /// Any, but only the first one goes with the connection; the others stay until they expire.
+    FirstGoes,
+    /// One for each info hash. Another one ends the connection.
+    OnePerSwarm,
+    /// One. Another one ends the connection.
+    One,
+}
+
+/// How an answer is forwarded, and to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// With nothing but its fields, to a member of that swarm.
+    Rebuilt,
+    /// As it came, to whoever has that peer id in any swarm.
+    Whole,
+    /// So too, but under the peer id of the connection.
+    WholeButId,
+}
+
+/// When a connection is closed for being idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// Never.
+    Never,
+    /// When it got no reply for this long.
+    Unanswered(Duration),
+    /// When nothing, not even a ping, came from it for this long.
+    Unheard(Duration),
+}
+
+/// What a scrape leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrape {
+    /// One without info hashes is for all; otherwise it is refused.
+    pub of_all: bool,
+    /// Info hashes that nobody announces are replied to with zeros; otherwise they are left out.
+    pub of_unknown: bool,
+    /// More info hashes are left out. With none at all, there is no reply if there is a limit.
+    pub max: Option<usize>,
+    /// The reply says how often one may ask.
+    pub flags: bool,
 }
 
 /// What follows an answer to nobody.
@@ -134,13 +182,17 @@ impl Dialect {
             events: &["", "started", "stopped", "completed", "update", "paused"],
             replies_to_stopped: true,
             replies_to_answers: false,
-            bad_input: BadInput::Failure,
+            bad_input: BadInput::NamedFailure,
             same_id: SameId::HolderStays,
-            one_id: false,
+            ids: Ids::FirstGoes,
+            verbatim_offers: true,
+            answers: Answers::Rebuilt,
             stray_answer: StrayAnswer::Dropped,
             answer_within: None,
             expiry: Some(Expiry { after: 1200 * SECOND, swept_every: 60 * SECOND }),
-            idle_close: None,
+            max_members: 1000,
+            idle: Idle::Never,
+            scrape: Scrape { of_all: true, of_unknown: true, max: None, flags: true },
             queue: 10_000,
             splits_families: false,
             lie: None,
@@ -161,11 +213,15 @@ impl Dialect {
             replies_to_answers: true,
             bad_input: BadInput::Failure,
             same_id: SameId::Ignored,
-            one_id: true,
+            ids: Ids::OnePerSwarm,
+            verbatim_offers: false,
+            answers: Answers::Rebuilt,
             stray_answer: StrayAnswer::Failure,
             answer_within: Some(120 * SECOND),
             expiry: Some(Expiry { after: 180 * SECOND, swept_every: 30 * SECOND }),
-            idle_close: Some(180 * SECOND),
+            max_members: usize::MAX,
+            idle: Idle::Unanswered(180 * SECOND),
+            scrape: Scrape { of_all: false, of_unknown: false, max: Some(255), flags: false },
             queue: 16,
             splits_families: true,
             lie: None,
@@ -186,11 +242,15 @@ impl Dialect {
             replies_to_answers: false,
             bad_input: BadInput::Close,
             same_id: SameId::Evicts,
-            one_id: false,
+            ids: Ids::Any,
+            verbatim_offers: false,
+            answers: Answers::Whole,
             stray_answer: StrayAnswer::Close,
             answer_within: None,
             expiry: Some(Expiry { after: 40 * SECOND, swept_every: 20 * SECOND }),
-            idle_close: None,
+            max_members: usize::MAX,
+            idle: Idle::Unheard(240 * SECOND),
+            scrape: Scrape { of_all: true, of_unknown: true, max: None, flags: false },
             queue: 10_000,
             splits_families: false,
             lie: None,
@@ -203,7 +263,8 @@ impl Dialect {
             name: "openwebtorrent-tracker",
             interval: 120 * SECOND,
             events: &["", "started", "stopped", "completed"],
-            one_id: true,
+            ids: Ids::One,
+            answers: Answers::WholeButId,
             expiry: None,
             ..Self::wt_tracker()
         }
@@ -219,120 +280,5 @@ impl Dialect {
     pub fn lying(mut self, lie: Lie) -> Self {
         self.lie = Some(lie);
         self
-    }
-}
-
-/// A tracker that behaves as its [`Dialect`] says. Clones are the same tracker.
-#[derive(Debug, Clone)]
-pub struct DialectTracker {
-    dialect: Arc<Dialect>,
-    swarms: Arc<Mutex<Swarms>>,
-}
-
-impl DialectTracker {
-    /// A tracker without swarms; the seed decides who gets which offer.
-    pub fn new(dialect: Dialect, seed: u64) -> Self {
-        let dialect = Arc::new(dialect);
-        let swarms = Swarms::new(dialect.clone(), seed, Instant::now());
-        Self { dialect, swarms: Arc::new(Mutex::new(swarms)) }
-    }
-
-    /// What has happened.
-    pub fn log(&self) -> Log {
-        self.with(|swarms| swarms.log())
-    }
-
-    /// How many members all swarms have together.
-    pub fn members(&self) -> usize {
-        self.with(|swarms| swarms.members())
-    }
-
-    /// Serves one byte stream to its end.
-    pub fn serve<S>(&self, stream: S, family: Family) -> impl Future<Output = ()> + Send + use<S>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.clone().run(stream, family)
-    }
-
-    async fn run<S>(self, stream: S, family: Family)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        if self.dialect.lie == Some(Lie::NoHandshake) {
-            let _held = stream;
-            return std::future::pending().await;
-        }
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4 << 10)
-            .max_frame_size(Some(self.dialect.max_frame_bytes))
-            .max_message_size(Some(self.dialect.max_message_bytes));
-        let Ok(socket) = accept_async_with_config(stream, Some(config)).await else { return };
-        if self.dialect.lie == Some(Lie::Deafness) {
-            let _held = socket;
-            return std::future::pending().await;
-        }
-        let (outbox, mut queued) = mpsc::channel(self.dialect.queue);
-        let connection = self.with(|swarms| swarms.open(outbox, family));
-        let _member = Membership { tracker: &self, connection };
-        let (mut sink, mut source) = socket.split();
-        let reading = async {
-            while let Some(Ok(message)) = source.next().await {
-                if !(message.is_text() || message.is_binary()) {
-                    continue;
-                }
-                if self.dialect.lie == Some(Lie::Slowness) {
-                    sleep(Lie::SLOWNESS).await;
-                }
-                let now = Instant::now();
-                if self.with(|swarms| swarms.received(now, connection, &message.into_data())) == Verdict::Close {
-                    return;
-                }
-            }
-        };
-        let writing = async {
-            let idle = self.dialect.idle_close;
-            let mut replied = Instant::now();
-            loop {
-                let closes = async {
-                    match idle {
-                        Some(after) => sleep_until(replied + after).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    Some(out) = queued.recv() => {
-                        if !matches!(timeout(WRITE_DEADLINE, sink.send(Message::text(out.text))).await, Ok(Ok(()))) {
-                            return;
-                        }
-                        if out.is_reply {
-                            replied = Instant::now();
-                        }
-                    }
-                    () = closes => return,
-                }
-            }
-        };
-        // Whichever ends first, the stream is dropped without a close frame: what clients meet most.
-        tokio::select! {
-            () = reading => {}
-            () = writing => {}
-        }
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut Swarms) -> T) -> T {
-        look(&mut self.swarms.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
-/// Closing the socket ends its memberships, however its task ends.
-struct Membership<'a> {
-    tracker: &'a DialectTracker,
-    connection: Connection,
-}
-
-impl Drop for Membership<'_> {
-    fn drop(&mut self) {
-        self.tracker.with(|swarms| swarms.closed(self.connection));
     }
 }

@@ -66,6 +66,8 @@ async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
         let log = tracker.log();
         assert_eq!(tracker.members(), 6, "{name}");
         assert_eq!((log.connections, log.bad_inputs, log.expired, log.ignored, log.dropped), (6, 0, 0, 0, 0), "{name}");
+        assert_eq!((log.second_ids, log.offers_repeated, log.stray_answers), (0, 0, 0), "{name}");
+        assert_eq!(log.most_offers, 5, "{name}");
         assert!(log.announces > met.announces, "{name}: nobody announces");
         assert_eq!(log.offers, met.offers, "{name}: offers although there are no strangers");
         assert_eq!(sim.network.open_channels(), 6 * 5, "{name}: one link for each pair");
@@ -190,7 +192,7 @@ const PENDING_MAX: usize = 2 * (2 * 50 + 2 * 32);
 /// Whether a node can say what is wrong with such a tracker, where that is not chance.
 fn is_found_out(lie: Lie) -> Option<bool> {
     match lie {
-        Lie::Garbage | Lie::Oversized | Lie::OfferFlood => Some(true),
+        Lie::Garbage | Lie::Refusal | Lie::Oversized | Lie::OfferFlood => Some(true),
         Lie::Deafness | Lie::NoHandshake | Lie::HangUp => Some(true),
         // No more than useless or late, as far as anybody can tell.
         Lie::Crowds | Lie::ForeignHashes | Lie::ForgedAnswers | Lie::Silence | Lie::Slowness => Some(false),

@@ -24,6 +24,8 @@ pub enum Lie {
     Oversized,
     /// Frames that mean nothing follow each announce.
     Garbage,
+    /// Every announce is refused.
+    Refusal,
     /// The socket opens, and then nothing ever comes, though pings are answered.
     Silence,
     /// The socket opens, and then nothing is read or written.
@@ -38,7 +40,7 @@ pub enum Lie {
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Intervals,
         Self::Crowds,
         Self::ForeignHashes,
@@ -46,6 +48,7 @@ impl Lie {
         Self::OfferFlood,
         Self::Oversized,
         Self::Garbage,
+        Self::Refusal,
         Self::Silence,
         Self::Deafness,
         Self::NoHandshake,

@@ -1,7 +1,8 @@
 //! Who is in which swarm, and what a frame leads to, by the switches of a dialect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{BadInput, Dialect, Family, Lie, SameId, StrayAnswer};
+use super::{Answers, BadInput, Dialect, Family, Idle, Ids, Lie, Log, SameId, StrayAnswer};
 
 /// One socket.
 pub(super) type Connection = u64;
@@ -30,41 +31,16 @@ pub(super) enum Verdict {
     Close,
 }
 
-/// What has happened at a tracker since its start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Log {
-    /// Sockets opened.
-    pub connections: u64,
-    /// Announces taken, `stopped` among them.
-    pub announces: u64,
-    /// `stopped` among them.
-    pub stopped: u64,
-    /// Offers that came with them.
-    pub offers: u64,
-    /// Offers that went to a member.
-    pub offers_forwarded: u64,
-    /// Answers that went to the offerer.
-    pub answers_forwarded: u64,
-    /// Answers to nobody.
-    pub stray_answers: u64,
-    /// Frames that no client may send.
-    pub bad_inputs: u64,
-    /// Announces ignored because another connection holds the peer id.
-    pub ignored: u64,
-    /// Members forgotten for not announcing.
-    pub expired: u64,
-    /// Messages dropped because too many waited.
-    pub dropped: u64,
-    /// The longest message received, in bytes.
-    pub longest: usize,
-}
-
 #[derive(Debug)]
 struct Socket {
     outbox: mpsc::Sender<Out>,
     family: Family,
     /// The first peer id announced.
     id: Option<String>,
+    /// The peer id announced for each info hash.
+    ids: BTreeMap<String, String>,
+    /// Since when it has been idle, in the sense of the dialect.
+    idle_since: Instant,
 }
 
 #[derive(Debug)]
@@ -86,12 +62,17 @@ pub(super) struct Swarms {
     swarms: BTreeMap<SwarmKey, Swarm>,
     /// Offers forwarded, by offerer, member and offer id, where that matters for answers.
     forwarded: BTreeMap<(String, String, String), Instant>,
+    /// Every offer that ever went to a member.
+    given: BTreeSet<String>,
     next_sweep: Instant,
+    /// How long it takes over each message.
+    pub(super) pace: Duration,
     log: Log,
 }
 
 impl Swarms {
     pub(super) fn new(dialect: Arc<Dialect>, seed: u64, now: Instant) -> Self {
+        let pace = if dialect.lie == Some(Lie::Slowness) { Lie::SLOWNESS } else { Duration::ZERO };
         Self {
             dialect,
             rng: StdRng::seed_from_u64(seed),
@@ -99,7 +80,9 @@ impl Swarms {
             sockets: BTreeMap::new(),
             swarms: BTreeMap::new(),
             forwarded: BTreeMap::new(),
+            given: BTreeSet::new(),
             next_sweep: now,
+            pace,
             log: Log::default(),
         }
     }
@@ -112,20 +95,45 @@ impl Swarms {
         self.swarms.values().map(BTreeMap::len).sum()
     }
 
-    pub(super) fn open(&mut self, outbox: mpsc::Sender<Out>, family: Family) -> Connection {
+    pub(super) fn open(&mut self, now: Instant, outbox: mpsc::Sender<Out>, family: Family) -> Connection {
         self.next += 1;
         self.log.connections += 1;
         let family = if self.dialect.splits_families { family } else { Family::V4 };
-        self.sockets.insert(self.next, Socket { outbox, family, id: None });
+        let socket = Socket { outbox, family, id: None, ids: BTreeMap::new(), idle_since: now };
+        self.sockets.insert(self.next, socket);
         self.next
     }
 
     pub(super) fn closed(&mut self, connection: Connection) {
-        self.sockets.remove(&connection);
+        let Some(socket) = self.sockets.remove(&connection) else { return };
+        let goes = |id: &String| self.dialect.ids != Ids::FirstGoes || socket.id.as_ref() == Some(id);
         for swarm in self.swarms.values_mut() {
-            swarm.retain(|_, member| member.connection != connection);
+            swarm.retain(|id, member| member.connection != connection || !goes(id));
         }
         self.swarms.retain(|_, swarm| !swarm.is_empty());
+    }
+
+    /// Something has come in.
+    pub(super) fn heard(&mut self, now: Instant, connection: Connection) {
+        if let (Idle::Unheard(_), Some(socket)) = (self.dialect.idle, self.sockets.get_mut(&connection)) {
+            socket.idle_since = now;
+        }
+    }
+
+    /// A reply has gone out.
+    pub(super) fn replied(&mut self, now: Instant, connection: Connection) {
+        if let (Idle::Unanswered(_), Some(socket)) = (self.dialect.idle, self.sockets.get_mut(&connection)) {
+            socket.idle_since = now;
+        }
+    }
+
+    /// When the connection is closed if it goes on like this.
+    pub(super) fn idle_at(&self, connection: Connection) -> Option<Instant> {
+        let since = self.sockets.get(&connection)?.idle_since;
+        match self.dialect.idle {
+            Idle::Never => None,
+            Idle::Unanswered(after) | Idle::Unheard(after) => Some(since + after),
+        }
     }
 
     pub(super) fn received(&mut self, now: Instant, connection: Connection, frame: &[u8]) -> Verdict {
@@ -136,7 +144,7 @@ impl Swarms {
             Some(Lie::HangUp) => return Verdict::Close,
             _ => {}
         }
-        let Ok(Value::Object(frame)) = serde_json::from_slice(frame) else { return self.bad_input(connection) };
+        let Ok(Value::Object(frame)) = serde_json::from_slice(frame) else { return self.bad_input(connection, None) };
         let taken = match frame.get("action").and_then(Value::as_str) {
             _ if frame.values().any(Value::is_null) => None,
             Some("announce") if frame.contains_key("answer") => self.answer(now, connection, &frame),
@@ -144,18 +152,25 @@ impl Swarms {
             Some("scrape") => self.scrape(connection, &frame),
             _ => None,
         };
-        taken.unwrap_or_else(|| self.bad_input(connection))
+        taken.unwrap_or_else(|| self.bad_input(connection, Some(&frame)))
     }
 
-    fn bad_input(&mut self, connection: Connection) -> Verdict {
+    fn bad_input(&mut self, connection: Connection, frame: Option<&Map<String, Value>>) -> Verdict {
         self.log.bad_inputs += 1;
+        let mut failure = json!({"failure reason": "Invalid request"});
         match self.dialect.bad_input {
-            BadInput::Failure => {
-                self.send(connection, json!({"failure reason": "Invalid request"}));
-                Verdict::Stay
+            BadInput::Close => return Verdict::Close,
+            BadInput::Failure => {}
+            BadInput::NamedFailure => {
+                let action = frame.and_then(|frame| frame.get("action")?.as_str());
+                let info_hash = frame.and_then(|frame| id(frame, "info_hash"));
+                if let (Some(action @ ("announce" | "scrape")), Some(info_hash)) = (action, info_hash) {
+                    (failure["action"], failure["info_hash"]) = (json!(action), json!(info_hash));
+                }
             }
-            BadInput::Close => Verdict::Close,
         }
+        self.send(connection, failure);
+        Verdict::Stay
     }
 
     /// `None` is bad input, as below.
@@ -173,18 +188,33 @@ impl Swarms {
             None => Vec::new(),
             Some(offers) => offers.as_array()?.iter().map(offer).collect::<Option<Vec<_>>>()?,
         };
+        if frame.get("left").is_some_and(|left| !left.is_u64()) {
+            return None;
+        }
         let socket = self.sockets.get_mut(&connection)?;
         let first = socket.id.get_or_insert_with(|| peer_id.clone());
-        if self.dialect.one_id && *first != peer_id {
-            return None;
+        self.log.second_ids += u64::from(*first != peer_id);
+        let first = match self.dialect.ids {
+            Ids::Any | Ids::FirstGoes => &peer_id,
+            Ids::One => first,
+            Ids::OnePerSwarm => socket.ids.entry(info_hash.clone()).or_insert_with(|| peer_id.clone()),
+        };
+        if *first != peer_id {
+            return Some(Verdict::Close);
         }
         let key = (socket.family, info_hash);
         self.log.announces += 1;
+        self.log.most_offers = self.log.most_offers.max(offers.len());
         if event == Some("stopped") {
             self.stop(connection, &key, &peer_id);
             return Some(Verdict::Stay);
         }
         let seeder = frame.get("left").and_then(Value::as_u64) == Some(0);
+        if self.dialect.lie == Some(Lie::Refusal) {
+            let reason = "Info hash not allowed";
+            self.send(connection, json!({"action": "announce", "info_hash": key.1, "failure reason": reason}));
+            return Some(Verdict::Stay);
+        }
         if !self.enter(now, connection, &key, &peer_id, seeder) {
             return Some(Verdict::Stay);
         }
@@ -215,6 +245,10 @@ impl Swarms {
         let swarm = self.swarms.entry(key.clone()).or_default();
         let member = swarm.entry(peer_id.to_owned()).or_insert(Member { connection, seen: now, seeder });
         (member.seen, member.seeder) = (now, seeder);
+        if swarm.len() > self.dialect.max_members {
+            let oldest = swarm.iter().min_by_key(|(_, member)| member.seen).map(|(id, _)| id.clone());
+            self.log.expired += u64::from(oldest.and_then(|id| swarm.remove(&id)).is_some());
+        }
         true
     }
 
@@ -259,6 +293,9 @@ impl Swarms {
         let count = limit.min(self.dialect.max_offers);
         for ((to, connection), (offer_id, offer)) in others.into_iter().zip(offers).take(count) {
             self.log.offers_forwarded += 1;
+            self.log.offers_repeated += u64::from(!self.given.insert(offer_id.clone()));
+            let offer =
+                if self.dialect.verbatim_offers { offer } else { json!({"type": "offer", "sdp": offer["sdp"]}) };
             if self.dialect.answer_within.is_some() {
                 self.forwarded.insert((peer_id.to_owned(), to, offer_id.clone()), now);
             }
@@ -275,7 +312,8 @@ impl Swarms {
         let (info_hash, peer_id, to, offer_id) = (info_hash?, peer_id?, to?, offer_id?);
         description(frame.get("answer")?, "answer")?;
         let key = (self.sockets.get(&connection)?.family, info_hash);
-        if self.dialect.stray_answer != StrayAnswer::Close {
+        let finds_anywhere = self.dialect.answers != Answers::Rebuilt;
+        if !finds_anywhere {
             // To these two, an answer is an announce too.
             self.enter(now, connection, &key, &peer_id, false);
         }
@@ -286,13 +324,13 @@ impl Swarms {
                 forwarded.is_some_and(|at| now <= at + within)
             }
         };
-        let offerer = self.swarms.get(&key).and_then(|swarm| swarm.get(&to)).map(|member| member.connection);
+        let mut among = self.swarms.iter().filter(|(swarm, _)| finds_anywhere || **swarm == key);
+        let offerer = among.find_map(|(_, swarm)| swarm.get(&to)).map(|member| member.connection);
         match offerer.filter(|_| known) {
             Some(offerer) => {
                 self.log.answers_forwarded += 1;
-                let mut answer = frame.clone();
-                answer.remove("to_peer_id");
-                self.send(offerer, Value::Object(answer));
+                let answer = self.forwarded_answer(connection, frame);
+                self.send(offerer, answer);
             }
             None => {
                 self.log.stray_answers += 1;
@@ -313,22 +351,56 @@ impl Swarms {
         Some(Verdict::Stay)
     }
 
+    fn forwarded_answer(&self, connection: Connection, frame: &Map<String, Value>) -> Value {
+        let mut answer = frame.clone();
+        answer.remove("to_peer_id");
+        match self.dialect.answers {
+            Answers::Rebuilt => {
+                answer.retain(|field, _| ["action", "info_hash", "peer_id", "offer_id", "answer"].contains(&&**field));
+            }
+            Answers::Whole => {}
+            Answers::WholeButId => {
+                if let Some(own) = self.sockets.get(&connection).and_then(|socket| socket.id.clone()) {
+                    answer.insert("peer_id".to_owned(), json!(own));
+                }
+            }
+        }
+        Value::Object(answer)
+    }
+
     fn scrape(&mut self, connection: Connection, frame: &Map<String, Value>) -> Option<Verdict> {
+        self.log.scrapes += 1;
         let family = self.sockets.get(&connection)?.family;
-        let wanted: Vec<String> = match frame.get("info_hash")? {
-            Value::String(one) => vec![one.clone()],
-            Value::Array(many) => many.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?,
-            _ => return None,
+        let scrape = self.dialect.scrape;
+        let mut wanted: Vec<String> = match frame.get("info_hash") {
+            None if !scrape.of_all => {
+                let reason = "Full scrapes are not allowed";
+                self.send(connection, json!({"action": "scrape", "failure reason": reason}));
+                return Some(Verdict::Stay);
+            }
+            None => self.swarms.keys().map(|(_, hash)| hash.clone()).collect(),
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(many)) if many.is_empty() && scrape.max.is_some() => return Some(Verdict::Stay),
+            Some(Value::Array(many)) => {
+                many.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<_>>()?
+            }
+            Some(_) => return None,
         };
+        wanted.truncate(scrape.max.unwrap_or(usize::MAX));
+        wanted.retain(|hash| scrape.of_unknown || self.swarms.contains_key(&(family, hash.clone())));
         let files: Map<String, Value> = wanted
             .into_iter()
             .map(|hash| {
                 let (complete, incomplete) = self.counts(&(family, hash.clone()));
-                (hash, json!({"complete": complete, "incomplete": incomplete, "downloaded": complete}))
+                let downloaded = if scrape.of_unknown { complete } else { 0 };
+                (hash, json!({"complete": complete, "incomplete": incomplete, "downloaded": downloaded}))
             })
             .collect();
-        let text = json!({"action": "scrape", "files": files}).to_string();
-        self.queue(connection, Out { text, is_reply: true });
+        let mut reply = json!({"action": "scrape", "files": files});
+        if scrape.flags {
+            reply["flags"] = json!({"min_request_interval": 600});
+        }
+        self.queue(connection, Out { text: reply.to_string(), is_reply: true });
         Some(Verdict::Stay)
     }
 
