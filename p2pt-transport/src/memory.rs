@@ -172,14 +172,39 @@ impl MemoryNetwork {
         self.network.with(|state, _| state.set_refuse_between(a, b, false));
     }
 
-    /// Cuts the path between two nodes.
-    pub fn cut(&self, a: NodeId, b: NodeId) {
-        self.network.with(|state, now| state.set_cut(a, b, true, now));
+    /// Makes everything from one node to another take this much longer on its way than the conditions say: frames,
+    /// acknowledgements and closes from now on. Replaces what was set before; zero ends it. What comes back is as fast
+    /// as ever.
+    pub fn slow_from(&self, from: NodeId, to: NodeId, delay: Duration) {
+        self.network.with(|state, now| state.set_slow(from, to, delay, now));
     }
 
-    /// Mends what [`cut`](Self::cut) cut. Channels that have not ended go on and lose nothing.
+    /// Cuts the path between two nodes, both ways.
+    pub fn cut(&self, a: NodeId, b: NodeId) {
+        self.cut_from(a, b);
+        self.cut_from(b, a);
+    }
+
+    /// Lets nothing from one node arrive at another, which still is heard itself.
+    ///
+    /// As with WebRTC, no connection opens any more, and open channels end on both sides: the one that hears nothing
+    /// gives up after the liveness time and says so, which the other sees as
+    /// [`ChannelClosed::Remote`](crate::ChannelClosed::Remote). Until then, frames arrive the way that is left, and are
+    /// not acknowledged.
+    pub fn cut_from(&self, from: NodeId, to: NodeId) {
+        self.network.with(|state, now| state.set_cut(from, to, true, now));
+    }
+
+    /// Mends what [`cut`](Self::cut) and [`cut_from`](Self::cut_from) cut, both ways. Channels that have not ended go
+    /// on and lose nothing.
     pub fn mend(&self, a: NodeId, b: NodeId) {
-        self.network.with(|state, now| state.set_cut(a, b, false, now));
+        self.mend_from(a, b);
+        self.mend_from(b, a);
+    }
+
+    /// Mends one way.
+    pub fn mend_from(&self, from: NodeId, to: NodeId) {
+        self.network.with(|state, now| state.set_cut(from, to, false, now));
     }
 
     /// Cuts these nodes off from all others; among themselves they are connected. A node is in the partition it was

@@ -15,7 +15,7 @@ use crate::{ChannelClosed, Frame, Role};
 /// What a frame costs in a buffer on top of its payload, so that buffers also bound the number of empty frames.
 const FRAME_OVERHEAD: usize = 16;
 /// ICE, DTLS and SCTP take some round trips; two are 1.4 ms on loopback and 80 ms at a round trip of 40.
-const HANDSHAKE_LATENCIES: u32 = 4;
+const HANDSHAKE_ROUND_TRIPS: u32 = 2;
 
 fn cost(frame: &Frame) -> usize {
     frame.len() + FRAME_OVERHEAD
@@ -24,6 +24,13 @@ fn cost(frame: &Frame) -> usize {
 /// A side of a link: where its end is, and where the flow that starts there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Side(usize);
+
+/// The way from one side to the other, which what it sends takes: its frames, acknowledgements and farewell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) up: bool,
+    pub(super) conditions: Conditions,
+}
 
 impl Side {
     pub(super) const OFFERER: Self = Self(0);
@@ -88,6 +95,7 @@ struct InFlight {
 /// The frames that leave one side.
 #[derive(Debug)]
 struct Flow {
+    path: Path,
     rng: Xoshiro256PlusPlus,
     in_flight: VecDeque<InFlight>,
     /// Acknowledgements on their way back: when they arrive, the payload and the buffer space they free.
@@ -109,8 +117,9 @@ struct Flow {
 }
 
 impl Flow {
-    fn new(seed: u64, opens_at: Instant) -> Self {
+    fn new(path: Path, seed: u64, opens_at: Instant) -> Self {
         Self {
+            path,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             in_flight: VecDeque::new(),
             acks: VecDeque::new(),
@@ -135,14 +144,18 @@ impl Flow {
     }
 
     /// What was on its way when the path broke arrives after it has healed: the link retransmits.
-    fn delay_until(&mut self, earliest: Instant) {
+    fn delay_frames(&mut self, earliest: Instant) {
         for frame in &mut self.in_flight {
             frame.arrives = frame.arrives.max(earliest);
         }
+        self.last_arrival = self.last_arrival.max(earliest);
+    }
+
+    /// The same for its acknowledgements, which come the other way.
+    fn delay_acks(&mut self, earliest: Instant) {
         for ack in &mut self.acks {
             ack.0 = ack.0.max(earliest);
         }
-        self.last_arrival = self.last_arrival.max(earliest);
     }
 }
 
@@ -162,8 +175,6 @@ pub(super) struct Link {
     pub(super) label: String,
     ends: [End; 2],
     flows: [Flow; 2],
-    up: bool,
-    conditions: Conditions,
     send_buffer: usize,
     receive_buffer: usize,
     flush: Duration,
@@ -171,23 +182,22 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A connection whose handshake begins now.
+    /// A connection whose handshake begins now. The paths are those from the offerer and from the answerer.
     pub(super) fn new(
         config: &MemoryConfig,
-        conditions: Conditions,
+        paths: [Path; 2],
         label: String,
         seed: u64,
         [offerer, answerer]: [(NodeId, Arc<Notify>); 2],
         now: Instant,
     ) -> Self {
-        let offerer_opens = now + conditions.latency * HANDSHAKE_LATENCIES;
-        let answerer_opens = offerer_opens + conditions.latency;
+        let [there, back] = paths.map(|path| path.conditions.latency);
+        let offerer_opens = now + (there + back) * HANDSHAKE_ROUND_TRIPS;
+        let answerer_opens = offerer_opens + there;
         Self {
             label,
             ends: [End::new(offerer.0, offerer.1, offerer_opens), End::new(answerer.0, answerer.1, answerer_opens)],
-            flows: [Flow::new(seed, answerer_opens), Flow::new(!seed, answerer_opens)],
-            up: true,
-            conditions,
+            flows: [Flow::new(paths[0], seed, answerer_opens), Flow::new(paths[1], !seed, answerer_opens)],
             send_buffer: config.send_buffer_bytes,
             receive_buffer: config.receive_buffer_bytes,
             flush: config.flush_deadline,
@@ -251,7 +261,7 @@ impl Link {
     }
 
     pub(super) fn round_trip(&self) -> Duration {
-        self.conditions.latency * 2
+        self.flows.iter().map(|flow| flow.path.conditions.latency).sum()
     }
 
     fn wake(&self) {
@@ -288,8 +298,9 @@ impl Link {
         let shakes_hands = other.ended.is_none() || other.open;
         let (inward, outward) = (self.flow(side.other()), self.flow(side));
         let mut events = [None; 6];
-        if self.up {
-            events[0] = (!end.open && shakes_hands).then_some((end.opens_at, Event::Open(side)));
+        if inward.path.up {
+            let can_open = !end.open && shakes_hands && outward.path.up;
+            events[0] = can_open.then_some((end.opens_at, Event::Open(side)));
             events[1] = inward
                 .deliverable(self.receive_buffer)
                 .map(|head| (head.arrives.max(inward.room_since), Event::Deliver(side)));
@@ -314,14 +325,15 @@ impl Link {
                 self.finish_if_flushed(side, at);
             }
             Event::Farewell(side) => self.finish(side, ChannelClosed::Remote, at),
-            Event::FlushDeadline(side) => self.close_now(side, at),
-            Event::Silent(side) => self.finish(side, ChannelClosed::Silent(self.liveness), at),
+            Event::FlushDeadline(side) => self.close_now(side, ChannelClosed::Local, at),
+            // Who hears nothing may still be heard.
+            Event::Silent(side) => self.close_now(side, ChannelClosed::Silent(self.liveness), at),
         }
         self.wake();
     }
 
     fn deliver(&mut self, side: Side, at: Instant) {
-        let latency = self.conditions.latency;
+        let latency = self.flow(side).path.conditions.latency;
         let flow = self.flow_mut(side.other());
         let Some(head) = flow.in_flight.pop_front() else { return };
         if head.doomed {
@@ -351,8 +363,8 @@ impl Link {
 
     /// Puts a frame on its way. A doomed one breaks the connection where it would have arrived.
     pub(super) fn send(&mut self, side: Side, frame: Frame, doomed: bool, now: Instant) {
-        let Conditions { latency, jitter, bytes_per_second } = self.conditions;
         let flow = self.flow_mut(side);
+        let Conditions { latency, jitter, bytes_per_second } = flow.path.conditions;
         let on_the_line = bytes_per_second
             .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(frame.len() as f64 / f64::from(rate.get())));
         flow.line_free = flow.line_free.max(now) + on_the_line;
@@ -389,7 +401,7 @@ impl Link {
         if self.end(side).open {
             self.finish_if_flushed(side, now);
         } else {
-            self.close_now(side, now);
+            self.close_now(side, ChannelClosed::Local, now);
         }
         self.wake();
     }
@@ -409,18 +421,17 @@ impl Link {
     fn finish_if_flushed(&mut self, side: Side, at: Instant) {
         let flow = self.flow(side);
         if self.end(side).closing.is_some() && flow.in_flight.is_empty() && flow.acks.is_empty() {
-            self.close_now(side, at);
+            self.close_now(side, ChannelClosed::Local, at);
         }
     }
 
-    /// Ends a closing side and tells the other one, if it can be told.
-    fn close_now(&mut self, side: Side, at: Instant) {
-        if self.up {
-            let latency = self.conditions.latency;
-            let flow = self.flow_mut(side);
-            flow.farewell = Some(flow.last_arrival.max(at + latency));
+    /// Ends a side and tells the other one, if it can be told.
+    fn close_now(&mut self, side: Side, reason: ChannelClosed, at: Instant) {
+        let flow = self.flow_mut(side);
+        if flow.path.up {
+            flow.farewell = Some(flow.last_arrival.max(at + flow.path.conditions.latency));
         }
-        self.finish(side, ChannelClosed::Local, at);
+        self.finish(side, reason, at);
     }
 
     /// Ends a side; one that was closing ends as its close said, whatever cut it short.
@@ -438,38 +449,34 @@ impl Link {
 
     /// Starts or stops the wait after which silence ends this side.
     fn listen(&mut self, side: Side, now: Instant) {
-        let sent_farewell = self.flow(side.other()).farewell.is_some();
-        let gone = self.end(side.other()).ended.is_some() && !sent_farewell;
-        let deaf = !self.up || gone;
+        let inward = self.flow(side.other());
+        let gone = self.end(side.other()).ended.is_some() && inward.farewell.is_none();
+        let deaf = !inward.path.up || gone;
         let end = self.end_mut(side);
         end.silent_since = if deaf && !end.frozen { end.silent_since.or(Some(now)) } else { None };
     }
 
-    /// Whether the two nodes can hear each other, and which of them is stopped.
-    pub(super) fn set_path(&mut self, up: bool, frozen: [bool; 2], now: Instant) {
-        if self.up && !up {
-            for flow in &mut self.flows {
-                flow.farewell = None;
+    /// The ways from the offerer and from the answerer, and which of the two is stopped. Frames under way keep the
+    /// conditions they met.
+    pub(super) fn set_paths(&mut self, paths: [Path; 2], frozen: [bool; 2], now: Instant) {
+        for (side, path) in Side::BOTH.into_iter().zip(paths) {
+            let was_up = std::mem::replace(&mut self.flow_mut(side).path, path).up;
+            if was_up && !path.up {
+                self.flow_mut(side).farewell = None;
+            }
+            if !was_up && path.up {
+                let earliest = now + path.conditions.latency;
+                self.flow_mut(side).delay_frames(earliest);
+                self.flow_mut(side.other()).delay_acks(earliest);
+                for end in &mut self.ends {
+                    end.opens_at = end.opens_at.max(earliest);
+                }
             }
         }
-        if !self.up && up {
-            let earliest = now + self.conditions.latency;
-            for side in Side::BOTH {
-                self.flow_mut(side).delay_until(earliest);
-                let end = self.end_mut(side);
-                end.opens_at = end.opens_at.max(earliest);
-            }
-        }
-        self.up = up;
         for side in Side::BOTH {
             self.end_mut(side).frozen = frozen[side.0];
             self.listen(side, now);
         }
         self.wake();
-    }
-
-    /// What frames sent from now on meet.
-    pub(super) fn set_conditions(&mut self, conditions: Conditions) {
-        self.conditions = conditions;
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use rand::{Rng, RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
@@ -10,7 +11,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Break, Conditions, MemoryConfig, NodeId,
-    link::{Link, Side},
+    link::{Link, Path, Side},
     network::Step,
     sdp::{Description, Kind, Token},
 };
@@ -72,8 +73,11 @@ pub(super) struct State {
     links: BTreeMap<LinkId, Link>,
     conditions: Conditions,
     conditions_between: BTreeMap<(NodeId, NodeId), Conditions>,
+    /// What is added to the latency from one node to another.
+    slow: BTreeMap<(NodeId, NodeId), Duration>,
     refuse: f64,
     refuse_between: BTreeSet<(NodeId, NodeId)>,
+    /// From whom nothing arrives, and at whom.
     cut: BTreeSet<(NodeId, NodeId)>,
     breaks: BTreeMap<(NodeId, NodeId), Break>,
     partitions: u32,
@@ -96,6 +100,7 @@ impl State {
             answers: BTreeMap::new(),
             links: BTreeMap::new(),
             conditions_between: BTreeMap::new(),
+            slow: BTreeMap::new(),
             refuse: 0.0,
             refuse_between: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -164,7 +169,11 @@ impl State {
         let Some(other) = self.answers.get(&answered.token) else { return Attempt::NoPath };
         let (a, b) = (own.node, other.node);
         let taken = other.link.is_some() || other.offer != offer;
-        if refused || taken || self.refuse_between.contains(&pair(a, b)) || !self.hears(a, b) {
+        if refused || taken || self.refuse_between.contains(&pair(a, b)) {
+            return Attempt::NoPath;
+        }
+        let paths = self.paths(a, b);
+        if !paths.iter().all(|path| path.up) {
             return Attempt::NoPath;
         }
         let [a_shows, b_shows] = [a, b].map(|node| self.nodes[node.0].fingerprint);
@@ -172,14 +181,13 @@ impl State {
             return Attempt::Failed(TransportError::SessionFailed);
         }
         self.next_link += 1;
-        let conditions = self.conditions_of(a, b);
         let (Some(own), Some(other)) = (self.offers.remove(&offer), self.answers.get_mut(&answered.token)) else {
             return Attempt::NoPath;
         };
         other.link = Some(self.next_link);
         other.wake.notify_waiters();
         let ends = [(a, own.wake), (b, other.wake.clone())];
-        self.links.insert(self.next_link, Link::new(&self.config, conditions, own.label, own.seed, ends, now));
+        self.links.insert(self.next_link, Link::new(&self.config, paths, own.label, own.seed, ends, now));
         Attempt::Connected(self.next_link)
     }
 
@@ -285,12 +293,17 @@ impl State {
         self.refresh_paths(now);
     }
 
-    pub(super) fn set_cut(&mut self, a: NodeId, b: NodeId, cut: bool, now: Instant) {
+    pub(super) fn set_cut(&mut self, from: NodeId, to: NodeId, cut: bool, now: Instant) {
         if cut {
-            self.cut.insert(pair(a, b));
+            self.cut.insert((from, to));
         } else {
-            self.cut.remove(&pair(a, b));
+            self.cut.remove(&(from, to));
         }
+        self.refresh_paths(now);
+    }
+
+    pub(super) fn set_slow(&mut self, from: NodeId, to: NodeId, delay: Duration, now: Instant) {
+        self.slow.insert((from, to), delay);
         self.refresh_paths(now);
     }
 
@@ -312,12 +325,12 @@ impl State {
 
     pub(super) fn set_conditions(&mut self, conditions: Conditions, now: Instant) {
         self.conditions = conditions;
-        self.refresh_conditions(now);
+        self.refresh_paths(now);
     }
 
     pub(super) fn set_conditions_between(&mut self, a: NodeId, b: NodeId, conditions: Conditions, now: Instant) {
         self.conditions_between.insert(pair(a, b), conditions);
-        self.refresh_conditions(now);
+        self.refresh_paths(now);
     }
 
     pub(super) fn set_refuse(&mut self, probability: f64) {
@@ -355,35 +368,28 @@ impl State {
         self.offers.len() + self.answers.len()
     }
 
-    fn conditions_of(&self, a: NodeId, b: NodeId) -> Conditions {
-        self.conditions_between.get(&pair(a, b)).copied().unwrap_or(self.conditions)
-    }
-
-    fn hears(&self, a: NodeId, b: NodeId) -> bool {
+    /// The ways from a to b and from b to a.
+    fn paths(&self, a: NodeId, b: NodeId) -> [Path; 2] {
         let stopped = [a, b].iter().any(|node| self.nodes[node.0].frozen || self.nodes[node.0].killed);
         let apart = self.nodes[a.0].partition != self.nodes[b.0].partition;
-        !stopped && !apart && !self.cut.contains(&pair(a, b))
+        let conditions = self.conditions_between.get(&pair(a, b)).copied().unwrap_or(self.conditions);
+        [(a, b), (b, a)].map(|direction| {
+            let slow = self.slow.get(&direction).copied().unwrap_or_default();
+            let conditions = Conditions { latency: conditions.latency + slow, ..conditions };
+            Path { up: !stopped && !apart && !self.cut.contains(&direction), conditions }
+        })
     }
 
     fn refresh_paths(&mut self, now: Instant) {
         let mut links = std::mem::take(&mut self.links);
         for link in links.values_mut() {
-            let ends = [Side::OFFERER, Side::ANSWERER].map(|side| link.node(side));
+            let [a, b] = [Side::OFFERER, Side::ANSWERER].map(|side| link.node(side));
             link.advance(now);
-            link.set_path(self.hears(ends[0], ends[1]), ends.map(|node| self.nodes[node.0].frozen), now);
+            link.set_paths(self.paths(a, b), [a, b].map(|node| self.nodes[node.0].frozen), now);
         }
         self.links = links;
         for offer in self.offers.values() {
             offer.wake.notify_waiters();
         }
-    }
-
-    fn refresh_conditions(&mut self, now: Instant) {
-        let mut links = std::mem::take(&mut self.links);
-        for link in links.values_mut() {
-            link.advance(now);
-            link.set_conditions(self.conditions_of(link.node(Side::OFFERER), link.node(Side::ANSWERER)));
-        }
-        self.links = links;
     }
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::{
-    sync::Notify,
-    time::{Duration, Instant},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     NodeId,
@@ -17,8 +14,6 @@ use super::{
     state::Attempt,
 };
 use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
-
-const OPENING: &str = "opening the channel";
 
 /// One node's access to a [`MemoryNetwork`](super::MemoryNetwork).
 #[derive(Debug)]
@@ -98,7 +93,7 @@ impl PendingOffer for Offer {
         let answer = Description::read(answer_sdp, Kind::Answer)?;
         let opening = Opening::new(&self.network, self.node, &self.wake);
         let link = opening
-            .until(no_path, |state, now| match state.connect(self.own.token, &answer, now) {
+            .until(|state, now| match state.connect(self.own.token, &answer, now) {
                 Attempt::Connected(link) => Step::Done(Ok(link)),
                 Attempt::Failed(error) => Step::Done(Err(error)),
                 Attempt::NoPath => Step::Wait(None),
@@ -134,7 +129,7 @@ impl PendingAnswer for Answer {
         let opening = Opening::new(&self.network, self.node, &self.wake);
         let token: Token = self.own.token;
         let link = opening
-            .until(too_late, |state, _| match state.take_link(token) {
+            .until(|state, _| match state.take_link(token) {
                 Ok(Some(link)) => Step::Done(Ok(link)),
                 Ok(None) => Step::Wait(None),
                 Err(error) => Step::Done(Err(error)),
@@ -142,14 +137,6 @@ impl PendingAnswer for Answer {
             .await?;
         opening.open(Handle::new(&self.network, link, Side::ANSWERER), &self.own, &self.other).await
     }
-}
-
-fn too_late(after: Duration) -> TransportError {
-    TransportError::Deadline { step: OPENING, after }
-}
-
-fn no_path(_: Duration) -> TransportError {
-    TransportError::IceFailed { local: "host".to_owned(), remote: "host".to_owned() }
 }
 
 /// The way from two descriptions to an open channel, with its deadline.
@@ -169,7 +156,6 @@ impl<'a> Opening<'a> {
     /// Repeats a step until it is done or the deadline has passed.
     async fn until<T: Send>(
         &self,
-        late: fn(Duration) -> TransportError,
         mut step: impl FnMut(&mut super::state::State, Instant) -> Step<Result<T, TransportError>> + Send,
     ) -> Result<T, TransportError> {
         self.network
@@ -182,7 +168,8 @@ impl<'a> Opening<'a> {
                     return Step::Done(Err(TransportError::ShutDown));
                 }
                 if now >= self.deadline {
-                    return Step::Done(Err(late(state.config.open_deadline)));
+                    let [local, remote] = ["host"; 2].map(str::to_owned);
+                    return Step::Done(Err(TransportError::IceFailed { local, remote }));
                 }
                 Step::Wait(Some(next.map_or(self.deadline, |next| next.min(self.deadline))))
             })
@@ -192,7 +179,7 @@ impl<'a> Opening<'a> {
     async fn open(&self, handle: Handle, own: &Description, other: &Description) -> Result<Channel, TransportError> {
         let side = handle.side();
         let label = self
-            .until(no_path, |state, now| {
+            .until(|state, now| {
                 if state.is_down(self.node) {
                     return Step::Done(Err(TransportError::ShutDown));
                 }

@@ -4,7 +4,7 @@ use p2pt_transport::{
     ChannelClosed, Fingerprint, Frame, SendFrameError, Transport, TransportError,
     memory::{Break, Conditions, MemoryConfig, MemoryNetwork},
 };
-use tokio::time::{Instant, advance, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::common::{connect, expect, pair, pair_with};
 
@@ -79,6 +79,89 @@ async fn a_cut_swallows_a_close_that_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cut_one_way_ends_both_sides_each_with_what_it_can_know() {
+    let (network, a, b) = pair(18);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.cut_from(a.node(), b.node());
+    let start = Instant::now();
+    at_a.sender.send(Frame::text("lost")).await.unwrap();
+    at_b.sender.send(Frame::text("heard")).await.unwrap();
+    expect(&mut at_a, "heard").await;
+    assert_eq!(start.elapsed(), Duration::from_millis(10));
+
+    assert_eq!(at_b.receiver.recv().await, Err(SILENT));
+    assert_eq!(start.elapsed(), LIVENESS);
+    assert_eq!(at_a.receiver.recv().await, Err(ChannelClosed::Remote));
+    assert_eq!(start.elapsed(), LIVENESS + Duration::from_millis(10));
+    // What has arrived counts as lost when the acknowledgement is.
+    assert_eq!((at_a.sender.unacknowledged_bytes(), at_b.sender.unacknowledged_bytes()), (4, 5));
+    for (offerer, answerer) in [(&a, &b), (&b, &a)] {
+        assert!(matches!(connect(offerer, answerer).await, Err(TransportError::IceFailed { .. })));
+    }
+    network.mend_from(a.node(), b.node());
+    connect(&a, &b).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_cut_one_way_loses_nothing() {
+    let (network, a, b) = pair(19);
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    network.cut_from(a.node(), b.node());
+    at_a.sender.send(Frame::text("waits")).await.unwrap();
+    at_b.sender.send(Frame::text("heard")).await.unwrap();
+    expect(&mut at_a, "heard").await;
+    assert!(timeout(LIVENESS - Duration::from_secs(1), at_b.receiver.recv()).await.is_err());
+    assert_eq!(at_b.sender.unacknowledged_bytes(), 5);
+    network.mend_from(a.node(), b.node());
+    assert_eq!(at_b.sender.unacknowledged_bytes(), 5, "the acknowledgement is sent again, not found waiting");
+    expect(&mut at_b, "waits").await;
+    advance(Duration::from_millis(10)).await;
+    assert_eq!((at_a.sender.unacknowledged_bytes(), at_b.sender.unacknowledged_bytes()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_is_heard_only_the_way_that_is_left() {
+    for cut_back in [false, true] {
+        let (network, a, b) = pair(20);
+        let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
+        let (from, to) = if cut_back { (b.node(), a.node()) } else { (a.node(), b.node()) };
+        network.cut_from(from, to);
+        at_a.sender.close().await;
+        let heard = if cut_back { ChannelClosed::Remote } else { SILENT };
+        assert_eq!(at_b.receiver.recv().await, Err(heard));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_way_can_be_slow() {
+    let (network, a, b) = pair(21);
+    let delay = Duration::from_secs(2);
+    network.slow_from(a.node(), b.node(), delay);
+    let start = Instant::now();
+    let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
+    assert_eq!(start.elapsed(), delay * 3 + Duration::from_millis(50), "two round trips, and once there");
+    assert_eq!(at_a.sender.stats().await.round_trip, Some(delay + Duration::from_millis(20)));
+
+    let start = Instant::now();
+    at_a.sender.send(Frame::text("slow")).await.unwrap();
+    at_b.sender.send(Frame::text("quick")).await.unwrap();
+    expect(&mut at_a, "quick").await;
+    assert_eq!(start.elapsed(), Duration::from_millis(10));
+    expect(&mut at_b, "slow").await;
+    assert_eq!(start.elapsed(), delay + Duration::from_millis(10));
+    assert_eq!(at_b.sender.unacknowledged_bytes(), 5, "its acknowledgement is slow too");
+    advance(Duration::from_millis(10)).await;
+    assert_eq!(at_b.sender.unacknowledged_bytes(), 0);
+
+    // However slow, it is not dead; and it becomes quick again.
+    network.slow_from(a.node(), b.node(), LIVENESS * 2);
+    assert!(timeout(LIVENESS * 10, at_b.receiver.recv()).await.is_err());
+    network.slow_from(a.node(), b.node(), Duration::ZERO);
+    at_a.sender.close().await;
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_separates_its_nodes_from_all_others() {
     let network = MemoryNetwork::new(5);
     let nodes = [(); 4].map(|()| network.transport());
@@ -92,14 +175,23 @@ async fn a_partition_separates_its_nodes_from_all_others() {
 
 #[tokio::test(start_paused = true)]
 async fn opening_survives_a_short_interruption() {
-    let (network, a, b) = pair(6);
-    network.cut(a.node(), b.node());
-    let mends = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        network.mend(a.node(), b.node());
-    };
-    let (opened, ()) = tokio::join!(connect(&a, &b), mends);
-    opened.unwrap();
+    for (begins, one_way) in [(0, false), (20, false), (20, true)] {
+        let (network, a, b) = pair(6);
+        let (a_node, b_node) = (a.node(), b.node());
+        let interruption = async {
+            sleep(Duration::from_millis(begins)).await;
+            network.cut_from(a_node, b_node);
+            if !one_way {
+                network.cut_from(b_node, a_node);
+            }
+            sleep(Duration::from_secs(3)).await;
+            network.mend(a_node, b_node);
+        };
+        let start = Instant::now();
+        let ((), opened) = tokio::join!(interruption, connect(&a, &b));
+        opened.unwrap();
+        assert!(start.elapsed() > Duration::from_secs(3), "it opened over a path that is cut");
+    }
 }
 
 #[tokio::test(start_paused = true)]

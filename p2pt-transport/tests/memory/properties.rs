@@ -23,7 +23,9 @@ enum Step {
 enum Weather {
     Calm(u64),
     Conditions { latency: u64, jitter: u64 },
+    Slow { from: usize, millis: u64 },
     Interrupted(u64),
+    InterruptedOneWay { from: usize, millis: u64 },
     Frozen(u64),
 }
 
@@ -43,7 +45,9 @@ fn weather() -> impl Strategy<Value = Vec<Weather>> {
     let one = prop_oneof![
         (0_u64..300).prop_map(Weather::Calm),
         (0_u64..100, 0_u64..100).prop_map(|(latency, jitter)| Weather::Conditions { latency, jitter }),
+        (0_usize..2, 0_u64..300).prop_map(|(from, millis)| Weather::Slow { from, millis }),
         (0_u64..1000).prop_map(Weather::Interrupted),
+        (0_usize..2, 0_u64..1000).prop_map(|(from, millis)| Weather::InterruptedOneWay { from, millis }),
         (0_u64..1000).prop_map(Weather::Frozen),
     ];
     proptest::collection::vec(one, 0..8)
@@ -131,6 +135,7 @@ fn simulate(seed: u64, steps: &[Vec<Step>; 2], weather: &[Weather]) -> [Trace; 2
         let start = Instant::now();
         let done = tokio::sync::Barrier::new(2);
         let blow = async {
+            let ways = [(a.node(), b.node()), (b.node(), a.node())];
             for one in weather {
                 match one {
                     Weather::Calm(millis) => sleep(Duration::from_millis(*millis)).await,
@@ -139,6 +144,16 @@ fn simulate(seed: u64, steps: &[Vec<Step>; 2], weather: &[Weather]) -> [Trace; 2
                         jitter: Duration::from_millis(*jitter),
                         bytes_per_second: None,
                     }),
+                    Weather::Slow { from, millis } => {
+                        let (from, to) = ways[*from];
+                        network.slow_from(from, to, Duration::from_millis(*millis));
+                    }
+                    Weather::InterruptedOneWay { from, millis } => {
+                        let (from, to) = ways[*from];
+                        network.cut_from(from, to);
+                        sleep(Duration::from_millis(*millis)).await;
+                        network.mend_from(from, to);
+                    }
                     Weather::Interrupted(millis) => {
                         network.cut(a.node(), b.node());
                         sleep(Duration::from_millis(*millis)).await;
