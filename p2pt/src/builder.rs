@@ -1,5 +1,6 @@
 //! Building a node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,23 +13,15 @@ use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Parts};
+use crate::engine::{Command, Engine, Parts};
+use crate::gate::Gate;
 use crate::mesh::MeshConfig;
 use crate::node::{NodeHandle, NodeShared};
 use crate::peer::Settings;
-use crate::{Events, Node, P2pt, StartError};
+use crate::{Candidate, Events, Node, P2pt, StartError};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs about 300 KB.
 const MAX_PEERS: usize = 100;
-
-/// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
-const INBOX_BYTES: usize = 1 << 20;
-
-/// How long a request waits for its response unless configured.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a send waits for a link that takes nothing unless configured.
-const STALL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Configures and starts a [`Node`].
 #[derive(Debug)]
@@ -42,11 +35,14 @@ pub struct NodeBuilder {
     client: ClientConfig,
     peer_id: Option<PeerId>,
     mesh: MeshConfig,
+    gate: Gate,
     settings: Settings,
+    commands: mpsc::Receiver<Command>,
 }
 
 impl NodeBuilder {
     pub(crate) fn new() -> Self {
+        let (sender, commands) = mpsc::channel(64);
         Self {
             trackers: Vec::new(),
             transport: None,
@@ -56,12 +52,9 @@ impl NodeBuilder {
             client: ClientConfig::default(),
             peer_id: None,
             mesh: MeshConfig { links_per_peer: 1, max_peers: MAX_PEERS },
-            settings: Settings {
-                limits: Limits::default(),
-                inbox_bytes: INBOX_BYTES,
-                request_deadline: REQUEST_DEADLINE,
-                stall_deadline: STALL_DEADLINE,
-            },
+            gate: Gate::default(),
+            settings: Settings::new(sender),
+            commands,
         }
     }
 
@@ -122,6 +115,25 @@ impl NodeBuilder {
         self
     }
 
+    /// Asks the application about everybody before they are connected to, in every swarm of the node: before an offer is
+    /// answered, and when one of ours has been answered. Whoever is not admitted learns nothing of it. With several
+    /// filters all must agree; a [ban](Node::ban) comes before them.
+    ///
+    /// The node waits for the filter with everything but messages, so it must be quick and must not block. One that
+    /// panics has not admitted its candidate; the panic goes no further, and an error is logged.
+    ///
+    /// A peer id is a claim that nobody has checked.
+    pub fn admit(mut self, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
+        self.gate.add_filter(Box::new(filter));
+        self
+    }
+
+    /// [Admits](Self::admit) these peers only. Give such peers their [ids](Self::peer_id), which are drawn otherwise.
+    pub fn allow(self, peers: impl IntoIterator<Item = PeerId>) -> Self {
+        let allowed: BTreeSet<PeerId> = peers.into_iter().collect();
+        self.admit(move |candidate| allowed.contains(&candidate.peer_id))
+    }
+
     /// Bytes of unread messages kept for each peer (1 MiB unless configured). A peer that sends more waits; a single
     /// larger message is still delivered, alone.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
@@ -168,9 +180,11 @@ impl NodeBuilder {
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rand::random::<[u8; 20]>())),
             trackers: Default::default(),
+            gate: Arc::new(self.gate),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
+        let sender = self.settings.commands.clone();
         let parts = Parts {
             shared: shared.clone(),
             transport,
@@ -179,8 +193,7 @@ impl NodeBuilder {
             mesh: self.mesh,
             settings: Arc::new(self.settings),
         };
-        let (sender, commands) = mpsc::channel(64);
-        let mut engine = Engine::new(parts, commands);
+        let mut engine = Engine::new(parts, self.commands);
         for url in urls {
             engine.add_tracker(url);
         }

@@ -20,13 +20,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::NodeError;
+use crate::link::Link;
 use crate::members::Members;
 use crate::mesh::{AttemptId, LinkId, MeshConfig};
 use crate::node::NodeShared;
 use crate::peer::Settings;
 use crate::queue::lock;
 use crate::swarm::{Identity, SwarmShared};
+use crate::{NodeError, Peer};
 
 pub(crate) use attempts::Via;
 use trackers::Made;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     AddTracker { url: AnnounceUrl, reply: Reply<()> },
     RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
     RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
+    Disconnect { peer: Peer, reply: Reply<()> },
+    Ban { peer: PeerId, reply: Reply<()> },
 }
 
 /// What an engine is made of.
@@ -86,6 +89,11 @@ enum Done {
     Read {
         swarm: SwarmId,
         peer: PeerId,
+    },
+    /// Links have been closed because the application parted with a peer.
+    Parted {
+        links: Vec<(SwarmId, LinkId)>,
+        reply: Reply<()>,
     },
     Nothing,
 }
@@ -213,7 +221,21 @@ impl Engine {
                     }
                 }));
             }
+            Command::Disconnect { peer, reply } => self.part(peer.id(), |members| members.has(&peer), reply),
+            Command::Ban { peer, reply } => self.part(peer, |_| true, reply),
         }
+    }
+
+    /// Closes the links of a peer, in those swarms of which it is asked, and then replies.
+    fn part(&mut self, peer: PeerId, from: impl Fn(&Members) -> bool, reply: Reply<()>) {
+        let mut links: Vec<(SwarmId, Arc<Link>)> = Vec::new();
+        for (swarm, stay) in self.swarms.iter_mut().filter(|(_, stay)| from(&stay.members)) {
+            links.extend(stay.members.part(crate::now(), peer).into_iter().map(|link| (*swarm, link)));
+        }
+        self.tasks.spawn(async move {
+            join_all(links.iter().map(|(_, link)| link.close())).await;
+            Done::Parted { links: links.into_iter().map(|(swarm, link)| (swarm, link.id)).collect(), reply }
+        });
     }
 
     fn join(&mut self, identifier: String) -> Result<Arc<SwarmShared>, NodeError> {
@@ -234,7 +256,8 @@ impl Engine {
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
         let Identity { swarm, info_hash, .. } = identity;
-        let members = Members::new(self.parts.mesh, shared.clone(), self.parts.settings.clone());
+        let Parts { mesh, settings, .. } = &self.parts;
+        let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.gate.clone());
         let token = CancellationToken::new();
         self.swarms.insert(swarm, Stay { info_hash, shared, members, offers: HashMap::new(), token });
         for tracker in lock(&self.parts.shared.trackers).values() {
@@ -288,6 +311,14 @@ impl Engine {
                 if let Some(stay) = self.swarms.get_mut(&swarm) {
                     stay.members.reader_ended(peer);
                 }
+            }
+            Done::Parted { links, reply } => {
+                for (swarm, link) in links {
+                    if let Some(stay) = self.swarms.get_mut(&swarm) {
+                        stay.members.link_closed(crate::now(), link, ChannelClosed::Local);
+                    }
+                }
+                let _ = reply.send(Ok(()));
             }
             Done::Nothing => {}
         }

@@ -27,6 +27,7 @@ mod builder;
 mod engine;
 mod error;
 mod event;
+mod gate;
 mod link;
 mod members;
 mod mesh;
@@ -41,6 +42,7 @@ mod swarm;
 pub use builder::{Builder, NodeBuilder};
 pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError};
 pub use event::{Data, Event, PeerClosed, Refused, TrackerConnected};
+pub use gate::Candidate;
 pub use message::Message;
 pub use node::{Node, P2pt, TrackerStats};
 pub use peer::Peer;
@@ -55,7 +57,7 @@ pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
 pub use p2pt_transport as transport;
-pub use p2pt_transport::{ChannelClosed, Frame, LinkStats, SendFrameError, Transport, TransportError};
+pub use p2pt_transport::{ChannelClosed, Frame, LinkStats, Role, SendFrameError, Transport, TransportError};
 
 /// The clock of the drivers: tokio's, so that paused time reaches the state machines.
 fn now() -> std::time::Instant {

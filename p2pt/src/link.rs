@@ -87,6 +87,10 @@ impl Link {
     }
 
     pub(crate) async fn close(&self) {
+        // Said first, so that a send that is cut off knows why.
+        if !self.is_closed() {
+            self.reason.get_or_init(|| ChannelClosed::Local);
+        }
         self.sender.close().await;
     }
 

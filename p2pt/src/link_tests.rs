@@ -1,4 +1,3 @@
-use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
 use p2pt_transport::memory::MemoryNetwork;
 use p2pt_transport::{Channel, Transport};
@@ -17,9 +16,7 @@ async fn channel(network: &MemoryNetwork) -> (Channel, Channel) {
 }
 
 fn peer() -> Peer {
-    let settings =
-        Settings { limits: Limits::default(), inbox_bytes: 1 << 20, request_deadline: STALL, stall_deadline: STALL };
-    Peer::new(PeerId::from([1; 20]), Arc::new(settings))
+    Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(1 << 20)))
 }
 
 fn link(id: u64, channel: &Channel) -> Arc<Link> {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use p2pt_proto::PeerId;
 use p2pt_tracker::AnnounceUrl;
-use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, TransportError};
+use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
 use tracing::debug;
 
 use crate::Peer;
 use crate::engine::Via;
+use crate::gate::{Candidate, Gate};
 use crate::link::Link;
 use crate::mesh::{AttemptId, Input, LinkId, Mesh, MeshConfig, Output, RemoteOffer};
 use crate::peer::Settings;
@@ -44,6 +45,7 @@ pub(crate) struct Members {
     mesh: Mesh<Via>,
     shared: Arc<SwarmShared>,
     settings: Arc<Settings>,
+    gate: Arc<Gate>,
     slots: HashMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     trackers: BTreeMap<AnnounceUrl, Counts>,
@@ -79,11 +81,12 @@ struct Counts {
 }
 
 impl Members {
-    pub(crate) fn new(config: MeshConfig, shared: Arc<SwarmShared>, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(config: MeshConfig, shared: Arc<SwarmShared>, settings: Arc<Settings>, gate: Arc<Gate>) -> Self {
         Self {
             mesh: Mesh::new(config),
             shared,
             settings,
+            gate,
             slots: HashMap::new(),
             actions: VecDeque::new(),
             trackers: BTreeMap::new(),
@@ -173,6 +176,9 @@ impl Members {
 
     pub(crate) fn offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<Via>) {
         let tracker = offer.via.0.clone();
+        if !self.admits(from, &tracker, Role::Answerer) {
+            return;
+        }
         self.step(now, Input::Offer { from, offer }, None);
         self.saw(from, tracker);
     }
@@ -187,8 +193,17 @@ impl Members {
         pending: Box<dyn PendingOffer>,
         sdp: String,
     ) {
+        if !self.admits(from, &tracker, Role::Offerer) {
+            return;
+        }
         self.step(now, Input::Answer { from, ours }, Some(With::Answered(pending, sdp)));
         self.saw(from, tracker);
+    }
+
+    fn admits(&self, peer_id: PeerId, tracker: &AnnounceUrl, role: Role) -> bool {
+        let (info_hash, tracker) = (self.shared.identity().info_hash, tracker.clone());
+        let checked = self.gate.check(&Candidate { peer_id, info_hash, tracker, role });
+        checked.inspect_err(|why| debug!(peer = %peer_id, ?why, "turned away")).is_ok()
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
@@ -224,6 +239,20 @@ impl Members {
             slot.readers -= 1;
             self.finish(peer);
         }
+    }
+
+    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its links are handed out to be
+    /// closed. [`link_closed`](Self::link_closed) ends each of them.
+    pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<Link>> {
+        self.step(now, Input::Parted { peer }, None);
+        let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
+        slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
+        slot.peer.shared().links()
+    }
+
+    /// Whether this is the handle of a peer that is connected here.
+    pub(crate) fn has(&self, peer: &Peer) -> bool {
+        self.slots.get(&peer.id()).is_some_and(|slot| slot.peer == *peer)
     }
 
     /// Ends it all for the application, and hands out the links, still open, to be closed.

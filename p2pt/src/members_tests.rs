@@ -1,4 +1,3 @@
-use p2pt_messaging::Limits;
 use p2pt_proto::{InfoHash, OfferId};
 use p2pt_tracker::{ClientConfig, TrackerClient, WebSocketConnector};
 use p2pt_transport::Transport;
@@ -21,14 +20,10 @@ impl Bench {
     fn new(links_per_peer: usize, max_peers: usize) -> Self {
         let (identifier, info_hash) = ("room".to_owned(), InfoHash::of("room"));
         let identity = Identity { swarm: SwarmId::default(), identifier, info_hash };
-        let settings = Settings {
-            limits: Limits::default(),
-            inbox_bytes: 1000,
-            request_deadline: Duration::from_secs(1),
-            stall_deadline: Duration::from_secs(1),
-        };
+        let settings = Settings::alone(1000);
         let shared = Arc::new(SwarmShared::new(identity));
-        let members = Members::new(MeshConfig { links_per_peer, max_peers }, shared, Arc::new(settings));
+        let members =
+            Members::new(MeshConfig { links_per_peer, max_peers }, shared, Arc::new(settings), Arc::default());
         Self { members, network: MemoryNetwork::new(1), now: crate::now() }
     }
 

@@ -77,6 +77,11 @@ pub(crate) enum Input<T> {
     Closed {
         link: LinkId,
     },
+    /// The application has parted with this peer: attempts with it come to nothing, and what it offered is forgotten.
+    /// The driver closes its links.
+    Parted {
+        peer: PeerId,
+    },
     Timeout,
 }
 
@@ -210,6 +215,14 @@ impl<T> Mesh<T> {
                 let Some((peer, last)) = found else { return };
                 if last {
                     self.outputs.push_back(Output::PeerClosed { peer });
+                }
+                self.settle(now, peer);
+            }
+            Input::Parted { peer } => {
+                self.attempts.retain(|_, attempt| attempt.peer != peer);
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.attempts = 0;
+                    entry.held = None;
                 }
                 self.settle(now, peer);
             }

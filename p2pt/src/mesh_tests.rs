@@ -107,6 +107,26 @@ fn an_offer_that_comes_during_an_attempt_gets_its_chance_when_that_fails() {
 }
 
 #[test]
+fn parting_ends_attempts_and_forgets_what_was_offered() {
+    let mut bench = Bench::new(2, 10);
+    let (link, _) = bench.connect(1, OURS, "a");
+    let outputs = bench.offer(1, OURS);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(bench.offer(1, OURS), [], "held");
+    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), []);
+    assert_eq!(bench.mesh.poll_timeout(), None);
+    assert_eq!(bench.input(Input::Opened { attempt, label: "b".into() }), []);
+    assert_eq!(bench.input(Input::Closed { link }), [Output::PeerClosed { peer: peer(1) }]);
+    assert!(!bench.mesh.knows(&peer(1)));
+    // It may come back, also one with whom there was nothing but an attempt.
+    let [Output::Answer { attempt, .. }] = bench.offer(1, OURS)[..] else { panic!("not answered") };
+    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), []);
+    assert!(!bench.mesh.knows(&peer(1)));
+    assert_eq!(bench.input(Input::Failed { attempt }), []);
+    bench.connect(1, OURS, "c");
+}
+
+#[test]
 fn a_held_offer_expires() {
     let mut bench = Bench::new(1, 10);
     let outputs = bench.offer(1, OURS);

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Command;
+use crate::gate::Gate;
 use crate::queue::lock;
 use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
 
@@ -18,6 +19,7 @@ use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
 pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
     pub(crate) trackers: Mutex<BTreeMap<AnnounceUrl, Tracker>>,
+    pub(crate) gate: Arc<Gate>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
     /// The engine has stopped.
@@ -113,6 +115,31 @@ impl Node {
     pub async fn remove_tracker(&self, url: &str) -> Result<bool, NodeError> {
         let url: AnnounceUrl = url.parse()?;
         self.handle.command(|reply| Command::RemoveTracker { url, reply }).await
+    }
+
+    /// Keeps a peer away: in every swarm its offers and answers are ignored from now on, and its links are closed as by
+    /// [`Peer::disconnect`], which this waits for.
+    ///
+    /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that means
+    /// to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in messages.
+    /// The list lives as long as the node, and is as long as the application makes it.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`].
+    pub async fn ban(&self, peer: PeerId) -> Result<(), NodeError> {
+        // First, so that it cannot come back while its links are closed.
+        self.handle.shared.gate.ban(peer);
+        self.handle.command(|reply| Command::Ban { peer, reply }).await
+    }
+
+    /// Lifts a ban; returns whether there was one. The peer is met again at one of the next announces.
+    pub fn unban(&self, peer: &PeerId) -> bool {
+        self.handle.shared.gate.unban(peer)
+    }
+
+    /// The banned peers, in the order of their ids.
+    pub fn banned(&self) -> Vec<PeerId> {
+        self.handle.shared.gate.banned()
     }
 
     /// The trackers as they are now.
@@ -234,6 +261,24 @@ impl P2pt {
     /// As there.
     pub async fn remove_tracker(&self, url: &str) -> Result<bool, NodeError> {
         self.node.remove_tracker(url).await
+    }
+
+    /// See [`Node::ban`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ban(&self, peer: PeerId) -> Result<(), NodeError> {
+        self.node.ban(peer).await
+    }
+
+    /// See [`Node::unban`].
+    pub fn unban(&self, peer: &PeerId) -> bool {
+        self.node.unban(peer)
+    }
+
+    /// See [`Node::banned`].
+    pub fn banned(&self) -> Vec<PeerId> {
+        self.node.banned()
     }
 
     /// See [`Node::tracker_stats`].

@@ -8,12 +8,23 @@ use std::{fmt, ptr};
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, Frame, LinkStats};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::engine::Command;
 use crate::link::{Link, LinkError};
 use crate::mesh::LinkId;
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
 use crate::{Request, SendError};
+
+/// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
+const INBOX_BYTES: usize = 1 << 20;
+
+/// How long a request waits for its response unless configured.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a send waits for a link that takes nothing unless configured.
+const STALL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What every peer of a node has in common.
 #[derive(Debug, Clone)]
@@ -22,6 +33,26 @@ pub(crate) struct Settings {
     pub(crate) inbox_bytes: usize,
     pub(crate) request_deadline: Duration,
     pub(crate) stall_deadline: Duration,
+    /// The way to the engine, which it does not keep running.
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl Settings {
+    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self {
+            limits: Limits::default(),
+            inbox_bytes: INBOX_BYTES,
+            request_deadline: REQUEST_DEADLINE,
+            stall_deadline: STALL_DEADLINE,
+            commands,
+        }
+    }
+
+    /// For peers without an engine.
+    #[cfg(test)]
+    pub(crate) fn alone(inbox_bytes: usize) -> Self {
+        Self { inbox_bytes, ..Self::new(mpsc::channel(1).0) }
+    }
 }
 
 /// A peer under the same identifier, from its `PeerConnected` to its `PeerClosed`.
@@ -126,6 +157,22 @@ impl Peer {
     pub async fn stats(&self) -> Option<LinkStats> {
         let link = self.0.link().ok()?;
         Some(link.stats().await)
+    }
+
+    /// Ends the connection: closes every link to this peer politely, and waits until they are closed.
+    ///
+    /// What links have accepted is still sent, for at most as long as the transport gives a close (1 s without progress
+    /// unless configured). Sends and requests under way end with `PeerGone(Local)`, and the application hears
+    /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
+    /// to connect that were under way come to nothing.
+    ///
+    /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
+    pub async fn disconnect(&self) {
+        let (reply, done) = oneshot::channel();
+        // An engine that has stopped has closed every link.
+        if self.0.settings.commands.send(Command::Disconnect { peer: self.clone(), reply }).await.is_ok() {
+            let _ = done.await;
+        }
     }
 
     /// Responses that came after their request had ended, and were dropped.

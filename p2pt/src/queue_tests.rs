@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt_messaging::{Limits, MessageId, Payload};
+use p2pt_messaging::{MessageId, Payload};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,13 +11,7 @@ use crate::peer::Settings;
 const REASON: ChannelClosed = ChannelClosed::Remote;
 
 fn new_peer(n: u8, inbox_bytes: usize) -> Peer {
-    let settings = Settings {
-        limits: Limits::default(),
-        inbox_bytes,
-        request_deadline: Duration::from_secs(1),
-        stall_deadline: Duration::from_secs(1),
-    };
-    Peer::new(PeerId::from([n; 20]), Arc::new(settings))
+    Peer::new(PeerId::from([n; 20]), Arc::new(Settings::alone(inbox_bytes)))
 }
 
 fn connect(queue: &EventQueue, n: u8) -> Peer {

@@ -1,6 +1,5 @@
 use std::task::{Context, Poll, Waker};
 
-use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
 
 use super::*;
@@ -20,13 +19,7 @@ fn body(n: u64, bytes: usize) -> Body {
 }
 
 fn peer() -> Peer {
-    let settings = Settings {
-        limits: Limits::default(),
-        inbox_bytes: 1000,
-        request_deadline: Duration::from_secs(1),
-        stall_deadline: Duration::from_secs(1),
-    };
-    Peer::new(PeerId::from([1; 20]), Arc::new(settings))
+    Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(1000)))
 }
 
 /// Short names for what became of a message.

@@ -1,0 +1,127 @@
+//! Who may connect: the ban list, and the application's own filters.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use p2pt_proto::{InfoHash, PeerId};
+use p2pt_tracker::AnnounceUrl;
+use p2pt_transport::Role;
+use tracing::error;
+
+use crate::queue::lock;
+
+/// Somebody this node is about to connect to, for [`NodeBuilder::admit`](crate::NodeBuilder::admit).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// Who it claims to be.
+    pub peer_id: PeerId,
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The tracker its offer or answer came by.
+    pub tracker: AnnounceUrl,
+    /// This node's side: `Answerer` if the candidate made an offer, `Offerer` if it answered one of ours.
+    pub role: Role,
+}
+
+/// Why a candidate is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Barred {
+    Banned,
+    Filtered,
+}
+
+pub(crate) type Filter = Box<dyn Fn(&Candidate) -> bool + Send + Sync>;
+
+/// One node's rules, for all its swarms.
+#[derive(Default)]
+pub(crate) struct Gate {
+    banned: Mutex<BTreeSet<PeerId>>,
+    /// All of them must agree.
+    filters: Vec<Filter>,
+}
+
+impl Gate {
+    pub(crate) fn add_filter(&mut self, filter: Filter) {
+        self.filters.push(filter);
+    }
+
+    pub(crate) fn ban(&self, peer: PeerId) {
+        lock(&self.banned).insert(peer);
+    }
+
+    pub(crate) fn unban(&self, peer: &PeerId) -> bool {
+        lock(&self.banned).remove(peer)
+    }
+
+    pub(crate) fn banned(&self) -> Vec<PeerId> {
+        lock(&self.banned).iter().copied().collect()
+    }
+
+    /// Asks whether a candidate may connect.
+    ///
+    /// A filter that panics has not said yes. That is the application's fault and concerns this candidate alone: the
+    /// node and its other peers go on.
+    pub(crate) fn check(&self, candidate: &Candidate) -> Result<(), Barred> {
+        if lock(&self.banned).contains(&candidate.peer_id) {
+            return Err(Barred::Banned);
+        }
+        let admits = |filter: &Filter| match catch_unwind(AssertUnwindSafe(|| filter(candidate))) {
+            Ok(admitted) => admitted,
+            Err(_) => {
+                error!(peer = %candidate.peer_id, "an admission filter panicked; the peer is turned away");
+                false
+            }
+        };
+        if self.filters.iter().all(admits) { Ok(()) } else { Err(Barred::Filtered) }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("banned", &self.banned).field("filters", &self.filters.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(n: u8) -> Candidate {
+        let (info_hash, tracker) = (InfoHash::of("room"), "ws://a.test".parse().expect("a URL"));
+        Candidate { peer_id: PeerId::from([n; 20]), info_hash, tracker, role: Role::Answerer }
+    }
+
+    #[test]
+    fn a_ban_lasts_until_it_is_lifted() {
+        let gate = Gate::default();
+        let one = candidate(1);
+        gate.ban(one.peer_id);
+        gate.ban(one.peer_id);
+        assert_eq!((gate.check(&one), gate.check(&candidate(2))), (Err(Barred::Banned), Ok(())));
+        assert_eq!(gate.banned(), [one.peer_id]);
+        assert!(gate.unban(&one.peer_id) && !gate.unban(&one.peer_id));
+        assert_eq!(gate.check(&one), Ok(()));
+    }
+
+    #[test]
+    fn every_filter_must_agree() {
+        let mut gate = Gate::default();
+        gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
+        gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
+        let verdicts = [1, 2, 3].map(|n| gate.check(&candidate(n)));
+        assert_eq!(verdicts, [Err(Barred::Filtered), Err(Barred::Filtered), Ok(())]);
+    }
+
+    #[test]
+    fn a_filter_that_panics_turns_its_candidate_away_and_no_other() {
+        let mut gate = Gate::default();
+        gate.add_filter(Box::new(|candidate| {
+            assert_ne!(candidate.peer_id, PeerId::from([1; 20]), "the application's own mistake");
+            true
+        }));
+        assert_eq!([1, 2].map(|n| gate.check(&candidate(n))), [Err(Barred::Filtered), Ok(())]);
+    }
+}
