@@ -17,6 +17,27 @@ use crate::{ChannelClosed, Frame, SendFrameError, TrySendFrameError};
 /// What a frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
 const FRAME_OVERHEAD: usize = 64;
 
+/// Up to so many bytes a frame is tiny. `rtc` 0.21 counts frames with 16 bits where its windows only bound their bytes,
+/// and goes wrong when too many fit:
+///
+/// - A receiver whose reader is slow takes frame 32,768 after the one that is read next for an old one, and drops it
+///   although it has acknowledged it; nothing arrives any more. So [`Inbox`] takes tiny frames out of the stack although
+///   it is full, up to a limit.
+/// - Behind a lost packet, a receiver cannot say that it has more than 65,535 frames: it panics, or says it has what it
+///   has not. So [`Outbox`] lets everything be acknowledged once in a while.
+///
+/// No message of p2pt is so short.
+pub(super) const TINY_BYTES: usize = 40;
+
+/// The largest receive window, in bytes, that frames which are not tiny cannot bring to its limit.
+pub(super) const LARGEST_WINDOW: usize = TINY_BYTES << 15;
+
+/// After so many tiny frames everything must be acknowledged. With those that are not, fewer than 65,535.
+const TINY_UNACKNOWLEDGED: usize = 32_000;
+
+/// So many tiny frames that nobody reads end the link: 7 MiB.
+const TINY_UNREAD: usize = 65_536;
+
 /// Why a link has ended, said once.
 #[derive(Debug, Default)]
 pub(super) struct End {
@@ -64,6 +85,8 @@ struct Outgoing {
     /// Sizes of the frames handed to the stack and not acknowledged, oldest first.
     in_flight: VecDeque<usize>,
     in_flight_bytes: usize,
+    /// Tiny frames handed to the stack since all was last acknowledged.
+    tiny: usize,
 }
 
 impl Outbox {
@@ -120,9 +143,9 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    /// Whether somebody lacks room.
+    /// Whether somebody lacks room, or frames wait for the stack to catch up.
     pub(super) fn is_pressed(&self) -> bool {
-        self.pressed.load(Ordering::Acquire)
+        self.pressed.load(Ordering::Acquire) || !lock(&self.frames).queue.is_empty()
     }
 
     fn accept(&self, frame: Frame) -> Result<(), SendFrameError> {
@@ -138,19 +161,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// The next frame for the stack; counted as in flight from here on.
+    /// The next frame for the stack; counted as in flight from here on. `None` also if the stack must catch up first.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut frames = lock(&self.frames);
+        if frames.tiny >= TINY_UNACKNOWLEDGED {
+            return None;
+        }
         let frame = frames.queue.pop_front()?;
+        frames.tiny += usize::from(frame.len() <= TINY_BYTES);
         frames.queued_bytes -= frame.len();
         frames.in_flight.push_back(frame.len());
         frames.in_flight_bytes += frame.len();
         Some(frame)
     }
 
-    /// Whether anything handed to the stack is not acknowledged.
-    pub(super) fn in_flight(&self) -> bool {
-        !lock(&self.frames).in_flight.is_empty()
+    /// Whether everything accepted is acknowledged.
+    pub(super) fn is_idle(&self) -> bool {
+        let frames = lock(&self.frames);
+        frames.queue.is_empty() && frames.in_flight.is_empty()
     }
 
     /// The stack says that of what it was handed `outstanding` bytes are not acknowledged.
@@ -158,6 +186,9 @@ impl Outbox {
         let mut room = 0;
         {
             let mut frames = lock(&self.frames);
+            if outstanding == 0 {
+                frames.tiny = 0;
+            }
             while let Some(&bytes) = frames.in_flight.front() {
                 if frames.in_flight_bytes - bytes < outstanding {
                     break;
@@ -191,6 +222,8 @@ impl Outbox {
 }
 
 /// Frames received and not yet read.
+///
+/// Full when its capacity is reached by frames that are not tiny: these can wait in the stack.
 #[derive(Debug)]
 pub(super) struct Inbox {
     capacity: usize,
@@ -207,6 +240,16 @@ struct Incoming {
     abandoned: bool,
 }
 
+impl Incoming {
+    fn are_tiny(&self) -> bool {
+        self.held <= self.queue.len() * (TINY_BYTES + FRAME_OVERHEAD)
+    }
+
+    fn are_full(&self, capacity: usize) -> bool {
+        self.held >= capacity && !self.are_tiny()
+    }
+}
+
 impl Inbox {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -218,9 +261,14 @@ impl Inbox {
         }
     }
 
-    /// Whether the capacity is reached.
     pub(super) fn is_full(&self) -> bool {
-        lock(&self.frames).held >= self.capacity
+        lock(&self.frames).are_full(self.capacity)
+    }
+
+    /// Whether more tiny frames are held than anybody will read.
+    pub(super) fn is_flooded(&self) -> bool {
+        let frames = lock(&self.frames);
+        frames.queue.len() >= TINY_UNREAD && frames.held >= self.capacity && frames.are_tiny()
     }
 
     /// Waits until it is not. For one task.
@@ -273,9 +321,9 @@ impl Inbox {
     fn pop(&self) -> Option<Frame> {
         let mut frames = lock(&self.frames);
         let frame = frames.queue.pop_front()?;
-        let was_full = frames.held >= self.capacity;
+        let was_full = frames.are_full(self.capacity);
         frames.held -= frame.len() + FRAME_OVERHEAD;
-        if was_full && frames.held < self.capacity {
+        if was_full && !frames.are_full(self.capacity) {
             drop(frames);
             self.room.notify_one();
         }
@@ -325,7 +373,7 @@ mod tests {
                 prop_assert!(outbox.unacknowledged_bytes() >= outstanding as u64);
             }
             outbox.settle(0);
-            prop_assert!(!outbox.in_flight() && !outbox.is_pressed());
+            prop_assert!(outbox.is_idle() && !outbox.is_pressed());
             prop_assert_eq!(outbox.room.available_permits(), CAPACITY);
         }
     }
@@ -340,6 +388,27 @@ mod tests {
         outbox.try_send(frame(0)).unwrap();
     }
 
+    #[test]
+    fn so_many_tiny_frames_wait_until_all_is_acknowledged() {
+        let outbox = Outbox::new(usize::MAX);
+        for _ in 0..TINY_UNACKNOWLEDGED {
+            outbox.try_send(frame(TINY_BYTES)).unwrap();
+            outbox.try_send(frame(TINY_BYTES + 1)).unwrap();
+        }
+        let mut taken = 0;
+        // Tiny ones alone count, and acknowledgements of some of them do not.
+        while outbox.take().is_some() {
+            taken += 1;
+            outbox.settle(1);
+        }
+        assert_eq!(taken, 2 * TINY_UNACKNOWLEDGED - 1);
+        assert!(outbox.is_pressed() && !outbox.is_idle());
+        outbox.settle(0);
+        assert!(outbox.take().is_some());
+        outbox.settle(0);
+        assert!(outbox.is_idle() && !outbox.is_pressed());
+    }
+
     #[tokio::test]
     async fn a_sender_that_waits_is_told_of_the_close() {
         let outbox = Outbox::new(100);
@@ -352,21 +421,35 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_received_comes_before_the_end_and_abandoning_frees_it() {
-        let (inbox, end) = (Inbox::new(100), End::default());
+        let (inbox, end) = (Inbox::new(200), End::default());
         for _ in 0..2 {
-            inbox.push(frame(10));
+            assert!(!inbox.is_full());
+            inbox.push(frame(50));
         }
         assert!(inbox.is_full());
         end.say(ChannelClosed::Remote);
         end.say(ChannelClosed::Local);
-        assert_eq!(inbox.recv(&end).await, Ok(frame(10)));
+        assert_eq!(inbox.recv(&end).await, Ok(frame(50)));
         inbox.has_room().await;
-        assert_eq!(inbox.recv(&end).await, Ok(frame(10)));
+        assert_eq!(inbox.recv(&end).await, Ok(frame(50)));
         assert_eq!(inbox.recv(&end).await, Err(ChannelClosed::Remote));
         inbox.push(frame(1000));
         inbox.abandon();
         inbox.push(frame(1000));
         inbox.has_room().await;
-        assert_eq!((inbox.recv(&end).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2020));
+        assert_eq!((inbox.recv(&end).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2100));
+    }
+
+    #[test]
+    fn tiny_frames_do_not_fill_an_inbox_and_flood_it_in_the_end() {
+        let inbox = Inbox::new(1000);
+        for _ in 0..TINY_UNREAD {
+            assert!(!inbox.is_full() && !inbox.is_flooded());
+            inbox.push(frame(TINY_BYTES));
+        }
+        assert!(inbox.is_flooded());
+        // One that is larger makes the others larger on the whole.
+        inbox.push(frame(TINY_BYTES + 1));
+        assert!(inbox.is_full() && !inbox.is_flooded());
     }
 }

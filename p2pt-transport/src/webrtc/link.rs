@@ -131,6 +131,9 @@ impl Link {
                 Some(DataChannelEvent::OnMessage(message)) => {
                     since_resume += 1;
                     self.receive(message);
+                    if self.shared.inbox.is_flooded() {
+                        return ChannelClosed::Failed("nobody reads its flood of tiny frames".to_owned());
+                    }
                 }
                 Some(DataChannelEvent::OnBufferedAmountLow) => self.low.notify_one(),
                 Some(DataChannelEvent::OnClose) => {
@@ -263,7 +266,7 @@ impl Link {
                 () = outbox.work.notified() => {}
                 () = self.low.notified() => self.settle().await,
                 // Counted from the last time, not from the last frame: frames may follow each other without a pause.
-                () = tokio::time::sleep_until(settled + settle_after), if outbox.in_flight() => {
+                () = tokio::time::sleep_until(settled + settle_after), if !outbox.is_idle() => {
                     self.settle().await;
                     settled = Instant::now();
                 }
@@ -279,7 +282,7 @@ impl Link {
         if self.node.shutdown.is_cancelled() { ChannelClosed::ShutDown } else { ChannelClosed::Local }
     }
 
-    /// Hands every accepted frame to the stack, which takes any number: the outbox is the bound. `false` if it refuses.
+    /// Hands accepted frames to the stack, which takes any number: the outbox is the bound. `false` if it refuses.
     async fn hand_over(&self) -> bool {
         let _handing = self.stack.handing.lock().await;
         while let Some(frame) = self.shared.outbox.take() {
@@ -312,7 +315,7 @@ impl Link {
         while self.hand_over().await {
             let passes = self.pulse.passes();
             self.settle().await;
-            if !self.shared.outbox.in_flight() {
+            if self.shared.outbox.is_idle() {
                 return idle;
             }
             idle = false;

@@ -286,7 +286,7 @@ mod tests {
 
         pulse.resume.off.store(true, Ordering::Release);
         for _ in 0..FRAMES {
-            within(a.sender.send(Frame::text("small"))).await.unwrap();
+            within(a.sender.send(Frame::binary(vec![0; 100]))).await.unwrap();
         }
         within(async {
             while a.sender.unacknowledged_bytes() > 0 {

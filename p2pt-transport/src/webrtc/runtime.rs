@@ -17,7 +17,7 @@ use webrtc::runtime::{
     Transmit,
 };
 
-use super::pulse::Pulse;
+use super::{flow::LARGEST_WINDOW, pulse::Pulse};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -133,17 +133,16 @@ fn enlarge_buffers(socket: &UdpSocket, bytes: usize) {
 ///
 /// The stack sends a whole window unpaced; what the receiving socket cannot hold is lost and costs retransmission
 /// time-outs of a second. Linux reports twice the payload a buffer holds, and counts about twice a datagram's size
-/// against it, hence the quarter. The window must hold the largest frame, and beyond 2 MiB it brings nothing.
+/// against it, hence the quarter. The window must hold the largest frame, and not too many of the smallest.
 pub(super) fn receive_window(asked_bytes: usize, max_frame_bytes: usize) -> u32 {
-    const LARGEST: usize = 2 << 20;
     let granted = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))
         .and_then(|socket| {
             enlarge_buffers(&socket, asked_bytes);
             SockRef::from(&socket).recv_buffer_size()
         })
         .unwrap_or(0);
-    let window = (granted / 4).clamp(max_frame_bytes * 3 / 2, LARGEST);
-    if window < LARGEST {
+    let window = (granted / 4).clamp(max_frame_bytes * 3 / 2, LARGEST_WINDOW);
+    if window < LARGEST_WINDOW {
         tracing::debug!(
             granted,
             window,

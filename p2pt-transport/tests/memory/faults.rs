@@ -1,7 +1,7 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, pin::Pin, time::Duration};
 
 use p2pt_transport::{
-    ChannelClosed, Fingerprint, Frame, SendFrameError, Transport, TransportError,
+    Channel, ChannelClosed, Fingerprint, Frame, SendFrameError, Transport, TransportError,
     memory::{Break, Conditions, MemoryConfig, MemoryNetwork},
 };
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -9,6 +9,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use super::common::{connect, expect, pair, pair_with};
 
 const LIVENESS: Duration = Duration::from_secs(5);
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Channel, TransportError>> + 'a>>;
 const SILENT: ChannelClosed = ChannelClosed::Silent(LIVENESS);
 
 #[tokio::test(start_paused = true)]
@@ -188,9 +189,15 @@ async fn opening_survives_a_short_interruption() {
             network.mend(a_node, b_node);
         };
         let start = Instant::now();
-        let ((), opened) = tokio::join!(interruption, connect(&a, &b));
-        opened.unwrap();
-        assert!(start.elapsed() > Duration::from_secs(3), "it opened over a path that is cut");
+        let offer = a.offer().await.unwrap();
+        let answer = b.answer(offer.sdp()).await.unwrap();
+        let sdp = answer.sdp().to_owned();
+        let open = async |opening: Opening<'_>| {
+            let channel = opening.await.unwrap();
+            assert!(start.elapsed() > Duration::from_secs(3), "it opened over a path that is cut");
+            channel
+        };
+        tokio::join!(interruption, open(Box::pin(offer.open(&sdp))), open(Box::pin(answer.open())));
     }
 }
 
