@@ -105,6 +105,20 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
             p2pt::Event::TrackerWarning { tracker, warning } => {
                 Event::TrackerWarning { tracker, error: warning.to_string() }
             }
+            p2pt::Event::ConnectionFailed(failed) => Event::ConnectionFailed {
+                peer: failed.peer_id,
+                tracker: &failed.tracker,
+                role: failed.role.into(),
+                error: failed.error.to_string(),
+                missed: failed.missed,
+            },
+            p2pt::Event::ConnectionRefused(refused) => Event::ConnectionRefused {
+                peer: refused.peer_id,
+                tracker: &refused.tracker,
+                role: refused.role.into(),
+                why: refused.why.to_string(),
+                missed: refused.missed,
+            },
             p2pt::Event::OfferFailed(error) => {
                 Event::Error { tag: None, error: format!("no offer could be made: {error}") }
             }

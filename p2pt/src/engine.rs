@@ -6,7 +6,7 @@
 mod attempts;
 mod trackers;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -36,7 +36,7 @@ use trackers::Made;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names one stay in one swarm, so that what comes late from an earlier stay is not taken for this one's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SwarmId(u64);
 
 type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
@@ -113,7 +113,7 @@ pub(crate) struct Engine {
     next_client: u64,
     closings: mpsc::Receiver<LinkClosed>,
     closing_sender: mpsc::Sender<LinkClosed>,
-    swarms: HashMap<SwarmId, Stay>,
+    swarms: BTreeMap<SwarmId, Stay>,
     next_swarm: u64,
     tasks: JoinSet<Done>,
     /// Good-byes to trackers and peers. They have deadlines of their own, and outlast the engine's loop.
@@ -125,7 +125,9 @@ struct Stay {
     info_hash: InfoHash,
     shared: Arc<SwarmShared>,
     members: Members,
-    offers: HashMap<OfferId, (AnnounceUrl, Box<dyn PendingOffer>)>,
+    offers: BTreeMap<OfferId, (AnnounceUrl, Box<dyn PendingOffer>)>,
+    /// The tasks of the attempts under way.
+    attempts: BTreeMap<AttemptId, AbortHandle>,
     /// Ends the stay's tasks.
     token: CancellationToken,
 }
@@ -142,7 +144,7 @@ impl Engine {
             next_client: 0,
             closings,
             closing_sender,
-            swarms: HashMap::new(),
+            swarms: BTreeMap::new(),
             next_swarm: 0,
             tasks: JoinSet::new(),
             farewells: JoinSet::new(),
@@ -259,7 +261,8 @@ impl Engine {
         let Parts { mesh, settings, .. } = &self.parts;
         let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.gate.clone());
         let token = CancellationToken::new();
-        self.swarms.insert(swarm, Stay { info_hash, shared, members, offers: HashMap::new(), token });
+        let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
+        self.swarms.insert(swarm, Stay { info_hash, shared, members, offers, attempts, token });
         for tracker in lock(&self.parts.shared.trackers).values() {
             tracker.client.join(info_hash);
         }
@@ -304,6 +307,7 @@ impl Engine {
             Done::Offers { swarm, tracker, made } => self.hand_in_offers(swarm, &tracker, made),
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(stay) = self.swarms.get_mut(&swarm) {
+                    stay.attempts.remove(&attempt);
                     stay.members.attempt_ended(crate::now(), attempt, result);
                 }
             }
@@ -326,7 +330,7 @@ impl Engine {
 
     async fn shut_down(&mut self) {
         self.commands.close();
-        let stays: Vec<Stay> = self.swarms.drain().map(|(_, stay)| stay).collect();
+        let stays = std::mem::take(&mut self.swarms).into_values();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));
         let links: Vec<_> = stays

@@ -1,9 +1,11 @@
 //! What an application hears from its swarm.
 
+use std::fmt;
 use std::sync::Arc;
 
+use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, Frame, TransportError};
+use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
 
 use crate::{Message, Peer, ReceiveError};
 
@@ -32,6 +34,11 @@ pub enum Event {
         /// What is wrong.
         warning: TrackerWarning,
     },
+    /// An attempt to connect to a peer, of which no more is known than what a tracker said, has failed.
+    ConnectionFailed(ConnectionFailed),
+    /// This side has not let a peer in that a tracker introduced. The peer learns nothing: it has no answer to its
+    /// offer, or nothing that comes of its answer.
+    ConnectionRefused(ConnectionRefused),
     /// The transport could make no offer, so strangers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),
 }
@@ -78,4 +85,66 @@ pub struct TrackerConnected {
     pub connected: usize,
     /// How many it has.
     pub total: usize,
+}
+
+/// An attempt to connect has failed. While these and [`ConnectionRefused`] are unread, the latest 32 for each tracker
+/// are kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ConnectionFailed {
+    /// With whom, as the tracker says.
+    pub peer_id: PeerId,
+    /// By which tracker the offer or the answer came.
+    pub tracker: AnnounceUrl,
+    /// Whether the offer was this side's.
+    pub role: Role,
+    /// Why it failed.
+    pub error: Arc<TransportError>,
+    /// How many `ConnectionFailed` and `ConnectionRefused` of this tracker just before this one were dropped, because
+    /// nobody read them.
+    pub missed: u64,
+}
+
+/// A peer was not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionRefused {
+    /// Which one, as the tracker says.
+    pub peer_id: PeerId,
+    /// By which tracker its offer or its answer came.
+    pub tracker: AnnounceUrl,
+    /// Whether the offer was this side's.
+    pub role: Role,
+    /// Why it was refused.
+    pub why: RefusalReason,
+    /// As in [`ConnectionFailed::missed`].
+    pub missed: u64,
+}
+
+/// Why this side did not let a peer in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalReason {
+    /// The swarm has as many peers as it may.
+    Full,
+    /// The peer has its links already. Nothing to worry about: trackers draw recipients of offers at random.
+    Duplicate,
+    /// As many attempts as may be are under way, or as many as this tracker may cause.
+    Busy,
+    /// The application's filter said no.
+    Filtered,
+    /// The peer is banned.
+    Banned,
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "there are as many peers as may be",
+            Self::Duplicate => "it is connected already",
+            Self::Busy => "too many attempts to connect are under way",
+            Self::Filtered => "the filter says no",
+            Self::Banned => "it is banned",
+        })
+    }
 }

@@ -10,6 +10,7 @@ use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::Role;
 use tracing::error;
 
+use crate::RefusalReason;
 use crate::queue::lock;
 
 /// Somebody this node is about to connect to, for [`NodeBuilder::admit`](crate::NodeBuilder::admit).
@@ -24,13 +25,6 @@ pub struct Candidate {
     pub tracker: AnnounceUrl,
     /// This node's side: `Answerer` if the candidate made an offer, `Offerer` if it answered one of ours.
     pub role: Role,
-}
-
-/// Why a candidate is turned away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Barred {
-    Banned,
-    Filtered,
 }
 
 pub(crate) type Filter = Box<dyn Fn(&Candidate) -> bool + Send + Sync>;
@@ -64,9 +58,9 @@ impl Gate {
     ///
     /// A filter that panics has not said yes. That is the application's fault and concerns this candidate alone: the
     /// node and its other peers go on.
-    pub(crate) fn check(&self, candidate: &Candidate) -> Result<(), Barred> {
+    pub(crate) fn check(&self, candidate: &Candidate) -> Result<(), RefusalReason> {
         if lock(&self.banned).contains(&candidate.peer_id) {
-            return Err(Barred::Banned);
+            return Err(RefusalReason::Banned);
         }
         let admits = |filter: &Filter| match catch_unwind(AssertUnwindSafe(|| filter(candidate))) {
             Ok(admitted) => admitted,
@@ -75,7 +69,7 @@ impl Gate {
                 false
             }
         };
-        if self.filters.iter().all(admits) { Ok(()) } else { Err(Barred::Filtered) }
+        if self.filters.iter().all(admits) { Ok(()) } else { Err(RefusalReason::Filtered) }
     }
 }
 
@@ -100,7 +94,7 @@ mod tests {
         let one = candidate(1);
         gate.ban(one.peer_id);
         gate.ban(one.peer_id);
-        assert_eq!((gate.check(&one), gate.check(&candidate(2))), (Err(Barred::Banned), Ok(())));
+        assert_eq!((gate.check(&one), gate.check(&candidate(2))), (Err(RefusalReason::Banned), Ok(())));
         assert_eq!(gate.banned(), [one.peer_id]);
         assert!(gate.unban(&one.peer_id) && !gate.unban(&one.peer_id));
         assert_eq!(gate.check(&one), Ok(()));
@@ -112,7 +106,7 @@ mod tests {
         gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
         gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
         let verdicts = [1, 2, 3].map(|n| gate.check(&candidate(n)));
-        assert_eq!(verdicts, [Err(Barred::Filtered), Err(Barred::Filtered), Ok(())]);
+        assert_eq!(verdicts, [Err(RefusalReason::Filtered), Err(RefusalReason::Filtered), Ok(())]);
     }
 
     #[test]
@@ -122,6 +116,6 @@ mod tests {
             assert_ne!(candidate.peer_id, PeerId::from([1; 20]), "the application's own mistake");
             true
         }));
-        assert_eq!([1, 2].map(|n| gate.check(&candidate(n))), [Err(Barred::Filtered), Ok(())]);
+        assert_eq!([1, 2].map(|n| gate.check(&candidate(n))), [Err(RefusalReason::Filtered), Ok(())]);
     }
 }

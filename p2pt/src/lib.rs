@@ -41,7 +41,9 @@ mod swarm;
 
 pub use builder::{Builder, NodeBuilder};
 pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError};
-pub use event::{Data, Event, PeerClosed, Refused, TrackerConnected};
+pub use event::{
+    ConnectionFailed, ConnectionRefused, Data, Event, PeerClosed, RefusalReason, Refused, TrackerConnected,
+};
 pub use gate::Candidate;
 pub use message::Message;
 pub use node::{Node, P2pt, TrackerStats};

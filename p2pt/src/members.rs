@@ -1,6 +1,6 @@
 //! A swarm's members as this node has them: the [`Mesh`]'s decisions turned into peers, links and events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
 use tracing::debug;
 
-use crate::Peer;
 use crate::engine::Via;
 use crate::gate::{Candidate, Gate};
 use crate::link::Link;
 use crate::mesh::{AttemptId, Input, LinkId, Mesh, MeshConfig, Output, RemoteOffer};
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
+use crate::{ConnectionFailed, ConnectionRefused, Peer, RefusalReason};
 
 /// Offers made at most with one announce, and as long as a tracker has not said how many members it knows: as many as
 /// JavaScript makes.
@@ -25,18 +25,24 @@ const MOST_OFFERS: usize = 5;
 /// may be strangers, more likely they are peers met elsewhere.
 const PROBES: usize = 1;
 
-/// While a tracker knows strangers, it is asked again after this time, and after twice as long each time that met
-/// nobody: recipients of offers are drawn at random, so the strangers may have got none.
+/// While a tracker knows strangers, it is asked again after this time: recipients of offers are drawn at random, so the
+/// strangers may have got none. After twice as long when it was asked so often that each stranger has most likely got
+/// two offers, and nobody was met there; and so on.
 const HUNT_FIRST: Duration = Duration::from_secs(15);
 
 /// From here on, the tracker's own interval does the asking.
 const HUNT_LAST: Duration = Duration::from_secs(120);
 
-/// What the engine has to start.
+/// How often a tracker is asked at most before the time between is doubled; as often as in a swarm of 40. A tracker may
+/// claim any number of members.
+const MOST_HUNTS: u32 = 15;
+
+/// What the engine has to do.
 pub(crate) enum Action {
     Announce { tracker: AnnounceUrl },
     Answer { attempt: AttemptId, peer: PeerId, offer: RemoteOffer<Via> },
     Accept { attempt: AttemptId, pending: Box<dyn PendingOffer>, sdp: String },
+    GiveUp { attempt: AttemptId },
     Run { peer: Peer, link: Arc<Link>, channel: Box<dyn FrameReceiver> },
     Retire { link: Arc<Link> },
 }
@@ -46,17 +52,18 @@ pub(crate) struct Members {
     shared: Arc<SwarmShared>,
     settings: Arc<Settings>,
     gate: Arc<Gate>,
-    slots: HashMap<PeerId, Slot>,
+    slots: BTreeMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     trackers: BTreeMap<AnnounceUrl, Counts>,
     /// The trackers at which a peer is known to be a member.
-    seen: HashMap<PeerId, BTreeSet<AnnounceUrl>>,
+    seen: BTreeMap<PeerId, BTreeSet<AnnounceUrl>>,
 }
 
 /// What the driver holds of an input, for the output it may lead to.
 enum With {
     Answered(Box<dyn PendingOffer>, String),
     Channel(Channel),
+    Error(TransportError),
 }
 
 struct Slot {
@@ -74,10 +81,19 @@ struct Counts {
     wanted: Option<usize>,
     /// When it is asked again before its interval is over.
     hunt: Option<Instant>,
-    /// Somebody was met since it said how many members it knows: by now it may know more.
+    /// Somebody was met there since it said how many members it knows: by now it may know more.
     stale: bool,
-    /// How often it has been asked for the same strangers.
+    /// How often it has been asked again since somebody was met there.
     hunts: u32,
+}
+
+impl Counts {
+    /// How long to wait before it is asked again, unless its interval does.
+    fn patience(&self) -> Option<Duration> {
+        let others = self.members.unwrap_or_default().saturating_sub(1);
+        let each = u32::try_from(2 * (others / MOST_OFFERS)).unwrap_or(u32::MAX).clamp(1, MOST_HUNTS);
+        Some(HUNT_FIRST * 2u32.saturating_pow(self.hunts / each)).filter(|delay| *delay < HUNT_LAST)
+    }
 }
 
 impl Members {
@@ -87,10 +103,10 @@ impl Members {
             shared,
             settings,
             gate,
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             actions: VecDeque::new(),
             trackers: BTreeMap::new(),
-            seen: HashMap::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -117,19 +133,19 @@ impl Members {
 
     /// A tracker said how many members it knows, this node included.
     pub(crate) fn count(&mut self, now: Instant, tracker: AnnounceUrl, members: usize) {
-        let strangers = members.saturating_sub(1 + self.mesh.satisfied().count());
+        let strangers = members.saturating_sub(1 + self.mesh.satisfied(now).count());
         let counts = self.trackers.entry(tracker).or_default();
         counts.members = Some(members);
         counts.stale = false;
         if strangers == 0 {
             counts.hunts = 0;
         }
-        let delay = HUNT_FIRST * 2u32.saturating_pow(counts.hunts);
-        counts.hunt = (strangers > 0 && delay < HUNT_LAST).then(|| now + delay);
+        counts.hunt = counts.patience().filter(|_| strangers > 0).map(|patience| now + patience);
     }
 
     pub(crate) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
         self.trackers.remove(tracker);
+        self.mesh.forget_tracker(tracker);
         self.seen.values_mut().for_each(|trackers| {
             trackers.remove(tracker);
         });
@@ -137,12 +153,12 @@ impl Members {
 
     /// How many offers a tracker should be given from now on, if that has changed: some while it may know strangers,
     /// none when the swarm is full.
-    pub(crate) fn poll_wanted(&mut self, tracker: &AnnounceUrl) -> Option<usize> {
+    pub(crate) fn poll_wanted(&mut self, now: Instant, tracker: &AnnounceUrl) -> Option<usize> {
         self.count_lingering();
-        let met = self.mesh.satisfied().count();
-        let met_there = self.mesh.satisfied().filter(|peer| self.is_member(peer, tracker)).count();
+        let met = self.mesh.satisfied(now).count();
+        let met_there = self.mesh.satisfied(now).filter(|peer| self.is_member(peer, tracker)).count();
         // What an offer could lead to at most: a new peer, or a further link to one that lacks it.
-        let limit = self.mesh.vacancies() + self.mesh.connected() - met;
+        let limit = self.mesh.vacancies(tracker) + self.mesh.connected() - met;
         let counts = match self.trackers.get_mut(tracker) {
             Some(counts) => counts,
             None => self.trackers.entry(tracker.clone()).or_default(),
@@ -175,7 +191,7 @@ impl Members {
     }
 
     pub(crate) fn offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<Via>) {
-        let tracker = offer.via.0.clone();
+        let tracker = offer.tracker.clone();
         if !self.admits(from, &tracker, Role::Answerer) {
             return;
         }
@@ -196,14 +212,16 @@ impl Members {
         if !self.admits(from, &tracker, Role::Offerer) {
             return;
         }
-        self.step(now, Input::Answer { from, ours }, Some(With::Answered(pending, sdp)));
+        let input = Input::Answer { from, tracker: tracker.clone(), ours };
+        self.step(now, input, Some(With::Answered(pending, sdp)));
         self.saw(from, tracker);
     }
 
     fn admits(&self, peer_id: PeerId, tracker: &AnnounceUrl, role: Role) -> bool {
         let (info_hash, tracker) = (self.shared.identity().info_hash, tracker.clone());
-        let checked = self.gate.check(&Candidate { peer_id, info_hash, tracker, role });
-        checked.inspect_err(|why| debug!(peer = %peer_id, ?why, "turned away")).is_ok()
+        let candidate = Candidate { peer_id, info_hash, tracker, role };
+        let checked = self.gate.check(&candidate);
+        checked.inspect_err(|why| self.refused(peer_id, candidate.tracker, role, *why)).is_ok()
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
@@ -214,7 +232,7 @@ impl Members {
             }
             Err(error) => {
                 debug!(?attempt, %error, "an attempt to connect failed");
-                self.step(now, Input::Failed { attempt }, None);
+                self.step(now, Input::Failed { attempt }, Some(With::Error(error)));
             }
         }
     }
@@ -258,7 +276,7 @@ impl Members {
     /// Ends it all for the application, and hands out the links, still open, to be closed.
     pub(crate) fn leave(&mut self) -> Vec<Arc<Link>> {
         let mut links = Vec::new();
-        for (_, slot) in self.slots.drain() {
+        for slot in std::mem::take(&mut self.slots).into_values() {
             let mut unacknowledged = 0;
             for link in slot.peer.shared().links() {
                 slot.peer.shared().remove_link(link.id, ChannelClosed::Local);
@@ -284,9 +302,17 @@ impl Members {
                         self.actions.push_back(Action::Accept { attempt, pending, sdp });
                     }
                 }
-                Output::Discard { peer, why } => debug!(%peer, ?why, "an answer was not taken up"),
-                Output::Declined { peer, why } => debug!(%peer, ?why, "an offer was not answered"),
-                Output::PeerConnected { peer: id } => {
+                Output::GiveUp { attempt } => self.actions.push_back(Action::GiveUp { attempt }),
+                Output::Refused { peer, tracker, role, why } => self.refused(peer, tracker, role, why),
+                Output::Failed { peer, tracker, role } => {
+                    if let Some(With::Error(error)) = with.take() {
+                        let error = Arc::new(error);
+                        let failed = ConnectionFailed { peer_id: peer, tracker, role, error, missed: 0 };
+                        self.shared.queue.connection_failed(failed);
+                    }
+                }
+                Output::PeerConnected { peer: id, tracker } => {
+                    self.met_by(now, tracker);
                     let slot = self.slots.entry(id).or_insert_with(|| {
                         let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
                         Slot { peer, readers: 0, gone: None }
@@ -295,7 +321,7 @@ impl Members {
                 }
                 Output::LinkOpened { peer, link, .. } => {
                     if let Some(With::Channel(channel)) = with.take() {
-                        self.open(now, peer, link, channel);
+                        self.open(peer, link, channel);
                     }
                 }
                 Output::Retire { peer, link } => {
@@ -307,14 +333,24 @@ impl Members {
         }
     }
 
-    fn open(&mut self, now: Instant, peer: PeerId, id: LinkId, channel: Channel) {
-        if self.mesh.vacancies() > 0 {
-            for counts in self.trackers.values_mut() {
-                counts.hunts = 0;
-                counts.stale = true;
-                counts.hunt.get_or_insert(now + HUNT_FIRST);
-            }
+    fn refused(&self, peer_id: PeerId, tracker: AnnounceUrl, role: Role, why: RefusalReason) {
+        debug!(peer = %peer_id, ?role, %why, "an offer or answer was not taken up");
+        self.shared.queue.connection_refused(ConnectionRefused { peer_id, tracker, role, why, missed: 0 });
+    }
+
+    /// Somebody was met by a tracker: asking there is of use.
+    fn met_by(&mut self, now: Instant, tracker: AnnounceUrl) {
+        if let Some(counts) = self.trackers.get_mut(&tracker)
+            && self.mesh.places() > 0
+        {
+            counts.hunts = 0;
+            counts.stale = true;
+            let soon = now + HUNT_FIRST;
+            counts.hunt = Some(counts.hunt.map_or(soon, |hunt| hunt.min(soon)));
         }
+    }
+
+    fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         let link = Arc::new(Link::new(id, channel.sender, channel.info.max_frame_bytes));
         slot.peer.shared().add_link(link.clone());

@@ -28,7 +28,7 @@ impl Bench {
     }
 
     fn wanted(&mut self, tracker: &str) -> Option<usize> {
-        self.members.poll_wanted(&url(tracker))
+        self.members.poll_wanted(self.now, &url(tracker))
     }
 
     fn count(&mut self, tracker: &str, members: usize) {
@@ -40,8 +40,8 @@ impl Bench {
         let (sender, _) = mpsc::channel(1);
         let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::default()));
         let client = TrackerClient::start(url.clone(), peer(0), config, connector, (), sender);
-        let via = (url, Arc::new(client), OfferId::from([from; 20]));
-        self.members.offer(self.now, peer(from), RemoteOffer { via, sdp: String::new(), ours: OURS });
+        let (tracker, via) = (url, (Arc::new(client), OfferId::from([from; 20])));
+        self.members.offer(self.now, peer(from), RemoteOffer { tracker, via, sdp: String::new(), ours: OURS });
         std::iter::from_fn(|| self.members.poll_action()).collect()
     }
 

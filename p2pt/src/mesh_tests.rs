@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::attempts::{DOUBTED_AFTER, DOUBTED_ATTEMPTS, PATIENCE};
 use super::*;
 
 const OURS: bool = true;
 const JS: bool = false;
 
 struct Bench {
-    mesh: Mesh<&'static str>,
+    mesh: Mesh<()>,
     now: Instant,
 }
 
@@ -18,18 +19,30 @@ impl Bench {
         Self { mesh: Mesh::new(MeshConfig { links_per_peer, max_peers }), now }
     }
 
-    fn input(&mut self, input: Input<&'static str>) -> Vec<Output<&'static str>> {
+    fn input(&mut self, input: Input<()>) -> Vec<Output<()>> {
         self.mesh.handle_input(self.now, input);
         std::iter::from_fn(|| self.mesh.poll_output()).collect()
     }
 
-    fn offer(&mut self, from: u8, ours: bool) -> Vec<Output<&'static str>> {
-        let offer = RemoteOffer { via: "t", sdp: String::new(), ours };
+    fn offer(&mut self, from: u8, ours: bool) -> Vec<Output<()>> {
+        self.offer_by("t", from, ours)
+    }
+
+    fn offer_by(&mut self, tracker: &str, from: u8, ours: bool) -> Vec<Output<()>> {
+        let offer = RemoteOffer { tracker: url(tracker), via: (), sdp: String::new(), ours };
         self.input(Input::Offer { from: peer(from), offer })
     }
 
+    fn answer(&mut self, from: u8, ours: bool) -> Vec<Output<()>> {
+        self.answer_by("t", from, ours)
+    }
+
+    fn answer_by(&mut self, tracker: &str, from: u8, ours: bool) -> Vec<Output<()>> {
+        self.input(Input::Answer { from: peer(from), tracker: url(tracker), ours })
+    }
+
     /// Takes an offer through to an open link.
-    fn connect(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<&'static str>>) {
+    fn connect(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<()>>) {
         let attempt = match self.offer(from, ours).as_slice() {
             [Output::Answer { attempt, .. }] => *attempt,
             other => panic!("not answered: {other:?}"),
@@ -38,15 +51,15 @@ impl Bench {
     }
 
     /// Takes the answer to an offer of ours through to an open link.
-    fn accept(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<&'static str>>) {
-        let attempt = match self.input(Input::Answer { from: peer(from), ours }).as_slice() {
+    fn accept(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<()>>) {
+        let attempt = match self.answer(from, ours).as_slice() {
             [Output::Accept { attempt, .. }] => *attempt,
             other => panic!("not accepted: {other:?}"),
         };
         self.open(attempt, label)
     }
 
-    fn open(&mut self, attempt: AttemptId, label: &str) -> (LinkId, Vec<Output<&'static str>>) {
+    fn open(&mut self, attempt: AttemptId, label: &str) -> (LinkId, Vec<Output<()>>) {
         let outputs = self.input(Input::Opened { attempt, label: label.into() });
         let link = outputs.iter().find_map(|output| match output {
             Output::LinkOpened { link, .. } => Some(*link),
@@ -55,10 +68,26 @@ impl Bench {
         (link.expect("a link opens"), outputs)
     }
 
-    fn advance(&mut self, by: Duration) -> Vec<Output<&'static str>> {
+    fn advance(&mut self, by: Duration) -> Vec<Output<()>> {
         self.now += by;
         self.input(Input::Timeout)
     }
+}
+
+fn url(name: &str) -> AnnounceUrl {
+    format!("ws://{name}.test").parse().expect("a URL")
+}
+
+fn refused(n: u8, role: Role, why: RefusalReason) -> Output<()> {
+    Output::Refused { peer: peer(n), tracker: url("t"), role, why }
+}
+
+fn failed(n: u8, role: Role) -> Output<()> {
+    failed_by("t", n, role)
+}
+
+fn failed_by(tracker: &str, n: u8, role: Role) -> Output<()> {
+    Output::Failed { peer: peer(n), tracker: url(tracker), role }
 }
 
 fn peer(n: u8) -> PeerId {
@@ -82,7 +111,7 @@ fn an_offer_from_a_connected_peer_is_declined() {
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
     assert_eq!(bench.offer(1, JS), []);
-    let declined = [Output::Declined { peer: peer(1), why: Declined::Duplicate }];
+    let declined = [refused(1, Role::Answerer, RefusalReason::Duplicate)];
     assert_eq!(bench.advance(REJOIN_GRACE), declined);
     assert_eq!(bench.mesh.poll_timeout(), None);
 }
@@ -103,7 +132,7 @@ fn an_offer_that_comes_during_an_attempt_gets_its_chance_when_that_fails() {
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(1, OURS), []);
     let outputs = bench.input(Input::Failed { attempt });
-    assert!(matches!(outputs[..], [Output::Answer { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Failed { .. }, Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]
@@ -113,14 +142,14 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
     let outputs = bench.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(1, OURS), [], "held");
-    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), []);
+    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), [Output::GiveUp { attempt }]);
     assert_eq!(bench.mesh.poll_timeout(), None);
     assert_eq!(bench.input(Input::Opened { attempt, label: "b".into() }), []);
     assert_eq!(bench.input(Input::Closed { link }), [Output::PeerClosed { peer: peer(1) }]);
     assert!(!bench.mesh.knows(&peer(1)));
     // It may come back, also one with whom there was nothing but an attempt.
     let [Output::Answer { attempt, .. }] = bench.offer(1, OURS)[..] else { panic!("not answered") };
-    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), []);
+    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), [Output::GiveUp { attempt }]);
     assert!(!bench.mesh.knows(&peer(1)));
     assert_eq!(bench.input(Input::Failed { attempt }), []);
     bench.connect(1, OURS, "c");
@@ -135,7 +164,7 @@ fn a_held_offer_expires() {
     assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + HELD_OFFER_LIFETIME));
     bench.advance(HELD_OFFER_LIFETIME);
     assert_eq!(bench.mesh.poll_timeout(), None);
-    assert_eq!(bench.input(Input::Failed { attempt }), []);
+    assert_eq!(bench.input(Input::Failed { attempt }), [failed(1, Role::Answerer)]);
 }
 
 #[test]
@@ -175,26 +204,26 @@ fn a_link_to_a_javascript_peer_is_left_alone_for_ten_seconds() {
 fn the_answer_of_a_javascript_peer_is_taken_up_while_its_first_link_is_young() {
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
-    let outputs = bench.input(Input::Answer { from: peer(1), ours: JS });
+    let outputs = bench.answer(1, JS);
     assert!(matches!(outputs[..], [Output::Accept { .. }]));
 
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
     bench.now += JS_SETTLE;
-    let outputs = bench.input(Input::Answer { from: peer(1), ours: JS });
-    assert_eq!(outputs, [Output::Discard { peer: peer(1), why: Declined::Duplicate }]);
+    let outputs = bench.answer(1, JS);
+    assert_eq!(outputs, [refused(1, Role::Offerer, RefusalReason::Duplicate)]);
 }
 
 #[test]
 fn a_full_swarm_neither_answers_nor_wants_more() {
     let mut bench = Bench::new(1, 1);
     let (link, _) = bench.connect(1, OURS, "a");
-    assert_eq!(bench.mesh.vacancies(), 0);
-    assert_eq!(bench.offer(2, OURS), [Output::Declined { peer: peer(2), why: Declined::Full }]);
-    let answered = bench.input(Input::Answer { from: peer(2), ours: OURS });
-    assert_eq!(answered, [Output::Discard { peer: peer(2), why: Declined::Full }]);
+    assert_eq!(bench.mesh.places(), 0);
+    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RefusalReason::Full)]);
+    let answered = bench.answer(2, OURS);
+    assert_eq!(answered, [refused(2, Role::Offerer, RefusalReason::Full)]);
     bench.input(Input::Closed { link });
-    assert_eq!(bench.mesh.vacancies(), 1);
+    assert_eq!(bench.mesh.places(), 1);
 }
 
 #[test]
@@ -203,8 +232,8 @@ fn peers_that_linger_take_the_place_of_others() {
     bench.mesh.set_lingering(1);
     bench.connect(1, OURS, "a");
     bench.mesh.set_lingering(2);
-    assert_eq!(bench.mesh.vacancies(), 0);
-    assert_eq!(bench.offer(2, OURS), [Output::Declined { peer: peer(2), why: Declined::Full }]);
+    assert_eq!(bench.mesh.places(), 0);
+    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RefusalReason::Full)]);
     bench.mesh.set_lingering(1);
     bench.connect(2, OURS, "b");
 }
@@ -217,8 +246,7 @@ fn a_peer_that_keeps_its_retired_links_gets_no_more_than_a_few() {
         let mut most = 0;
         for n in 0..100 {
             let Some(Output::Answer { attempt, .. }) = bench.offer(1, ours).pop() else { break };
-            let Some(Output::Accept { attempt: second, .. }) = bench.input(Input::Answer { from: peer(1), ours }).pop()
-            else {
+            let Some(Output::Accept { attempt: second, .. }) = bench.answer(1, ours).pop() else {
                 break;
             };
             bench.open(attempt, &format!("{n} a"));
@@ -241,11 +269,156 @@ fn a_flood_of_offers_is_bounded() {
     assert_eq!(answered, MAX_ATTEMPTS);
 }
 
+#[test]
+fn what_one_tracker_makes_up_keeps_nobody_of_another_out() {
+    for max_peers in [1, 2, 4, 1000] {
+        let mut bench = Bench::new(1, max_peers);
+        let made_up = (0..=199u8).filter(|n| matches!(bench.offer_by("liar", *n, JS)[..], [Output::Answer { .. }]));
+        assert_eq!(made_up.count(), max_peers.min(MAX_ATTEMPTS));
+        let real = max_peers.min(50);
+        for n in 0..real {
+            // Half of them answer our offers.
+            let from = 200 + n as u8;
+            let outputs = if n % 2 == 0 { bench.offer_by("good", from, JS) } else { bench.answer_by("good", from, JS) };
+            let [Output::Answer { attempt, .. } | Output::Accept { attempt, .. }] = outputs[..] else {
+                panic!("{n} of {max_peers}: {outputs:?}")
+            };
+            bench.open(attempt, "a");
+        }
+        assert_eq!(bench.mesh.connected(), real);
+    }
+}
+
+#[test]
+fn trackers_share_the_attempts() {
+    let mut bench = Bench::new(1, 1000);
+    let mut answered = |tracker: &str, from: std::ops::Range<u8>| {
+        from.filter(|n| matches!(bench.offer_by(tracker, *n, JS)[..], [Output::Answer { .. }])).count()
+    };
+    assert_eq!(answered("a", 0..10), 10);
+    assert_eq!(answered("b", 50..100), MAX_ATTEMPTS - 10);
+    assert_eq!(answered("a", 100..150), 6, "half of them are its own, always");
+    assert_eq!(answered("c", 200..250), MAX_ATTEMPTS.div_ceil(3));
+}
+
+#[test]
+fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
+    let mut bench = Bench::new(1, 1);
+    let outputs = bench.offer_by("a", 1, JS);
+    let [Output::Answer { attempt: first, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let outputs = bench.answer(2, JS);
+    let [Output::Accept { attempt: second, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let (_, outputs) = bench.open(first, "a");
+    let [_, _, given_up, refusal] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(*given_up, Output::GiveUp { attempt: second });
+    assert_eq!(*refusal, refused(2, Role::Offerer, RefusalReason::Full));
+    // Its channel may have opened meanwhile.
+    assert_eq!(bench.input(Input::Opened { attempt: second, label: "b".into() }), []);
+    assert_eq!(bench.mesh.connected(), 1);
+}
+
+#[test]
+fn a_tracker_that_brings_only_failures_may_cause_few_attempts() {
+    let mut bench = Bench::new(1, 1000);
+    for n in 0..DOUBTED_AFTER as u8 {
+        assert_eq!(bench.mesh.vacancies(&url("t")), 1000);
+        let outputs = bench.offer(n, JS);
+        let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(bench.input(Input::Failed { attempt }), [failed(n, Role::Answerer)]);
+    }
+    let (mut attempts, mut waiting) = (Vec::new(), 0);
+    for n in 0..50 {
+        match bench.offer(n, JS)[..] {
+            [Output::Answer { attempt, .. }] => attempts.push(attempt),
+            [] => waiting += 1,
+            ref other => assert_eq!(other, [refused(n, Role::Answerer, RefusalReason::Busy)]),
+        }
+    }
+    assert_eq!((attempts.len(), waiting), (DOUBTED_ATTEMPTS, MOST_WAITING));
+    let (_, outputs) = bench.open(attempts[0], "a");
+    let answered = outputs.iter().filter(|output| matches!(output, Output::Answer { .. })).count();
+    assert_eq!(answered, MOST_WAITING, "it is believed again");
+    assert_eq!(bench.mesh.vacancies(&url("t")), 1000 - 1 - (DOUBTED_ATTEMPTS - 1) - MOST_WAITING);
+}
+
+#[test]
+fn an_offer_waits_while_its_tracker_has_its_share() {
+    let mut bench = Bench::new(1, 2);
+    bench.offer_by("liar", 1, JS);
+    bench.offer_by("liar", 2, JS);
+    let outputs = bench.offer(3, JS);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(bench.offer(4, JS), []);
+    let (_, outputs) = bench.open(attempt, "a");
+    let Some(Output::Answer { peer: second, attempt, .. }) = outputs.last() else { panic!("{outputs:?}") };
+    assert_eq!(*second, peer(4));
+    // Nobody waits for a swarm that is full.
+    assert_eq!(bench.offer(5, JS), []);
+    let (_, outputs) = bench.open(*attempt, "b");
+    assert!(outputs.contains(&refused(5, Role::Answerer, RefusalReason::Full)), "{outputs:?}");
+    assert!(bench.mesh.peers.len() == 2 && bench.mesh.attempts.iter().next().is_none());
+}
+
+#[test]
+fn an_offer_does_not_wait_longer_than_it_lives() {
+    let mut bench = Bench::new(1, 1);
+    let outputs = bench.offer(1, JS);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(bench.offer(2, JS), []);
+    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [refused(2, Role::Answerer, RefusalReason::Busy)]);
+    bench.input(Input::Failed { attempt });
+    assert!(bench.mesh.peers.is_empty());
+    assert_eq!(bench.mesh.poll_timeout(), None);
+}
+
+#[test]
+fn an_offer_in_the_name_of_a_peer_does_not_keep_that_peer_out() {
+    let mut bench = Bench::new(1, 10);
+    let outputs = bench.offer_by("liar", 1, OURS);
+    let [Output::Answer { attempt: forged, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(bench.offer_by("good", 1, OURS), []);
+    assert_eq!(bench.offer_by("liar", 1, OURS), []);
+    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + PATIENCE));
+    let outputs = bench.advance(PATIENCE);
+    let [Output::Answer { attempt, ref offer, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(offer.tracker, url("good"));
+    let (_, outputs) = bench.open(attempt, "a");
+    assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::LinkOpened { .. }]), "{outputs:?}");
+    assert_eq!(bench.input(Input::Failed { attempt: forged }), [failed_by("liar", 1, Role::Answerer)]);
+}
+
+#[test]
+fn further_links_are_sought_for_ten_minutes() {
+    let mut bench = Bench::new(2, 10);
+    let satisfied = |bench: &Bench| bench.mesh.satisfied(bench.now).count();
+    let (first, _) = bench.connect(1, OURS, "a");
+    // The other side keeps one: a second opens and closes again and again.
+    for _ in 0..10 {
+        assert_eq!(satisfied(&bench), 0);
+        bench.advance(LINKS_SOUGHT / 10);
+        let (link, _) = bench.connect(1, OURS, "b");
+        bench.input(Input::Closed { link });
+    }
+    assert_eq!(satisfied(&bench), 1);
+    // A pair of old ones breaks.
+    let (second, _) = bench.connect(1, OURS, "b");
+    bench.advance(LINKS_SOUGHT);
+    bench.input(Input::Closed { link: first });
+    assert_eq!(satisfied(&bench), 0);
+    bench.connect(1, OURS, "c");
+    assert_eq!(satisfied(&bench), 1);
+    bench.input(Input::Closed { link: second });
+    assert_eq!(satisfied(&bench), 0);
+}
+
+const TRACKERS: [&str; 3] = ["a", "b", "c"];
+
 /// What may happen to a mesh, with ids taken modulo what exists.
 #[derive(Debug, Clone)]
 enum Op {
-    Offer(u8, bool),
-    Answer(u8, bool),
+    /// By which tracker, of whom, and whether it is one of ours.
+    Offer(usize, u8, bool),
+    Answer(usize, u8, bool),
     Open(usize, u8),
     Fail(usize),
     Close(usize),
@@ -254,8 +427,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0..4u8, any::<bool>()).prop_map(|(p, ours)| Op::Offer(p, ours)),
-        (0..4u8, any::<bool>()).prop_map(|(p, ours)| Op::Answer(p, ours)),
+        (0..3usize, 0..6u8, any::<bool>()).prop_map(|(t, p, ours)| Op::Offer(t, p, ours)),
+        (0..3usize, 0..6u8, any::<bool>()).prop_map(|(t, p, ours)| Op::Answer(t, p, ours)),
         (any::<usize>(), any::<u8>()).prop_map(|(i, label)| Op::Open(i, label)),
         any::<usize>().prop_map(Op::Fail),
         any::<usize>().prop_map(Op::Close),
@@ -275,8 +448,8 @@ proptest! {
         let mut connected = BTreeSet::new();
         for op in ops {
             let outputs = match op {
-                Op::Offer(p, ours) => bench.offer(p, ours),
-                Op::Answer(p, ours) => bench.input(Input::Answer { from: peer(p), ours }),
+                Op::Offer(t, p, ours) => bench.offer_by(TRACKERS[t], p, ours),
+                Op::Answer(t, p, ours) => bench.answer_by(TRACKERS[t], p, ours),
                 Op::Open(i, label) if !attempts.is_empty() => {
                     let attempt = attempts.swap_remove(i % attempts.len());
                     bench.input(Input::Opened { attempt, label: format!("{label}") })
@@ -296,7 +469,7 @@ proptest! {
             for output in outputs {
                 match output {
                     Output::Answer { attempt, .. } | Output::Accept { attempt, .. } => attempts.push(attempt),
-                    Output::PeerConnected { peer } => prop_assert!(connected.insert(peer), "connected twice"),
+                    Output::PeerConnected { peer, .. } => prop_assert!(connected.insert(peer), "connected twice"),
                     Output::LinkOpened { peer, link, .. } => {
                         prop_assert!(connected.contains(&peer));
                         links.insert(link, peer);
@@ -310,11 +483,24 @@ proptest! {
                         prop_assert!(connected.remove(&peer), "closed but not connected");
                         prop_assert!(links.values().all(|p| *p != peer), "closed with a link open");
                     }
-                    Output::Discard { .. } | Output::Declined { .. } => {}
+                    Output::GiveUp { attempt } => attempts.retain(|a| *a != attempt),
+                    Output::Refused { .. } | Output::Failed { .. } => {}
                 }
             }
-            prop_assert!(bench.mesh.peers.len() <= max_peers, "more peers than allowed");
-            let most = bench.mesh.peers.values().map(|entry| entry.links.len() + entry.attempts).max();
+            prop_assert!(connected.len() <= max_peers, "more peers than allowed");
+            let strangers = bench.mesh.attempts.iter().filter(|attempt| !connected.contains(&attempt.peer)).count();
+            prop_assert!(connected.len() < max_peers || strangers == 0, "somebody is on the way to a full swarm");
+            prop_assert!(strangers <= TRACKERS.len() * max_peers);
+            prop_assert_eq!(bench.mesh.attempts.iter().count(), attempts.len());
+            for tracker in TRACKERS {
+                let causes = |attempt: &Attempt| attempt.tracker == url(tracker) && !connected.contains(&attempt.peer);
+                let idle = !bench.mesh.attempts.iter().any(causes);
+                let vacancies = bench.mesh.vacancies(&url(tracker));
+                prop_assert!(!idle || (vacancies > 0) == (connected.len() < max_peers), "a tracker is kept out");
+            }
+            let links_and_attempts =
+                |(peer, entry): (&PeerId, &Entry<()>)| entry.links.len() + bench.mesh.attempts.with(peer);
+            let most = bench.mesh.peers.iter().map(links_and_attempts).max();
             prop_assert!(most.is_none_or(|most| most <= links_per_peer + MAX_SURPLUS), "too many links to one peer");
             prop_assert!(bench.mesh.poll_timeout().is_none_or(|at| at > bench.now), "a timeout is overdue");
             prop_assert_eq!(links.values().collect::<BTreeSet<_>>(), connected.iter().collect::<BTreeSet<_>>());

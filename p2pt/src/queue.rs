@@ -19,13 +19,19 @@ use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, TransportError};
 use tokio::sync::Notify;
 
-use crate::{Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused, TrackerConnected};
+use crate::{
+    ConnectionFailed, ConnectionRefused, Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused,
+    TrackerConnected,
+};
 
 /// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
 const ITEM_OVERHEAD: usize = 128;
 
 /// Trackers whose unheard news are kept; more than a node can sensibly use.
 const MAX_NEWS: usize = 64;
+
+/// Attempts of which is told what became of them, kept for each tracker while nobody reads.
+const MAX_ATTEMPTS_TOLD: usize = 32;
 
 /// Locks, ignoring poison: no code path panics while it holds one of these locks with state half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -125,8 +131,8 @@ pub(crate) struct EventQueue {
 #[derive(Debug, Default)]
 struct Ready {
     peers: VecDeque<Peer>,
-    /// What is not about peers, by the tracker it came from, each of which waits for its turn: the latest event of each
-    /// kind, in the order they happened.
+    /// What is not about connected peers, by the tracker it came from, each of which waits for its turn: the latest event
+    /// of each kind, and the latest attempts, in the order they happened.
     news: VecDeque<(Option<AnnounceUrl>, Vec<Event>)>,
     /// It is the peers' turn: whoever makes news without end keeps no peer from being heard.
     peers_turn: bool,
@@ -264,18 +270,29 @@ impl EventQueue {
         self.tell(Some(tracker.clone()), Event::TrackerWarning { tracker, warning });
     }
 
+    pub(crate) fn connection_failed(&self, event: ConnectionFailed) {
+        self.tell(Some(event.tracker.clone()), Event::ConnectionFailed(event));
+    }
+
+    pub(crate) fn connection_refused(&self, event: ConnectionRefused) {
+        self.tell(Some(event.tracker.clone()), Event::ConnectionRefused(event));
+    }
+
     pub(crate) fn offer_failed(&self, error: TransportError) {
         self.tell(None, Event::OfferFailed(Arc::new(error)));
     }
 
-    /// Queues something that is not about a peer, in place of what was not heard of the same kind.
-    fn tell(&self, source: Option<AnnounceUrl>, event: Event) {
+    /// Queues something that is not about a connected peer, in place of what was not heard of the same kind.
+    fn tell(&self, source: Option<AnnounceUrl>, mut event: Event) {
         let mut ready = lock(&self.ready);
         if self.is_abandoned() {
             return;
         }
         if let Some((_, events)) = ready.news.iter_mut().find(|(waiting, _)| *waiting == source) {
-            events.retain(|older| discriminant(older) != discriminant(&event));
+            match missed(&mut event) {
+                Some(_) => make_room_for_attempt(events),
+                None => events.retain(|older| discriminant(older) != discriminant(&event)),
+            }
             events.push(event);
         } else if ready.news.len() < MAX_NEWS {
             ready.news.push_back((source, vec![event]));
@@ -377,6 +394,27 @@ impl EventQueue {
         }
         drop(state);
         Some(event)
+    }
+}
+
+/// Counts the events before it that were dropped, if it tells what became of an attempt.
+fn missed(event: &mut Event) -> Option<&mut u64> {
+    match event {
+        Event::ConnectionFailed(failed) => Some(&mut failed.missed),
+        Event::ConnectionRefused(refused) => Some(&mut refused.missed),
+        _ => None,
+    }
+}
+
+/// Makes room for one more attempt: the oldest is dropped, and counted in the one after it.
+fn make_room_for_attempt(events: &mut Vec<Event>) {
+    if events.iter_mut().filter_map(missed).count() < MAX_ATTEMPTS_TOLD {
+        return;
+    }
+    let oldest = events.iter_mut().position(|event| missed(event).is_some());
+    let dropped = oldest.and_then(|index| missed(&mut events.remove(index)).copied());
+    if let (Some(dropped), Some(next)) = (dropped, events.iter_mut().find_map(missed)) {
+        *next += dropped + 1;
     }
 }
 

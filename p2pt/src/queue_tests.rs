@@ -3,9 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt_messaging::{MessageId, Payload};
+use p2pt_transport::Role;
 use proptest::prelude::*;
 
 use super::*;
+use crate::RefusalReason;
 use crate::peer::Settings;
 
 const REASON: ChannelClosed = ChannelClosed::Remote;
@@ -300,4 +302,44 @@ proptest! {
         prop_assert!(told.values().all(|told| !told), "an end was not told");
         prop_assert!(lock(&queue.peers).is_empty());
     }
+}
+
+#[test]
+fn the_latest_attempts_of_each_tracker_are_told_and_the_others_counted() {
+    let queue = EventQueue::new();
+    let tracker = |name: &str| -> AnnounceUrl { format!("ws://{name}.test").parse().expect("a URL") };
+    let tell = |name: &str, n: u8| {
+        let (peer_id, tracker) = (PeerId::from([n; 20]), tracker(name));
+        if n.is_multiple_of(2) {
+            let error = Arc::new(TransportError::ClosedEarly);
+            queue.connection_failed(ConnectionFailed { peer_id, tracker, role: Role::Offerer, error, missed: 0 });
+        } else {
+            let (role, why) = (Role::Answerer, RefusalReason::Busy);
+            queue.connection_refused(ConnectionRefused { peer_id, tracker, role, why, missed: 0 });
+        }
+    };
+    tell("good", 200);
+    for n in 0..100 {
+        tell("liar", n);
+        queue.tracker_warning(tracker("liar"), TrackerWarning::BadFrame { reason: n.to_string() });
+    }
+    tell("good", 201);
+    let (mut good, mut liar, mut warnings) = (Vec::new(), Vec::new(), 0);
+    while let Some(event) = poll(&queue) {
+        let (tracker, peer_id, missed) = match event {
+            Event::ConnectionFailed(failed) => (failed.tracker, failed.peer_id, failed.missed),
+            Event::ConnectionRefused(refused) => (refused.tracker, refused.peer_id, refused.missed),
+            Event::TrackerWarning { .. } => {
+                warnings += 1;
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        let told = if tracker.as_str().contains("good") { &mut good } else { &mut liar };
+        told.push((peer_id.as_bytes()[0], missed));
+    }
+    assert_eq!((good, warnings), (vec![(200, 0), (201, 0)], 1));
+    let kept = 100 - MAX_ATTEMPTS_TOLD as u8..100;
+    let expected: Vec<_> = kept.clone().map(|n| (n, if n == kept.start { kept.start.into() } else { 0 })).collect();
+    assert_eq!(liar, expected);
 }

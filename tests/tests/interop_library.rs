@@ -24,6 +24,7 @@ async fn next(events: &mut Events) -> Event {
     loop {
         match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
             event => return event,
         }
     }

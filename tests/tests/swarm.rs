@@ -25,6 +25,7 @@ async fn next_of_peers(node: &mut SimNode) -> Event {
     loop {
         match next(node).await {
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
             event => return event,
         }
     }
@@ -57,6 +58,7 @@ async fn quiet(node: &mut SimNode) {
         loop {
             match node.events.next().await {
                 Some(Event::TrackerConnected(_) | Event::TrackerWarning { .. }) => {}
+                Some(Event::ConnectionFailed(_) | Event::ConnectionRefused(_)) => {}
                 event => return event,
             }
         }

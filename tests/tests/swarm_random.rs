@@ -71,6 +71,7 @@ async fn hear(mut events: Events) {
                 assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
             }
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId};
+use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -29,6 +29,24 @@ pub(super) enum Event<'a> {
         #[serde(serialize_with = "as_text")]
         tracker: &'a AnnounceUrl,
         error: String,
+    },
+    ConnectionFailed {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(serialize_with = "as_text")]
+        tracker: &'a AnnounceUrl,
+        role: Side,
+        error: String,
+        missed: u64,
+    },
+    ConnectionRefused {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(serialize_with = "as_text")]
+        tracker: &'a AnnounceUrl,
+        role: Side,
+        why: String,
+        missed: u64,
     },
     PeerConnected {
         #[serde(serialize_with = "as_text")]
@@ -68,6 +86,23 @@ pub(super) enum Event<'a> {
         peers: Vec<KnownPeer>,
     },
     Stopped {},
+}
+
+/// Which side of an offer this is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    Offerer,
+    Answerer,
+}
+
+impl From<Role> for Side {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Offerer => Self::Offerer,
+            Role::Answerer => Self::Answerer,
+        }
+    }
 }
 
 /// A connected peer.
@@ -172,6 +207,21 @@ mod tests {
         );
         assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
         assert_eq!(line(&Event::PeerClosed { peer }), format!(r#"{{"event":"peer_closed","peer":"{HEX}"}}"#));
+        let (error, why) = ("no path".into(), "it is banned".into());
+        let failed = Event::ConnectionFailed { peer, tracker: &tracker, role: Role::Offerer.into(), error, missed: 0 };
+        assert_eq!(
+            line(&failed),
+            format!(
+                r#"{{"event":"connection_failed","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"offerer","error":"no path","missed":0}}"#
+            )
+        );
+        let refused = Event::ConnectionRefused { peer, tracker: &tracker, role: Role::Answerer.into(), why, missed: 3 };
+        assert_eq!(
+            line(&refused),
+            format!(
+                r#"{{"event":"connection_refused","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","why":"it is banned","missed":3}}"#
+            )
+        );
         let peers = vec![KnownPeer { peer, links: 2 }];
         assert_eq!(
             line(&Event::Peers { peers }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2pt_proto::{InfoHash, OfferId, PeerId};
-use p2pt_tracker::{AnnounceUrl, TrackerClient};
+use p2pt_tracker::TrackerClient;
 use p2pt_transport::{Channel, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,18 @@ impl Engine {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let opening = answer(transport, offer, info_hash, peer);
-                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        stay.attempts.insert(attempt, task);
                     }
                     Action::Accept { attempt, pending, sdp } => {
                         let opening = async move { pending.open(&sdp).await };
-                        self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        stay.attempts.insert(attempt, task);
+                    }
+                    Action::GiveUp { attempt } => {
+                        if let Some(task) = stay.attempts.remove(&attempt) {
+                            task.abort();
+                        }
                     }
                     Action::Run { peer, link, channel } => {
                         let closings = self.closing_sender.clone();
@@ -57,7 +64,7 @@ impl Engine {
                 }
             }
             for (url, tracker) in lock(&self.parts.shared.trackers).iter() {
-                if let Some(wanted) = stay.members.poll_wanted(url) {
+                if let Some(wanted) = stay.members.poll_wanted(crate::now(), url) {
                     tracker.client.set_wanted(stay.info_hash, wanted);
                 }
             }
@@ -77,8 +84,8 @@ async fn attempt_task(
     }
 }
 
-/// The tracker an offer came by: what is needed to answer it.
-pub(crate) type Via = (AnnounceUrl, Arc<TrackerClient>, OfferId);
+/// What is needed to answer an offer: the client of the tracker by which it came, and its id.
+pub(crate) type Via = (Arc<TrackerClient>, OfferId);
 
 async fn answer(
     transport: Arc<dyn Transport>,
@@ -87,7 +94,7 @@ async fn answer(
     to: PeerId,
 ) -> Result<Channel, TransportError> {
     let pending = transport.answer(&offer.sdp).await?;
-    let (_, client, offer_id) = offer.via;
+    let (client, offer_id) = offer.via;
     client.answer(info_hash, to, offer_id, sdp::mark(pending.sdp()));
     pending.open().await
 }

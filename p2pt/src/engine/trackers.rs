@@ -78,8 +78,8 @@ impl Engine {
             TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, key, count),
             TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
                 if let Some(stay) = self.stay(info_hash) {
-                    let ours = sdp::is_marked(&sdp);
-                    stay.members.offer(crate::now(), from, RemoteOffer { via: (url, client, offer_id), sdp, ours });
+                    let (tracker, via, ours) = (url, (client, offer_id), sdp::is_marked(&sdp));
+                    stay.members.offer(crate::now(), from, RemoteOffer { tracker, via, sdp, ours });
                 }
             }
             TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {

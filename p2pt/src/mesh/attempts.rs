@@ -1,0 +1,122 @@
+//! The attempts under way, and how many each tracker may cause.
+//!
+//! Whoever an attempt is with is a stranger that a tracker named, and may not exist. So the trackers share what there is
+//! for attempts: each may take what the others leave, and its fair part always. What one tracker makes up keeps nobody
+//! out whom another has introduced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use p2pt_proto::PeerId;
+use p2pt_tracker::AnnounceUrl;
+use p2pt_transport::Role;
+
+use super::AttemptId;
+
+/// How long an attempt holds back offers of the same peer by other trackers: twice what one takes over slow networks.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// With this many failures in a row, a tracker is doubted until an attempt that it caused succeeds.
+pub(super) const DOUBTED_AFTER: u32 = 16;
+
+/// Attempts under way at once by a tracker that is doubted.
+pub(super) const DOUBTED_ATTEMPTS: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) peer: PeerId,
+    pub(super) tracker: AnnounceUrl,
+    pub(super) role: Role,
+    begun: Instant,
+    /// It holds back other trackers' offers no more.
+    slow: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    under_way: BTreeMap<AttemptId, Attempt>,
+    /// Failures since the last success, of trackers with any.
+    failures: BTreeMap<AnnounceUrl, u32>,
+}
+
+impl Attempts {
+    pub(super) fn begin(&mut self, now: Instant, id: AttemptId, peer: PeerId, tracker: AnnounceUrl, role: Role) {
+        self.under_way.insert(id, Attempt { peer, tracker, role, begun: now, slow: false });
+    }
+
+    pub(super) fn remove(&mut self, id: AttemptId) -> Option<Attempt> {
+        self.under_way.remove(&id)
+    }
+
+    /// Takes out all with these peers.
+    pub(super) fn remove_with(&mut self, is_one: impl Fn(&PeerId) -> bool) -> Vec<(AttemptId, Attempt)> {
+        let with = self.under_way.iter().filter(|(_, attempt)| is_one(&attempt.peer));
+        let ids: Vec<AttemptId> = with.map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.remove(id)?))).collect()
+    }
+
+    pub(super) fn with(&self, peer: &PeerId) -> usize {
+        self.under_way.values().filter(|attempt| attempt.peer == *peer).count()
+    }
+
+    /// How many attempts with this peer an offer of it by this tracker has to wait for.
+    pub(super) fn before(&self, peer: &PeerId, tracker: &AnnounceUrl) -> usize {
+        let with = self.under_way.values().filter(|attempt| attempt.peer == *peer);
+        with.filter(|attempt| !attempt.slow || attempt.tracker == *tracker).count()
+    }
+
+    /// How many more of `seats` this tracker may take, whatever other trackers have; `takes_one` says which attempts do.
+    pub(super) fn own_room(&self, tracker: &AnnounceUrl, seats: usize, takes_one: impl Fn(&Attempt) -> bool) -> usize {
+        let own = self.under_way.values().filter(|attempt| attempt.tracker == *tracker && takes_one(attempt)).count();
+        let most = if self.is_doubted(tracker) { seats.min(DOUBTED_ATTEMPTS) } else { seats };
+        most.saturating_sub(own)
+    }
+
+    /// The same with what the other trackers have left, but no less than a fair part.
+    pub(super) fn shared_room(
+        &self,
+        tracker: &AnnounceUrl,
+        seats: usize,
+        takes_one: impl Fn(&Attempt) -> bool,
+    ) -> usize {
+        let others = self.under_way.values().filter(|a| a.tracker != *tracker && takes_one(a));
+        let others: Vec<_> = others.map(|attempt| &attempt.tracker).filter(|other| !self.is_doubted(other)).collect();
+        let left = seats.saturating_sub(others.len());
+        let part = seats.div_ceil(1 + BTreeSet::from_iter(others).len());
+        self.own_room(tracker, left.max(part), takes_one)
+    }
+
+    fn is_doubted(&self, tracker: &AnnounceUrl) -> bool {
+        self.failures.get(tracker).is_some_and(|failures| *failures >= DOUBTED_AFTER)
+    }
+
+    pub(super) fn failed(&mut self, tracker: AnnounceUrl) {
+        let failures = self.failures.entry(tracker).or_default();
+        *failures = failures.saturating_add(1);
+    }
+
+    pub(super) fn succeeded(&mut self, tracker: &AnnounceUrl) {
+        self.failures.remove(tracker);
+    }
+
+    pub(super) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
+        self.failures.remove(tracker);
+    }
+
+    /// When the next of these attempts becomes slow.
+    pub(super) fn slow_at(&self, is_one: impl Fn(&Attempt) -> bool) -> Option<Instant> {
+        let young = self.under_way.values().filter(|attempt| !attempt.slow && is_one(attempt));
+        young.map(|attempt| attempt.begun + PATIENCE).min()
+    }
+
+    pub(super) fn age(&mut self, now: Instant) {
+        for attempt in self.under_way.values_mut() {
+            attempt.slow |= now >= attempt.begun + PATIENCE;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.under_way.values()
+    }
+}

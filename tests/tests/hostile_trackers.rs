@@ -1,0 +1,53 @@
+//! Trackers that lie, beside a good one: nodes meet as fast as if the good one were alone.
+
+use std::time::Duration;
+
+use p2pt_tests::dialect::{Dialect, Lie};
+use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+
+const A: &str = "ws://a.test/announce";
+const LIAR: &str = "ws://liar.test/announce";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a lying tracker may cost.
+const TOLERANCE: Duration = Duration::from_secs(3);
+
+async fn start_all(sim: &Sim, count: usize, trackers: &[&str], max_peers: usize) -> Vec<SimNode> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        nodes.push(sim.start_with("room", trackers, |node| node.max_peers(max_peers)).await);
+    }
+    nodes
+}
+
+async fn meet(nodes: &[SimNode]) -> Option<Duration> {
+    until(60 * SECOND, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await
+}
+
+/// How long three nodes take to meet, and two more to meet them, with `max_peers` as little as leaves room for that.
+async fn times(lie: Option<Lie>, trackers: &[&str], max_peers: usize) -> Option<Duration> {
+    let sim = Sim::new(2);
+    if let Some(lie) = lie {
+        sim.start_dialect(LIAR, Dialect::bittorrent_tracker().lying(lie));
+    }
+    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    let mut nodes = start_all(&sim, 3, trackers, max_peers).await;
+    let first = meet(&nodes).await?;
+    nodes.extend(start_all(&sim, 2, trackers, max_peers).await);
+    Some(first + meet(&nodes).await?)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lie_beside_a_good_tracker_costs_no_time() {
+    for max_peers in [4, 12, 100] {
+        let alone = times(None, &[A], max_peers).await.expect("they meet at the good tracker");
+        for trackers in [[LIAR, A], [A, LIAR]] {
+            for lie in Lie::ALL {
+                let took = times(Some(lie), &trackers, max_peers).await;
+                let what = format!("{lie:?}, {trackers:?}, max_peers {max_peers}: {took:?}, without {alone:?}");
+                assert!(took.is_some_and(|took| took <= alone + TOLERANCE), "{what}");
+            }
+        }
+    }
+}
