@@ -134,6 +134,12 @@ impl LineProcess {
         }
     }
 
+    /// Sends it a signal by its name: `STOP` freezes it, `CONT` lets it go on.
+    #[cfg(unix)]
+    pub async fn signal(&self, name: &str) {
+        signal(&self.child, name).await;
+    }
+
     /// Kills it with SIGKILL, as a crash would, and waits until it is gone.
     pub async fn kill(mut self) {
         if let Err(error) = self.child.kill().await {
@@ -177,6 +183,14 @@ impl LineProcess {
             self.fail("said far more than anybody asked for");
         }
     }
+}
+
+/// Sends a signal by its name to a process that has not been waited for.
+#[cfg(unix)]
+pub async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it still runs").to_string();
+    let status = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill starts");
+    assert!(status.success(), "kill -s {name} {id}: {status}");
 }
 
 async fn read_events(stdout: impl AsyncRead + Unpin, events: mpsc::Sender<Value>) {

@@ -48,7 +48,7 @@ async fn a_tracker_ends_when_it_is_told_to() {
     for name in ["INT", "TERM"] {
         let tracker = Tracker::start().await;
         assert!(tracker.url.starts_with("ws://127.0.0.1:") && !tracker.url.ends_with(":0"), "{}", tracker.url);
-        crate::program::signal(&tracker.child, name).await;
+        p2pt_tests::pipe::signal(&tracker.child, name).await;
         assert_eq!(exit_code(tracker.child).await, Some(0));
     }
 }

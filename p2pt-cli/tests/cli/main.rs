@@ -2,5 +2,7 @@
 
 mod commands;
 mod demo;
+#[cfg(unix)]
+mod dying;
 mod pipe;
 mod program;

@@ -4,6 +4,8 @@ use std::process::Stdio;
 
 use p2pt_tests::interop::{announce_again, assert_undisturbed, connected, converse, echo};
 use p2pt_tests::pipe::PipePeer;
+#[cfg(unix)]
+use p2pt_tests::pipe::signal;
 use serde_json::{Value, json};
 
 use crate::program::{Tracker, exit_code, line, run, stdout, text};
@@ -186,7 +188,7 @@ async fn signals_stop_it() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut from = stdout(&mut child);
         assert!(line(&mut from).await.contains("ready"));
-        crate::program::signal(&child, name).await;
+        signal(&child, name).await;
         let mut last = String::new();
         loop {
             match line(&mut from).await {
@@ -227,7 +229,7 @@ async fn a_peer_that_is_not_read_stalls_nobody_but_itself() {
     echo(&mut ben, &mut ann, &json!("so we do")).await;
 
     // It is stopped although it cannot say so.
-    crate::program::signal(&stalled, "TERM").await;
+    signal(&stalled, "TERM").await;
     assert_eq!(exit_code(stalled).await, Some(1));
     for peer in [&mut ann, &mut ben] {
         peer.about("peer_closed", stalled_id).await;

@@ -38,14 +38,6 @@ pub(crate) async fn exit_code(mut child: Child) -> Option<i32> {
     timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it can be waited for").code()
 }
 
-/// Sends a signal by its name.
-#[cfg(unix)]
-pub(crate) async fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("it still runs").to_string();
-    let status = Command::new("kill").args(["-s", name, &id]).status().await.expect("kill starts");
-    assert!(status.success());
-}
-
 /// A started program's standard output.
 pub(crate) fn stdout(child: &mut Child) -> BufReader<impl AsyncRead + Unpin + use<>> {
     BufReader::new(child.stdout.take().expect("it is piped"))
