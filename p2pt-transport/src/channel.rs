@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{MaybeSend, MaybeSync, SendFrameError, TrySendFrameError};
+use crate::{MaybeSend, MaybeSync, SendFrameError, TrySendAllError, TrySendFrameError};
 
 /// One data-channel message. (This workspace calls it a frame; a p2pt *message* may take many.)
 #[derive(Clone, PartialEq, Eq)]
@@ -157,6 +157,13 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     /// # Errors
     /// [`TrySendFrameError::Full`] gives the frame back.
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError>;
+
+    /// Hands several frames to the link, in this order, if its send buffer has room for all of them; otherwise none.
+    /// Frames of other senders may come between.
+    ///
+    /// # Errors
+    /// [`TrySendAllError`].
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError>;
 
     /// Bytes accepted by [`send`](Self::send) that the other side has not acknowledged, as far as the backend can tell.
     ///

@@ -182,6 +182,8 @@ checks! {
     SendWaits => pressure::send_waits,
     /// A reader that stalls makes `try_send` say `Full` and give the frame back.
     TrySendIsFull => pressure::try_send_is_full,
+    /// `try_send_all` sends all of its frames in order or none, and says which will never fit.
+    AllOrNothing => pressure::all_or_nothing,
     /// Senders that wait at the same time all get through.
     WaitingSendersGetThrough => pressure::waiting_senders_get_through,
     /// A stalled channel does not stall another between the same transports.

@@ -82,3 +82,18 @@ pub enum TrySendFrameError {
     #[error(transparent)]
     Refused(#[from] SendFrameError),
 }
+
+/// Why several frames were not accepted at once. None of them was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendAllError {
+    /// The send buffer has no room for all of them now.
+    #[error("the send buffer is full")]
+    Full,
+    /// The send buffer has no room for all of them, not even when it is empty.
+    #[error("so many frames never fit into the send buffer at once")]
+    NeverFits,
+    /// One of them can never be sent.
+    #[error(transparent)]
+    Refused(#[from] SendFrameError),
+}

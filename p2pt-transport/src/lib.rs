@@ -18,7 +18,7 @@ pub mod webrtc;
 pub use channel::{
     Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,
 };
-pub use error::{SendFrameError, TransportError, TrySendFrameError};
+pub use error::{SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
 pub use maybe::{MaybeSend, MaybeSync};
 
 use async_trait::async_trait;

@@ -79,6 +79,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::SendWaits, Fault::SendsOnCancel),
     (Check::SendWaits, Fault::Unbounded),
     (Check::TrySendIsFull, Fault::NeverFull),
+    (Check::AllOrNothing, Fault::SendsHalf),
     (Check::WaitingSendersGetThrough, Fault::LosesWaiters),
     (Check::StallsAlone, Fault::OneQueue),
     (Check::StallsOneWay, Fault::HalfDuplex),

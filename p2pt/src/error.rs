@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Expired, FrameError, MessageId};
+use p2pt_messaging::{BudgetTooSmall, Expired, FrameError, MessageId, Payload};
 use p2pt_tracker::AnnounceUrlError;
 use p2pt_transport::{ChannelClosed, TransportError};
 
@@ -70,6 +70,21 @@ pub enum SendError {
     /// The link refused the frame itself.
     #[error(transparent)]
     Frame(p2pt_transport::SendFrameError),
+}
+
+/// Why a message was not sent at once. Nothing of it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The link has no room for all of it now: the other side takes less than it is sent. The message comes back.
+    #[error("the link has no room for it now")]
+    Full(Payload),
+    /// The message is larger than the link's whole send buffer, so sending it takes waiting. It comes back.
+    #[error("the message is larger than the link's send buffer")]
+    NeverFits(Payload),
+    /// [`Peer::send`](crate::Peer::send) would refuse it too.
+    #[error(transparent)]
+    Refused(#[from] SendError),
 }
 
 /// Why something a peer sent was refused.

@@ -17,8 +17,12 @@
 //!   send means that a link accepted the whole message, not that it arrived: the wire format has no acknowledgements. A
 //!   message whose link fails half-way starts again on the peer's next link. [`PeerClosed`] says how many bytes were
 //!   never acknowledged.
-//! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours.
+//! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
+//!   [`IcePolicy::RelayOnly`](transport::webrtc::IcePolicy) and a TURN server, peers see the server's address instead.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
+//! - **Staying in charge.** [`NodeBuilder::admit`] asks you about everybody before they are connected to,
+//!   [`Peer::disconnect`] and [`Node::ban`] send them away. [`Swarm::broadcast`] keeps nobody waiting for a slow peer,
+//!   but returns when the slowest has the message; [`Peer::try_send`] never waits.
 //!
 //! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
 //! different senders.
@@ -40,7 +44,7 @@ mod sdp;
 mod swarm;
 
 pub use builder::{Builder, NodeBuilder};
-pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError};
+pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError, TrySendError};
 pub use event::{
     ConnectionFailed, ConnectionRefused, Data, Event, PeerClosed, RefusalReason, Refused, TrackerConnected,
 };

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progress, Reassembler};
-use p2pt_transport::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
+use p2pt_transport::{
+    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::Peer;
@@ -27,6 +29,20 @@ pub(crate) enum LinkError {
     Stalled(Duration),
     Frame(SendFrameError),
     Budget(BudgetTooSmall),
+}
+
+/// Why a link did not take a message at once.
+#[derive(Debug)]
+pub(crate) enum TryLinkError {
+    Full,
+    NeverFits,
+    Link(LinkError),
+}
+
+impl From<LinkError> for TryLinkError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
 }
 
 #[derive(Debug)]
@@ -104,12 +120,31 @@ impl Link {
     ) -> Result<(), LinkError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
         let _done = Sending(&self.sending);
-        let budget = FRAME_BUDGET.min(self.max_frame_bytes);
-        let chunks = Chunks::new(id.clone(), payload.clone(), budget).map_err(LinkError::Budget)?;
-        for frame in chunks {
+        for frame in self.chunks(id, payload)? {
             self.send(Frame::text(frame), stall).await?;
         }
         Ok(())
+    }
+
+    /// Sends all frames of a message if the link takes them now, otherwise none.
+    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<(), TryLinkError> {
+        let frames: Vec<Frame> = self.chunks(id, payload)?.map(Frame::text).collect();
+        let count = frames.len() as u64;
+        match self.sender.try_send_all(frames) {
+            Ok(()) => {
+                self.moved.fetch_add(count, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(TrySendAllError::Full) => Err(TryLinkError::Full),
+            Err(TrySendAllError::NeverFits) => Err(TryLinkError::NeverFits),
+            Err(TrySendAllError::Refused(error)) => Err(self.refused(error).into()),
+            Err(_) => Err(self.refused(SendFrameError::Closed).into()),
+        }
+    }
+
+    fn chunks(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<Chunks, LinkError> {
+        let budget = FRAME_BUDGET.min(self.max_frame_bytes);
+        Chunks::new(id.clone(), payload.clone(), budget).map_err(LinkError::Budget)
     }
 
     /// Sends one frame. A timer is made only when the link's buffer is full.
@@ -128,12 +163,16 @@ impl Link {
                 self.moved.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Err(SendFrameError::Closed) => {
-                self.closed.store(true, Ordering::Release);
-                Err(LinkError::Closed)
-            }
-            Err(error) => Err(LinkError::Frame(error)),
+            Err(error) => Err(self.refused(error)),
         }
+    }
+
+    fn refused(&self, error: SendFrameError) -> LinkError {
+        if error == SendFrameError::Closed {
+            self.closed.store(true, Ordering::Release);
+            return LinkError::Closed;
+        }
+        LinkError::Frame(error)
     }
 
     /// Marks the link so that messages take another one, waits until both sides are done with it, closes it.

@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fmt, ptr};
 
+use futures_util::future::join_all;
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, Frame, LinkStats};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Command;
-use crate::link::{Link, LinkError};
+use crate::link::{Link, LinkError, TryLinkError};
 use crate::mesh::LinkId;
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
-use crate::{Request, SendError};
+use crate::{Request, SendError, TrySendError};
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
 const INBOX_BYTES: usize = 1 << 20;
@@ -120,6 +121,27 @@ impl Peer {
         self.send_with_id(self.0.new_id(), Arc::new(payload.into())).await
     }
 
+    /// Sends a message if that takes no waiting: if the link's send buffer has room for all of it now. Never sends a part.
+    ///
+    /// For what is worthless when late, and for sending to many peers without a task for each. `Ok` means what it means
+    /// for [`send`](Self::send), and messages sent by turns with both keep their order.
+    ///
+    /// # Errors
+    /// [`TrySendError`]; the message comes back if there is no room for it.
+    pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
+        let (id, payload) = (self.0.new_id(), Arc::new(payload.into()));
+        self.0.check_size(&payload)?;
+        loop {
+            match self.0.link()?.try_send_message(&id, &payload) {
+                Ok(()) => return Ok(()),
+                Err(TryLinkError::Full) => return Err(TrySendError::Full(Arc::unwrap_or_clone(payload))),
+                Err(TryLinkError::NeverFits) => return Err(TrySendError::NeverFits(Arc::unwrap_or_clone(payload))),
+                Err(TryLinkError::Link(LinkError::Closed)) => {}
+                Err(TryLinkError::Link(error)) => return Err(SendError::from(error).into()),
+            }
+        }
+    }
+
     /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
     pub fn request(&self, payload: impl Into<Payload>) -> Request {
         Request::new(self.clone(), None, payload.into())
@@ -153,10 +175,15 @@ impl Peer {
         }
     }
 
-    /// The oldest open link's numbers, if one is open: candidate types, round-trip time, bytes.
+    /// The numbers of the link that messages take, if one is open: candidate types, round-trip time, bytes.
     pub async fn stats(&self) -> Option<LinkStats> {
         let link = self.0.link().ok()?;
         Some(link.stats().await)
+    }
+
+    /// The numbers of every open link, in the order they opened.
+    pub async fn link_stats(&self) -> Vec<LinkStats> {
+        join_all(self.0.links().iter().map(|link| link.stats())).await
     }
 
     /// Ends the connection: closes every link to this peer politely, and waits until they are closed.
@@ -181,10 +208,7 @@ impl Peer {
     }
 
     pub(crate) async fn send_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), SendError> {
-        let (bytes, max) = (payload.as_str().len(), self.0.settings.limits.max_message_bytes);
-        if bytes > max {
-            return Err(SendError::TooLarge { bytes, max });
-        }
+        self.0.check_size(&payload)?;
         loop {
             let link = self.0.link()?;
             match link.send_message(&id, &payload, self.0.settings.stall_deadline).await {
@@ -199,6 +223,11 @@ impl Peer {
 impl PeerShared {
     pub(crate) fn new_id(&self) -> MessageId {
         MessageId::random(rand::random::<u64>)
+    }
+
+    fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
+        let (bytes, max) = (payload.as_str().len(), self.settings.limits.max_message_bytes);
+        if bytes > max { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
     }
 
     pub(crate) fn add_link(&self, link: Arc<Link>) {

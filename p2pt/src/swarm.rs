@@ -69,8 +69,11 @@ impl Swarm {
         self.shared.queue.peer(id)
     }
 
-    /// Sends a message to every connected peer at the same time, and says how it went with each. Takes as long as the
-    /// slowest one, at most the node's stall deadline with no progress; the others do not wait for it.
+    /// Sends a message to every connected peer at the same time, and says how it went with each.
+    ///
+    /// No peer waits for another, but the call returns when the slowest one has taken the message, or has taken nothing
+    /// for as long as the node's stall deadline. Whoever sends to everybody again and again, and would rather leave out
+    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers).
     pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
         let payload = Arc::new(payload.into());
         let sends = self.peers().into_iter().map(|peer| {

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use p2pt::{Candidate, Event, Peer, PeerClosed, PeerId, RequestError, Role, SendError, Swarm};
+use p2pt::{Candidate, Event, Peer, PeerClosed, PeerId, RequestError, Role, SendError, Swarm, TrySendError};
 use p2pt_tests::sim::{Sim, SimNode, until};
 use p2pt_transport::ChannelClosed;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const A: &str = "ws://a.test/announce";
 
@@ -201,4 +201,90 @@ async fn only_those_allowed_are_met() {
     meet(stranger.p2pt.swarm(), friend_id).await;
     sleep(LONG).await;
     assert_eq!(one.p2pt.peers().len(), 1);
+}
+
+/// What a peer says until it has been quiet for an hour.
+async fn heard(node: &mut SimNode) -> Vec<String> {
+    let mut heard = Vec::new();
+    while let Ok(event) = timeout(LONG, node.events.next()).await {
+        match event {
+            Some(Event::Message(message)) => heard.push(message.text().expect("text").to_owned()),
+            Some(Event::Refused(refused)) => panic!("half a message: {refused:?}"),
+            _ => {}
+        }
+    }
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_without_waiting_is_sent_whole_or_not_at_all() {
+    let sim = Sim::new(8);
+    sim.start_tracker(A);
+    let (one, mut two) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
+    let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
+    let mut sent = Vec::new();
+    // Two does not read yet. Each of these takes several frames.
+    let refused = loop {
+        let text = format!("{}{}", sent.len(), "x".repeat(200_000));
+        match to_two.try_send(text.as_str()) {
+            Ok(()) => sent.push(text),
+            Err(TrySendError::Full(back)) => {
+                assert_eq!(back.text(), Some(text.as_str()));
+                // Perhaps only until the other side has taken some of it.
+                sleep(SOON).await;
+                match to_two.try_send(back) {
+                    Ok(()) => sent.push(text),
+                    Err(_) => break text,
+                }
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert!(sent.len() < 100, "a peer that reads nothing takes no more");
+    };
+    let large = "x".repeat(2 << 20);
+    let Err(TrySendError::NeverFits(back)) = to_two.try_send(large.as_str()) else { panic!("there is no such room") };
+    let by_waiting = async {
+        to_two.send(back).await.expect("sent by waiting");
+        to_two.try_send("now there is room").expect("sent");
+        to_two.send("in order").await.expect("sent");
+    };
+    let (heard, ()) = tokio::join!(heard(&mut two), by_waiting);
+    sent.extend([large, "now there is room".into(), "in order".into()]);
+    assert!(heard == sent, "{} of {} messages", heard.len(), sent.len());
+    assert!(!heard.contains(&refused));
+
+    to_two.disconnect().await;
+    let gone = SendError::PeerGone(ChannelClosed::Local);
+    assert_eq!(to_two.try_send("?"), Err(TrySendError::Refused(gone)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peer_keeps_nobody_else_from_hearing_a_broadcast() {
+    let sim = Sim::new(9);
+    sim.start_tracker(A);
+    let one = sim.start_with("room", &[A], |node| node.stall_deadline(SOON)).await;
+    let (mut quick, slow) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
+    meet(one.p2pt.swarm(), quick.p2pt.peer_id()).await;
+    meet(one.p2pt.swarm(), slow.p2pt.peer_id()).await;
+    // Slow does not read: this many bytes fill its inbox and all buffers on the way.
+    let large = "x".repeat(5 << 20);
+    let broadcasting = async {
+        let mut stalled = Vec::new();
+        for _ in 0..3 {
+            let results = one.p2pt.broadcast(large.as_str()).await;
+            assert_eq!(results.len(), 2);
+            stalled.extend(results.into_iter().filter_map(|(peer, result)| Some((peer.id(), result.err()?))));
+        }
+        stalled
+    };
+    let hearing = async {
+        let began = Instant::now();
+        for _ in 0..3 {
+            event(&mut quick, |event| matches!(event, Event::Message(_)).then_some(())).await;
+        }
+        began.elapsed()
+    };
+    let (stalled, after) = tokio::join!(broadcasting, hearing);
+    assert_eq!(stalled, [(slow.p2pt.peer_id(), SendError::Stalled(SOON))]);
+    assert!(after < SOON, "heard after {after:?}");
 }

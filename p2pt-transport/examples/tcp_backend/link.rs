@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use p2pt_transport::{
     Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, Role, SendFrameError,
-    TransportError, TrySendFrameError,
+    TransportError, TrySendAllError, TrySendFrameError,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter},
@@ -296,6 +296,21 @@ impl FrameSender for Sender {
             Err(_) => return Err(TrySendFrameError::Full(frame)),
         }
         Ok(self.put(frame)?)
+    }
+
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
+        frames.iter().try_for_each(Self::check)?;
+        if self.handle.closing.is_cancelled() || self.handle.outgoing.is_closed() {
+            return Err(SendFrameError::Closed.into());
+        }
+        if frames.len() > WINDOW {
+            return Err(TrySendAllError::NeverFits);
+        }
+        match self.handle.account.window.try_acquire_many(frames.len() as u32) {
+            Ok(room) => room.forget(),
+            Err(_) => return Err(TrySendAllError::Full),
+        }
+        Ok(frames.into_iter().try_for_each(|frame| self.put(frame))?)
     }
 
     fn unacknowledged_bytes(&self) -> u64 {

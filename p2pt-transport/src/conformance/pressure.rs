@@ -4,7 +4,7 @@ use super::{
     Problem,
     bench::{Bench, broken, numbered, same},
 };
-use crate::{Channel, Frame, FrameReceiver, FrameSender, TrySendFrameError};
+use crate::{Channel, Frame, FrameReceiver, FrameSender, TrySendAllError, TrySendFrameError};
 
 /// The size of the frames that fill a channel.
 fn frame_bytes(channel: &Channel) -> usize {
@@ -48,6 +48,37 @@ pub(super) async fn try_send_is_full(bench: &Bench<'_>) -> Result<(), Problem> {
         Ok(()) => bench.expect(&mut *b.receiver, &refused).await,
         Err(error) => broken(format!("try_send refused a frame though there was room: {error}")),
     }
+}
+
+pub(super) async fn all_or_nothing(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    let three: Vec<Frame> = (0..3).map(|number| numbered(number, 10)).collect();
+    same("what try_send_all says of three small frames", &a.sender.try_send_all(three), &Ok(()))?;
+    bench.expect_numbered(&mut *b.receiver, 3, |_| 10).await?;
+
+    let bytes = frame_bytes(&a);
+    let endless = vec![numbered(0, bytes); bench.settings.max_accepted_bytes / bytes + 1];
+    let never = Err(TrySendAllError::NeverFits);
+    same("what try_send_all says of more than any link accepts", &a.sender.try_send_all(endless), &never)?;
+
+    let (mut accepted, mut small) = (0, Vec::new());
+    loop {
+        accepted = bench.fill(&*a.sender, bytes, accepted).await?;
+        // There is no room for a large frame, but there may be for the first of these.
+        let batch = [10, bytes, bytes].into_iter().enumerate().map(|(n, bytes)| numbered(accepted + n, bytes));
+        match a.sender.try_send_all(batch.collect()) {
+            Err(TrySendAllError::Full | TrySendAllError::NeverFits) => break,
+            // A slow link made room after all.
+            Ok(()) => {
+                small.push(accepted);
+                accepted += 3;
+            }
+            Err(error) => return broken(format!("expected try_send_all to say Full, got {error:?}")),
+        }
+    }
+    let size = |number| if small.contains(&number) { 10 } else { bytes };
+    bench.expect_numbered(&mut *b.receiver, accepted, size).await?;
+    bench.pass(&*a.sender, &mut *b.receiver, Frame::text("nothing came between")).await
 }
 
 pub(super) async fn waiting_senders_get_through(bench: &Bench<'_>) -> Result<(), Problem> {

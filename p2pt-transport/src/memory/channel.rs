@@ -14,7 +14,9 @@ use super::{
     network::{Network, Step},
     state::{LinkId, State},
 };
-use crate::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
+use crate::{
+    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+};
 
 /// One side's hold on a link; dropping it closes the side.
 #[derive(Debug)]
@@ -99,10 +101,17 @@ impl Sender {
             return Step::Done(Err(SendFrameError::Closed));
         }
         let Some(ready) = frame.take_if(|frame| link.has_room(side, frame)) else { return Step::Wait(None) };
-        let (from, to) = (link.node(side), link.node(side.other()));
-        let doomed = state.count_down(from, to, ready.len());
-        state.link(id, now).send(side, ready, doomed, now);
+        self.put(state, ready, now);
         Step::Done(Ok(()))
+    }
+
+    /// Puts a frame on its way for which there is room.
+    fn put(&self, state: &mut State, frame: Frame, now: Instant) {
+        let (id, side) = (self.handle.link, self.handle.side);
+        let link = state.link(id, now);
+        let (from, to) = (link.node(side), link.node(side.other()));
+        let doomed = state.count_down(from, to, frame.len());
+        state.link(id, now).send(side, frame, doomed, now);
     }
 }
 
@@ -132,6 +141,25 @@ impl FrameSender for Sender {
             (Step::Wait(_), Some(frame)) => Err(TrySendFrameError::Full(frame)),
             (Step::Wait(_), None) => Ok(()),
         }
+    }
+
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
+        frames.iter().try_for_each(|frame| self.check(frame))?;
+        let turn = self.turn.try_lock();
+        self.handle.network.with(|state, now| {
+            let (link, side) = (state.link(self.handle.link, now), self.handle.side);
+            if link.is_closing(side) {
+                return Err(SendFrameError::Closed.into());
+            }
+            match link.has_room_for_all(side, &frames) {
+                None => Err(TrySendAllError::NeverFits),
+                Some(room) if !room || turn.is_err() => Err(TrySendAllError::Full),
+                Some(_) => {
+                    frames.into_iter().for_each(|frame| self.put(state, frame, now));
+                    Ok(())
+                }
+            }
+        })
     }
 
     fn unacknowledged_bytes(&self) -> u64 {

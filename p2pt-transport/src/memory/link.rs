@@ -355,6 +355,16 @@ impl Link {
         buffered == 0 || buffered + cost(frame) <= self.send_buffer
     }
 
+    /// Whether the send buffer takes all of these frames now; `None` if it never does, not even when it is empty.
+    pub(super) fn has_room_for_all(&self, side: Side, frames: &[Frame]) -> Option<bool> {
+        let total: usize = frames.iter().map(cost).sum();
+        match frames {
+            [frame] => Some(self.has_room(side, frame)),
+            _ if total > self.send_buffer => None,
+            _ => Some(self.flow(side).buffered_cost + total <= self.send_buffer),
+        }
+    }
+
     /// Whether this side takes no more frames.
     pub(super) fn is_closing(&self, side: Side) -> bool {
         let end = self.end(side);

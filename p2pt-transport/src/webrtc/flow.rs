@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::lock;
-use crate::{ChannelClosed, Frame, SendFrameError, TrySendFrameError};
+use crate::{ChannelClosed, Frame, SendFrameError, TrySendAllError, TrySendFrameError};
 
 /// What a frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
 const FRAME_OVERHEAD: usize = 64;
@@ -117,7 +117,7 @@ impl Outbox {
                 self.room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?
             }
         };
-        self.accept(frame)?;
+        self.accept([frame])?;
         permit.forget();
         Ok(())
     }
@@ -126,13 +126,33 @@ impl Outbox {
     pub(super) fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
         match self.room.try_acquire_many(self.cost(frame.len())) {
             Ok(permit) => {
-                self.accept(frame)?;
+                self.accept([frame])?;
                 permit.forget();
                 Ok(())
             }
             Err(tokio::sync::TryAcquireError::NoPermits) => {
                 self.press();
                 Err(TrySendFrameError::Full(frame))
+            }
+            Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
+        }
+    }
+
+    /// Accepts all of these frames if there is room for all.
+    pub(super) fn try_send_all(&self, frames: &[Frame]) -> Result<(), TrySendAllError> {
+        let cost: usize = frames.iter().map(|frame| self.cost(frame.len()) as usize).sum();
+        if cost > self.capacity {
+            return Err(TrySendAllError::NeverFits);
+        }
+        match self.room.try_acquire_many(cost as u32) {
+            Ok(permit) => {
+                self.accept(frames.iter().cloned())?;
+                permit.forget();
+                Ok(())
+            }
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                self.press();
+                Err(TrySendAllError::Full)
             }
             Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
         }
@@ -148,14 +168,16 @@ impl Outbox {
         self.pressed.load(Ordering::Acquire) || !lock(&self.frames).queue.is_empty()
     }
 
-    fn accept(&self, frame: Frame) -> Result<(), SendFrameError> {
+    fn accept(&self, accepted: impl IntoIterator<Item = Frame>) -> Result<(), SendFrameError> {
         let mut frames = lock(&self.frames);
         if frames.closed {
             return Err(SendFrameError::Closed);
         }
-        self.accepted_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        frames.queued_bytes += frame.len();
-        frames.queue.push_back(frame);
+        for frame in accepted {
+            self.accepted_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            frames.queued_bytes += frame.len();
+            frames.queue.push_back(frame);
+        }
         drop(frames);
         self.work.notify_one();
         Ok(())
@@ -407,6 +429,21 @@ mod tests {
         assert!(outbox.take().is_some());
         outbox.settle(0);
         assert!(outbox.is_idle() && !outbox.is_pressed());
+    }
+
+    #[test]
+    fn several_frames_are_accepted_together_or_not_at_all() {
+        let outbox = Outbox::new(1000);
+        let three = [frame(200), frame(0), frame(300)];
+        assert_eq!(outbox.try_send_all(&vec![frame(400); 3]), Err(TrySendAllError::NeverFits));
+        assert_eq!(outbox.try_send_all(&three), Ok(()));
+        assert_eq!(outbox.try_send_all(&three), Err(TrySendAllError::Full));
+        assert!(outbox.is_pressed());
+        assert_eq!([(); 4].map(|()| outbox.take().map(|frame| frame.len())), [Some(200), Some(0), Some(300), None]);
+        outbox.settle(0);
+        assert_eq!(outbox.room.available_permits(), 1000);
+        outbox.close();
+        assert_eq!(outbox.try_send_all(&three), Err(SendFrameError::Closed.into()));
     }
 
     #[tokio::test]

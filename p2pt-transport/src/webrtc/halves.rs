@@ -24,7 +24,9 @@ use super::{
     flow::{End, Inbox, Outbox},
     pulse::lock,
 };
-use crate::{ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendFrameError};
+use crate::{
+    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+};
 
 /// What a link's task and its two halves share.
 pub(super) struct Shared {
@@ -87,6 +89,14 @@ impl Shared {
         }
     }
 
+    /// What looks full may only not have been looked at. If looking takes waiting, the link's task is about to.
+    fn look_for_room(&self) {
+        if let Ok(stack) = lock(&self.stack).clone() {
+            let settle = pin!(stack.settle(&self.outbox));
+            let _ = settle.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
     fn check(&self, frame: &Frame) -> Result<(), SendFrameError> {
         if frame.len() > self.max_frame_bytes {
             return Err(SendFrameError::TooLarge { bytes: frame.len(), max: self.max_frame_bytes });
@@ -118,12 +128,19 @@ impl FrameSender for Sender {
         self.0.check(&frame)?;
         match self.0.outbox.try_send(frame) {
             Err(TrySendFrameError::Full(frame)) => {
-                // Perhaps only nobody has looked. If that takes waiting, the link's task is about to.
-                if let Ok(stack) = lock(&self.0.stack).clone() {
-                    let settle = pin!(stack.settle(&self.0.outbox));
-                    let _ = settle.poll(&mut Context::from_waker(Waker::noop()));
-                }
+                self.0.look_for_room();
                 self.0.outbox.try_send(frame)
+            }
+            other => other,
+        }
+    }
+
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
+        frames.iter().try_for_each(|frame| self.0.check(frame))?;
+        match self.0.outbox.try_send_all(&frames) {
+            Err(TrySendAllError::Full) => {
+                self.0.look_for_room();
+                self.0.outbox.try_send_all(&frames)
             }
             other => other,
         }

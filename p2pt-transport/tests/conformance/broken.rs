@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use p2pt_transport::{
     Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer, PendingOffer, Role,
-    SendFrameError, Transport, TransportError, TrySendFrameError, memory::MemoryTransport,
+    SendFrameError, Transport, TransportError, TrySendAllError, TrySendFrameError, memory::MemoryTransport,
 };
 use tokio::time::{sleep, timeout};
 
@@ -43,6 +43,7 @@ pub(crate) enum Fault {
     OneQueue,
     Reorders,
     RoleSwapped,
+    SendsHalf,
     SendsOnCancel,
     SendsWhenClosed,
     ShutdownDoesNothing,
@@ -277,6 +278,20 @@ impl FrameSender for Sender {
             Err(TrySendFrameError::Full(_)) if self.fault == Fault::NeverFull => Ok(()),
             sent => sent,
         }
+    }
+
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
+        if self.fault != Fault::SendsHalf {
+            return self.inner.try_send_all(frames);
+        }
+        for frame in frames {
+            match self.inner.try_send(frame) {
+                Err(TrySendFrameError::Full(_)) => return Err(TrySendAllError::Full),
+                Err(TrySendFrameError::Refused(error)) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
