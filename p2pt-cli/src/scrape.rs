@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::tracker::{ClientConfig, TrackerClient, TrackerEvent, WebSocketConnector};
+use p2pt::tracker::{ClientConfig, ConnectError, SocketEnd, TrackerClient, TrackerEvent, WebSocketConnector};
 use p2pt::{AnnounceUrl, InfoHash, PeerId, TrackerWarning};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -24,9 +24,9 @@ enum ScrapeError {
     #[error("{0} does not answer: nothing came within {1:?}")]
     Deadline(AnnounceUrl, Duration),
     #[error("{0} cannot be reached: {1}")]
-    Connect(AnnounceUrl, String),
+    Connect(AnnounceUrl, ConnectError),
     #[error("{0} closed the connection: {1}")]
-    Disconnected(AnnounceUrl, String),
+    Disconnected(AnnounceUrl, SocketEnd),
     #[error("{0} does not answer: {1}")]
     Refused(AnnounceUrl, TrackerWarning),
 }
@@ -111,9 +111,9 @@ async fn reply(
                 });
                 return Ok(swarms.collect());
             }
-            TrackerEvent::Disconnected { reason } => return Err(ScrapeError::Disconnected(url, reason)),
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { reason, .. }) => {
-                return Err(ScrapeError::Connect(url, reason));
+            TrackerEvent::Disconnected { end } => return Err(ScrapeError::Disconnected(url, end)),
+            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error, .. }) => {
+                return Err(ScrapeError::Connect(url, error));
             }
             TrackerEvent::Warning(warning @ (TrackerWarning::Failure { .. } | TrackerWarning::ScrapeFailed { .. })) => {
                 return Err(ScrapeError::Refused(url, warning));

@@ -63,7 +63,7 @@ impl TrackerClient {
     ) -> Self {
         let config = config.limited();
         let stop_timeout = config.stop_timeout;
-        let session = Session::new(url.clone(), peer_id, config, rand::random(), now());
+        let session = Session::new(url.clone(), peer_id, config, now());
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
         let span = tracing::debug_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, key, events };

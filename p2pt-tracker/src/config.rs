@@ -45,8 +45,16 @@ pub struct ClientConfig {
     pub scrape_timeout: Duration,
     /// A socket that serves no swarm and no scrape is closed after this time. Default 10 s.
     pub idle_timeout: Duration,
+    /// While a tracker can be reached over the other address family too, and nobody else is in our swarms there, we go
+    /// and look over the other one: for the first time after between this time and twice as long. Default 15 s.
+    pub dwell_min: Duration,
+    /// Later after more and more, at most this time. Default 240 s.
+    pub dwell_max: Duration,
     /// How long stopping may take: `stopped` for every info hash and the closing handshake. Default 2 s.
     pub stop_timeout: Duration,
+    /// Decides all that is left to chance, so that a simulation can be repeated. Two peers must not share one: they
+    /// would do everything at the same time. Drawn at random unless set.
+    pub seed: Option<u64>,
 }
 
 /// Enough for "never" and little enough for the clock to be added to.
@@ -72,6 +80,8 @@ impl ClientConfig {
             &mut self.offer_min_remaining,
             &mut self.scrape_timeout,
             &mut self.idle_timeout,
+            &mut self.dwell_min,
+            &mut self.dwell_max,
             &mut self.stop_timeout,
         ] {
             *duration = (*duration).min(MAX_DURATION);
@@ -102,7 +112,10 @@ impl Default for ClientConfig {
             max_incoming_offers_per_minute: 120,
             scrape_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(10),
+            dwell_min: Duration::from_secs(15),
+            dwell_max: Duration::from_secs(240),
             stop_timeout: Duration::from_secs(2),
+            seed: None,
         }
     }
 }

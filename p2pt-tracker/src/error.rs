@@ -1,29 +1,52 @@
-//! Errors of the client.
+//! Why a socket to a tracker could not be opened, and other errors of the client.
 
 use std::io;
-use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why no socket to a tracker could be opened. Cloneable, so that it can be told to several listeners.
-#[derive(Debug, Clone, Error)]
+/// Why no socket to a tracker could be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Name lookup, TCP or TLS failed.
-    #[error("{0}")]
-    Io(Arc<io::Error>),
-    /// The other side does not speak WebSocket, or refused.
+    /// The name of the tracker could not be looked up, or has no address that may be used.
+    #[error("name lookup: {0}")]
+    Lookup(String),
+    /// The connection was refused, could not be made, or broke before the socket was open.
+    #[error("{message}")]
+    Io {
+        /// What happened.
+        kind: io::ErrorKind,
+        /// The same for people.
+        message: String,
+    },
+    /// The tracker's certificate is not trusted, or it speaks no TLS.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The tracker, or what stands in its place, answered with an HTTP status instead of a WebSocket.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// The other side does not speak WebSocket.
     #[error("WebSocket handshake: {0}")]
     Handshake(String),
+    /// The socket was not open in time ([`ClientConfig::connect_timeout`](crate::ClientConfig)).
+    #[error("no connection within {0:?}")]
+    Deadline(Duration),
 }
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        Self::Io(Arc::new(error))
+        let message = error.to_string();
+        #[cfg(feature = "client")]
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return Self::Tls(message);
+        }
+        Self::Io { kind: error.kind(), message }
     }
 }
 
 /// What was given cannot stand in an HTTP header.
+#[cfg(feature = "client")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -36,6 +59,7 @@ pub enum HeaderError {
 }
 
 /// The given bytes are not a root certificate.
+#[cfg(feature = "client")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a DER-encoded certificate that can be trusted as a root")]
 pub struct CertificateError;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use p2pt_proto::{InfoHash, OfferId, PeerId, ScrapeStats};
-use thiserror::Error;
+
+use crate::{SocketEnd, TrackerWarning};
 
 /// Something that happened at one tracker.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,8 +15,8 @@ pub enum TrackerEvent {
     Connected,
     /// The socket is gone. Unless the client was stopped or has nothing to do, it reconnects by itself.
     Disconnected {
-        /// Why, for people.
-        reason: String,
+        /// Why.
+        end: SocketEnd,
     },
     /// The tracker confirmed that we are in a swarm.
     Announced {
@@ -90,63 +91,4 @@ pub enum OfferEnd {
     TooMany,
     /// No tracker takes an announce with an offer this large.
     TooLarge,
-}
-
-/// Something that went wrong at a tracker, and that the client copes with.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum TrackerWarning {
-    /// An attempt to connect failed; there will be another.
-    #[error("cannot connect: {reason}; next attempt in {retry_in:.1?}")]
-    ConnectFailed {
-        /// Why, for people.
-        reason: String,
-        /// How long until the next attempt.
-        retry_in: Duration,
-    },
-    /// The tracker refused something.
-    #[error("the tracker reports a failure: {reason}")]
-    Failure {
-        /// The tracker's words, shortened to 256 characters.
-        reason: String,
-        /// What it is about, if the tracker says.
-        info_hash: Option<InfoHash>,
-    },
-    /// The tracker warns of something.
-    #[error("the tracker warns: {message}")]
-    Message {
-        /// The tracker's words, shortened to 256 characters.
-        message: String,
-        /// What it is about.
-        info_hash: InfoHash,
-    },
-    /// The tracker sent a frame that is not understood; it was ignored.
-    #[error("frame not understood: {reason}")]
-    BadFrame {
-        /// What is wrong with it, shortened to 256 characters.
-        reason: String,
-    },
-    /// More offers of strangers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
-    /// or too large ones); the rest of this minute's are ignored.
-    #[error("too many or too large offers arrive for {info_hash}; some are ignored")]
-    OfferFlood {
-        /// In which swarm.
-        info_hash: InfoHash,
-    },
-    /// An answer could not be sent: there is no socket, too many answers wait, it is too large, or its swarm was left.
-    #[error("an answer to {to} was not sent")]
-    AnswerDropped {
-        /// In which swarm.
-        info_hash: InfoHash,
-        /// For whom it was.
-        to: PeerId,
-        /// To which offer.
-        offer_id: OfferId,
-    },
-    /// The tracker did not answer a scrape in time, or too many scrapes were waiting already.
-    #[error("a scrape was not answered")]
-    ScrapeFailed {
-        /// What was asked; empty for everything.
-        info_hashes: Vec<InfoHash>,
-    },
 }

@@ -45,9 +45,9 @@
 //! # #[allow(clippy::disallowed_methods)]
 //! let now = std::time::Instant::now();
 //! let url = Url::parse("wss://tracker.example/announce")?;
-//! let mut session = Session::new(url, Id::from([7; 20]), Config::default(), 1, now);
+//! let mut session = Session::new(url, Id::from([7; 20]), Config::default(), now);
 //! session.handle_input(now, Input::Join(Hash::of("my-app")));
-//! assert!(matches!(session.poll_output(), Some(Output::Connect(_))));
+//! assert!(matches!(session.poll_output(), Some(Output::Connect { .. })));
 //! assert!(matches!(session.poll_event(), Some(Event::OffersWanted { count: 5, .. })));
 //! # Ok::<(), p2pt_tracker::AnnounceUrlError>(())
 //! ```
@@ -73,8 +73,10 @@ mod backoff;
 mod client;
 mod config;
 #[cfg(feature = "client")]
+mod dial;
 mod error;
 mod event;
+mod family;
 #[cfg(feature = "client")]
 mod link;
 mod offer_pool;
@@ -82,7 +84,9 @@ mod session;
 #[cfg(feature = "client")]
 mod socket;
 mod state;
+mod tally;
 mod url;
+mod warning;
 
 #[cfg(feature = "server")]
 mod server;
@@ -92,15 +96,18 @@ mod swarms;
 #[cfg(feature = "client")]
 pub use client::TrackerClient;
 pub use config::ClientConfig;
+pub use error::ConnectError;
 #[cfg(feature = "client")]
-pub use error::{CertificateError, ConnectError, HeaderError};
-pub use event::{OfferEnd, TrackerEvent, TrackerWarning};
+pub use error::{CertificateError, HeaderError};
+pub use event::{OfferEnd, TrackerEvent};
+pub use family::{Family, Route};
 #[cfg(feature = "server")]
 pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
 pub use session::{Frame, Input, Output, Session, SocketId};
 #[cfg(feature = "client")]
 pub use socket::{Connector, Socket, WebSocketConnector};
-pub use state::{SwarmState, TrackerCounters, TrackerState, TrackerStatus};
+pub use state::{LastError, SwarmState, TrackerCounters, TrackerState, TrackerStatus};
 #[cfg(feature = "server")]
 pub use swarms::{CloseReason, ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput, SwarmsStats};
 pub use url::{AnnounceUrl, AnnounceUrlError};
+pub use warning::{SocketEnd, TrackerWarning};

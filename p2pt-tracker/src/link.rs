@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use futures_util::{Sink as _, Stream as _};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::{AnnounceUrl, ConnectError, Connector, Frame, Input, Output, Socket, SocketId};
+use crate::session::shorten;
+use crate::{AnnounceUrl, ConnectError, Connector, Frame, Input, Output, Socket, SocketEnd, SocketId};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
@@ -35,10 +36,10 @@ struct OpenSocket {
 impl Link {
     pub(crate) fn carry_out(&mut self, output: Output, connector: &Arc<dyn Connector>, url: &AnnounceUrl) {
         match output {
-            Output::Connect(id) => {
+            Output::Connect { socket, family } => {
                 let (connector, url) = (connector.clone(), url.clone());
-                let connecting: Connecting = Box::pin(async move { connector.connect(&url).await });
-                self.state = Some((id, State::Connecting(connecting)));
+                let connecting: Connecting = Box::pin(async move { connector.connect(&url, family).await });
+                self.state = Some((socket, State::Connecting(connecting)));
             }
             Output::Send { socket, frame } => match frame {
                 Frame::Text(text) => self.write(socket, Message::text(text)),
@@ -80,19 +81,20 @@ impl Link {
         let input = match state {
             State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                 Ok(socket) => {
+                    let route = socket.route;
                     *state = State::Open(Box::new(OpenSocket { socket, next: None, flushing: false }));
-                    Input::Connected(id)
+                    Input::Connected { socket: id, route }
                 }
-                Err(error) => Input::Disconnected { socket: id, reason: error.to_string() },
+                Err(error) => Input::ConnectFailed { socket: id, error },
             },
             State::Open(open) => match open.poll_write(cx) {
                 Poll::Ready(Ok(())) => Input::Sent(id),
-                Poll::Ready(Err(error)) => Input::Disconnected { socket: id, reason: error.to_string() },
+                Poll::Ready(Err(error)) => Input::Disconnected { socket: id, end: end_by(error) },
                 Poll::Pending if reading => ready!(open.poll_read(cx, id)),
                 Poll::Pending => return Poll::Pending,
             },
         };
-        if matches!(input, Input::Disconnected { .. }) {
+        if matches!(input, Input::Disconnected { .. } | Input::ConnectFailed { .. }) {
             self.state = None;
         }
         Poll::Ready(input)
@@ -127,17 +129,29 @@ impl OpenSocket {
             Some(Ok(Message::Close(frame))) => {
                 // The reply is queued by now; if it does not fit into the stream at once, the tracker does without.
                 let _ = Pin::new(&mut self.socket.stream).poll_flush(cx);
-                let reason = match frame {
-                    Some(frame) => format!("closed by the tracker: {frame}"),
-                    None => "closed by the tracker".to_owned(),
-                };
-                Input::Disconnected { socket, reason }
+                let (code, reason) = frame.map(|frame| (frame.code.into(), shorten(&frame.reason))).unzip();
+                let reason = reason.filter(|reason| !reason.is_empty());
+                Input::Disconnected { socket, end: SocketEnd::Closed { code, reason } }
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Input::Heard(socket),
-            Some(Err(error)) => Input::Disconnected { socket, reason: error.to_string() },
-            None => Input::Disconnected { socket, reason: "closed by the tracker".to_owned() },
+            Some(Err(error)) => Input::Disconnected { socket, end: end_by(error) },
+            None => Input::Disconnected { socket, end: end_by(tungstenite::Error::ConnectionClosed) },
         };
         Poll::Ready(input)
+    }
+}
+
+fn end_by(error: tungstenite::Error) -> SocketEnd {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError;
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => SocketEnd::Closed { code: None, reason: None },
+        Error::Capacity(_) => SocketEnd::Oversized,
+        Error::Io(error) => SocketEnd::Broken(error.to_string()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            SocketEnd::Broken("ended without a closing handshake".to_owned())
+        }
+        other => SocketEnd::Protocol(other.to_string()),
     }
 }
 

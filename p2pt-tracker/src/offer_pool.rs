@@ -120,11 +120,11 @@ impl OfferPool {
         self.offers.values().map(|entry| self.end_of(entry)).min()
     }
 
-    /// Ends the offers whose time has come.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<OfferId> {
-        let expired: Vec<_> =
-            self.offers.iter().filter(|(_, entry)| self.end_of(entry) <= now).map(|(id, _)| *id).collect();
-        for id in &expired {
+    /// Ends the offers whose time has come; also says which of them had been announced.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<(OfferId, bool)> {
+        let expired = self.offers.iter().filter(|(_, entry)| self.end_of(entry) <= now);
+        let expired: Vec<_> = expired.map(|(id, entry)| (*id, entry.use_ != Use::Fresh)).collect();
+        for (id, _) in &expired {
             self.offers.remove(id);
         }
         expired
@@ -200,9 +200,9 @@ mod tests {
         assert_eq!(pool.next_expiry(), Some(now + secs(70)));
         assert_eq!(ids(pool.ready(now + secs(70))), [offer_id(1)]);
         assert_eq!(pool.expire(now + secs(70) - Duration::from_nanos(1)), []);
-        assert_eq!(pool.expire(now + secs(70)), [offer_id(1)]);
+        assert_eq!(pool.expire(now + secs(70)), [(offer_id(1), false)]);
         assert_eq!(pool.next_expiry(), Some(now + secs(100)));
-        assert_eq!(pool.expire(now + secs(100)), [offer_id(2)]);
+        assert_eq!(pool.expire(now + secs(100)), [(offer_id(2), true)]);
         assert_eq!(pool.next_expiry(), None);
     }
 

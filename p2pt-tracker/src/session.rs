@@ -1,6 +1,9 @@
 //! The client of one tracker as a state machine without input and output of its own.
 
 mod announce;
+mod families;
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod properties;
 mod receive;
@@ -13,6 +16,8 @@ mod swarm;
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warning_tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -23,8 +28,13 @@ use rand::rngs::SmallRng;
 
 use crate::backoff::Backoff;
 use crate::{
-    AnnounceUrl, ClientConfig, OfferEnd, TrackerCounters, TrackerEvent, TrackerState, TrackerStatus, TrackerWarning,
+    AnnounceUrl, ClientConfig, ConnectError, Family, LastError, OfferEnd, Route, SocketEnd, TrackerCounters,
+    TrackerEvent, TrackerState, TrackerStatus, TrackerWarning,
 };
+use families::Families;
+use receive::Suspicions;
+#[cfg(feature = "client")]
+pub(crate) use receive::shorten;
 use scrape::Scrapes;
 use socket::SocketState;
 use swarm::Swarm;
@@ -84,7 +94,19 @@ pub enum Input {
     /// Leave everything and close.
     Stop,
     /// The socket is open, the WebSocket handshake done.
-    Connected(SocketId),
+    Connected {
+        /// Which socket.
+        socket: SocketId,
+        /// How it reaches the tracker.
+        route: Route,
+    },
+    /// The socket could not be opened.
+    ConnectFailed {
+        /// Which socket.
+        socket: SocketId,
+        /// Why.
+        error: ConnectError,
+    },
     /// A text or binary message arrived.
     Received {
         /// On which socket.
@@ -96,12 +118,12 @@ pub enum Input {
     Heard(SocketId),
     /// What [`Output::Send`] or [`Output::Close`] asked for has been handed to the network.
     Sent(SocketId),
-    /// The socket is gone, or could not be opened.
+    /// A socket that was open is gone.
     Disconnected {
         /// Which socket.
         socket: SocketId,
-        /// Why, for people.
-        reason: String,
+        /// How; of no interest if that was asked for.
+        end: SocketEnd,
     },
     /// The time of [`Session::poll_timeout`] has come.
     Timeout,
@@ -111,8 +133,13 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Open a socket; report [`Input::Connected`] or [`Input::Disconnected`]. There is no other one at this time.
-    Connect(SocketId),
+    /// Open a socket; report [`Input::Connected`] or [`Input::ConnectFailed`]. There is no other one at this time.
+    Connect {
+        /// What to call it.
+        socket: SocketId,
+        /// The only address family to use, or whichever works.
+        family: Option<Family>,
+    },
     /// Write a frame; report [`Input::Sent`]. Until then, there is no other to be written.
     Send {
         /// On which socket.
@@ -157,6 +184,7 @@ pub struct Session {
     socket: SocketState,
     sockets: u64,
     backoff: Backoff,
+    families: Families,
     /// The last attempt to connect failed, so offers are not asked for before the next one succeeds.
     unreachable: bool,
     stop_by: Option<Instant>,
@@ -167,22 +195,24 @@ pub struct Session {
     scrapes: Scrapes,
     outputs: VecDeque<Output>,
     events: VecDeque<TrackerEvent>,
+    suspicions: Suspicions,
     counters: TrackerCounters,
-    last_error: Option<String>,
+    last_error: Option<(Instant, TrackerWarning)>,
 }
 
 impl Session {
     /// A session that does nothing until a swarm is joined or a scrape is asked for.
-    pub fn new(url: AnnounceUrl, peer_id: PeerId, config: ClientConfig, seed: u64, now: Instant) -> Self {
+    pub fn new(url: AnnounceUrl, peer_id: PeerId, config: ClientConfig, now: Instant) -> Self {
         let config = config.limited();
         Self {
             url,
             peer_id,
-            rng: SmallRng::seed_from_u64(seed),
+            rng: config.seed.map_or_else(rand::make_rng, SmallRng::seed_from_u64),
             now,
             socket: SocketState::Idle,
             sockets: 0,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            families: Families::new(&config),
             unreachable: false,
             stop_by: None,
             swarms: BTreeMap::new(),
@@ -191,6 +221,7 @@ impl Session {
             scrapes: Scrapes::new(config.scrape_timeout),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
+            suspicions: Suspicions::new(now),
             counters: TrackerCounters::default(),
             last_error: None,
             config,
@@ -209,11 +240,12 @@ impl Session {
             Input::Answer { info_hash, to, offer_id, sdp } => self.queue_answer(info_hash, to, offer_id, sdp),
             Input::Scrape(info_hashes) => self.request_scrape(info_hashes),
             Input::Stop => self.stop(),
-            Input::Connected(socket) => self.on_connected(socket),
+            Input::Connected { socket, route } => self.on_connected(socket, route),
+            Input::ConnectFailed { socket, error } => self.on_connect_failed(socket, error),
             Input::Received { socket, frame } => self.on_received(socket, &frame),
             Input::Heard(socket) => self.on_heard(socket),
             Input::Sent(socket) => self.on_sent(socket),
-            Input::Disconnected { socket, reason } => self.on_disconnected(socket, reason),
+            Input::Disconnected { socket, end } => self.on_disconnected(socket, end),
             Input::Timeout => {}
         }
         self.tick();
@@ -270,8 +302,12 @@ impl Session {
         TrackerState {
             url: self.url.clone(),
             status,
+            family: if let SocketState::Open(open) = &self.socket { open.route.family } else { None },
             swarms,
-            last_error: self.last_error.clone(),
+            last_error: self
+                .last_error
+                .as_ref()
+                .map(|(at, warning)| LastError { warning: warning.clone(), age: now.saturating_duration_since(*at) }),
             counters: self.counters,
         }
     }
@@ -341,7 +377,8 @@ impl Session {
 
     fn warn(&mut self, warning: TrackerWarning) {
         tracing::debug!(%warning);
-        self.last_error = Some(warning.to_string());
+        self.last_error = Some((self.now, warning.clone()));
+        self.counters.warnings += 1;
         if self.events.len() < MAX_EVENTS {
             self.events.push_back(TrackerEvent::Warning(warning));
         }

@@ -1,17 +1,12 @@
 //! WebSockets to trackers, and how they are opened.
 
 use std::fmt::{self, Debug};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,30 +15,32 @@ use tokio_tungstenite::{
     Connector as TlsConnector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, client_async_with_config,
 };
 
-use crate::{AnnounceUrl, CertificateError, ConnectError, HeaderError};
+use crate::dial::dial;
+use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, Route};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
 /// big tracker is long.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Read buffer of one socket, allocated at once; most frames are below 4 KiB.
 const READ_BUFFER_BYTES: usize = 8 << 10;
-/// How long one address of a tracker is tried before the next is tried beside it (RFC 8305).
-const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Opens sockets to trackers. [`WebSocketConnector`] does it over TCP and TLS; another one may use a proxy, or
 /// in-memory streams in tests.
 #[async_trait]
 pub trait Connector: Debug + Send + Sync {
-    /// Opens a socket to `url`. Dropping the future gives the attempt up; the caller sets the deadline.
+    /// Opens a socket to `url`, over the given address family or, without one, over whichever connects first. The
+    /// socket says which way it took and whether there is another ([`Socket::with_route`]), or nothing, and then no
+    /// family is ever asked for. Dropping the future gives the attempt up; the caller sets the deadline.
     ///
     /// # Errors
-    /// Says what went wrong, for people; the caller tries again later in any case.
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError>;
+    /// Says what went wrong; the caller tries again later in any case.
+    async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError>;
 }
 
 /// An open WebSocket to a tracker, over any byte stream.
 pub struct Socket {
     pub(crate) stream: WebSocketStream<MaybeTlsStream<BoxedStream>>,
+    pub(crate) route: Route,
 }
 
 impl Debug for Socket {
@@ -69,7 +66,13 @@ impl Socket {
     {
         let stream = MaybeTlsStream::Plain(Box::new(stream) as BoxedStream);
         let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config())).await?;
-        Ok(Self { stream })
+        Ok(Self { stream, route: Route::default() })
+    }
+
+    /// Says how the stream reaches the tracker.
+    #[must_use]
+    pub fn with_route(self, route: Route) -> Self {
+        Self { route, ..self }
     }
 }
 
@@ -86,7 +89,7 @@ impl From<tungstenite::Error> for ConnectError {
     fn from(error: tungstenite::Error) -> Self {
         match error {
             tungstenite::Error::Io(error) => error.into(),
-            tungstenite::Error::Http(response) => Self::Handshake(format!("HTTP status {}", response.status())),
+            tungstenite::Error::Http(response) => Self::Status(response.status().as_u16()),
             other => Self::Handshake(other.to_string()),
         }
     }
@@ -148,40 +151,14 @@ fn tls_config(roots: RootCertStore) -> Arc<TlsConfig> {
 
 #[async_trait]
 impl Connector for WebSocketConnector {
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
-        let stream = connect_tcp(url.host(), url.port()).await?;
-        // An announce is one small write that nothing follows: Nagle's algorithm would only hold it back.
-        stream.set_nodelay(true)?;
+    async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
+        let (stream, route) = dial(url.host(), url.port(), family).await?;
         let mut request = url.as_str().into_client_request()?;
         request.headers_mut().extend(self.headers.clone());
         let stream = Box::new(stream) as BoxedStream;
         // Makes no TLS handshake for a `ws` URL.
         let tls = Some(TlsConnector::Rustls(self.tls.clone()));
         let (stream, _) = client_async_tls_with_config(request, stream, Some(web_socket_config()), tls).await?;
-        Ok(Socket { stream })
+        Ok(Socket { stream, route })
     }
-}
-
-/// Tries the addresses of `host` one after the other, each a little after the one before without waiting for that to
-/// fail: broken IPv6 is common and takes minutes to say so.
-async fn connect_tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-    let mut attempts: FuturesUnordered<_> = (0u32..)
-        .zip(addresses)
-        .map(|(index, address)| async move {
-            // Even a sleep of no length would cost a turn of the timer.
-            if index > 0 {
-                tokio::time::sleep(index * NEXT_ADDRESS_AFTER).await;
-            }
-            TcpStream::connect(address).await
-        })
-        .collect();
-    let mut last_error = None;
-    while let Some(attempt) = attempts.next().await {
-        match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last_error = Some(error),
-        }
-    }
-    Err(last_error.unwrap_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address")))
 }

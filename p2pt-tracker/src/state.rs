@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use p2pt_proto::InfoHash;
 
-use crate::AnnounceUrl;
+use crate::{AnnounceUrl, Family, TrackerWarning};
 
 /// A snapshot of one tracker client.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,10 +17,22 @@ pub struct TrackerState {
     pub status: TrackerStatus,
     /// The swarms joined there.
     pub swarms: BTreeMap<InfoHash, SwarmState>,
-    /// What went wrong last, for people; it stays until something else does.
-    pub last_error: Option<String>,
+    /// The address family of the open socket, if it is known.
+    pub family: Option<Family>,
+    /// What went wrong last; it stays until something else does.
+    pub last_error: Option<LastError>,
     /// What has happened since the start.
     pub counters: TrackerCounters,
+}
+
+/// What went wrong last at a tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastError {
+    /// What it was.
+    pub warning: TrackerWarning,
+    /// How long ago.
+    pub age: Duration,
 }
 
 /// The state of the socket to a tracker.
@@ -56,6 +68,15 @@ pub struct SwarmState {
     pub incomplete: Option<u32>,
     /// Offers alive: waiting to be announced or to be answered.
     pub offers: usize,
+    /// How long the tracker took for its last reply.
+    pub reply_time: Option<Duration>,
+}
+
+impl SwarmState {
+    /// All members, as last reported, usually with ourselves among them; `None` if the tracker does not say.
+    pub fn members(&self) -> Option<u32> {
+        Some(self.complete?.saturating_add(self.incomplete?))
+    }
 }
 
 /// What has happened at one tracker since the start.
@@ -64,10 +85,20 @@ pub struct SwarmState {
 pub struct TrackerCounters {
     /// Sockets opened.
     pub connects: u64,
+    /// Attempts to open one that failed.
+    pub connects_failed: u64,
+    /// Open sockets lost, that is, not closed by us.
+    pub sockets_lost: u64,
+    /// Sockets closed to look for members over the other address family.
+    pub families_changed: u64,
     /// Announces sent, `stopped` not counted.
     pub announces_sent: u64,
+    /// Offers handed in, and taken.
+    pub offers_made: u64,
     /// Our offers announced; one that was announced twice counts twice.
     pub offers_sent: u64,
+    /// Our offers announced that nobody answered as long as they lived.
+    pub offers_unanswered: u64,
     /// Our answers sent.
     pub answers_sent: u64,
     /// Offers of strangers passed on.
@@ -76,4 +107,6 @@ pub struct TrackerCounters {
     pub answers_received: u64,
     /// Frames received that were of no use: not understood, for other swarms, from ourselves, too many, too late.
     pub frames_ignored: u64,
+    /// Warnings, also those that came while nobody read events.
+    pub warnings: u64,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
 use p2pt_tracker::{
-    AnnounceUrl, ClientConfig, ConnectError, Connector, ServerConfig, Socket, TrackerClient, TrackerEvent,
+    AnnounceUrl, ClientConfig, ConnectError, Connector, Family, ServerConfig, Socket, TrackerClient, TrackerEvent,
     TrackerService,
 };
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ struct Loopback(TrackerService);
 
 #[async_trait]
 impl Connector for Loopback {
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+    async fn connect(&self, url: &AnnounceUrl, _family: Option<Family>) -> Result<Socket, ConnectError> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         tokio::spawn(self.0.serve(far));
         Socket::handshake(url, near).await

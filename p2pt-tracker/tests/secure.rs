@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use p2pt_proto::{ClientMessage, InfoHash, PeerId};
 use p2pt_tracker::{
-    AnnounceUrl, CertificateError, ClientConfig, Connector as _, HeaderError, TrackerClient, TrackerEvent,
-    TrackerWarning, WebSocketConnector,
+    AnnounceUrl, CertificateError, ClientConfig, ConnectError, Connector as _, HeaderError, TrackerClient,
+    TrackerEvent, TrackerWarning, WebSocketConnector,
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
@@ -89,7 +89,7 @@ async fn refuses_a_certificate_nobody_vouches_for() {
     let (_client, mut events) = start(tracker.url(), WebSocketConnector::new());
     loop {
         match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { reason, .. }) => {
+            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. }) => {
                 assert!(reason.contains("certificate"), "{reason}");
                 break;
             }
@@ -105,7 +105,7 @@ async fn a_refused_connection_says_so() {
     // Bound and dropped: nobody listens there now.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{port}")).unwrap();
-    let error = timeout(GUARD, WebSocketConnector::new().connect(&url)).await.unwrap().unwrap_err();
+    let error = timeout(GUARD, WebSocketConnector::new().connect(&url, None)).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -121,7 +121,7 @@ async fn extra_headers_go_with_the_handshake() {
         lines.take_while(|line| !line.is_empty()).collect::<Vec<String>>()
     });
     let connector = WebSocketConnector::new().with_header("Origin", "https://app.example").unwrap();
-    timeout(GUARD, connector.connect(&url)).await.unwrap().unwrap_err();
+    timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap_err();
     let request = tokio::task::spawn_blocking(move || heard.join().unwrap()).await.unwrap();
     assert!(request.iter().any(|line| line.eq_ignore_ascii_case("origin: https://app.example")), "{request:?}");
 }

@@ -7,7 +7,7 @@
 //! Locks, in this order and never across an await: the peer table, an inbox, the ready list.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem::discriminant;
+use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -291,7 +291,7 @@ impl EventQueue {
         if let Some((_, events)) = ready.news.iter_mut().find(|(waiting, _)| *waiting == source) {
             match missed(&mut event) {
                 Some(_) => make_room_for_attempt(events),
-                None => events.retain(|older| discriminant(older) != discriminant(&event)),
+                None => events.retain(|older| kind(older) != kind(&event)),
             }
             events.push(event);
         } else if ready.news.len() < MAX_NEWS {
@@ -416,6 +416,12 @@ fn make_room_for_attempt(events: &mut Vec<Event>) {
     if let (Some(dropped), Some(next)) = (dropped, events.iter_mut().find_map(missed)) {
         *next += dropped + 1;
     }
+}
+
+/// What replaces what: a warning only one of its own kind, lest what matters be lost to what followed from it.
+fn kind(event: &Event) -> (Discriminant<Event>, Option<Discriminant<TrackerWarning>>) {
+    let warning = if let Event::TrackerWarning { warning, .. } = event { Some(discriminant(warning)) } else { None };
+    (discriminant(event), warning)
 }
 
 fn deliver(peer: Peer, item: Inbound) -> Event {

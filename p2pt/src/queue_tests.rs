@@ -180,10 +180,11 @@ fn trackers_are_heard_with_their_latest_news_only() {
     for n in 0..1000 {
         let event = TrackerConnected { tracker: url.clone(), connected: n, total: 1000 };
         queue.tracker_connected(event);
+        queue.tracker_warning(url.clone(), TrackerWarning::ScrapeFailed { info_hashes: vec![] });
         queue.tracker_warning(url.clone(), TrackerWarning::BadFrame { reason: n.to_string() });
     }
     let events: Vec<Event> = std::iter::from_fn(|| poll(&queue)).collect();
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 3, "one of each kind");
     assert!(matches!(&events[0], Event::TrackerConnected(event) if event.connected == 999), "{events:?}");
 }
 

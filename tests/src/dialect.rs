@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use lie::Lie;
 pub use log::Log;
+pub use p2pt_tracker::Family;
 pub use server::DialectTracker;
 
 /// How a tracker behaves.
@@ -155,16 +156,6 @@ pub struct Expiry {
     pub after: Duration,
     /// How often that is looked at.
     pub swept_every: Duration,
-}
-
-/// Which kind of address a client connects from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    #[default]
-    V4,
-    /// IPv6.
-    V6,
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use p2pt::tracker::{ConnectError, Connector, ServerConfig, Socket, TrackerService};
+use p2pt::tracker::{ConnectError, Connector, Route, ServerConfig, Socket, TrackerService};
 use p2pt::{AnnounceUrl, Builder, Events, NodeBuilder, P2pt};
 use p2pt_transport::memory::{MemoryNetwork, NodeId};
 use rand::rngs::StdRng;
@@ -121,13 +121,13 @@ impl Sim {
         trackers: &[&str],
         change: impl FnOnce(NodeBuilder) -> NodeBuilder,
     ) -> SimNode {
-        self.start_from(Family::default(), identifier, trackers, change).await
+        self.start_from(&[Family::V4], identifier, trackers, change).await
     }
 
-    /// Starts a node that reaches its trackers over one address family.
+    /// Starts a node whose host has these address families, the preferred one first.
     pub async fn start_from(
         &self,
-        family: Family,
+        families: &[Family],
         identifier: &str,
         trackers: &[&str],
         change: impl FnOnce(NodeBuilder) -> NodeBuilder,
@@ -135,7 +135,8 @@ impl Sim {
         let transport = self.network.transport();
         let node = transport.node();
         let id = self.random::<[u8; 20]>().into();
-        let connector = SimConnector { trackers: self.trackers.clone(), node, family, gate: self.gate(node) };
+        let families = families.to_vec();
+        let connector = SimConnector { trackers: self.trackers.clone(), node, families, gate: self.gate(node) };
         let builder: Builder = P2pt::builder(identifier).trackers(trackers.iter().copied()).transport(transport);
         let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).peer_id(id)));
         let (p2pt, events) = builder.start().await.expect("a node starts");
@@ -169,14 +170,17 @@ struct Trackers(Mutex<HashMap<AnnounceUrl, Service>>);
 struct SimConnector {
     trackers: Arc<Trackers>,
     node: NodeId,
-    family: Family,
+    families: Vec<Family>,
     gate: Gate,
 }
 
 #[async_trait]
 impl Connector for SimConnector {
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+    async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
         self.gate.passed().await;
+        let no_address = || ConnectError::Lookup(format!("no address for {family:?}"));
+        let mut families = self.families.iter().copied();
+        let family = families.find(|own| family.is_none_or(|family| family == *own)).ok_or_else(no_address)?;
         let stream = {
             let mut trackers = lock(&self.trackers.0);
             let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
@@ -184,13 +188,14 @@ impl Connector for SimConnector {
             let (stream, far) = tokio::io::duplex(STREAM_BYTES);
             let serving = match &service.server {
                 Server::Ours(tracker) => tokio::spawn(tracker.serve(far)),
-                Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, self.family)),
+                Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, family)),
             };
             service.streams.retain(|(_, stream)| !stream.is_finished());
             service.streams.push((self.node, serving));
             Gated::new(stream, self.gate.clone())
         };
-        Socket::handshake(url, stream).await
+        let route = Route::new(family, self.families.len() > 1);
+        Ok(Socket::handshake(url, stream).await?.with_route(route))
     }
 }
 

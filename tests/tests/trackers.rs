@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use p2pt::AnnounceUrl;
-use p2pt::tracker::{ConnectError, Connector, ServerConfig, Socket, TrackerService};
+use p2pt::tracker::{ConnectError, Connector, Family, ServerConfig, Socket, TrackerService};
 use p2pt_proto::{AnnounceReply, ClientMessage, TrackerMessage};
 use p2pt_tests::dialect::Dialect;
 use p2pt_tests::sim::{Sim, until};
@@ -41,7 +41,7 @@ struct FirstIsStuck {
 
 #[async_trait]
 impl Connector for FirstIsStuck {
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+    async fn connect(&self, url: &AnnounceUrl, _family: Option<Family>) -> Result<Socket, ConnectError> {
         let (near, far) = tokio::io::duplex(64 << 10);
         if self.sockets.fetch_add(1, Ordering::Relaxed) == 0 {
             tokio::spawn(serve_once(far));

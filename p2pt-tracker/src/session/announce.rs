@@ -13,8 +13,9 @@ impl Session {
     pub(super) fn tick(&mut self) {
         let now = self.now;
         for (info_hash, swarm) in &mut self.swarms {
-            for offer_id in swarm.pool.expire(now) {
+            for (offer_id, announced) in swarm.pool.expire(now) {
                 let end = OfferEnd::Expired;
+                self.counters.offers_unanswered += u64::from(announced);
                 self.events.push_back(TrackerEvent::OfferEnded { info_hash: *info_hash, offer_id, end });
             }
         }
@@ -52,8 +53,9 @@ impl Session {
                 Some(_) if !fits_announce(info_hash, self.peer_id, &offer) => Err(OfferEnd::TooLarge),
                 Some(swarm) => swarm.pool.insert(self.now, offer),
             };
-            if let Err(end) = taken {
-                self.end_offer(info_hash, offer_id, end);
+            match taken {
+                Ok(()) => self.counters.offers_made += 1,
+                Err(end) => self.end_offer(info_hash, offer_id, end),
             }
         }
         if let Some(swarm) = self.swarms.get_mut(&info_hash) {
@@ -105,9 +107,13 @@ impl Session {
             // The reply to the one before may still come.
             open.expect_stray_reply(now, info_hash);
         }
+        let silence = swarm.silence(now, &self.config);
         let (text, offers) = swarm.announce(now, info_hash, self.peer_id, &self.config);
         self.counters.announces_sent += 1;
         self.counters.offers_sent += offers as u64;
+        if let Some(waited) = silence {
+            self.warn(TrackerWarning::Silent { info_hash, waited });
+        }
         Some(text)
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::test_support::*;
 use super::{Frame, Input, MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE, Output, Session, SocketId};
-use crate::{ClientConfig, TrackerEvent};
+use crate::{ClientConfig, Family, Route, SocketEnd, TrackerEvent};
 
 const SWARMS: u8 = 3;
 
@@ -26,8 +26,9 @@ enum Op {
     Offers(u8, usize, usize),
     Answer(u8),
     Scrape(usize),
-    /// The socket opens, or fails to.
-    Connected,
+    /// The socket opens, perhaps with another family to go to, or fails to.
+    Connected(bool),
+    /// It is lost, or closed if that was asked for.
     Disconnected,
     /// The frame under way has been written.
     Sent,
@@ -53,7 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(n, count, len)| Op::Offers(n, count, len)),
         2 => swarm.clone().prop_map(Op::Answer),
         1 => (0usize..100).prop_map(Op::Scrape),
-        6 => Just(Op::Connected),
+        6 => any::<bool>().prop_map(Op::Connected),
         1 => Just(Op::Disconnected),
         8 => Just(Op::Sent),
         8 => Just(Op::Reply),
@@ -92,14 +93,18 @@ struct World {
     dice: u32,
     /// Whether this tracker replies to answers, as aquatic does, and to `stopped`.
     chatty: bool,
+    /// What the present attempt to connect is to use.
+    family: Option<Family>,
+    /// Swarms in which the session cannot know that it is alone.
+    company: BTreeSet<InfoHash>,
 }
 
 impl World {
     fn new(seed: u64, chatty: bool) -> Self {
         let now = base();
-        let config = ClientConfig { max_offers: 20, ..ClientConfig::default() };
+        let config = ClientConfig { max_offers: 20, seed: Some(seed), ..ClientConfig::default() };
         Self {
-            session: Session::new(url(), ME(), config, seed, now),
+            session: Session::new(url(), ME(), config, now),
             now,
             socket: None,
             open: false,
@@ -112,6 +117,8 @@ impl World {
             replies: VecDeque::new(),
             dice: seed as u32,
             chatty,
+            family: None,
+            company: BTreeSet::new(),
         }
     }
 
@@ -130,6 +137,7 @@ impl World {
         (self.socket, self.open, self.writing) = (None, false, false);
         self.replies.clear();
         self.stopped_allowed.clear();
+        self.company = self.joined.clone();
     }
 
     /// Carries out everything, and sees to it that timeouts lead somewhere.
@@ -151,9 +159,10 @@ impl World {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Connect(id) => {
+            Output::Connect { socket, family } => {
                 assert_eq!(self.socket, None, "a second socket");
-                self.socket = Some(id);
+                self.socket = Some(socket);
+                self.family = family;
             }
             Output::Abort(id) => {
                 assert_eq!(self.socket, Some(id));
@@ -161,6 +170,7 @@ impl World {
             }
             Output::Close(id) => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(id), true, false));
+                assert!(self.joined.is_disjoint(&self.company), "left where somebody is");
                 self.writing = true;
             }
             Output::Send { socket, frame } => {
@@ -239,7 +249,9 @@ impl World {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Join(n) => {
-                self.joined.insert(swarm(n));
+                if self.joined.insert(swarm(n)) {
+                    self.company.insert(swarm(n));
+                }
                 self.input(Input::Join(swarm(n)));
             }
             Op::Leave(n) => {
@@ -273,14 +285,20 @@ impl World {
             Op::Scrape(count) => {
                 self.input(Input::Scrape((0..count).map(|n| InfoHash::of(&n.to_string())).collect()));
             }
-            Op::Connected if !self.open => {
+            Op::Connected(has_other) if !self.open => {
                 self.open = self.socket.is_some();
-                self.socket_input(Input::Connected);
+                let route = Route::new(self.family.unwrap_or(Family::V6), has_other);
+                self.socket_input(|socket| Input::Connected { socket, route });
             }
             Op::Disconnected => {
                 if let Some(socket) = self.socket {
+                    let was_open = self.open;
                     self.drop_socket();
-                    self.input(Input::Disconnected { socket, reason: "lost".into() });
+                    self.input(if was_open {
+                        Input::Disconnected { socket, end: SocketEnd::Broken("lost".into()) }
+                    } else {
+                        Input::ConnectFailed { socket, error: refusal() }
+                    });
                 }
             }
             Op::Sent if self.writing => {
@@ -292,6 +310,11 @@ impl World {
                     && pending.until >= self.now
                 {
                     let frame = reply(pending.info_hash, 20, pending.members).encode().into();
+                    if pending.members > 1 {
+                        self.company.insert(pending.info_hash);
+                    } else {
+                        self.company.remove(&pending.info_hash);
+                    }
                     self.socket_input(|socket| Input::Received { socket, frame });
                 }
             }
@@ -306,12 +329,13 @@ impl World {
             }
             Op::StrangersOffer(n) => {
                 let frame = forwarded_offer(swarm(n), PEER(), 0).encode().into();
+                self.company.insert(swarm(n));
                 self.socket_input(|socket| Input::Received { socket, frame });
             }
             Op::Frame(frame) => self.socket_input(|socket| Input::Received { socket, frame }),
             Op::Heard => self.socket_input(Input::Heard),
             Op::Wait(millis) => self.wait(Duration::from_millis(millis)),
-            Op::Connected | Op::Sent | Op::Answered(_) => {}
+            Op::Connected(_) | Op::Sent | Op::Answered(_) => {}
         }
         for (info_hash, swarm) in self.session.state(self.now).swarms {
             assert!(self.joined.contains(&info_hash));
@@ -363,7 +387,7 @@ proptest! {
         let before = world.session.counters;
         let mut confirmed = false;
         for _ in 0..200 {
-            for op in [Op::Wait(1000), Op::Connected, Op::Sent, Op::Heard, Op::Reply] {
+            for op in [Op::Wait(1000), Op::Connected(true), Op::Sent, Op::Heard, Op::Reply] {
                 world.apply(op);
             }
             confirmed |= world.session.state(world.now).swarms[&swarm(0)].announced;

@@ -1,15 +1,41 @@
 //! What frames from the tracker mean.
 
-use p2pt_proto::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, TrackerMessage};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
-use super::swarm::{Admission, Reply};
+use p2pt_proto::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, InfoHash, TrackerMessage};
+
+use super::swarm::Reply;
 use super::{Session, SocketId, SocketState};
+use crate::tally::{Tally, Verdict};
 use crate::{TrackerEvent, TrackerWarning};
 
 /// A stranger's offer or answer beyond this is not passed on. Real ones are below 15 KiB.
 const MAX_SDP_BYTES: usize = 64 * 1024;
 /// What a tracker says is shortened to this before people see it.
 const MAX_TEXT_CHARS: usize = 256;
+
+/// Frames that come too late, for a swarm that was just left or an offer that has just ended, may be so many in a minute.
+const LATE_FRAMES: u32 = 8;
+/// Intervals that somebody may have meant.
+const SANE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
+
+/// How often the tracker has sent what it should not.
+#[derive(Debug)]
+pub(super) struct Suspicions {
+    foreign: Tally,
+    strays: Tally,
+    garbage: Tally,
+    intervals: Tally,
+}
+
+impl Suspicions {
+    pub(super) fn new(now: Instant) -> Self {
+        let [foreign, strays, garbage, intervals] =
+            [LATE_FRAMES, LATE_FRAMES, 0, 0].map(|limit| Tally::new(now, limit));
+        Self { foreign, strays, garbage, intervals }
+    }
+}
 
 impl Session {
     pub(super) fn on_received(&mut self, socket: SocketId, frame: &[u8]) {
@@ -37,7 +63,9 @@ impl Session {
             }
             Ok(_) => false,
             Err(error) => {
-                self.warn(TrackerWarning::BadFrame { reason: shorten(&error.to_string()) });
+                if self.suspicions.garbage.add(self.now) == Verdict::First {
+                    self.warn(TrackerWarning::BadFrame { reason: shorten(&error.to_string()) });
+                }
                 false
             }
         };
@@ -49,14 +77,23 @@ impl Session {
     fn on_reply(&mut self, reply: AnnounceReply) -> bool {
         let info_hash = reply.info_hash;
         let SocketState::Open(open) = &self.socket else { return false };
-        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return false };
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
         // Without an announce before, it is the reply to the `stopped` of an earlier membership.
         let Some(announced_at) = swarm.announced_at() else { return false };
         let (complete, incomplete) = (reply.complete, reply.incomplete);
-        let interval = reply.interval.max(reply.min_interval);
+        let said = reply.interval.max(reply.min_interval);
         let certain = open.is_reply_certain(info_hash, announced_at);
-        let reply_ = Reply { interval, complete, incomplete, certain };
+        let was_slow = swarm.is_slow();
+        let reply_ = Reply { interval: said, complete, incomplete, certain };
         let interval = swarm.on_reply(self.now, &reply_, &self.config);
+        if let Some(took) = swarm.state().reply_time.filter(|_| swarm.is_slow() && !was_slow) {
+            self.warn(TrackerWarning::Slow { info_hash, took });
+        }
+        if let Some(said) = said.filter(|said| !SANE_INTERVALS.contains(said))
+            && self.suspicions.intervals.add(self.now) == Verdict::First
+        {
+            self.warn(TrackerWarning::AbsurdInterval { said, used: interval });
+        }
         if let Some(message) = reply.warning {
             self.warn(TrackerWarning::Message { message: shorten(&message), info_hash });
         }
@@ -69,34 +106,51 @@ impl Session {
         if from == self.peer_id {
             return false;
         }
-        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return false };
-        match swarm.admit(self.now, sdp.len() <= MAX_SDP_BYTES, &self.config) {
-            Admission::Admitted => {
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
+        match swarm.admit(self.now, sdp.len() <= MAX_SDP_BYTES) {
+            Verdict::Within => {
                 self.counters.offers_received += 1;
                 self.events.push_back(TrackerEvent::Offer { info_hash, from, offer_id, sdp });
                 true
             }
-            Admission::Warn => {
+            Verdict::First => {
                 self.warn(TrackerWarning::OfferFlood { info_hash });
                 false
             }
-            Admission::Refused => false,
+            Verdict::Beyond => false,
         }
     }
 
     fn on_answer(&mut self, answer: ForwardedAnswer) -> bool {
         let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp } = answer;
-        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return false };
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
         if from == self.peer_id || sdp.len() > MAX_SDP_BYTES || !swarm.pool.answer(offer_id) {
+            if self.suspicions.strays.add(self.now) == Verdict::First {
+                self.warn(TrackerWarning::StrayAnswers { info_hash });
+            }
             return false;
         }
+        swarm.meet();
         self.counters.answers_received += 1;
         self.events.push_back(TrackerEvent::Answer { info_hash, from, offer_id, sdp });
         true
     }
 
+    /// A frame is for a swarm that was not joined, or was left.
+    fn on_foreign(&mut self, info_hash: InfoHash) -> bool {
+        if self.suspicions.foreign.add(self.now) == Verdict::First {
+            self.warn(TrackerWarning::ForeignSwarm { info_hash });
+        }
+        false
+    }
+
     fn on_failure(&mut self, failure: Failure) {
         let Failure { reason, action, info_hash } = failure;
+        for (joined, swarm) in &mut self.swarms {
+            if info_hash.is_none_or(|info_hash| info_hash == *joined) {
+                swarm.on_failure();
+            }
+        }
         self.warn(TrackerWarning::Failure { reason: shorten(&reason), info_hash });
         if action.as_deref() == Some("scrape")
             && let Some(info_hashes) = self.scrapes.fail_sent()
@@ -107,6 +161,6 @@ impl Session {
 }
 
 /// Without control characters, which terminals would obey.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(MAX_TEXT_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

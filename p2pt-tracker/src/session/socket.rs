@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use p2pt_proto::{Announce, AnnounceEvent, ClientMessage, InfoHash};
 
 use super::{Frame, MAX_EVENTS, Output, Session, SocketId, encoded_answer};
-use crate::{TrackerEvent, TrackerWarning};
+use crate::{ConnectError, Route, SocketEnd, TrackerEvent, TrackerWarning};
 
 /// A reply may be this late and still be to what was sent then.
 const REPLY_DELAY: Duration = Duration::from_secs(30);
@@ -24,6 +24,8 @@ pub(super) enum SocketState {
     Closing {
         id: SocketId,
         deadline: Instant,
+        /// Why we close.
+        end: SocketEnd,
     },
     /// No socket until the back-off is over.
     Waiting {
@@ -35,6 +37,7 @@ pub(super) enum SocketState {
 #[derive(Debug)]
 pub(super) struct OpenSocket {
     pub(super) id: SocketId,
+    pub(super) route: Route,
     opened: Instant,
     next_ping: Instant,
     /// A ping was sent and nothing has been heard since.
@@ -65,14 +68,6 @@ impl OpenSocket {
 }
 
 impl SocketState {
-    fn id(&self) -> Option<SocketId> {
-        match self {
-            Self::Connecting { id, .. } | Self::Closing { id, .. } => Some(*id),
-            Self::Open(open) => Some(open.id),
-            Self::Idle | Self::Waiting { .. } | Self::Stopped => None,
-        }
-    }
-
     pub(super) fn open(&mut self) -> Option<&mut OpenSocket> {
         match self {
             Self::Open(open) => Some(open),
@@ -85,8 +80,9 @@ impl Session {
     fn connect(&mut self) {
         self.sockets += 1;
         let id = SocketId(self.sockets);
-        self.socket = SocketState::Connecting { id, deadline: self.now + self.config.connect_timeout };
-        self.outputs.push_back(Output::Connect(id));
+        let (family, timeout) = self.families.next(&self.config);
+        self.socket = SocketState::Connecting { id, deadline: self.now + timeout };
+        self.outputs.push_back(Output::Connect { socket: id, family });
         if !self.unreachable {
             for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
                 self.ask_before_connected(info_hash);
@@ -94,14 +90,16 @@ impl Session {
         }
     }
 
-    pub(super) fn on_connected(&mut self, socket: SocketId) {
+    pub(super) fn on_connected(&mut self, socket: SocketId, route: Route) {
         if !matches!(self.socket, SocketState::Connecting { id, .. } if id == socket) {
             return;
         }
         self.unreachable = false;
+        self.families.connected();
         self.counters.connects += 1;
         self.socket = SocketState::Open(OpenSocket {
             id: socket,
+            route,
             opened: self.now,
             next_ping: self.now + self.config.ping_interval,
             pong_deadline: None,
@@ -131,14 +129,17 @@ impl Session {
         }
     }
 
-    pub(super) fn on_disconnected(&mut self, socket: SocketId, reason: String) {
-        if self.socket.id() != Some(socket) {
-            return;
+    pub(super) fn on_connect_failed(&mut self, socket: SocketId, error: ConnectError) {
+        if matches!(self.socket, SocketState::Connecting { id, .. } if id == socket) {
+            self.connect_failed(error);
         }
-        match self.socket {
-            SocketState::Connecting { .. } => self.connect_failed(reason),
-            SocketState::Closing { .. } => self.close_finished(),
-            _ => self.lose_socket(reason),
+    }
+
+    pub(super) fn on_disconnected(&mut self, socket: SocketId, end: SocketEnd) {
+        match &self.socket {
+            SocketState::Open(open) if open.id == socket => self.lose_socket(end),
+            SocketState::Closing { id, .. } if *id == socket => self.close_finished(),
+            _ => {}
         }
     }
 
@@ -149,27 +150,28 @@ impl Session {
             SocketState::Connecting { id, deadline } if *deadline <= now => {
                 let abort = Output::Abort(*id);
                 self.outputs.push_back(abort);
-                self.connect_failed(format!("no connection within {:?}", self.config.connect_timeout));
+                self.connect_failed(ConnectError::Deadline(self.families.next(&self.config).1));
             }
             SocketState::Open(open) => {
                 let dead = if open.write_deadline.is_some_and(|deadline| deadline <= now) {
-                    Some("the tracker does not read")
+                    Some(SocketEnd::DoesNotRead)
                 } else if open.pong_deadline.is_some_and(|deadline| deadline <= now) {
-                    Some("the tracker does not answer pings")
+                    Some(SocketEnd::DoesNotAnswer)
                 } else if self.stop_by.is_some_and(|deadline| deadline <= now) {
-                    Some("stopped")
+                    Some(SocketEnd::Stopped)
                 } else {
                     None
                 };
-                if let Some(reason) = dead {
+                if let Some(end) = dead {
                     let abort = Output::Abort(open.id);
                     self.outputs.push_back(abort);
-                    self.lose_socket(reason.to_owned());
+                    self.lose_socket(end);
                 } else {
                     self.close_if_done();
+                    self.change_family();
                 }
             }
-            SocketState::Closing { id, deadline } if *deadline <= now => {
+            SocketState::Closing { id, deadline, .. } if *deadline <= now => {
                 let abort = Output::Abort(*id);
                 self.outputs.push_back(abort);
                 self.close_finished();
@@ -201,7 +203,8 @@ impl Session {
         if done && !open.is_writing() {
             let id = open.id;
             let deadline = self.stop_by.unwrap_or(self.now + self.config.stop_timeout);
-            self.socket = SocketState::Closing { id, deadline };
+            let end = if self.stop_by.is_some() { SocketEnd::Stopped } else { SocketEnd::Idle };
+            self.socket = SocketState::Closing { id, deadline, end };
             self.outputs.push_back(Output::Close(id));
         }
     }
@@ -222,37 +225,41 @@ impl Session {
         }
     }
 
-    fn connect_failed(&mut self, reason: String) {
+    fn connect_failed(&mut self, error: ConnectError) {
+        self.counters.connects_failed += 1;
+        if self.families.turn_back() {
+            tracing::debug!(%error, "the other address family does not work");
+            self.socket = SocketState::Idle;
+            return;
+        }
         self.unreachable = true;
         let retry_in = self.wait_to_reconnect();
-        self.warn(TrackerWarning::ConnectFailed { reason, retry_in });
+        self.warn(TrackerWarning::ConnectFailed { error, retry_in });
     }
 
-    fn lose_socket(&mut self, reason: String) {
+    fn lose_socket(&mut self, end: SocketEnd) {
         if let SocketState::Open(open) = &self.socket
             && open.opened + self.config.stable_after <= self.now
         {
             self.backoff.reset();
         }
+        self.families.lost();
+        let retry_in = self.wait_to_reconnect();
+        self.socket_is_gone(end.clone());
         if self.stop_by.is_none() {
-            self.last_error = Some(reason.clone());
+            self.counters.sockets_lost += 1;
+            self.warn(TrackerWarning::Disconnected { end, retry_in });
         }
-        self.wait_to_reconnect();
-        self.socket_is_gone(reason);
     }
 
     fn close_finished(&mut self) {
-        let reason = if self.stop_by.is_some() {
-            self.socket = SocketState::Stopped;
-            "stopped"
-        } else {
-            self.socket = SocketState::Idle;
-            "closed, having nothing to do"
-        };
-        self.socket_is_gone(reason.to_owned());
+        let next = if self.stop_by.is_some() { SocketState::Stopped } else { SocketState::Idle };
+        if let SocketState::Closing { end, .. } = std::mem::replace(&mut self.socket, next) {
+            self.socket_is_gone(if self.stop_by.is_some() { SocketEnd::Stopped } else { end });
+        }
     }
 
-    fn socket_is_gone(&mut self, reason: String) {
+    fn socket_is_gone(&mut self, end: SocketEnd) {
         self.departures.clear();
         for answer in std::mem::take(&mut self.answers) {
             self.warn_answer_dropped(&answer);
@@ -263,7 +270,7 @@ impl Session {
         if let Some(info_hashes) = self.scrapes.fail_sent() {
             self.warn(TrackerWarning::ScrapeFailed { info_hashes });
         }
-        self.events.push_back(TrackerEvent::Disconnected { reason });
+        self.events.push_back(TrackerEvent::Disconnected { end });
     }
 
     fn wait_to_reconnect(&mut self) -> Duration {
@@ -321,7 +328,8 @@ impl Session {
                 let idle = open.idle_since.map(|since| since + self.config.idle_timeout);
                 let when_written =
                     if open.is_writing() { None } else { idle.into_iter().chain([open.next_ping]).min() };
-                let times = [when_written, open.pong_deadline, open.write_deadline, self.stop_by];
+                let times =
+                    [when_written, open.pong_deadline, open.write_deadline, self.stop_by, self.leave_family_at()];
                 times.into_iter().flatten().min()
             }
             SocketState::Idle | SocketState::Stopped => None,

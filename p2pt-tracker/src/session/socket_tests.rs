@@ -8,7 +8,7 @@ use p2pt_proto::{
 
 use super::test_support::*;
 use super::{BUSY_EVENTS, Input};
-use crate::{ClientConfig, OfferEnd, TrackerEvent, TrackerStatus, TrackerWarning};
+use crate::{ClientConfig, OfferEnd, Route, SocketEnd, TrackerEvent, TrackerStatus, TrackerWarning};
 
 fn joined() -> Bench {
     let mut bench = Bench::new(ClientConfig::default());
@@ -46,7 +46,7 @@ fn failed_attempts_back_off_and_ask_for_no_offers() {
     give_offers(&mut bench, []);
     bench.acts();
     for base in [1, 2, 4, 8, 16, 30, 30] {
-        bench.disconnected();
+        bench.refused();
         let wait = retry_in(&bench);
         assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?}");
         let events = bench.events();
@@ -134,10 +134,11 @@ fn inputs_from_an_old_socket_are_ignored() {
     bench.disconnected();
     bench.advance(secs(2));
     bench.acts();
-    bench.input(Input::Connected(old));
+    bench.input(Input::Connected { socket: old, route: Route::default() });
+    bench.input(Input::ConnectFailed { socket: old, error: refusal() });
     bench.input(Input::Received { socket: old, frame: reply(SWARM(), 120, 1).encode().into() });
     bench.input(Input::Sent(old));
-    bench.input(Input::Disconnected { socket: old, reason: "late".into() });
+    bench.input(Input::Disconnected { socket: old, end: SocketEnd::Broken("late".into()) });
     assert_eq!(bench.acts(), []);
     assert_eq!(bench.session.state(bench.now).status, TrackerStatus::Connecting);
 }
@@ -160,7 +161,10 @@ fn pings_every_30_seconds_and_gives_up_20_seconds_after_one_without_any_sign_of_
     bench.advance(millis(1));
     let acts = bench.acts();
     assert!(acts.contains(&Act::Abort), "{acts:?}");
-    assert!(matches!(acts.last(), Some(Act::Event(TrackerEvent::Disconnected { .. }))), "{acts:?}");
+    let end = SocketEnd::DoesNotAnswer;
+    assert!(acts.contains(&Act::Event(TrackerEvent::Disconnected { end: end.clone() })), "{acts:?}");
+    let retry_in = retry_in(&bench);
+    assert_eq!(acts.last(), Some(&Act::Event(TrackerEvent::Warning(TrackerWarning::Disconnected { end, retry_in }))));
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn stopping_while_there_is_no_socket_is_immediate() {
     assert_eq!(bench.acts(), [Act::Abort]);
     assert!(bench.session.is_stopped());
     let mut bench = joined();
-    bench.disconnected();
+    bench.refused();
     bench.acts();
     bench.input(Input::Stop);
     assert_eq!(bench.acts(), []);

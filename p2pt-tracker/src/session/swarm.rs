@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use p2pt_proto::{Announce, ClientMessage, InfoHash, Offer, OfferId, PeerId};
 
+use super::families::Company;
 use super::{MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE};
 use crate::offer_pool::OfferPool;
+use crate::tally::{Tally, Verdict};
 use crate::{ClientConfig, SwarmState};
 
 /// How long an announce waits for the reply to the one before. Two announces of a new info hash at once make
@@ -13,10 +15,10 @@ use crate::{ClientConfig, SwarmState};
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
 /// A wish that was answered with nothing is not repeated sooner only because the socket has opened.
 const WISH_VALID: Duration = Duration::from_secs(5);
+/// A reply that takes longer is worth a word.
+const SLOW: Duration = Duration::from_secs(5);
 /// The interval where a reply names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
-/// The window in which offers of strangers are counted.
-const INCOMING_WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Swarm {
@@ -31,7 +33,13 @@ pub(super) struct Swarm {
     interval: Duration,
     complete: Option<u32>,
     incomplete: Option<u32>,
-    incoming: Incoming,
+    company: Company,
+    /// Since when announces have got no reply.
+    silent_since: Option<Instant>,
+    silence_told: bool,
+    reply_time: Option<Duration>,
+    /// Offers of strangers.
+    incoming: Tally,
 }
 
 /// Whether offers have been asked for.
@@ -72,23 +80,6 @@ pub(super) struct Reply {
     pub(super) certain: bool,
 }
 
-/// Counts the offers of strangers.
-#[derive(Debug)]
-struct Incoming {
-    window_ends: Instant,
-    count: u32,
-    warned: bool,
-}
-
-/// Whether a stranger's offer is passed on.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    Admitted,
-    /// The first refusal in this window, to be reported.
-    Warn,
-    Refused,
-}
-
 impl Swarm {
     pub(super) fn new(now: Instant, config: &ClientConfig) -> Self {
         Self {
@@ -101,7 +92,11 @@ impl Swarm {
             interval: DEFAULT_INTERVAL.clamp(config.interval_min, config.interval_max),
             complete: None,
             incomplete: None,
-            incoming: Incoming { window_ends: now, count: 0, warned: false },
+            company: Company::Unknown,
+            silent_since: None,
+            silence_told: false,
+            reply_time: None,
+            incoming: Tally::new(now, config.max_incoming_offers_per_minute),
         }
     }
 
@@ -111,6 +106,7 @@ impl Swarm {
             complete: self.complete,
             incomplete: self.incomplete,
             offers: self.pool.len(),
+            reply_time: self.reply_time,
         }
     }
 
@@ -127,7 +123,36 @@ impl Swarm {
     pub(super) fn on_disconnected(&mut self, now: Instant) {
         self.announced = None;
         self.short = false;
+        self.company = Company::Unknown;
+        self.on_failure();
         self.plan = Plan { ask_at: now, asked: false, from: now, until: now, regular: false };
+    }
+
+    /// Whether somebody else is there, as far as the present socket knows.
+    pub(super) fn company(&self) -> Company {
+        self.company
+    }
+
+    /// Somebody else is there.
+    pub(super) fn meet(&mut self) {
+        self.company = Company::Present;
+    }
+
+    /// The tracker does not reply, but not by silence.
+    pub(super) fn on_failure(&mut self) {
+        (self.silent_since, self.silence_told) = (None, false);
+    }
+
+    /// How long the tracker has been silent, if that is too long and news.
+    pub(super) fn silence(&mut self, now: Instant, config: &ClientConfig) -> Option<Duration> {
+        let waited = now.saturating_duration_since(self.silent_since?);
+        let is_news = waited >= config.retry_interval && !std::mem::replace(&mut self.silence_told, true);
+        is_news.then_some(waited)
+    }
+
+    /// Whether the last reply took long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.reply_time.is_some_and(|took| took > SLOW)
     }
 
     /// The socket has just opened: the announce goes out once the offers asked for meanwhile are there.
@@ -239,6 +264,7 @@ impl Swarm {
         let count = ids.len();
         self.pool.mark_announced(&ids);
         self.announced = Some(Announced { at: now, replied: false, offers: ids });
+        self.silent_since.get_or_insert(now);
         self.short = ready < target && self.is_waiting();
         self.plan = if count < ready {
             // The rest goes with another announce.
@@ -253,7 +279,17 @@ impl Swarm {
     pub(super) fn on_reply(&mut self, now: Instant, reply: &Reply, config: &ClientConfig) -> Duration {
         (self.complete, self.incomplete) = (reply.complete, reply.incomplete);
         self.interval = reply.interval.unwrap_or(DEFAULT_INTERVAL).clamp(config.interval_min, config.interval_max);
+        self.company = match self.state().members() {
+            Some(0 | 1) => Company::Alone,
+            Some(_) => Company::Present,
+            None => Company::Unknown,
+        };
         if let Some(last) = &mut self.announced {
+            if !last.replied {
+                let first = self.silent_since.unwrap_or(last.at);
+                self.reply_time = Some(now.saturating_duration_since(first));
+            }
+            (self.silent_since, self.silence_told) = (None, false);
             if !last.replied
                 && reply.certain
                 && let (Some(complete), Some(incomplete)) = (reply.complete, reply.incomplete)
@@ -273,16 +309,12 @@ impl Swarm {
     }
 
     /// Counts a stranger's offer that has just come in.
-    pub(super) fn admit(&mut self, now: Instant, is_sound: bool, config: &ClientConfig) -> Admission {
-        let incoming = &mut self.incoming;
-        if incoming.window_ends <= now {
-            *incoming = Incoming { window_ends: now + INCOMING_WINDOW, count: 0, warned: false };
+    pub(super) fn admit(&mut self, now: Instant, is_sound: bool) -> Verdict {
+        let verdict = if is_sound { self.incoming.add(now) } else { self.incoming.refuse(now) };
+        if verdict == Verdict::Within {
+            self.meet();
         }
-        if is_sound && incoming.count < config.max_incoming_offers_per_minute {
-            incoming.count += 1;
-            return Admission::Admitted;
-        }
-        if std::mem::replace(&mut incoming.warned, true) { Admission::Refused } else { Admission::Warn }
+        verdict
     }
 }
 

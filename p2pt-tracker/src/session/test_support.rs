@@ -8,7 +8,7 @@ use p2pt_proto::{
 };
 
 use super::{Frame, Input, Output, Session, SocketId};
-use crate::{AnnounceUrl, ClientConfig, TrackerEvent};
+use crate::{AnnounceUrl, ClientConfig, ConnectError, Family, Route, SocketEnd, TrackerEvent};
 
 /// Some instant to count from.
 #[allow(clippy::disallowed_methods, reason = "cores only add to it; which one it is does not matter")]
@@ -64,6 +64,10 @@ pub(crate) fn forwarded_answer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> 
     TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their answer".into() })
 }
 
+pub(crate) fn refusal() -> ConnectError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()
+}
+
 /// What a session did, in the order of doing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Act {
@@ -80,6 +84,8 @@ pub(crate) struct Bench {
     pub(crate) session: Session,
     pub(crate) now: Instant,
     pub(crate) socket: Option<SocketId>,
+    /// What the last attempt to connect was to use.
+    pub(crate) family: Option<Family>,
     /// Whether frames count as written at once.
     pub(crate) writes: bool,
     /// Whether pings are answered at once.
@@ -90,8 +96,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(config: ClientConfig) -> Self {
         let now = base();
-        let session = Session::new(url(), ME(), config, 7, now);
-        Self { session, now, socket: None, writes: true, pongs: true, acts: Vec::new() }
+        let session = Session::new(url(), ME(), ClientConfig { seed: Some(7), ..config }, now);
+        Self { session, now, socket: None, family: None, writes: true, pongs: true, acts: Vec::new() }
     }
 
     /// A session that has joined [`SWARM`], is connected, and has announced offers 1 to 5.
@@ -112,9 +118,10 @@ impl Bench {
     fn carry_out(&mut self) {
         while let Some(output) = self.session.poll_output() {
             let act = match output {
-                Output::Connect(id) => {
+                Output::Connect { socket, family } => {
                     assert_eq!(self.socket, None, "a second socket");
-                    self.socket = Some(id);
+                    self.socket = Some(socket);
+                    self.family = family;
                     Act::Connect
                 }
                 Output::Send { socket, frame } => {
@@ -149,12 +156,21 @@ impl Bench {
     }
 
     pub(crate) fn connected(&mut self) {
-        self.input(Input::Connected(self.socket.unwrap()));
+        self.connected_by(Route::default());
+    }
+
+    pub(crate) fn connected_by(&mut self, route: Route) {
+        self.input(Input::Connected { socket: self.socket.unwrap(), route });
+    }
+
+    pub(crate) fn refused(&mut self) {
+        let socket = self.socket.take().unwrap();
+        self.input(Input::ConnectFailed { socket, error: refusal() });
     }
 
     pub(crate) fn disconnected(&mut self) {
         let socket = self.socket.take().unwrap();
-        self.input(Input::Disconnected { socket, reason: "test".into() });
+        self.input(Input::Disconnected { socket, end: SocketEnd::Broken("test".into()) });
     }
 
     pub(crate) fn receive(&mut self, message: TrackerMessage) {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::{SinkExt as _, StreamExt as _};
 use p2pt_proto::{Announce, AnnounceReply, ClientMessage, InfoHash, Offer, OfferId, PeerId, TrackerMessage};
 use p2pt_tracker::{
-    AnnounceUrl, ClientConfig, ConnectError, Connector, Socket, TrackerClient, TrackerEvent, TrackerState,
+    AnnounceUrl, ClientConfig, ConnectError, Connector, Family, Socket, TrackerClient, TrackerEvent, TrackerState,
 };
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ pub(crate) struct Streams {
 
 #[async_trait]
 impl Connector for Streams {
-    async fn connect(&self, url: &AnnounceUrl) -> Result<Socket, ConnectError> {
+    async fn connect(&self, url: &AnnounceUrl, _family: Option<Family>) -> Result<Socket, ConnectError> {
         if self.refusals.load(Ordering::Relaxed) > 0 {
             self.refusals.fetch_sub(1, Ordering::Relaxed);
             return Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into());

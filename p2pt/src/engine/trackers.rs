@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use p2pt_proto::{InfoHash, Offer, OfferId};
-use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerEvent};
+use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
 use p2pt_transport::{PendingOffer, TransportError};
 use tracing::{debug, trace};
 
@@ -60,6 +60,10 @@ impl Engine {
         let Some(client) = self.client(&key) else { return };
         let url = key.url.clone();
         match event {
+            // The tracker is reached all the same, but other members are counted over there.
+            TrackerEvent::Disconnected { end: SocketEnd::OtherFamily } => {
+                self.swarms.values_mut().for_each(|stay| stay.members.forget_tracker(&url));
+            }
             TrackerEvent::Disconnected { .. } => {
                 self.set_reached(&url, false);
             }
@@ -98,6 +102,9 @@ impl Engine {
             }
             TrackerEvent::Warning(warning) => {
                 debug!(%url, %warning, "tracker");
+                if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
+                    self.set_reached(&url, false);
+                }
                 for stay in self.swarms.values() {
                     stay.shared.queue.tracker_warning(url.clone(), warning.clone());
                 }

@@ -1,0 +1,69 @@
+//! How often something may happen.
+
+use std::time::{Duration, Instant};
+
+/// The time in which events are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Counts what may happen so often in a minute, and no more.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    limit: u32,
+    count: u32,
+    window_ends: Instant,
+    told: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Within,
+    /// The first beyond the limit in this minute, to be told.
+    First,
+    Beyond,
+}
+
+impl Tally {
+    pub(crate) fn new(now: Instant, limit: u32) -> Self {
+        Self { limit, count: 0, window_ends: now, told: false }
+    }
+
+    pub(crate) fn add(&mut self, now: Instant) -> Verdict {
+        self.turn(now);
+        if self.count < self.limit {
+            self.count += 1;
+            return Verdict::Within;
+        }
+        self.refuse(now)
+    }
+
+    /// Counts something that is beyond any limit.
+    pub(crate) fn refuse(&mut self, now: Instant) -> Verdict {
+        self.turn(now);
+        if std::mem::replace(&mut self.told, true) { Verdict::Beyond } else { Verdict::First }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if self.window_ends <= now {
+            *self = Self { window_ends: now + WINDOW, ..Self::new(now, self.limit) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Beyond, First, Within};
+    use super::*;
+    use crate::session::test_support::{base, secs};
+
+    #[test]
+    fn tells_once_a_minute_of_what_is_beyond_the_limit() {
+        let mut tally = Tally::new(base(), 2);
+        for minute in [0, 60, 150] {
+            let now = base() + secs(minute);
+            let verdicts = [0, 1, 58, 59].map(|at| tally.add(now + secs(at)));
+            assert_eq!(verdicts, [Within, Within, First, Beyond], "minute {minute}");
+        }
+        assert_eq!(tally.refuse(base() + secs(300)), First);
+        assert_eq!(tally.add(base() + secs(300)), Within);
+    }
+}

@@ -1,0 +1,154 @@
+//! What goes wrong at trackers.
+
+use std::time::Duration;
+
+use p2pt_proto::{InfoHash, OfferId, PeerId};
+use thiserror::Error;
+
+use crate::ConnectError;
+
+/// Something that went wrong at a tracker, and that the client copes with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TrackerWarning {
+    /// An attempt to connect failed; there will be another.
+    #[error("cannot connect: {error}; next attempt in {retry_in:.1?}")]
+    ConnectFailed {
+        /// Why.
+        error: ConnectError,
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// An open socket was lost; there will be another.
+    #[error("connection lost: {end}; next attempt in {retry_in:.1?}")]
+    Disconnected {
+        /// How.
+        end: SocketEnd,
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// The tracker does not reply to announces, though the socket is open. They are repeated; this warning is not,
+    /// until there was a reply. Some trackers ignore a peer id that they still know from a lost connection, for up to
+    /// 210 s.
+    #[error("no reply to announces for {info_hash} in {waited:.1?}")]
+    Silent {
+        /// For which swarm.
+        info_hash: InfoHash,
+        /// Since the first announce without a reply.
+        waited: Duration,
+    },
+    /// The tracker takes more than five seconds to reply. Not repeated until a reply came sooner.
+    #[error("a reply for {info_hash} took {took:.1?}")]
+    Slow {
+        /// For which swarm.
+        info_hash: InfoHash,
+        /// How long this reply took.
+        took: Duration,
+    },
+    /// The tracker wants to be asked at an interval that makes no sense, under five seconds or over a day. Told at most
+    /// once a minute.
+    #[error("an announce interval of {said:?} is absurd; {used:?} is used")]
+    AbsurdInterval {
+        /// What the tracker said.
+        said: Duration,
+        /// What is used in its place.
+        used: Duration,
+    },
+    /// Frames arrive for swarms that were not joined, more than a few late ones after leaving; they are ignored. Told
+    /// at most once a minute.
+    #[error("frames arrive for swarms that were not joined, such as {info_hash}")]
+    ForeignSwarm {
+        /// One of these swarms.
+        info_hash: InfoHash,
+    },
+    /// Answers arrive to offers that were never made, have ended, or are ours; more than a few late ones. They are
+    /// ignored. Told at most once a minute.
+    #[error("answers arrive for {info_hash} that nobody waits for")]
+    StrayAnswers {
+        /// In which swarm.
+        info_hash: InfoHash,
+    },
+    /// More offers of strangers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
+    /// or too large ones); the rest of this minute's are ignored.
+    #[error("too many or too large offers arrive for {info_hash}; some are ignored")]
+    OfferFlood {
+        /// In which swarm.
+        info_hash: InfoHash,
+    },
+    /// The tracker sent a frame that is not understood; it was ignored. Told at most once a minute.
+    #[error("frame not understood: {reason}")]
+    BadFrame {
+        /// What is wrong with it, shortened to 256 characters.
+        reason: String,
+    },
+    /// The tracker refused something.
+    #[error("the tracker reports a failure: {reason}")]
+    Failure {
+        /// The tracker's words, shortened to 256 characters.
+        reason: String,
+        /// What it is about, if the tracker says.
+        info_hash: Option<InfoHash>,
+    },
+    /// The tracker warns of something.
+    #[error("the tracker warns: {message}")]
+    Message {
+        /// The tracker's words, shortened to 256 characters.
+        message: String,
+        /// What it is about.
+        info_hash: InfoHash,
+    },
+    /// An answer could not be sent: there is no socket, too many answers wait, it is too large, or its swarm was left.
+    #[error("an answer to {to} was not sent")]
+    AnswerDropped {
+        /// In which swarm.
+        info_hash: InfoHash,
+        /// For whom it was.
+        to: PeerId,
+        /// To which offer.
+        offer_id: OfferId,
+    },
+    /// The tracker did not answer a scrape in time, or too many scrapes were waiting already.
+    #[error("a scrape was not answered")]
+    ScrapeFailed {
+        /// What was asked; empty for everything.
+        info_hashes: Vec<InfoHash>,
+    },
+}
+
+/// How an open socket ended.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SocketEnd {
+    /// The tracker closed it in order.
+    #[error("closed by the tracker{}", .reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Closed {
+        /// The close code, if the tracker gave one.
+        code: Option<u16>,
+        /// The tracker's words, if it gave any.
+        reason: Option<String>,
+    },
+    /// The connection broke, or ended without a word.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// The tracker sent a message of more than 1 MiB.
+    #[error("the tracker sent too large a message")]
+    Oversized,
+    /// The tracker sent what is not WebSocket.
+    #[error("not WebSocket: {0}")]
+    Protocol(String),
+    /// The tracker took nothing for too long ([`ClientConfig::write_timeout`](crate::ClientConfig)).
+    #[error("the tracker does not read")]
+    DoesNotRead,
+    /// A ping led to no sign of life in time ([`ClientConfig::ping_timeout`](crate::ClientConfig)).
+    #[error("the tracker does not answer pings")]
+    DoesNotAnswer,
+    /// We closed it, for there was nothing to do.
+    #[error("closed, having nothing to do")]
+    Idle,
+    /// We closed it, to look for members over the other address family.
+    #[error("closed, to look for members over the other address family")]
+    OtherFamily,
+    /// We closed it, for the client was stopped.
+    #[error("stopped")]
+    Stopped,
+}
