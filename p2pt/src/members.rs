@@ -30,6 +30,13 @@ const PROBES: usize = 1;
 /// two offers, and nobody was met there; and so on.
 const HUNT_FIRST: Duration = Duration::from_secs(15);
 
+/// After a link was lost without a farewell, trackers are asked again after this time: if it lives, its side has
+/// noticed by then and asks too. [`HUNT_FIRST`] if that happened before within [`LOSSES_APART`].
+const LOSS_HUNT: Duration = Duration::from_secs(2);
+
+/// See [`LOSS_HUNT`].
+const LOSSES_APART: Duration = Duration::from_secs(60);
+
 /// From here on, the tracker's own interval does the asking.
 const HUNT_LAST: Duration = Duration::from_secs(120);
 
@@ -57,6 +64,8 @@ pub(crate) struct Members {
     trackers: BTreeMap<AnnounceUrl, Counts>,
     /// The trackers at which a peer is known to be a member.
     seen: BTreeMap<PeerId, BTreeSet<AnnounceUrl>>,
+    /// When trackers were last asked soon because a link was lost.
+    lost: Option<Instant>,
 }
 
 /// What the driver holds of an input, for the output it may lead to.
@@ -88,6 +97,13 @@ struct Counts {
 }
 
 impl Counts {
+    /// There is reason to ask, at this time at the latest, and as patiently as for somebody new.
+    fn hunt_anew(&mut self, at: Instant) {
+        self.hunts = 0;
+        self.stale = true;
+        self.hunt = Some(self.hunt.map_or(at, |hunt| hunt.min(at)));
+    }
+
     /// How long to wait before it is asked again, unless its interval does.
     fn patience(&self) -> Option<Duration> {
         let others = self.members.unwrap_or_default().saturating_sub(1);
@@ -107,6 +123,7 @@ impl Members {
             actions: VecDeque::new(),
             trackers: BTreeMap::new(),
             seen: BTreeMap::new(),
+            lost: None,
         }
     }
 
@@ -248,6 +265,9 @@ impl Members {
         });
         if removed.is_some() {
             self.step(now, Input::Closed { link }, None);
+            if matches!(reason, ChannelClosed::Silent(_) | ChannelClosed::Failed(_)) {
+                self.lost_peer(now);
+            }
         }
     }
 
@@ -343,11 +363,21 @@ impl Members {
         if let Some(counts) = self.trackers.get_mut(&tracker)
             && self.mesh.places() > 0
         {
-            counts.hunts = 0;
-            counts.stale = true;
-            let soon = now + HUNT_FIRST;
-            counts.hunt = Some(counts.hunt.map_or(soon, |hunt| hunt.min(soon)));
+            counts.hunt_anew(now + HUNT_FIRST);
         }
+    }
+
+    /// A link broke or fell silent; the peer may well be there.
+    fn lost_peer(&mut self, now: Instant) {
+        if self.mesh.places() == 0 {
+            return;
+        }
+        let often = self.lost.is_some_and(|lost| now < lost + LOSSES_APART);
+        if !often {
+            self.lost = Some(now);
+        }
+        let soon = now + if often { HUNT_FIRST } else { LOSS_HUNT };
+        self.trackers.values_mut().for_each(|counts| counts.hunt_anew(soon));
     }
 
     fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {

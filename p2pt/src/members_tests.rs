@@ -205,3 +205,19 @@ async fn leaving_hands_out_every_link_and_ends_every_peer() {
     assert!(bench.members.slots.is_empty());
     assert_eq!(bench.members.shared.queue.known(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_lost_without_a_farewell_is_asked_for_soon_but_not_over_and_over() {
+    let mut bench = Bench::new(1, 100);
+    let silence = ChannelClosed::Silent(Duration::from_secs(5));
+    let mut asked = Vec::new();
+    for (from, reason) in [(1, ChannelClosed::Remote), (2, silence.clone()), (3, silence)] {
+        bench.count("a", 1);
+        let _far = bench.connect(from, "a").await;
+        let (_, link) = bench.run();
+        bench.count("a", 2);
+        bench.members.link_closed(bench.now, link.id, reason);
+        asked.push(bench.next_announce());
+    }
+    assert_eq!(asked, [None, Some(LOSS_HUNT), Some(HUNT_FIRST)]);
+}

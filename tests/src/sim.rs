@@ -3,7 +3,7 @@
 
 mod gate;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Sim {
     /// The network between the nodes, where faults are set.
     pub network: MemoryNetwork,
     trackers: Arc<Trackers>,
-    gates: Mutex<HashMap<NodeId, Gate>>,
+    gates: Mutex<BTreeMap<NodeId, Gate>>,
     rng: Mutex<StdRng>,
 }
 
@@ -105,6 +105,24 @@ impl Sim {
         self.network.thaw(node);
     }
 
+    /// Takes every network from a node: its links and its sockets to trackers fall silent, and new sockets fail at
+    /// once. Its timers run.
+    pub fn unplug(&self, node: NodeId) {
+        self.gate(node).set_offline(true);
+        self.others(node).for_each(|other| self.network.cut(node, other));
+    }
+
+    /// Gives it its networks back.
+    pub fn plug_in(&self, node: NodeId) {
+        self.gate(node).set_offline(false);
+        self.others(node).for_each(|other| self.network.mend(node, other));
+    }
+
+    fn others(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let all: Vec<_> = lock(&self.gates).keys().copied().filter(|other| *other != node).collect();
+        all.into_iter()
+    }
+
     fn gate(&self, node: NodeId) -> Gate {
         lock(&self.gates).entry(node).or_default().clone()
     }
@@ -164,7 +182,7 @@ struct Service {
 }
 
 #[derive(Debug, Default)]
-struct Trackers(Mutex<HashMap<AnnounceUrl, Service>>);
+struct Trackers(Mutex<BTreeMap<AnnounceUrl, Service>>);
 
 #[derive(Debug)]
 struct SimConnector {
@@ -177,7 +195,7 @@ struct SimConnector {
 #[async_trait]
 impl Connector for SimConnector {
     async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
-        self.gate.passed().await;
+        self.gate.passed().await?;
         let no_address = || ConnectError::Lookup(format!("no address for {family:?}"));
         let mut families = self.families.iter().copied();
         let family = families.find(|own| family.is_none_or(|family| family == *own)).ok_or_else(no_address)?;

@@ -14,6 +14,8 @@ pub(super) struct Gate(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     shut: bool,
+    /// New streams fail at once, rather than wait.
+    offline: bool,
     waiting: Vec<Waker>,
     /// Streams given up by the node while nothing passed: the trackers have not heard of it.
     given_up: Vec<DuplexStream>,
@@ -22,16 +24,26 @@ struct State {
 impl Gate {
     /// Lets nothing pass, and says nothing, until it is opened.
     pub(super) fn set_shut(&self, shut: bool) {
+        self.set(shut, false);
+    }
+
+    /// Lets nothing pass; whoever wants a new stream is told so.
+    pub(super) fn set_offline(&self, offline: bool) {
+        self.set(offline, offline);
+    }
+
+    fn set(&self, shut: bool, offline: bool) {
         let mut state = self.lock();
-        state.shut = shut;
+        (state.shut, state.offline) = (shut, offline);
         state.waiting.drain(..).for_each(Waker::wake);
         if !shut {
             state.given_up.clear();
         }
     }
 
-    pub(super) async fn passed(&self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+    pub(super) async fn passed(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| if self.lock().offline { Poll::Ready(()) } else { self.poll(cx) }).await;
+        if self.lock().offline { Err(io::ErrorKind::NetworkUnreachable.into()) } else { Ok(()) }
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {

@@ -1,0 +1,147 @@
+//! Networks that go and come back, and nodes that sleep: everything is found again, with nobody restarting anything.
+
+use std::time::Duration;
+
+use p2pt::tracker::TrackerStatus;
+use p2pt_tests::dialect::Dialect;
+use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use tokio::time::sleep;
+
+const A: &str = "ws://a.test/announce";
+const B: &str = "ws://b.test/announce";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The liveness time of the simulated network is 5 s; this is what noticing a death may take.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest back-off between attempts to connect to a tracker.
+const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
+
+/// From the return of the network to a full mesh of a few nodes: the back-off, and one hunt in case an offer met a link
+/// that was not known to be dead yet.
+const BACK_WITHIN: Duration = Duration::from_secs(80);
+
+async fn start_all(sim: &Sim, count: usize, trackers: &[&str]) -> Vec<SimNode> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        nodes.push(sim.start("room", trackers).await);
+    }
+    let met = until(60 * SECOND, || is_mesh(&nodes)).await;
+    assert!(met.is_some(), "they meet");
+    // Until every tracker's last reply has told everybody that there are no strangers.
+    sleep(130 * SECOND).await;
+    nodes
+}
+
+fn is_mesh(nodes: &[SimNode]) -> bool {
+    is_full_mesh(nodes.iter().map(|node| &node.p2pt))
+}
+
+fn connected(node: &SimNode) -> usize {
+    node.p2pt.tracker_stats().connected
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_any_network_for_ten_minutes_comes_back() {
+    for dialect in Dialect::all() {
+        for outage in [30, 600] {
+            let (sim, what) = (Sim::new(31), format!("{outage} s at {}", dialect.name));
+            sim.start_dialect(A, dialect.clone());
+            sim.start_dialect(B, Dialect::bittorrent_tracker());
+            let nodes = start_all(&sim, 4, &[A, B]).await;
+            let peers = |n: usize| nodes[n].p2pt.peers().len();
+            sim.unplug(nodes[0].node);
+            let noticed = until(NOTICED_WITHIN, || peers(0) == 0 && (1..4).all(|n| peers(n) == 2)).await;
+            assert!(noticed.is_some(), "{what}: dead links are left");
+            sleep(outage * SECOND - noticed.unwrap_or_default()).await;
+            if outage > 60 {
+                for tracker in nodes[0].p2pt.tracker_stats().trackers {
+                    let TrackerStatus::WaitingToReconnect { retry_in } = tracker.status else {
+                        panic!("{what}: {tracker:?}")
+                    };
+                    assert!(retry_in <= RECONNECTED_WITHIN && tracker.last_error.is_some(), "{what}: {tracker:?}");
+                }
+            }
+            sim.plug_in(nodes[0].node);
+            let back = until(BACK_WITHIN, || is_mesh(&nodes)).await;
+            let reached = until(RECONNECTED_WITHIN, || connected(&nodes[0]) == 2).await;
+            println!("{what}: whole again after {back:?}, all trackers another {reached:?} later");
+            assert!(back.is_some() && reached.is_some(), "{what}: {back:?} {reached:?} {:?}", peers(0));
+            assert_eq!(sim.network.open_channels(), 4 * 3, "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_networks_of_all_nodes_fail_everything_comes_back() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(32), dialect.name);
+        sim.start_dialect(A, dialect);
+        sim.start_dialect(B, Dialect::wt_tracker());
+        let nodes = start_all(&sim, 6, &[A, B]).await;
+        nodes.iter().for_each(|node| sim.unplug(node.node));
+        let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
+        assert!(alone.is_some(), "{name}: dead links are left");
+        sleep(600 * SECOND).await;
+        assert_eq!(sim.network.pending(), 0, "{name}: offers made for nobody");
+        nodes.iter().for_each(|node| sim.plug_in(node.node));
+        let back = until(BACK_WITHIN * 2, || is_mesh(&nodes)).await;
+        println!("{name}: six nodes whole again after {back:?}");
+        assert!(back.is_some(), "{name}");
+        assert!(until(RECONNECTED_WITHIN, || nodes.iter().all(|node| connected(node) == 2)).await.is_some(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_slept_for_eight_hours_comes_back() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(33), dialect.name);
+        let tracker = sim.start_dialect(A, dialect);
+        let nodes = start_all(&sim, 4, &[A]).await;
+        sim.freeze(nodes[0].node);
+        sleep(8 * 3600 * SECOND).await;
+        assert_eq!(tracker.members(), 3, "{name}");
+        assert!(nodes[1..].iter().all(|node| node.p2pt.peers().len() == 2), "{name}");
+        sim.thaw(nodes[0].node);
+        let back = until(BACK_WITHIN, || is_mesh(&nodes)).await;
+        println!("{name}: back after {back:?}");
+        assert!(back.is_some(), "{name}");
+        assert_eq!((tracker.members(), sim.network.open_channels()), (4, 4 * 3), "{name}");
+    }
+}
+
+/// All timers of eight hours are due at once.
+#[tokio::test(start_paused = true)]
+async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long() {
+    for dialect in Dialect::all() {
+        let (sim, name) = (Sim::new(34), dialect.name);
+        let tracker = sim.start_dialect(A, dialect);
+        let nodes = start_all(&sim, 4, &[A]).await;
+        tokio::time::advance(8 * 3600 * SECOND).await;
+        let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
+        println!("{name}: back after {back:?}");
+        assert!(back.is_some(), "{name}: {} members", tracker.members());
+        assert!(nodes.iter().all(|node| connected(node) == 1), "{name}");
+    }
+}
+
+/// As when an address translation is lost: the sockets to trackers live, and nobody is missing from there.
+#[tokio::test(start_paused = true)]
+async fn two_that_lose_each_other_meet_again_soon() {
+    for dialect in Dialect::all() {
+        for count in [2, 6] {
+            let (sim, what) = (Sim::new(35), format!("{count} at {}", dialect.name));
+            sim.start_dialect(A, dialect.clone());
+            let nodes = start_all(&sim, count, &[A]).await;
+            let [one, two] = [nodes[0].node, nodes[1].node];
+            sim.network.cut(one, two);
+            let noticed = until(NOTICED_WITHIN, || nodes[..2].iter().all(|node| node.p2pt.peers().len() == count - 2));
+            assert!(noticed.await.is_some(), "{what}");
+            sim.network.mend(one, two);
+            let back = until(300 * SECOND, || is_mesh(&nodes)).await;
+            println!("{what}: met again after {back:?}");
+            assert!(back.is_some_and(|back| back <= 20 * SECOND), "{what}: {back:?}");
+        }
+    }
+}
