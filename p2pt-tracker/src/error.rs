@@ -61,5 +61,5 @@ pub enum HeaderError {
 /// The given bytes are not a root certificate.
 #[cfg(feature = "client")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a DER-encoded certificate that can be trusted as a root")]
+#[error("not a certificate, in DER or PEM form, that can be trusted as a root")]
 pub struct CertificateError;

@@ -101,6 +101,7 @@ pub use error::ConnectError;
 pub use error::{CertificateError, HeaderError};
 pub use event::{OfferEnd, TrackerEvent};
 pub use family::{Family, Route};
+pub use p2pt_proto::ScrapeStats;
 #[cfg(feature = "server")]
 pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
 pub use session::{Frame, Input, Output, Session, SocketId};

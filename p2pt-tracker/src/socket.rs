@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite;
@@ -110,12 +111,19 @@ impl WebSocketConnector {
         Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new() }
     }
 
-    /// Trusts one more certificate authority, or one self-signed certificate, given in DER form.
+    /// Trusts further certificate authorities or self-signed certificates: one in DER form, or all those in PEM form.
     ///
     /// # Errors
-    /// If the bytes are not such a certificate.
-    pub fn with_root_certificate(mut self, der: &[u8]) -> Result<Self, CertificateError> {
-        self.roots.add(CertificateDer::from(der.to_vec())).map_err(|_| CertificateError)?;
+    /// If the bytes are no such certificates.
+    pub fn with_root_certificate(mut self, der_or_pem: &[u8]) -> Result<Self, CertificateError> {
+        let mut certificates: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_slice_iter(der_or_pem).collect::<Result<_, _>>().map_err(|_| CertificateError)?;
+        if certificates.is_empty() {
+            certificates.push(der_or_pem.into());
+        }
+        for certificate in certificates {
+            self.roots.add(certificate).map_err(|_| CertificateError)?;
+        }
         self.tls = tls_config(self.roots.clone());
         Ok(self)
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use p2pt_proto::{ClientMessage, InfoHash, PeerId};
 use p2pt_tracker::{
     AnnounceUrl, CertificateError, ClientConfig, ConnectError, Connector as _, HeaderError, TrackerClient,
@@ -66,18 +68,35 @@ fn start(url: AnnounceUrl, connector: WebSocketConnector) -> (TrackerClient, mps
     (client, events)
 }
 
-#[tokio::test]
-async fn announces_over_tls_with_a_root_of_our_own() {
-    let tracker = secure_tracker();
-    let connector = WebSocketConnector::new().with_root_certificate(&tracker.certificate).unwrap();
-    let (_client, mut events) = start(tracker.url(), connector);
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
+}
+
+/// Waits until a client has connected.
+async fn connected(tracker: &Tracker, connector: WebSocketConnector) -> TrackerClient {
+    let (client, mut events) = start(tracker.url(), connector);
     loop {
         match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
-            TrackerEvent::Connected => break,
+            TrackerEvent::Connected => return client,
             TrackerEvent::OffersWanted { .. } => {}
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_root_certificate_may_be_one_of_several_in_a_file() {
+    let (tracker, other) = (secure_tracker(), secure_tracker());
+    let file = format!("Our roots\n{}{}", pem(&other.certificate), pem(&tracker.certificate));
+    let connector = WebSocketConnector::new().with_root_certificate(file.as_bytes()).unwrap();
+    connected(&tracker, connector).await;
+}
+
+#[tokio::test]
+async fn announces_over_tls_with_a_root_of_our_own() {
+    let tracker = secure_tracker();
+    let connector = WebSocketConnector::new().with_root_certificate(&tracker.certificate).unwrap();
+    let _client = connected(&tracker, connector).await;
     let message = tokio::task::spawn_blocking(move || tracker.first_message.join().unwrap()).await.unwrap();
     let Ok(ClientMessage::Announce(announce)) = ClientMessage::decode(message.unwrap()) else { panic!("no announce") };
     assert_eq!(announce.info_hash, InfoHash::of("swarm"));
@@ -135,5 +154,8 @@ fn a_header_must_be_one() {
 
 #[test]
 fn a_root_certificate_must_be_one() {
-    assert_eq!(WebSocketConnector::new().with_root_certificate(b"no").unwrap_err(), CertificateError);
+    for bad in ["", "no", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n", &pem(b"no")] {
+        let error = WebSocketConnector::new().with_root_certificate(bad.as_bytes()).unwrap_err();
+        assert_eq!(error, CertificateError, "{bad}");
+    }
 }
