@@ -149,6 +149,39 @@ async fn strangers_are_hunted_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_more_members_a_tracker_knows_the_longer_strangers_are_hunted() {
+    // Members, and how often each time between two announces is kept to.
+    for (members, each) in [(6, 2), (40, 14), (1_000_000, MOST_HUNTS)] {
+        let mut bench = Bench::new(1, 100);
+        for seconds in [15, 30, 60] {
+            for n in 0..each {
+                bench.count("a", members);
+                assert_eq!(bench.next_announce(), Some(Duration::from_secs(seconds)), "{n} of {members}");
+            }
+        }
+        bench.count("a", members);
+        assert_eq!(bench.members.poll_timeout(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_met_speeds_the_hunt_at_that_tracker_alone() {
+    let mut bench = Bench::new(1, 100);
+    for tracker in ["a", "b"] {
+        for _ in 0..2 {
+            bench.count(tracker, 3);
+            bench.next_announce();
+        }
+        bench.count(tracker, 3);
+    }
+    let at = |bench: &Bench, tracker: &str| bench.members.trackers[&url(tracker)].hunt.map(|at| at - bench.now);
+    let before = at(&bench, "b");
+    let _one = bench.connect(1, "a").await;
+    assert_eq!((at(&bench, "a"), at(&bench, "b")), (Some(HUNT_FIRST), before));
+    assert!(before > Some(HUNT_FIRST));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_swarm_that_wants_nobody_hunts_nobody() {
     let mut bench = Bench::new(1, 0);
     bench.wanted("a");
