@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Dialect, Lie};
 
-pub use world::Outcome;
+pub use world::{Most, Outcome, Requests};
 
 /// When random plans end, in virtual seconds: long enough for sockets to be found dead (50 s) and for trackers to be
 /// tried several times meanwhile.
@@ -83,10 +83,38 @@ pub enum Fault {
         /// Which.
         node: usize,
     },
-    /// A node hears nothing and is not heard.
+    /// What one node sends does not arrive at another.
+    CutFrom {
+        /// Who is not heard.
+        from: usize,
+        /// By whom; nothing is cut if they are the same.
+        to: usize,
+    },
+    /// What one node sends takes longer to another.
+    SlowFrom {
+        /// Whose frames.
+        from: usize,
+        /// To whom.
+        to: usize,
+        /// How much longer.
+        millis: u64,
+    },
+    /// A node sleeps: it hears nothing and is not heard, and its links do not notice.
     Freeze {
         /// Which.
         node: usize,
+    },
+    /// These nodes lose every network: each link, each socket to a tracker.
+    Unplug {
+        /// A bit for each.
+        nodes: u64,
+    },
+    /// A tracker takes long over each message: it reads slowly and replies late.
+    SlowTracker {
+        /// Which.
+        tracker: usize,
+        /// How long.
+        millis: u64,
     },
     /// All links are slow.
     Slow {
@@ -133,6 +161,12 @@ impl Plan {
     /// # Panics
     /// If something does not hold that must.
     pub fn run(&self) -> Outcome {
+        world::run(self).0
+    }
+
+    /// The same, and everything that the nodes' applications heard, in order, with the virtual time and the number of
+    /// the node.
+    pub fn trace(&self) -> (Outcome, Vec<String>) {
         world::run(self)
     }
 }
@@ -152,11 +186,19 @@ impl Fault {
         prop_oneof![
             tracker.clone().prop_map(|tracker| Self::Outage { tracker }),
             tracker.clone().prop_map(|tracker| Self::Restart { tracker }),
-            (tracker, lie).prop_map(|(tracker, lie)| Self::Lying { tracker, lie }),
+            (tracker.clone(), lie).prop_map(|(tracker, lie)| Self::Lying { tracker, lie }),
             any::<u64>().prop_map(|nodes| Self::Partition { nodes }),
             (node.clone(), node.clone()).prop_map(|(a, b)| Self::Cut { a, b }),
             node.clone().prop_map(|node| Self::Kill { node }),
+            (node.clone(), node.clone()).prop_map(|(from, to)| Self::CutFrom { from, to }),
+            (node.clone(), node.clone(), 100..8000u64).prop_map(|(from, to, millis)| Self::SlowFrom {
+                from,
+                to,
+                millis
+            }),
             node.prop_map(|node| Self::Freeze { node }),
+            prop_oneof![any::<u64>(), Just(u64::MAX)].prop_map(|nodes| Self::Unplug { nodes }),
+            (tracker.clone(), 100..8000u64).prop_map(|(tracker, millis)| Self::SlowTracker { tracker, millis }),
             (20..2000u64).prop_map(|millis| Self::Slow { millis }),
             (1..=100u8).prop_map(|percent| Self::Refuse { percent }),
         ]

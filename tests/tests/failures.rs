@@ -74,6 +74,10 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
             step(70, Fault::Lying { tracker: 1, lie: Lie::OfferFlood }),
             step(80, Fault::Refuse { percent: 50 }),
             step(90, Fault::Cut { a: 1, b: 2 }),
+            step(95, Fault::CutFrom { from: 4, to: 8 }),
+            step(95, Fault::SlowFrom { from: 9, to: 10, millis: 7000 }),
+            step(100, Fault::SlowTracker { tracker: 0, millis: 5000 }),
+            step(120, Fault::Unplug { nodes: u64::MAX }),
             step(179, Fault::Kill { node: 30 }),
         ],
     };
