@@ -18,11 +18,15 @@ const MAX_ADDRESSES: usize = 8;
 /// Connects to a host over one family, or whichever works.
 pub(crate) async fn dial(host: &str, port: u16, family: Option<Family>) -> Result<(TcpStream, Route), ConnectError> {
     let found = lookup_host((host, port)).await.map_err(|error| ConnectError::Lookup(error.to_string()))?;
-    let found: Vec<SocketAddr> = found.collect();
-    let addresses = in_order(&found, family);
+    dial_one_of(&found.collect::<Vec<_>>(), family).await
+}
+
+/// Connects to a host that has these addresses.
+async fn dial_one_of(found: &[SocketAddr], family: Option<Family>) -> Result<(TcpStream, Route), ConnectError> {
+    let addresses = in_order(found, family);
     if addresses.is_empty() {
         let kind = family.map(|family| format!("{family} ")).unwrap_or_default();
-        return Err(ConnectError::Lookup(format!("{host} has no {kind}address")));
+        return Err(ConnectError::Lookup(format!("the host has no {kind}address")));
     }
     let stream = race(addresses, TcpStream::connect).await?;
     // An announce is one small write that nothing follows: Nagle's algorithm would only hold it back.
@@ -92,8 +96,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::sync::Mutex;
 
+    use tokio::net::TcpListener;
     use tokio::time::{Instant, sleep};
 
     use super::*;
@@ -116,6 +122,26 @@ mod tests {
         let many: Vec<_> = (0..100).map(v4).chain((0..100).map(v6)).collect();
         assert_eq!(in_order(&many, None)[..3], [v4(0), v6(0), v4(1)]);
         assert_eq!(in_order(&many, None).len(), MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn over_real_sockets_each_family_is_reached_and_the_other_one_noticed() {
+        let listen = |address: IpAddr| TcpListener::bind((address, 0));
+        let v4 = listen(Ipv4Addr::LOCALHOST.into()).await.unwrap();
+        let v4 = v4.local_addr().unwrap();
+        // A machine without IPv6 has nothing to notice.
+        let v6 = listen(Ipv6Addr::LOCALHOST.into()).await;
+        let Ok(v6) = v6.as_ref().map(|v6| v6.local_addr().unwrap()) else {
+            let (_, route) = dial_one_of(&[(Ipv6Addr::LOCALHOST, 1).into(), v4], None).await.unwrap();
+            return assert_eq!(route, Route::new(Family::V4, false));
+        };
+        let dial = async |family| dial_one_of(&[v6, v4], family).await.map(|(_, route)| route);
+        assert_eq!(dial(None).await, Ok(Route::new(Family::V6, true)));
+        assert_eq!(dial(Some(Family::V4)).await, Ok(Route::new(Family::V4, true)));
+        assert_eq!(dial(Some(Family::V6)).await, Ok(Route::new(Family::V6, true)));
+        let (_, route) = dial_one_of(&[v4], None).await.unwrap();
+        assert_eq!(route, Route::new(Family::V4, false));
+        assert!(matches!(dial_one_of(&[v4], Some(Family::V6)).await, Err(ConnectError::Lookup(_))));
     }
 
     /// Races addresses of which some refuse, some are silent and some connect, all at once or after a time; says which

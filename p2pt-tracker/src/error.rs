@@ -32,6 +32,36 @@ pub enum ConnectError {
     /// The socket was not open in time ([`ClientConfig::connect_timeout`](crate::ClientConfig)).
     #[error("no connection within {0:?}")]
     Deadline(Duration),
+    /// The proxy is at fault, or says why it cannot.
+    #[error("proxy: {0}")]
+    Proxy(#[from] ProxyError),
+}
+
+/// Why there is no way to a tracker through a proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The proxy itself cannot be reached, or the connection to it broke.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// It wants to know who asks, or does not take that user name and password.
+    #[error("wants another user name and password")]
+    Login,
+    /// An HTTP proxy refused with this status.
+    #[error("refused with HTTP status {0}")]
+    Status(u16),
+    /// A SOCKS5 proxy refused, or could not reach the tracker.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It closed the connection instead of answering.
+    #[error("closed the connection without an answer")]
+    Closed,
+    /// The head of its answer is longer than 8 KiB, or has more than 64 headers.
+    #[error("answered at too great length")]
+    HeadTooLong,
+    /// It does not speak the protocol that its URL names.
+    #[error("does not speak its protocol: {0}")]
+    Protocol(String),
 }
 
 impl From<io::Error> for ConnectError {

@@ -80,6 +80,8 @@ mod family;
 #[cfg(feature = "client")]
 mod link;
 mod offer_pool;
+#[cfg(feature = "client")]
+mod proxy;
 mod session;
 #[cfg(feature = "client")]
 mod socket;
@@ -96,12 +98,14 @@ mod swarms;
 #[cfg(feature = "client")]
 pub use client::TrackerClient;
 pub use config::ClientConfig;
-pub use error::ConnectError;
 #[cfg(feature = "client")]
 pub use error::{CertificateError, HeaderError};
+pub use error::{ConnectError, ProxyError};
 pub use event::{OfferEnd, TrackerEvent};
 pub use family::{Family, Route};
 pub use p2pt_proto::ScrapeStats;
+#[cfg(feature = "client")]
+pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
 pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
 pub use session::{Frame, Input, Output, Session, SocketId};

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 };
 
 use crate::dial::dial;
-use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, Route};
+use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, Route};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
 /// big tracker is long.
@@ -102,13 +102,14 @@ pub struct WebSocketConnector {
     roots: RootCertStore,
     tls: Arc<TlsConfig>,
     headers: HeaderMap,
+    proxy: Option<ProxyUrl>,
 }
 
 impl WebSocketConnector {
     /// Trusts the usual certificate authorities.
     pub fn new() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new() }
+        Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new(), proxy: None }
     }
 
     /// Trusts further certificate authorities or self-signed certificates: one in DER form, or all those in PEM form.
@@ -135,8 +136,18 @@ impl WebSocketConnector {
     /// If the name or the value cannot stand in an HTTP header.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, HeaderError> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| HeaderError::Name)?;
-        self.headers.insert(name, HeaderValue::from_str(value).map_err(|_| HeaderError::Value)?);
+        let mut value = HeaderValue::from_str(value).map_err(|_| HeaderError::Value)?;
+        // It may be a token; `Debug` does not show it then.
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
         Ok(self)
+    }
+
+    /// Goes through a proxy to every tracker, which looks up their names. Only trackers: WebRTC goes its own way, and
+    /// shows this host's addresses to peers unless it is relay-only. The proxy chooses the address family.
+    #[must_use]
+    pub fn with_proxy(self, proxy: ProxyUrl) -> Self {
+        Self { proxy: Some(proxy), ..self }
     }
 }
 
@@ -160,7 +171,10 @@ fn tls_config(roots: RootCertStore) -> Arc<TlsConfig> {
 #[async_trait]
 impl Connector for WebSocketConnector {
     async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
-        let (stream, route) = dial(url.host(), url.port(), family).await?;
+        let (stream, route) = match &self.proxy {
+            Some(proxy) => (proxy.tunnel(url.host(), url.port()).await?, Route::default()),
+            None => dial(url.host(), url.port(), family).await?,
+        };
         let mut request = url.as_str().into_client_request()?;
         request.headers_mut().extend(self.headers.clone());
         let stream = Box::new(stream) as BoxedStream;

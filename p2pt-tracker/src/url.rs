@@ -99,7 +99,7 @@ impl AnnounceUrl {
     }
 }
 
-fn split_authority(authority: &str) -> Result<(&str, Option<u16>), AnnounceUrlError> {
+pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<u16>), AnnounceUrlError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or(AnnounceUrlError::Host)?;
         host.parse::<Ipv6Addr>().map_err(|_| AnnounceUrlError::Host)?;

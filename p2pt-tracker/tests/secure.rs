@@ -18,6 +18,7 @@ use p2pt_tracker::{
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
@@ -92,14 +93,39 @@ async fn a_root_certificate_may_be_one_of_several_in_a_file() {
     connected(&tracker, connector).await;
 }
 
-#[tokio::test]
-async fn announces_over_tls_with_a_root_of_our_own() {
-    let tracker = secure_tracker();
-    let connector = WebSocketConnector::new().with_root_certificate(&tracker.certificate).unwrap();
+/// Takes the announce of a client that trusts the tracker.
+async fn announces(tracker: Tracker, connector: WebSocketConnector) {
+    let connector = connector.with_root_certificate(&tracker.certificate).unwrap();
     let _client = connected(&tracker, connector).await;
     let message = tokio::task::spawn_blocking(move || tracker.first_message.join().unwrap()).await.unwrap();
     let Ok(ClientMessage::Announce(announce)) = ClientMessage::decode(message.unwrap()) else { panic!("no announce") };
     assert_eq!(announce.info_hash, InfoHash::of("swarm"));
+}
+
+#[tokio::test]
+async fn announces_over_tls_with_a_root_of_our_own() {
+    announces(secure_tracker(), WebSocketConnector::new()).await;
+}
+
+#[tokio::test]
+async fn tls_to_the_tracker_goes_through_a_proxy() {
+    let tracker = secure_tracker();
+    let target = format!("localhost:{}", tracker.port);
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let proxy = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let proxied = tokio::spawn(async move {
+        let mut near = tokio::io::BufReader::new(listener.accept().await.unwrap().0);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(near.read_line(&mut head).await.unwrap(), 0, "{head:?}");
+        }
+        let mut far = tokio::net::TcpStream::connect(&target).await.unwrap();
+        near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        head.starts_with(&format!("CONNECT {target} "))
+    });
+    announces(tracker, WebSocketConnector::new().with_proxy(proxy.parse().unwrap())).await;
+    assert!(timeout(GUARD, proxied).await.unwrap().unwrap());
 }
 
 #[tokio::test]
