@@ -34,10 +34,11 @@ pub enum TransportError {
         /// The candidate types the other side offered.
         remote: String,
     },
-    /// The encrypted session could not be set up or broke before the channel opened.
-    #[error("the DTLS or SCTP session failed before the channel opened")]
+    /// The encrypted session could not be set up on the path that was found: the other side has another certificate than
+    /// it announced, or went during the handshake.
+    #[error("the encrypted session could not be set up")]
     SessionFailed,
-    /// The other side closed before the channel opened.
+    /// The other side closed or went between the encrypted session and the channel.
     #[error("closed before the channel opened")]
     ClosedEarly,
     /// As many connections exist as the backend is configured to hold.

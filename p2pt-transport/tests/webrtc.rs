@@ -424,27 +424,6 @@ async fn a_path_that_does_not_exist_is_named() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
-/// Whoever passes the SDP on can change it, but cannot pretend to be the other side.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_other_than_the_announced_one_is_refused() {
-    let config = || WebRtcConfig::loopback().connect_timeout(Duration::from_secs(1));
-    let (alice, bob, eve) =
-        (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
-    let fingerprint =
-        |sdp: &str| sdp.lines().find(|line| line.starts_with("a=fingerprint:")).map(str::to_owned).unwrap();
-    let foreign = fingerprint(within(eve.offer()).await.unwrap().sdp());
-    let (offer, answer) = exchange(&alice, &bob).await;
-    let sdp = answer.sdp().replace(&fingerprint(answer.sdp()), &foreign);
-    let (a, b) = within(async { tokio::join!(offer.open(&sdp), answer.open()) }).await;
-    let error = a.unwrap_err();
-    assert!(matches!(error, TransportError::SessionFailed), "{error}");
-    // The side whose certificate was refused may have been open for a moment.
-    if let Ok(mut b) = b {
-        assert!(within(b.receiver.recv()).await.is_err());
-    }
-    within(async { tokio::join!(alice.shutdown(), bob.shutdown(), eve.shutdown()) }).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_whose_halves_are_gone_closes_after_sending() {
     let (alice, bob) = (transport(), transport());

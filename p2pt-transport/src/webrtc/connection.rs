@@ -40,6 +40,9 @@ pub(super) fn backend(error: webrtc::error::Error) -> TransportError {
 /// candidates are there at once; this matters with relays only.
 const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How far apart attempts to reach the other side at an address are; the stack's own value.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How many channels beside the one the other side may open, each closed at once. The stack remembers every channel as
 /// long as the connection lives, with up to 256 frames that came before it was closed.
 const MAX_FURTHER_CHANNELS: usize = 16;
@@ -210,19 +213,14 @@ impl Connection {
     }
 }
 
-/// How far the encrypted session is.
-async fn session(stack: &dyn PeerConnection) -> Option<RTCDtlsTransportState> {
+/// How far the encrypted session is; nothing if its driver is gone.
+pub(super) async fn session(stack: &dyn PeerConnection) -> Option<RTCDtlsTransportState> {
     stack.sctp().await?.transport().state().await.ok()
 }
 
-/// Whether the encrypted session exists.
-pub(super) async fn is_secure(stack: &dyn PeerConnection) -> bool {
-    session(stack).await == Some(RTCDtlsTransportState::Connected)
-}
-
 /// Whether the encrypted session has ended.
-pub(super) async fn is_over(stack: &dyn PeerConnection) -> bool {
-    matches!(session(stack).await, None | Some(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed))
+pub(super) fn is_over(session: Option<RTCDtlsTransportState>) -> bool {
+    matches!(session, None | Some(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed))
 }
 
 async fn keep(
@@ -280,6 +278,7 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
         IcePolicy::All => RTCIceTransportPolicy::All,
         IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
     };
+    let attempts = u16::try_from(config.path_timeout().div_duration_f64(CHECK_INTERVAL) as u64).unwrap_or(u16::MAX);
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(
@@ -292,6 +291,9 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
             Some(config.answer_timeout + config.connect_timeout),
             Some(config.silence_timeout / 8),
         )
+        // The stack's own seven attempts are over after 1.6 s, and a pair of addresses is not tried again after that,
+        // although the other side may not even have the answer yet.
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(attempts))
         // A pair through a reflexive candidate is taken after this long, for want of a better one. Browsers that hide
         // their addresses are always peer-reflexive; the stack's own second would be felt on every connection to one.
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))

@@ -17,7 +17,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage}
 
 use super::{
     Node, WebRtcConfig,
-    connection::{Connection, Progress, is_over},
+    connection::{Connection, Progress, is_over, session},
     flow::{End, Inbox, Outbox},
     halves::{Receiver, Sender, Shared, Stack, link_stats},
     pulse::{Pulse, lock},
@@ -31,10 +31,6 @@ const SETTLE_PRESSED: Duration = Duration::from_millis(10);
 
 /// The same while nobody does, so that the count of unacknowledged bytes is never old.
 const SETTLE_IDLE: Duration = Duration::from_millis(250);
-
-/// Into how many steps the silence that means death is divided. Silence is counted in steps of this task, not read off a
-/// clock: after a suspend or a stalled machine one step has passed, not an hour.
-const SILENT_STEPS: u32 = 8;
 
 /// How many times the close timeout a flush may take as long as it makes progress.
 const FLUSH_FACTOR: u32 = 10;
@@ -198,7 +194,7 @@ impl Link {
     async fn over(&self) {
         loop {
             let passes = self.pulse.passes();
-            if is_over(&*self.stack.connection).await {
+            if is_over(session(&*self.stack.connection).await) {
                 return;
             }
             self.pulse.passed(passes).await;
@@ -357,17 +353,10 @@ impl Link {
         .await;
     }
 
-    /// Resolves when nothing at all has arrived for too long. A living peer answers this side's connectivity checks,
-    /// an eighth of that time apart, however busy the link is.
+    /// A living peer answers this side's connectivity checks, an eighth of that time apart, however busy the link is.
     async fn silence(&self) -> ChannelClosed {
         let timeout = self.node.config.silence_timeout;
-        let (mut heard, mut silent) = (self.pulse.heard(), 0);
-        while silent < SILENT_STEPS {
-            tokio::time::sleep(timeout / SILENT_STEPS).await;
-            let now = self.pulse.heard();
-            silent = if now == heard { silent + 1 } else { 0 };
-            heard = now;
-        }
+        self.pulse.silence(timeout).await;
         ChannelClosed::Silent(timeout)
     }
 

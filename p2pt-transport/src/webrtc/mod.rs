@@ -29,6 +29,8 @@ mod flow;
 mod halves;
 mod link;
 mod pending;
+#[cfg(test)]
+mod pending_tests;
 mod pulse;
 mod resume;
 mod runtime;

@@ -1,17 +1,30 @@
 //! Connections that wait for their other side.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use rtc::peer_connection::transport::RTCDtlsTransportState;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent},
-    peer_connection::{RTCIceConnectionState, RTCSessionDescription},
+    peer_connection::{PeerConnection, RTCIceConnectionState, RTCSessionDescription},
 };
 
 use super::{
-    connection::{Connection, backend, is_over, is_secure},
-    link, sdp,
+    Node,
+    connection::{Connection, Progress, backend, is_over, session},
+    link,
+    pulse::Pulse,
+    sdp,
 };
 use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Role, TransportError};
 
@@ -64,6 +77,7 @@ impl PendingAnswer for Answer {
     }
 }
 
+/// The way from two descriptions to an open channel, in three steps: a path, a session on it, a channel in that.
 struct Opening<'a> {
     connection: Connection,
     role: Role,
@@ -73,29 +87,8 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     async fn open(mut self, channel: Option<Arc<dyn DataChannel>>) -> Result<Channel, TransportError> {
-        let timeout = self.connection.node.config.connect_timeout;
-        let deadline = Instant::now() + timeout;
+        let steps = Steps::of(&self);
         let node = self.connection.node.clone();
-        let (stack, pulse) = (self.connection.stack.clone(), self.connection.pulse.clone());
-        let mut progress = self.connection.progress.clone();
-
-        let failed = async {
-            // The other side's close shows in no event before there is a channel, only in the session's state.
-            loop {
-                let passes = pulse.passes();
-                let now = *progress.borrow_and_update();
-                if now.is_broken() || now.ice == RTCIceConnectionState::Failed {
-                    return;
-                }
-                if now.ice_connected && is_over(&*stack).await {
-                    return;
-                }
-                tokio::select! {
-                    _ = progress.changed() => {}
-                    () = pulse.passed(passes) => {}
-                }
-            }
-        };
         let opened = async {
             let channel = match channel {
                 Some(channel) => channel,
@@ -111,13 +104,8 @@ impl Opening<'_> {
         };
         let channel = tokio::select! {
             biased;
-            opened = opened => opened.ok_or(TransportError::ClosedEarly),
-            () = failed => Err(self.why(TransportError::ClosedEarly)),
-            () = tokio::time::sleep_until(deadline) => Err(if is_secure(&*stack).await {
-                TransportError::Deadline { step: "opening the channel", after: timeout }
-            } else {
-                self.why(TransportError::SessionFailed)
-            }),
+            opened = opened => opened.ok_or_else(|| steps.broken()),
+            error = steps.failure() => Err(error),
             () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
         }?;
         let label = channel.label().await.map_err(backend)?;
@@ -126,19 +114,98 @@ impl Opening<'_> {
         info.remote_fingerprint = Fingerprint::from_sdp(self.remote);
         link::start(self.connection, channel, info)
     }
+}
 
-    /// What kept the channel from opening: the first step that failed, or else `otherwise`.
-    fn why(&self, otherwise: TransportError) -> TransportError {
-        let progress = *self.connection.progress.borrow();
-        if !progress.ice_connected || progress.ice == RTCIceConnectionState::Failed {
-            TransportError::IceFailed {
+/// How far an opening has come, which names what it fails of.
+struct Steps<'a> {
+    stack: Arc<dyn PeerConnection>,
+    pulse: Arc<Pulse>,
+    progress: watch::Receiver<Progress>,
+    is_secure: AtomicBool,
+    local: &'a str,
+    remote: &'a str,
+    node: Arc<Node>,
+}
+
+impl<'a> Steps<'a> {
+    fn of(opening: &Opening<'a>) -> Self {
+        let connection = &opening.connection;
+        Self {
+            stack: connection.stack.clone(),
+            pulse: connection.pulse.clone(),
+            progress: connection.progress.clone(),
+            is_secure: AtomicBool::new(false),
+            local: opening.local,
+            remote: opening.remote,
+            node: connection.node.clone(),
+        }
+    }
+
+    /// Resolves when the channel will not open.
+    async fn failure(&self) -> TransportError {
+        let config = &self.node.config;
+        let start = Instant::now();
+        let deadline = start + config.connect_timeout;
+        if !self.reach(start + config.path_timeout(), |progress, _| progress.ice_connected).await {
+            return TransportError::IceFailed {
                 local: sdp::candidate_types(self.local),
                 remote: sdp::candidate_types(self.remote),
-            }
-        } else if progress.is_broken() {
-            TransportError::SessionFailed
-        } else {
-            otherwise
+            };
         }
+        let goes_on = async {
+            // The stack says nothing of a handshake that has failed.
+            if !self
+                .reach(Instant::now() + config.session_timeout(), |_, session| {
+                    session == Some(RTCDtlsTransportState::Connected)
+                })
+                .await
+            {
+                return;
+            }
+            self.is_secure.store(true, Ordering::Relaxed);
+            self.reach(deadline, |_, _| false).await;
+        };
+        tokio::select! {
+            () = goes_on => {}
+            () = self.pulse.silence(config.silence_timeout) => {}
+        }
+        if Instant::now() >= deadline && self.is_secure.load(Ordering::Relaxed) {
+            return TransportError::Deadline { step: "opening the channel", after: config.connect_timeout };
+        }
+        self.broken()
+    }
+
+    /// What a connection that has found its path has failed of.
+    fn broken(&self) -> TransportError {
+        if self.is_secure.load(Ordering::Relaxed) { TransportError::ClosedEarly } else { TransportError::SessionFailed }
+    }
+
+    /// Waits for a step, and says whether it has been made in time.
+    async fn reach(
+        &self,
+        deadline: Instant,
+        step: impl Fn(Progress, Option<RTCDtlsTransportState>) -> bool + Send,
+    ) -> bool {
+        let mut progress = self.progress.clone();
+        let reached = async {
+            loop {
+                let passes = self.pulse.passes();
+                let now = *progress.borrow_and_update();
+                let session = session(&*self.stack).await;
+                if step(now, session) {
+                    return true;
+                }
+                // The other side's close shows in no event before there is a channel, only in the session's state.
+                let over = now.ice_connected && is_over(session);
+                if over || now.is_broken() || now.ice == RTCIceConnectionState::Failed {
+                    return false;
+                }
+                tokio::select! {
+                    _ = progress.changed() => {}
+                    () = self.pulse.passed(passes) => {}
+                }
+            }
+        };
+        timeout_at(deadline, reached).await.unwrap_or(false)
     }
 }

@@ -17,6 +17,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Into how many steps the silence that means death is divided. Silence is counted in steps of the task that waits, not read off a
+/// clock: after a suspend or a stalled machine one step has passed, not an hour.
+const SILENT_STEPS: u32 = 8;
+
 /// One connection's pulse: shared by the runtime and the sockets handed to its driver, its event handler, and its link.
 ///
 /// The driver runs passes: it writes, handles events, reads, then sleeps until a datagram, a command or its next timer.
@@ -91,5 +95,16 @@ impl Pulse {
     /// A number that changes whenever anything arrives.
     pub(super) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when nothing at all has arrived for so long.
+    pub(super) async fn silence(&self, timeout: Duration) {
+        let (mut heard, mut silent) = (self.heard(), 0);
+        while silent < SILENT_STEPS {
+            tokio::time::sleep(timeout / SILENT_STEPS).await;
+            let now = self.heard();
+            silent = if now == heard { silent + 1 } else { 0 };
+            heard = now;
+        }
     }
 }

@@ -68,7 +68,7 @@ pub(super) struct Resume {
     off: AtomicBool,
     /// Makes the sockets deaf.
     #[cfg(test)]
-    deaf: AtomicBool,
+    pub(super) deaf: AtomicBool,
 }
 
 impl Resume {

@@ -24,6 +24,7 @@ const QUEUE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Way {
     cut: AtomicBool,
+    only_checks: AtomicBool,
     delay_millis: AtomicU64,
     bytes_per_second: AtomicU64,
 }
@@ -31,6 +32,12 @@ pub(crate) struct Way {
 impl Way {
     pub(crate) fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Lets only ICE through.
+    #[allow(dead_code, reason = "not every suite needs it")]
+    pub(crate) fn only_checks(&self) {
+        self.only_checks.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn slow(&self, delay: Duration, bytes_per_second: u64) {
@@ -52,6 +59,10 @@ impl Way {
                 }
                 received = from.recv(&mut buffer) => {
                     let (Ok(bytes), false) = (received, self.cut.load(Ordering::SeqCst)) else { continue };
+                    // What begins with 0 to 3 is STUN, with 20 to 63 DTLS (RFC 7983).
+                    if self.only_checks.load(Ordering::SeqCst) && buffer[0] > 3 {
+                        continue;
+                    }
                     let now = Instant::now();
                     let rate = self.bytes_per_second.load(Ordering::SeqCst);
                     let waits = line_free.saturating_duration_since(now);
