@@ -36,6 +36,13 @@ impl Kind {
 
     /// As [`Kind::start`], with more arguments.
     pub async fn start_with(self, identifier: &str, trackers: &[&str], arguments: &[&str]) -> PipePeer {
+        let mut command = self.command(identifier, trackers);
+        command.args(arguments);
+        PipePeer::spawn(format!("{self:?} peer"), command).await
+    }
+
+    /// The command that is a peer of this kind.
+    pub fn command(self, identifier: &str, trackers: &[&str]) -> Command {
         let mut command = match self {
             Self::Rust => {
                 let mut command = Command::new(p2pt_binary());
@@ -55,8 +62,7 @@ impl Kind {
         for tracker in trackers {
             command.args(["--tracker", tracker]);
         }
-        command.args(arguments);
-        PipePeer::spawn(format!("{self:?} peer"), command).await
+        command
     }
 }
 
@@ -129,7 +135,7 @@ fn javascript(script: &str, arguments: &[&str]) -> Command {
 /// The `p2pt` program of the same profile as this test, built now unless `P2PT_BINARY` names one.
 ///
 /// Cargo builds no binaries of other packages for a test, and one that lies there may be older than the source.
-fn p2pt_binary() -> &'static Path {
+pub fn p2pt_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(named) = std::env::var_os("P2PT_BINARY") {

@@ -6,6 +6,8 @@ pub mod js;
 pub mod pipe;
 pub mod plan;
 pub mod sim;
+#[cfg(target_os = "linux")]
+pub mod soak;
 
 /// The examples of the README files that no crate tests as its own.
 #[cfg(doctest)]

@@ -107,11 +107,34 @@ impl LineProcess {
 
     /// Fails if it has said an event of this name that no call has returned.
     pub fn assert_unsaid(&mut self, event: &str) {
+        self.unclaimed = self.take_said().into();
+        if self.unclaimed.iter().any(|said| said["event"] == event) {
+            self.fail(&format!("said an unexpected {event}"));
+        }
+    }
+
+    /// Everything it has said that no call has returned.
+    pub fn take_said(&mut self) -> Vec<Value> {
         while let Ok(said) = self.events.try_recv() {
             self.keep(said);
         }
-        if self.unclaimed.iter().any(|said| said["event"] == event) {
-            self.fail(&format!("said an unexpected {event}"));
+        self.unclaimed.drain(..).collect()
+    }
+
+    /// Its process id.
+    pub fn pid(&mut self) -> u32 {
+        match self.child.id() {
+            Some(pid) => pid,
+            None => self.fail("has ended"),
+        }
+    }
+
+    /// Sends it a signal by its name, such as `STOP`.
+    pub fn signal(&mut self, signal: &str) {
+        let pid = self.pid();
+        let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+        if !sent.is_ok_and(|status| status.success()) {
+            self.fail(&format!("takes no signal {signal}"));
         }
     }
 

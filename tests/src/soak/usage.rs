@@ -1,0 +1,100 @@
+//! What a process holds, and whether it has come to hold more.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+/// How long what is held must not change to count as steady: longer than any close takes.
+const STEADY: Duration = Duration::from_secs(3);
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a process holds at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Tasks of one runtime.
+    pub tasks: usize,
+    /// Open descriptors of the process.
+    pub descriptors: usize,
+    /// Memory of the process that is in RAM, in KiB.
+    pub resident_kib: u64,
+}
+
+impl Usage {
+    /// What this process holds, and this runtime of it.
+    pub fn now(runtime: &Handle) -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        Self {
+            tasks: runtime.metrics().num_alive_tasks(),
+            descriptors: std::fs::read_dir("/proc/self/fd").expect("Linux tells").count(),
+            resident_kib: resident.trim().trim_end_matches(" kB").parse().expect("a number"),
+        }
+    }
+
+    /// What it holds once tasks and descriptors do not change any more.
+    pub async fn steady(runtime: &Handle) -> Self {
+        let (mut usage, mut since) = (Self::now(runtime), Instant::now());
+        while since.elapsed() < STEADY {
+            tokio::time::sleep(POLL).await;
+            let now = Self::now(runtime);
+            if (now.tasks, now.descriptors) != (usage.tasks, usage.descriptors) {
+                (usage, since) = (now, Instant::now());
+            }
+        }
+        Self::now(runtime)
+    }
+
+    /// Waits until it holds no more than `self`, and returns what it holds.
+    ///
+    /// # Errors
+    /// What it still holds after `patience`.
+    pub async fn is_enough(self, runtime: &Handle, patience: Duration) -> Result<Self, Self> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let now = Self::now(runtime);
+            if now.tasks <= self.tasks && now.descriptors <= self.descriptors && now.resident_kib <= self.resident_kib {
+                return Ok(now);
+            }
+            if Instant::now() >= deadline {
+                return Err(now);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The same with so much more memory allowed.
+    #[must_use]
+    pub fn with_memory(self, more_kib: u64) -> Self {
+        Self { resident_kib: self.resident_kib + more_kib, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn grown(before: Usage) -> bool {
+        before.with_memory(16 << 10).is_enough(&Handle::current(), Duration::from_millis(500)).await.is_err()
+    }
+
+    /// Descriptors and memory are the whole process's, where other tests run too: hence far more of each than they take.
+    #[tokio::test]
+    async fn what_is_kept_is_noticed() {
+        let before = Usage::now(&Handle::current());
+        let task = tokio::spawn(std::future::pending::<()>());
+        assert!(grown(before).await);
+        task.abort();
+
+        let before = Usage::now(&Handle::current());
+        let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").expect("it exists")).collect();
+        assert!(grown(before).await);
+        drop(files);
+
+        let before = Usage::now(&Handle::current());
+        let memory = vec![1_u8; 200 << 20];
+        assert!(grown(before).await);
+        drop(memory);
+    }
+}
