@@ -129,15 +129,6 @@ impl LineProcess {
         }
     }
 
-    /// Sends it a signal by its name, such as `STOP`.
-    pub fn signal(&mut self, signal: &str) {
-        let pid = self.pid();
-        let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
-        if !sent.is_ok_and(|status| status.success()) {
-            self.fail(&format!("takes no signal {signal}"));
-        }
-    }
-
     /// Closes its input and waits for it to end well.
     pub async fn end(mut self) {
         self.stdin = None;

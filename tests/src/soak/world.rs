@@ -145,9 +145,9 @@ impl<'a> World<'a> {
             }
             Step::Freeze(host) => {
                 self.departs("frozen", *host);
-                self.pipe(*host).peer.process().signal("STOP");
+                self.pipe(*host).peer.process().signal("STOP").await;
             }
-            Step::Thaw(host) => self.pipe(*host).peer.process().signal("CONT"),
+            Step::Thaw(host) => self.pipe(*host).peer.process().signal("CONT").await,
             Step::Unplug(host) => {
                 self.departs("unplugged", *host);
                 self.network.unplug(*host, true);
