@@ -117,13 +117,13 @@ impl Residents {
         }
     }
 
-    /// When each of them saw this peer close for the first time after `after`.
-    pub fn closed(&self, id: &str, after: Instant) -> Vec<Instant> {
-        let first = |node: &Resident| {
+    /// The ids of those that saw this peer close after `after`, and when they did first.
+    pub fn closed(&self, id: &str, after: Instant) -> impl Iterator<Item = (String, Instant)> {
+        self.nodes.iter().filter_map(move |node| {
             let log = lock(&node.log);
-            log.closed.iter().find(|(closed, at)| closed == id && *at >= after).map(|(_, at)| *at)
-        };
-        self.nodes.iter().filter_map(first).collect()
+            let (_, at) = log.closed.iter().find(|(closed, at)| closed == id && *at >= after)?;
+            Some((node.p2pt.peer_id().to_string(), *at))
+        })
     }
 
     /// How often a peer closed, and how many messages came, at all of them.

@@ -59,6 +59,8 @@ struct Departure {
     kind: &'static str,
     id: String,
     at: Instant,
+    /// The residents that were connected with it.
+    seen_by: BTreeSet<String>,
 }
 
 impl<'a> World<'a> {
@@ -185,7 +187,8 @@ impl<'a> World<'a> {
 
     fn departs(&mut self, kind: &'static str, host: usize) {
         let id = self.pipes[&host].peer.id().to_owned();
-        self.departures.push(Departure { kind, id, at: Instant::now() });
+        let seen_by = self.residents.sees().filter(|(_, sees)| sees.contains(&id)).map(|(resident, _)| resident);
+        self.departures.push(Departure { kind, at: Instant::now(), seen_by: seen_by.collect(), id });
     }
 
     /// Talks to everybody, and asks each it saw last something; each of the residents asks it.
@@ -286,7 +289,8 @@ impl<'a> World<'a> {
         let mut by_kind: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for departure in self.departures.drain(..) {
             let closed = self.residents.closed(&departure.id, departure.at);
-            by_kind.entry(departure.kind).or_default().extend(closed.into_iter().map(|at| at - departure.at));
+            let noticed = closed.filter(|(resident, _)| departure.seen_by.contains(resident));
+            by_kind.entry(departure.kind).or_default().extend(noticed.map(|(_, at)| at - departure.at));
         }
         let mut lines = String::new();
         for (kind, mut took) in by_kind {
