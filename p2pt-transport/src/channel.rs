@@ -82,7 +82,8 @@ impl Fingerprint {
         let mut parts = line.trim().split(':');
         for byte in &mut bytes {
             let part = parts.next()?;
-            if part.len() != 2 || !part.is_ascii() {
+            // A sign is no digit, though the parser takes one.
+            if part.len() != 2 || !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return None;
             }
             *byte = u8::from_str_radix(part, 16).ok()?;
@@ -228,4 +229,21 @@ pub struct LinkStats {
     pub bytes_sent: u64,
     /// Payload bytes received.
     pub bytes_received: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_64_digits_and_no_signs() {
+        let hex: Vec<String> = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        let read = |hex: &str| Fingerprint::from_sdp(&format!("v=0\r\na=fingerprint:SHA-256 {hex}\r\n"));
+        let fingerprint = read(&hex.join(":")).unwrap();
+        assert_eq!(fingerprint.to_string(), hex.join(":").to_uppercase());
+        let with = |part: &str| [&hex[..31], &[part.to_owned()]].concat().join(":");
+        for bad in [with("+7"), with("7"), with("1ff"), with("é"), hex[..31].join(":"), with("1f:20")] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
+    }
 }
