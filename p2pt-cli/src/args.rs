@@ -91,6 +91,9 @@ pub(crate) struct TrackerArgs {
     /// Connections open at the same time [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections: Option<usize>,
+    /// Connections of one address; raise it behind a reverse proxy, where all share one [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections_per_address: Option<usize>,
     /// Swarms with at least one member [default: 100000]
     #[arg(long, value_name = "N")]
     pub(crate) max_swarms: Option<usize>,

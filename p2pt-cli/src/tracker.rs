@@ -29,6 +29,7 @@ pub(crate) async fn run(args: TrackerArgs) -> io::Result<()> {
 
 fn config(args: &TrackerArgs) -> ServerConfig {
     let mut config = ServerConfig::default();
+    config.max_connections_per_address = args.max_connections_per_address.unwrap_or(config.max_connections_per_address);
     let swarms = &mut config.swarms;
     swarms.interval = args.interval.map_or(swarms.interval, Duration::from_secs);
     swarms.max_connections = args.max_connections.unwrap_or(swarms.max_connections);

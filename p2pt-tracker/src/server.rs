@@ -1,5 +1,6 @@
 //! The tracker as a server: sockets around [`Swarms`](crate::Swarms).
 
+mod addresses;
 mod config;
 mod connection;
 mod http;
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::hub::Hub;
+use self::{addresses::Addresses, hub::Hub};
 pub use self::{config::ServerConfig, stats::ServerStats};
 use crate::AnnounceUrl;
 
@@ -153,6 +154,7 @@ impl TrackerServer {
 /// Accepts and owns the connections until the tracker stops, then waits for them to end.
 async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     let limit = hub.config.swarms.max_connections.saturating_add(hub.config.max_handshakes);
+    let addresses = Addresses::new(hub.config.max_connections_per_address);
     let stopping: CancellationToken = hub.stopping.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -165,12 +167,20 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>) {
             }
             accepted = listener.accept() => match accepted {
                 Ok(_) if connections.len() >= limit => hub.count_refused(),
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let Some(place) = addresses.take(peer.ip()) else {
+                        hub.count_refused();
+                        continue;
+                    };
                     // Frames are written whole, so waiting for more to send only costs time.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "no TCP_NODELAY");
                     }
-                    connections.spawn(connection::serve(Arc::clone(&hub), stream));
+                    let served = connection::serve(Arc::clone(&hub), stream);
+                    connections.spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a socket");

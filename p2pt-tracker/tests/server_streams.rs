@@ -144,6 +144,7 @@ async fn a_client_that_does_not_read_is_dropped_after_the_write_deadline() {
     }
     lazy_served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(service.stats().slow_readers_dropped, 1);
     busy.announce(announce(1)).await;
     assert_eq!(busy.reply().await, (0, 1));
 }

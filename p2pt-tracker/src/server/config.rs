@@ -19,9 +19,11 @@ pub struct ServerConfig {
     /// The largest message taken from a client; a larger one closes its connection with code 1009. Default 128 KiB:
     /// aquatic, wt-tracker and openwebtorrent-tracker take 64 KiB, a JavaScript announce has about 4.
     pub max_message_bytes: usize,
-    /// How many messages a second a connection may send in the long run. Faster ones wait, unread. Default 50.
+    /// How many messages a second a connection may cause in the long run: those it sends, or what the tracker sends
+    /// because of them if that is more, such as each offer forwarded. 4 KiB in either direction count as another one.
+    /// Faster ones wait, unread. Default 50, which is three announces with ten offers.
     pub messages_per_second: u32,
-    /// How many messages a connection may send at once before it has to wait. Default 200: a client with many torrents
+    /// How many messages a connection may cause at once before it has to wait. Default 400: a client with many torrents
     /// announces them all when it connects.
     pub message_burst: u32,
     /// How many messages may wait for a connection that reads slowly; one more, and it is dropped. Default 256.
@@ -29,6 +31,10 @@ pub struct ServerConfig {
     /// How many bytes may wait for a connection that reads slowly; more, and it is dropped. Default 1 MiB, as
     /// openwebtorrent-tracker.
     pub max_queued_bytes: usize,
+    /// Sockets of one IP address that a [`TrackerServer`](super::TrackerServer) takes, in whatever state; further ones
+    /// are closed without a word. The addresses of an IPv6 /64 count as one. Default 1000: many clients may share an
+    /// address, and **behind a reverse proxy all do**, so that [`usize::MAX`] is right there and the proxy has to count.
+    pub max_connections_per_address: usize,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
     pub max_handshakes: usize,
@@ -52,9 +58,10 @@ impl Default for ServerConfig {
             seed: None,
             max_message_bytes: 128 * 1024,
             messages_per_second: 50,
-            message_burst: 200,
+            message_burst: 400,
             max_queued_messages: 256,
             max_queued_bytes: 1024 * 1024,
+            max_connections_per_address: 1000,
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),

@@ -151,6 +151,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
             }
         };
         tracing::debug!(?end, "connection ends");
+        if matches!(end, End::SlowReader) {
+            self.hub.count_slow_reader();
+        }
         let Self { hub, mut socket, registration, .. } = self;
         // From here on it is no member of anything, however long the client takes to hang up.
         drop(registration);
@@ -193,14 +196,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let now = Instant::now();
         self.last_heard = now;
-        self.throttle.spend(now.into_std());
-        match message {
+        let cost = match message {
             Some(Ok(Message::Text(text))) => self.registration.received(text.as_bytes()),
             Some(Ok(Message::Binary(bytes))) => self.registration.received(&bytes),
             Some(Ok(Message::Close(_))) | None => return Err(End::ByClient),
-            Some(Ok(_)) => self.registration.alive(),
+            Some(Ok(_)) => {
+                self.registration.alive();
+                1
+            }
             Some(Err(error)) => return Err(End::Failed(error)),
-        }
+        };
+        self.throttle.spend(now.into_std(), cost);
         Ok(())
     }
 

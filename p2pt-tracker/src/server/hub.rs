@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{ServerConfig, ServerStats, outbox::Outbox};
 use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput};
 
+/// So many bytes cost as much as a message. An announce with five offers has a little more.
+const BYTES_PER_MESSAGE: usize = 4 * 1024;
+
 /// The swarms, and the outboxes that their outputs go to.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -28,6 +31,7 @@ pub(super) struct Hub {
     rescheduled: Notify,
     started: Instant,
     refused: AtomicU64,
+    slow_readers: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -35,7 +39,13 @@ struct State {
     swarms: Swarms,
     outboxes: HashMap<ConnectionId, Arc<Outbox>>,
     opened: u64,
-    slow_readers: u64,
+}
+
+/// What an input made to be sent, to whomever.
+#[derive(Debug, Default)]
+struct Sent {
+    messages: usize,
+    bytes: usize,
 }
 
 /// An open connection's place in the hub, given back on drop.
@@ -47,9 +57,12 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// Hands in a message.
-    pub(super) fn received(&self, frame: &[u8]) {
-        self.hub.input(SwarmsInput::Received { conn: self.conn, frame });
+    /// Hands in a message. Returns what it costs, in messages: each that it made to be sent counts as one, and so do
+    /// all [`BYTES_PER_MESSAGE`] of either direction.
+    pub(super) fn received(&self, frame: &[u8]) -> u32 {
+        let sent = self.hub.input(SwarmsInput::Received { conn: self.conn, frame });
+        let cost = sent.messages.max(1) + (frame.len() + sent.bytes) / BYTES_PER_MESSAGE;
+        u32::try_from(cost).unwrap_or(u32::MAX)
     }
 
     /// Tells that the connection lives.
@@ -71,10 +84,11 @@ impl Hub {
         Self {
             config,
             stopping: CancellationToken::new(),
-            state: Mutex::new(State { swarms, outboxes: HashMap::new(), opened: 0, slow_readers: 0 }),
+            state: Mutex::new(State { swarms, outboxes: HashMap::new(), opened: 0 }),
             rescheduled: Notify::new(),
             started: Instant::now(),
             refused: AtomicU64::new(0),
+            slow_readers: AtomicU64::new(0),
         }
     }
 
@@ -97,13 +111,17 @@ impl Hub {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_slow_reader(&self) {
+        self.slow_readers.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn stats(&self) -> ServerStats {
         let state = self.lock();
         ServerStats {
             swarms: state.swarms.stats(),
             connections_opened: state.opened,
             connections_refused: self.refused.load(Ordering::Relaxed),
-            slow_readers_dropped: state.slow_readers,
+            slow_readers_dropped: self.slow_readers.load(Ordering::Relaxed),
             uptime: self.started.elapsed(),
         }
     }
@@ -121,22 +139,25 @@ impl Hub {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.rescheduled.notified() => {}
-                () = due => self.input(SwarmsInput::Timeout),
+                () = due => {
+                    self.input(SwarmsInput::Timeout);
+                }
             }
         }
     }
 
-    fn input(&self, input: SwarmsInput<'_>) {
+    fn input(&self, input: SwarmsInput<'_>) -> Sent {
         let mut state = self.lock();
         // Read under the lock, so that it never goes backwards.
         let now = Instant::now().into_std();
         let before = state.swarms.poll_timeout();
-        state.handle(now, input);
+        let sent = state.handle(now, input);
         let after = state.swarms.poll_timeout();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.rescheduled.notify_one();
         }
+        sent
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,13 +167,15 @@ impl Hub {
 
 impl State {
     /// Hands the input to the swarms and their outputs to the outboxes.
-    fn handle(&mut self, now: std::time::Instant, input: SwarmsInput<'_>) {
+    fn handle(&mut self, now: std::time::Instant, input: SwarmsInput<'_>) -> Sent {
         self.swarms.handle_input(now, input);
+        let mut sent = Sent::default();
         while let Some(output) = self.swarms.poll_output() {
             match output {
                 SwarmsOutput::Send { conn, text } => {
+                    sent.messages += 1;
+                    sent.bytes += text.len();
                     if self.outboxes.get(&conn).is_some_and(|outbox| !outbox.push(text)) {
-                        self.slow_readers += 1;
                         // Its task hears of it from the outbox, and ends its membership.
                         self.outboxes.remove(&conn);
                     }
@@ -169,5 +192,6 @@ impl State {
                 }
             }
         }
+        sent
     }
 }

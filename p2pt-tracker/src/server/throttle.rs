@@ -23,9 +23,9 @@ impl Throttle {
         self.full_at.checked_sub(self.slack).filter(|at| *at > now)
     }
 
-    /// Counts a message.
-    pub(super) fn spend(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.step;
+    /// Counts what came in and what it made to be sent, as so many messages.
+    pub(super) fn spend(&mut self, now: Instant, messages: u32) {
+        self.full_at = self.full_at.max(now) + self.step.saturating_mul(messages);
     }
 }
 
@@ -39,18 +39,18 @@ mod tests {
         let mut throttle = Throttle::new(start, 10, 3);
         for _ in 0..3 {
             assert_eq!(throttle.wait_until(start), None);
-            throttle.spend(start);
+            throttle.spend(start, 1);
         }
         let next = throttle.wait_until(start).expect("the burst is spent");
         assert_eq!(next, start + Duration::from_millis(100));
         assert_eq!(throttle.wait_until(next), None);
-        throttle.spend(next);
+        throttle.spend(next, 1);
         assert_eq!(throttle.wait_until(next), Some(start + Duration::from_millis(200)));
         // After a rest the whole burst is there again, and no more.
         let rested = start + Duration::from_secs(60);
         for _ in 0..3 {
             assert_eq!(throttle.wait_until(rested), None);
-            throttle.spend(rested);
+            throttle.spend(rested, 1);
         }
         assert!(throttle.wait_until(rested).is_some());
     }

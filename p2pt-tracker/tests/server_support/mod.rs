@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 };
 
 /// A guard against hanging; nothing here is meant to take so long.
-const GUARD: Duration = Duration::from_secs(600);
+pub(crate) const GUARD: Duration = Duration::from_secs(600);
 
 /// The end of one connection to a tracker.
 pub(crate) struct Client<S>(pub(crate) WebSocketStream<S>);
