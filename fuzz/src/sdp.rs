@@ -1,0 +1,12 @@
+//! Session descriptions of strangers.
+
+use p2pt_transport::Fingerprint;
+
+/// A fingerprint that is read stands in the description, as it is shown.
+pub fn sdp(data: &[u8]) {
+    let Ok(sdp) = std::str::from_utf8(data) else { return };
+    if let Some(fingerprint) = Fingerprint::from_sdp(sdp) {
+        let shown = fingerprint.to_string();
+        assert!(sdp.to_ascii_uppercase().contains(&shown), "{shown} is not in {sdp:?}");
+    }
+}

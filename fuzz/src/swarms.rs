@@ -1,0 +1,286 @@
+//! A tracker and its many clients, as a sequence of what they do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use arbitrary::Arbitrary;
+use p2pt_proto::{
+    Announce, AnnounceEvent, AnswerRequest, ClientMessage, InfoHash, Offer, OfferId, PeerId, ScrapeRequest,
+    TrackerMessage,
+};
+use p2pt_tracker::{ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput};
+
+/// A failure frame says why, and repeats little of what it refuses.
+const MAX_FAILURE_BYTES: usize = 2048;
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    tight: bool,
+    seed: u64,
+    ops: Vec<Op>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Op {
+    Open(u8),
+    Close(u8),
+    Alive(u8),
+    Announce {
+        conn: u8,
+        peer: Peer,
+        event: Option<Event>,
+        left: Option<bool>,
+        numwant: Option<u8>,
+        offers: Vec<u8>,
+    },
+    Answer {
+        conn: u8,
+        from: Peer,
+        to: u8,
+        offer: u8,
+    },
+    Scrape {
+        conn: u8,
+        swarms: u8,
+    },
+    Bytes {
+        conn: u8,
+        bytes: Vec<u8>,
+    },
+    /// Time passes, with each timeout when it is due.
+    Wait(u8),
+    /// Time passes unnoticed, as on a machine that sleeps.
+    Sleep(u16),
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+struct Peer {
+    swarm: u8,
+    id: u8,
+}
+
+impl Peer {
+    fn swarm(self) -> InfoHash {
+        InfoHash::from([self.swarm % 3; 20])
+    }
+
+    fn id(self) -> PeerId {
+        peer(self.id)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Event {
+    Started,
+    Stopped,
+    Completed,
+}
+
+fn peer(id: u8) -> PeerId {
+    PeerId::from([id % 6; 20])
+}
+
+/// An offer that was forwarded and not yet answered.
+#[derive(Debug)]
+struct Forwarded {
+    info_hash: InfoHash,
+    offerer: PeerId,
+    offer_id: OfferId,
+    to: ConnectionId,
+    at: Instant,
+}
+
+struct World {
+    config: SwarmsConfig,
+    swarms: Swarms,
+    now: Instant,
+    open: BTreeSet<ConnectionId>,
+    opened: BTreeSet<ConnectionId>,
+    forwarded: Vec<Forwarded>,
+    /// Who has ever announced a peer id.
+    announced: BTreeMap<(InfoHash, PeerId), BTreeSet<ConnectionId>>,
+}
+
+impl World {
+    fn new(tight: bool, seed: u64) -> Self {
+        let mut config = SwarmsConfig::default();
+        if tight {
+            config.max_connections = 4;
+            config.max_swarms = 2;
+            config.max_peers_per_swarm = 3;
+            config.max_memberships_per_connection = 3;
+            config.max_peer_ids_per_swarm = 2;
+            config.max_offers_per_announce = 2;
+            config.max_open_offers_per_peer = 3;
+            config.max_scraped_swarms = 2;
+            config.max_pending_claims = 1;
+            config.max_bad_frames = 2;
+        }
+        let swarms = Swarms::new(config.clone(), seed);
+        Self {
+            config,
+            swarms,
+            now: crate::base(),
+            open: BTreeSet::new(),
+            opened: BTreeSet::new(),
+            forwarded: Vec::new(),
+            announced: BTreeMap::new(),
+        }
+    }
+
+    fn input(&mut self, input: SwarmsInput<'_>) {
+        let sender = match input {
+            SwarmsInput::Received { conn, .. } => Some(conn),
+            _ => None,
+        };
+        self.swarms.handle_input(self.now, input);
+        let mut outputs = 0;
+        let mut forwards = 0;
+        while let Some(output) = self.swarms.poll_output() {
+            outputs += 1;
+            match output {
+                SwarmsOutput::Send { conn, text } => {
+                    assert!(self.open.contains(&conn), "{conn:?} is not open and gets {text}");
+                    let message = TrackerMessage::decode(&text).expect("a tracker's messages decode");
+                    forwards += usize::from(matches!(message, TrackerMessage::Offer(_)));
+                    self.check(conn, sender, text.len(), message);
+                }
+                SwarmsOutput::Ping { conn } => assert!(self.open.contains(&conn), "{conn:?} is not open and pinged"),
+                SwarmsOutput::Close { conn, .. } => {
+                    let was_open = self.open.remove(&conn);
+                    let is_new = matches!(input, SwarmsInput::Opened { conn: new } if new == conn);
+                    assert!(was_open || is_new, "{conn:?} is closed twice");
+                }
+                _ => {}
+            }
+        }
+        // What one frame brings about: its own replies and offers, and those of at most one waiting announce for each
+        // membership that ends with it.
+        let most = self.config.max_offers_per_announce * (1 + self.config.max_pending_claims.min(18));
+        assert!(forwards <= most, "{forwards} offers at once");
+        assert!(outputs <= 24 + 2 * most, "{outputs} outputs at once");
+        let stats = self.swarms.stats();
+        assert_eq!(stats.connections, self.open.len());
+        assert!(stats.connections <= self.config.max_connections);
+        assert!(stats.swarms <= self.config.max_swarms);
+        assert!(stats.peers <= self.config.max_peers_per_swarm * stats.swarms);
+        assert!(stats.peers <= self.config.max_memberships_per_connection * stats.connections);
+        assert!(stats.peers <= self.config.max_peer_ids_per_swarm * stats.connections * stats.swarms);
+        assert!(stats.seeders <= stats.peers && stats.swarms <= stats.peers);
+    }
+
+    fn check(&mut self, conn: ConnectionId, sender: Option<ConnectionId>, bytes: usize, message: TrackerMessage) {
+        match message {
+            TrackerMessage::Offer(offer) => {
+                let (info_hash, offerer, offer_id) = (offer.info_hash, offer.peer_id, offer.offer_id);
+                self.forwarded.push(Forwarded { info_hash, offerer, offer_id, to: conn, at: self.now });
+            }
+            TrackerMessage::Answer(answer) => {
+                let lifetime = self.config.offer_lifetime;
+                let awaited = self.forwarded.iter().position(|offer| {
+                    (offer.info_hash, offer.offer_id) == (answer.info_hash, answer.offer_id)
+                        && sender == Some(offer.to)
+                        && self.now < offer.at + lifetime
+                });
+                let awaited = awaited.expect("the answer is to an offer that this connection was given");
+                let Forwarded { info_hash, offerer, .. } = self.forwarded.remove(awaited);
+                let offered = self.announced.get(&(info_hash, offerer)).is_some_and(|conns| conns.contains(&conn));
+                assert!(offered, "the answer goes to somebody else than the offerer");
+            }
+            TrackerMessage::Failure(_) => assert!(bytes <= MAX_FAILURE_BYTES, "a failure of {bytes} bytes"),
+            TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= self.config.max_scraped_swarms),
+            TrackerMessage::Announced(reply) => {
+                let members = reply.complete.zip(reply.incomplete).map(|(complete, incomplete)| complete + incomplete);
+                assert!(members.is_some_and(|members| members as usize <= self.config.max_peers_per_swarm));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send(&mut self, conn: u8, message: ClientMessage) {
+        self.input(SwarmsInput::Received { conn: connection(conn), frame: message.encode().as_bytes() });
+    }
+
+    fn wait(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some(at) = self.swarms.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.input(SwarmsInput::Timeout);
+            assert!(self.swarms.poll_timeout().is_none_or(|next| next > self.now), "a timeout leads nowhere");
+        }
+        self.now = end;
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Open(conn) => {
+                let conn = connection(conn);
+                // A driver never uses a number again.
+                if self.opened.insert(conn) {
+                    if !self.swarms.is_full() {
+                        self.open.insert(conn);
+                    }
+                    self.input(SwarmsInput::Opened { conn });
+                }
+            }
+            Op::Close(conn) => {
+                self.open.remove(&connection(conn));
+                self.input(SwarmsInput::Closed { conn: connection(conn) });
+            }
+            Op::Alive(conn) => self.input(SwarmsInput::Alive { conn: connection(conn) }),
+            Op::Announce { conn, peer, event, left, numwant, offers } => {
+                self.announced.entry((peer.swarm(), peer.id())).or_default().insert(connection(conn));
+                let mut announce = Announce::new(peer.swarm(), peer.id());
+                announce.event = event.map(|event| match event {
+                    Event::Started => AnnounceEvent::Started,
+                    Event::Stopped => AnnounceEvent::Stopped,
+                    Event::Completed => AnnounceEvent::Completed,
+                });
+                announce.left = left.map(u64::from);
+                announce.numwant = numwant.map(u32::from);
+                let offer = |id: &u8| Offer { offer_id: OfferId::from([*id; 20]), sdp: "offer".into() };
+                announce.offers = (!offers.is_empty()).then(|| offers.iter().map(offer).collect());
+                self.send(conn, ClientMessage::Announce(announce));
+            }
+            Op::Answer { conn, from, to, offer } => {
+                let (info_hash, offer_id) = (from.swarm(), OfferId::from([offer; 20]));
+                let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer".into());
+                let answer = AnswerRequest { info_hash, peer_id, to_peer_id, offer_id, sdp };
+                self.send(conn, ClientMessage::Answer(answer));
+            }
+            Op::Scrape { conn, swarms } => {
+                let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20])).collect();
+                self.send(conn, ClientMessage::Scrape(ScrapeRequest { info_hashes }));
+            }
+            Op::Bytes { conn, bytes } => {
+                self.input(SwarmsInput::Received { conn: connection(conn), frame: &bytes });
+            }
+            Op::Wait(seconds) => self.wait(Duration::from_secs(seconds.into())),
+            Op::Sleep(seconds) => {
+                self.now += Duration::from_secs(seconds.into());
+                self.input(SwarmsInput::Timeout);
+            }
+        }
+    }
+}
+
+fn connection(number: u8) -> ConnectionId {
+    ConnectionId((number % 12).into())
+}
+
+/// Nobody gets anything after the end, answers go only where they are awaited, limits hold, and nothing is left over.
+pub fn server_inputs(data: &[u8]) {
+    let Some(Input { tight, seed, ops }) = crate::read(data) else { return };
+    let mut world = World::new(tight, seed);
+    for op in ops {
+        world.apply(op);
+    }
+    for conn in std::mem::take(&mut world.open) {
+        world.swarms.handle_input(world.now, SwarmsInput::Closed { conn });
+    }
+    let stats = world.swarms.stats();
+    assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
+    assert_eq!(world.swarms.poll_timeout(), None, "a timer is left over");
+}
