@@ -26,6 +26,8 @@
 //!
 //! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
 //! different senders.
+//!
+#![doc = include_str!("../OPERATING.md")]
 
 mod builder;
 mod engine;
