@@ -185,6 +185,20 @@ async fn the_limit_of_the_other_side_is_kept_and_is_not_our_own() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_our_own_is_told_and_kept() {
+    let (alice, bob) = (WebRtc::new(WebRtcConfig::loopback().max_frame_bytes(1)).unwrap(), transport());
+    for alice_offers in [true, false] {
+        let (offerer, answerer) = if alice_offers { (&alice, &bob) } else { (&bob, &alice) };
+        let (mut a, b) = connect(offerer, answerer).await;
+        // As small as it can be set.
+        assert_eq!((a.info.max_frame_bytes, b.info.max_frame_bytes), (65_536, 65_536));
+        within(b.sender.send(numbered(1, 65_536))).await.unwrap();
+        assert_eq!(within(a.receiver.recv()).await.unwrap().len(), 65_536);
+    }
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}
+
 /// Twenty thousand, of which the core of the stack holds back all but the first few hundred.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_small_frames_arrives_whole_and_in_order() {

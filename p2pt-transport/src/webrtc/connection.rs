@@ -28,7 +28,7 @@ use webrtc::{
     },
 };
 
-use super::{IcePolicy, MAX_FRAME_BYTES, Node, addresses, pulse::Pulse, runtime::PulsedRuntime, sdp};
+use super::{IcePolicy, Node, addresses, pulse::Pulse, runtime::PulsedRuntime, sdp};
 use crate::{Role, TransportError};
 
 /// Wraps an error of the stack.
@@ -198,7 +198,7 @@ impl Connection {
     ) -> Result<(), TransportError> {
         sdp::check(remote)?;
         let invalid = |error: webrtc::error::Error| TransportError::InvalidSdp(error.to_string());
-        let description = kind(sdp::with_our_limit(remote)).map_err(invalid)?;
+        let description = kind(sdp::with_limit(remote, self.node.config.max_frame_bytes)).map_err(invalid)?;
         self.stack.set_remote_description(description).await.map_err(invalid)
     }
 
@@ -282,7 +282,7 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
     let settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(
-            u32::try_from(MAX_FRAME_BYTES).unwrap_or(SctpMaxMessageSize::MAX_MESSAGE_SIZE),
+            u32::try_from(config.max_frame_bytes).unwrap_or(SctpMaxMessageSize::MAX_MESSAGE_SIZE),
         ))
         .with_sctp_max_receive_buffer_size(node.receive_window)
         .with_ice_timeouts(

@@ -76,7 +76,7 @@ impl WebRtc {
         Ok(Self {
             node: Arc::new(Node {
                 certificate: certificate()?,
-                receive_window: runtime::receive_window(config.socket_buffer_bytes, MAX_FRAME_BYTES),
+                receive_window: runtime::receive_window(config.socket_buffer_bytes, config.max_frame_bytes),
                 servers: servers::Servers::default(),
                 slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
                 tasks: TaskTracker::new(),

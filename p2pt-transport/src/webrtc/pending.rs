@@ -109,7 +109,8 @@ impl Opening<'_> {
             () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
         }?;
         let label = channel.label().await.map_err(backend)?;
-        let mut info = ChannelInfo::new(label, self.role, sdp::max_frame_bytes(self.remote));
+        let mut info =
+            ChannelInfo::new(label, self.role, sdp::max_frame_bytes(self.remote, node.config.max_frame_bytes));
         info.local_fingerprint = Fingerprint::from_sdp(self.local);
         info.remote_fingerprint = Fingerprint::from_sdp(self.remote);
         link::start(self.connection, channel, info)

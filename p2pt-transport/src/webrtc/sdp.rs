@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::MAX_FRAME_BYTES;
 use crate::TransportError;
 
 /// The largest SDP looked at, in bytes. Browsers on machines with many addresses stay under 16 KiB, and the strictest
@@ -33,23 +32,23 @@ pub(super) fn check(sdp: &str) -> Result<(), TransportError> {
     Ok(())
 }
 
-/// The largest frame in bytes the author of `sdp` accepts, as far as this backend can send it.
-pub(super) fn max_frame_bytes(sdp: &str) -> usize {
+/// The largest frame in bytes the author of `sdp` accepts, but no more than `ours`.
+pub(super) fn max_frame_bytes(sdp: &str, ours: usize) -> usize {
     match attributes(sdp, "max-message-size").next().map(|value| value.trim().parse::<u64>()) {
         // Zero means that there is no limit.
-        Some(Ok(0)) => MAX_FRAME_BYTES,
-        Some(Ok(bytes)) => usize::try_from(bytes).unwrap_or(MAX_FRAME_BYTES).min(MAX_FRAME_BYTES),
+        Some(Ok(0)) => ours,
+        Some(Ok(bytes)) => usize::try_from(bytes).unwrap_or(ours).min(ours),
         Some(Err(_)) | None => DEFAULT_MAX_MESSAGE_BYTES,
     }
 }
 
-/// `sdp` with this backend's own largest frame in place of its author's.
+/// `sdp` with `ours` as the largest frame in place of its author's.
 ///
 /// The stack takes the smaller of both sides' limits also for what it *receives*, and drops anything longer with nothing
 /// but a log line; yet a side that accepts little may send much. Frames to send are checked against
 /// [`max_frame_bytes`] before the stack sees them.
-pub(super) fn with_our_limit(sdp: &str) -> String {
-    let ours = format!("a=max-message-size:{MAX_FRAME_BYTES}\r\n");
+pub(super) fn with_limit(sdp: &str, ours: usize) -> String {
+    let ours = format!("a=max-message-size:{ours}\r\n");
     let mut out = String::with_capacity(sdp.len() + ours.len());
     let mut in_application = false;
     for line in sdp.lines().filter(|line| !line.starts_with("a=max-message-size:")) {
@@ -92,6 +91,8 @@ mod tests {
 
     use super::*;
 
+    const OURS: usize = 262_144;
+
     const SDP: &str = "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AA\r\n\
         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
         a=candidate:1 1 udp 2113937151 0e1a.local 5000 typ host\r\n\
@@ -100,21 +101,21 @@ mod tests {
 
     #[test]
     fn a_limit_is_read_and_has_its_default() {
-        assert_eq!(max_frame_bytes(SDP), 65_536);
+        assert_eq!(max_frame_bytes(SDP, OURS), 65_536);
         for (value, bytes) in
             [("1000", 1000), ("0", 262_144), ("1073741823", 262_144), ("much", 65_536), ("-1", 65_536)]
         {
-            assert_eq!(max_frame_bytes(&format!("{SDP}a=max-message-size:{value}\r\n")), bytes);
+            assert_eq!(max_frame_bytes(&format!("{SDP}a=max-message-size:{value}\r\n"), OURS), bytes);
         }
     }
 
     #[test]
     fn our_limit_takes_the_place_of_theirs() {
-        let changed = with_our_limit(&format!("{SDP}a=max-message-size:1000\r\na=p2pt:1\r\n"));
+        let changed = with_limit(&format!("{SDP}a=max-message-size:1000\r\na=p2pt:1\r\n"), OURS);
         assert_eq!(changed, format!("{SDP}a=p2pt:1\r\na=max-message-size:262144\r\n"));
         let audio = "m=audio 0 UDP/TLS/RTP/SAVPF 0\n";
         assert_eq!(
-            with_our_limit(&format!("{SDP}{audio}")),
+            with_limit(&format!("{SDP}{audio}"), OURS),
             format!("{SDP}a=max-message-size:262144\r\nm=audio 0 UDP/TLS/RTP/SAVPF 0\r\n")
         );
     }
@@ -145,8 +146,8 @@ mod tests {
             let sdp = format!("v=0\r\n{text}\r\na=candidate:{text}\r\na=max-message-size:{text}");
             let _ = check(&sdp);
             let _ = candidate_types(&sdp);
-            prop_assert!(max_frame_bytes(&sdp) <= MAX_FRAME_BYTES);
-            let _ = with_our_limit(&sdp);
+            prop_assert!(max_frame_bytes(&sdp, OURS) <= OURS);
+            let _ = with_limit(&sdp, OURS);
         }
     }
 }
