@@ -118,6 +118,12 @@ impl Sim {
         self.others(node).for_each(|other| self.network.mend(node, other));
     }
 
+    /// Gives a node another network address, as moving to another network does: its sockets to trackers break when it
+    /// next writes, and the trackers do not hear of it. Links survive.
+    pub fn change_address(&self, node: NodeId) {
+        self.gate(node).change_address();
+    }
+
     fn others(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let all: Vec<_> = lock(&self.gates).keys().copied().filter(|other| *other != node).collect();
         all.into_iter()

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use p2pt_proto::{InfoHash, Offer};
 
-use super::swarm::fits_announce;
+use super::swarm::{encode, fits_announce};
 use super::{Session, SocketState};
 use crate::{OfferEnd, TrackerEvent, TrackerWarning};
 
@@ -101,6 +101,14 @@ impl Session {
             .min_by_key(|(at, ..)| *at)?;
         if at > now {
             return None;
+        }
+        if swarm.take_displaced() {
+            // bittorrent-tracker would go on sending to the socket that broke, for as long as we announce: its record
+            // is removed by `stopped`. Not before an announce, since others take `stopped` from members only.
+            open.expect_stray_reply(now, info_hash);
+            self.departures.push_back(info_hash);
+            self.counters.announces_sent += 1;
+            return Some(encode(info_hash, self.peer_id, &[]));
         }
         let replied = swarm.state().announced;
         if swarm.is_known_to_tracker() && !replied {

@@ -95,6 +95,11 @@ struct World {
     chatty: bool,
     /// What the present attempt to connect is to use.
     family: Option<Family>,
+    /// We have been told to close the socket.
+    closing: bool,
+    /// Swarms announced on the present socket, and those that were on one that broke.
+    announced: BTreeSet<InfoHash>,
+    displaced: BTreeSet<InfoHash>,
     /// Swarms in which the session cannot know that it is alone.
     company: BTreeSet<InfoHash>,
 }
@@ -118,6 +123,9 @@ impl World {
             dice: seed as u32,
             chatty,
             family: None,
+            closing: false,
+            announced: BTreeSet::new(),
+            displaced: BTreeSet::new(),
             company: BTreeSet::new(),
         }
     }
@@ -134,7 +142,11 @@ impl World {
     }
 
     fn drop_socket(&mut self) {
-        (self.socket, self.open, self.writing) = (None, false, false);
+        let announced = std::mem::take(&mut self.announced);
+        if !self.closing {
+            self.displaced.extend(announced.intersection(&self.joined));
+        }
+        (self.socket, self.open, self.writing, self.closing) = (None, false, false, false);
         self.replies.clear();
         self.stopped_allowed.clear();
         self.company = self.joined.clone();
@@ -171,7 +183,7 @@ impl World {
             Output::Close(id) => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(id), true, false));
                 assert!(self.joined.is_disjoint(&self.company), "left where somebody is");
-                self.writing = true;
+                (self.writing, self.closing) = (true, true);
             }
             Output::Send { socket, frame } => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(socket), true, false));
@@ -201,6 +213,13 @@ impl World {
                 assert!(self.joined.contains(&info_hash), "an announce after leaving");
                 assert!(!self.stopped_allowed.contains(&info_hash), "an announce before `stopped`");
                 let offers = announce.offers.unwrap();
+                if self.displaced.remove(&info_hash) {
+                    // It only leads up to a `stopped`, after which comes the announce that counts.
+                    assert_eq!(offers, []);
+                    self.stopped_allowed.insert(info_hash);
+                } else {
+                    self.announced.insert(info_hash);
+                }
                 assert!(offers.len() <= MAX_OFFERS_PER_ANNOUNCE);
                 assert_eq!(announce.numwant, Some(offers.len() as u32));
                 let members = members.max(1);
@@ -259,6 +278,8 @@ impl World {
                 if self.joined.remove(&info_hash) {
                     self.stopped_allowed.insert(info_hash);
                 }
+                self.announced.remove(&info_hash);
+                self.displaced.remove(&info_hash);
                 self.input(Input::Leave(info_hash));
                 if !self.session.departures.contains(&info_hash) {
                     self.stopped_allowed.remove(&info_hash);

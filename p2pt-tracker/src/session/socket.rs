@@ -260,12 +260,14 @@ impl Session {
     }
 
     fn socket_is_gone(&mut self, end: SocketEnd) {
+        let broken =
+            !matches!(end, SocketEnd::Closed { .. } | SocketEnd::Idle | SocketEnd::OtherFamily | SocketEnd::Stopped);
         self.departures.clear();
         for answer in std::mem::take(&mut self.answers) {
             self.warn_answer_dropped(&answer);
         }
         for swarm in self.swarms.values_mut() {
-            swarm.on_disconnected(self.now);
+            swarm.on_disconnected(self.now, broken);
         }
         if let Some(info_hashes) = self.scrapes.fail_sent() {
             self.warn(TrackerWarning::ScrapeFailed { info_hashes });

@@ -128,6 +128,39 @@ fn surplus_offers_are_announced_on_the_next_socket() {
 }
 
 #[test]
+fn after_a_socket_broke_the_record_at_the_tracker_is_made_anew() {
+    let mut bench = Bench::announced();
+    bench.receive(reply(SWARM(), 120, 9));
+    bench.disconnected_by(SocketEnd::Broken("test".into()));
+    for round in 0..2 {
+        let fresh = 10 * round + 11..=10 * round + 15;
+        bench.advance(secs(2));
+        give_offers(&mut bench, fresh.clone());
+        bench.acts();
+        bench.connected();
+        let sent = bench.sent();
+        let sent: Vec<_> = sent.iter().filter_map(announce).map(|sent| (sent.event, numbers(sent))).collect();
+        let anew = (None, fresh.collect());
+        if round == 0 {
+            assert_eq!(sent, [(None, vec![]), (Some(AnnounceEvent::Stopped), vec![]), anew]);
+            // Not even one of the replies to all that says for certain which offers were not forwarded.
+            for members in [9, 1, 1] {
+                bench.receive(reply(SWARM(), 120, members));
+            }
+            bench.input(Input::Announce(SWARM()));
+            give_offers(&mut bench, []);
+            bench.advance(secs(10));
+            assert_eq!(bench.announces(), [(SWARM(), vec![])]);
+            // Another time the tracker closes it, and knows.
+            bench.advance(secs(80));
+            bench.disconnected();
+        } else {
+            assert_eq!(sent, [anew]);
+        }
+    }
+}
+
+#[test]
 fn inputs_from_an_old_socket_are_ignored() {
     let mut bench = Bench::announced();
     let old = bench.socket.unwrap();

@@ -34,6 +34,8 @@ pub(super) struct Swarm {
     complete: Option<u32>,
     incomplete: Option<u32>,
     company: Company,
+    /// The tracker may still know us by a socket that broke.
+    displaced: bool,
     /// Since when announces have got no reply.
     silent_since: Option<Instant>,
     silence_told: bool,
@@ -93,6 +95,7 @@ impl Swarm {
             complete: None,
             incomplete: None,
             company: Company::Unknown,
+            displaced: false,
             silent_since: None,
             silence_told: false,
             reply_time: None,
@@ -120,12 +123,19 @@ impl Swarm {
         self.announced.as_ref().map(|announced| announced.at)
     }
 
-    pub(super) fn on_disconnected(&mut self, now: Instant) {
+    /// The socket is gone; `broken` if the tracker may not know that.
+    pub(super) fn on_disconnected(&mut self, now: Instant, broken: bool) {
+        self.displaced |= broken && self.announced.is_some();
         self.announced = None;
         self.short = false;
         self.company = Company::Unknown;
         self.on_failure();
         self.plan = Plan { ask_at: now, asked: false, from: now, until: now, regular: false };
+    }
+
+    /// Whether our record at the tracker has to be made anew, which is done once.
+    pub(super) fn take_displaced(&mut self) -> bool {
+        std::mem::take(&mut self.displaced)
     }
 
     /// Whether somebody else is there, as far as the present socket knows.
@@ -331,8 +341,8 @@ impl Plan {
     }
 }
 
-/// `numwant` goes with it always: some trackers forward no offers without it.
-fn encode(info_hash: InfoHash, peer_id: PeerId, offers: &[Offer]) -> String {
+/// An announce; `numwant` goes with it always: some trackers forward no offers without it.
+pub(super) fn encode(info_hash: InfoHash, peer_id: PeerId, offers: &[Offer]) -> String {
     let mut announce = Announce::new(info_hash, peer_id);
     announce.numwant = Some(u32::try_from(offers.len()).unwrap_or(u32::MAX));
     announce.offers = Some(offers.to_vec());

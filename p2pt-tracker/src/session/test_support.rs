@@ -169,8 +169,12 @@ impl Bench {
     }
 
     pub(crate) fn disconnected(&mut self) {
+        self.disconnected_by(SocketEnd::Closed { code: None, reason: None });
+    }
+
+    pub(crate) fn disconnected_by(&mut self, end: SocketEnd) {
         let socket = self.socket.take().unwrap();
-        self.input(Input::Disconnected { socket, end: SocketEnd::Broken("test".into()) });
+        self.input(Input::Disconnected { socket, end });
     }
 
     pub(crate) fn receive(&mut self, message: TrackerMessage) {

@@ -24,7 +24,7 @@ fn a_lost_socket_is_reported_at_once() {
     let mut bench = Bench::announced();
     bench.disconnected();
     let warnings = bench.warnings();
-    let [TrackerWarning::Disconnected { end: SocketEnd::Broken(_), retry_in }] = &warnings[..] else {
+    let [TrackerWarning::Disconnected { end: SocketEnd::Closed { .. }, retry_in }] = &warnings[..] else {
         panic!("{warnings:?}")
     };
     assert!((secs(1)..=secs(2)).contains(retry_in), "{retry_in:?}");

@@ -254,8 +254,10 @@ impl Swarms {
 
     fn stop(&mut self, connection: Connection, key: &SwarmKey, peer_id: &str) {
         self.log.stopped += 1;
+        // bittorrent-tracker does not look at whose socket it is.
+        let any = self.dialect.same_id == SameId::HolderStays;
         if let Some(swarm) = self.swarms.get_mut(key)
-            && swarm.get(peer_id).is_some_and(|member| member.connection == connection)
+            && swarm.get(peer_id).is_some_and(|member| any || member.connection == connection)
         {
             swarm.remove(peer_id);
         }

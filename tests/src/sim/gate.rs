@@ -19,6 +19,10 @@ struct State {
     waiting: Vec<Waker>,
     /// Streams given up by the node while nothing passed: the trackers have not heard of it.
     given_up: Vec<DuplexStream>,
+    /// How often the node's address has changed.
+    address: u64,
+    /// Streams from former addresses: the trackers never hear of their end.
+    orphaned: Vec<DuplexStream>,
 }
 
 impl Gate {
@@ -39,6 +43,11 @@ impl Gate {
         if !shut {
             state.given_up.clear();
         }
+    }
+
+    /// Breaks every stream there is for the node, which notices when it writes; their other ends hear nothing, ever.
+    pub(super) fn change_address(&self) {
+        self.lock().address += 1;
     }
 
     pub(super) async fn passed(&self) -> io::Result<()> {
@@ -68,11 +77,20 @@ pub(super) struct Gated {
     /// There until dropped.
     stream: Option<DuplexStream>,
     gate: Gate,
+    address: u64,
 }
 
 impl Gated {
     pub(super) fn new(stream: DuplexStream, gate: Gate) -> Self {
-        Self { stream: Some(stream), gate }
+        let address = gate.lock().address;
+        Self { stream: Some(stream), gate, address }
+    }
+
+    fn poll_gate(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.gate.lock().address != self.address {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        self.gate.poll(cx).map(Ok)
     }
 
     fn stream(&mut self) -> Pin<&mut DuplexStream> {
@@ -83,7 +101,9 @@ impl Gated {
 impl Drop for Gated {
     fn drop(&mut self) {
         let mut state = self.gate.lock();
-        if state.shut {
+        if state.address != self.address {
+            state.orphaned.extend(self.stream.take());
+        } else if state.shut {
             state.given_up.extend(self.stream.take());
         }
     }
@@ -91,19 +111,19 @@ impl Drop for Gated {
 
 impl AsyncRead for Gated {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.gate.poll(cx));
+        std::task::ready!(self.poll_gate(cx))?;
         self.stream().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Gated {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.gate.poll(cx));
+        std::task::ready!(self.poll_gate(cx))?;
         self.stream().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.gate.poll(cx));
+        std::task::ready!(self.poll_gate(cx))?;
         self.stream().poll_flush(cx)
     }
 
