@@ -3,6 +3,9 @@
 //! A transport knows nothing of trackers or of message formats. It makes offers, answers them, and hands over a channel
 //! that sends and receives whole frames in order, with back-pressure both ways. Two backends live here: `webrtc`
 //! (feature `webrtc`, on by default) and `memory` (feature `memory`), a seeded network for tests and simulations.
+//! What to expect when peers and networks die is said there: silence for the liveness time is death, on both sides, and
+//! each end of a channel says why in its [`ChannelClosed`], each opening that fails in its [`TransportError`].
+//!
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
 mod channel;

@@ -19,6 +19,33 @@
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
+//! # When peers and networks die
+//!
+//! - **A polite leave** (`close`, dropping both halves, `shutdown`) is sent when what was accepted has been acknowledged,
+//!   and is seen by the other side as [`ChannelClosed::Remote`](crate::ChannelClosed::Remote) as soon as it arrives. A
+//!   flush that makes no progress is given up after the [close timeout](WebRtcConfig::close_timeout).
+//! - **A peer that was killed, froze, or lost its network** says nothing. A link on which nothing at all has been heard
+//!   for the [liveness time](WebRtcConfig::silence_timeout), 4 s by default, ends with
+//!   [`ChannelClosed::Silent`](crate::ChannelClosed::Silent); what it had not acknowledged stays readable. When only one
+//!   direction is cut, the side that hears nothing ends so, and tells the other, which sees a close. (A JavaScript peer
+//!   that is the one to hear nothing takes half a minute for that.)
+//! - **A peer that is busy, slow, or does not read** is not silent: checks go on beside the data, and anything heard counts.
+//!   That takes a runtime that runs: a task that blocks it for longer than the liveness time makes all its links die on
+//!   the other side.
+//! - **A path that is interrupted for less than the liveness time** loses nothing.
+//! - **After a suspend** the other sides have given up their links; this side learns it from what they sent meanwhile, or
+//!   after its own liveness time, counted in time awake. It does not migrate a link to a new network address: the link
+//!   ends, and what is offered next has the addresses of then, read anew for each connection.
+//! - **An opening that fails** says what of: [`IceFailed`](TransportError::IceFailed) with the candidate types of both
+//!   sides after half the [connect timeout](WebRtcConfig::connect_timeout), [`SessionFailed`](TransportError::SessionFailed)
+//!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
+//!   [`Deadline`](TransportError::Deadline). Until then it holds one of the
+//!   [connections](WebRtcConfig::max_connections), a descriptor for each local address, and a quarter of a megabyte.
+//! - **A flood of frames under 40 bytes that nobody reads** ends the link at 65,536 of them, because the SCTP stack would
+//!   lose them; larger ones make the sender wait, however long.
+//!
+//! # What it needs, and what it does not do
+//!
 //! It must run on a Tokio runtime with time and I/O enabled, on the real clock. It does not do media, TCP candidates,
 //! or mDNS: `.local` candidates of browsers are passed over, and such peers are reached by the packets they send.
 
