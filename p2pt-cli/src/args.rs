@@ -1,15 +1,15 @@
 //! The command line.
 
+mod network;
+
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use p2pt::transport::webrtc::{DEFAULT_STUN_SERVERS, IceServer, WebRtcConfig};
-use p2pt::{AnnounceUrl, Builder, P2pt};
+use p2pt::{AnnounceUrl, NodeBuilder, PeerId};
 
-/// Trackers used when none is given: the two public ones that have served WebTorrent for years.
-const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
+use network::AccessArgs;
+pub(crate) use network::{AccessError, NetworkArgs};
 
 /// The longest time that can be given: a day, which no deadline here needs.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -75,9 +75,23 @@ pub(crate) struct PipeArgs {
     pub(crate) identifier: String,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    /// This peer's id, instead of one drawn at random; no two peers may have the same
+    #[arg(long, value_name = "HEX")]
+    pub(crate) peer_id: Option<PeerId>,
+    /// Connect to the peer with this id only; may be repeated, for more such peers
+    #[arg(long, value_name = "HEX")]
+    pub(crate) allow: Vec<PeerId>,
     /// How long the response to a message with a tag is awaited
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) request_deadline: Duration,
+}
+
+impl PipeArgs {
+    /// Sets who this peer is and whom it meets.
+    pub(crate) fn restrict(&self, node: NodeBuilder) -> NodeBuilder {
+        let node = self.peer_id.into_iter().fold(node, NodeBuilder::peer_id);
+        if self.allow.is_empty() { node } else { node.allow(self.allow.iter().copied()) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +123,8 @@ pub(crate) struct ScrapeArgs {
     /// The swarms' identifiers; none asks for every swarm, which many trackers refuse
     #[arg(value_name = "IDENTIFIER")]
     pub(crate) identifiers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -117,63 +133,11 @@ pub(crate) struct ScrapeArgs {
     pub(crate) deadline: Duration,
 }
 
-/// How a peer reaches others.
-#[derive(Debug, Args)]
-pub(crate) struct NetworkArgs {
-    /// A tracker's announce URL, ws://… or wss://…; may be repeated [default: two public trackers]
-    #[arg(long = "tracker", value_name = "URL")]
-    trackers: Vec<AnnounceUrl>,
-    /// Start with no tracker if none is given
-    #[arg(long)]
-    no_default_trackers: bool,
-    /// A STUN server, stun:HOST[:PORT], besides the default ones; may be repeated
-    #[arg(long, value_name = "URL", value_parser = stun_url)]
-    stun: Vec<String>,
-    /// Use no STUN servers but those given
-    #[arg(long)]
-    no_default_stun: bool,
-    /// Meet only peers on this machine: use 127.0.0.1 and no STUN
-    #[arg(long, conflicts_with = "stun")]
-    loopback: bool,
-    /// Data channels kept to each peer
-    #[arg(long, value_name = "N", default_value = "1")]
-    links: NonZeroUsize,
-    /// Peers connected at most
-    #[arg(long, value_name = "N", default_value = "100")]
-    max_peers: usize,
-}
-
-impl NetworkArgs {
-    /// A peer as configured.
-    pub(crate) fn builder(&self, identifier: &str) -> Builder {
-        let builder = P2pt::builder(identifier).trackers(self.tracker_urls()).webrtc(self.webrtc());
-        builder.configure(|node| node.links_per_peer(self.links.get()).max_peers(self.max_peers))
-    }
-
-    fn tracker_urls(&self) -> Vec<String> {
-        if self.trackers.is_empty() && !self.no_default_trackers {
-            DEFAULT_TRACKERS.map(str::to_owned).to_vec()
-        } else {
-            self.trackers.iter().map(AnnounceUrl::to_string).collect()
-        }
-    }
-
-    fn webrtc(&self) -> WebRtcConfig {
-        if self.loopback {
-            return WebRtcConfig::loopback();
-        }
-        let defaults: &[&str] = if self.no_default_stun { &[] } else { &DEFAULT_STUN_SERVERS };
-        let urls = defaults.iter().copied().chain(self.stun.iter().map(String::as_str));
-        WebRtcConfig::default().ice_servers(urls.map(IceServer::stun))
-    }
-}
-
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    if (0.0..=MAX_SECONDS).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err(format!("not between 0 and {MAX_SECONDS} seconds"))
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if !time.is_zero() && seconds <= MAX_SECONDS => Ok(time),
+        _ => Err(format!("more than 0 and at most {MAX_SECONDS} seconds are needed")),
     }
 }
 
@@ -181,26 +145,11 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address and a port are needed, such as 0.0.0.0:8000 or [::1]:8000".to_owned())
 }
 
-fn stun_url(text: &str) -> Result<String, String> {
-    match text.strip_prefix("stun:") {
-        Some(host) if !host.is_empty() => Ok(text.to_owned()),
-        _ => Err("a STUN URL is stun:HOST or stun:HOST:PORT".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
-
-    fn pipe(arguments: &[&str]) -> PipeArgs {
-        let cli = Cli::try_parse_from(["p2pt", "pipe", "my-app"].iter().chain(arguments)).unwrap();
-        match cli.command {
-            Some(Command::Pipe(args)) => args,
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -217,21 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn default_trackers_give_way_to_given_ones() {
-        assert_eq!(pipe(&[]).network.tracker_urls(), DEFAULT_TRACKERS);
-        let given = pipe(&["--tracker", "ws://127.0.0.1:8000", "--tracker", "wss://example.org/announce"]);
-        assert_eq!(given.network.tracker_urls(), ["ws://127.0.0.1:8000", "wss://example.org/announce"]);
-        assert!(pipe(&["--no-default-trackers"]).network.tracker_urls().is_empty());
-    }
-
-    #[test]
-    fn default_trackers_are_announce_urls() {
-        for url in DEFAULT_TRACKERS {
-            url.parse::<AnnounceUrl>().unwrap();
-        }
-    }
-
-    #[test]
     fn a_tracker_listens_on_an_address_and_a_port() {
         let listen = |address| Cli::try_parse_from(["p2pt", "tracker", "--listen", address]);
         assert!(listen("[::1]:0").is_ok());
@@ -241,16 +175,20 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
-        for arguments in [
-            ["--tracker", "http://example.org"],
-            ["--stun", "example.org"],
-            ["--stun", "stun:"],
-            ["--links", "0"],
-            ["--request-deadline", "-1"],
-            ["--request-deadline", "soon"],
+    fn times_and_ids_that_make_no_sense_are_refused() {
+        for (arguments, complaint) in [
+            (["--max-peers", "many"], "invalid digit"),
+            (["--request-deadline", "0.0"], "more than 0"),
+            (["--request-deadline", "0"], "more than 0"),
+            (["--request-deadline", "nan"], "more than 0"),
+            (["--request-deadline", "86401"], "at most 86400"),
+            (["--request-deadline", "soon"], "not a number"),
+            (["--peer-id", "a1"], "'a1'"),
+            (["--allow", "*"], "'*'"),
         ] {
-            assert!(Cli::try_parse_from(["p2pt", "pipe", "my-app"].iter().chain(&arguments)).is_err(), "{arguments:?}");
+            let line = ["p2pt", "pipe", "my-app"].into_iter().chain(arguments);
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{arguments:?}: {error}");
         }
     }
 }

@@ -56,7 +56,7 @@ impl<'a> Input<'a> {
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), Box<dyn Error>> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, mut events) = args.network.builder(&args.identifier).start().await?;
+    let (p2pt, mut events) = args.network.builder(&args.identifier)?.start().await?;
     // Nothing in a chat is a request.
     let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
     let mut chat = Chat { p2pt, outboxes, terminal: Terminal::stdout() };
@@ -167,6 +167,9 @@ impl Chat {
                 tracker.tracker, tracker.connected, tracker.total
             )),
             Event::TrackerWarning { tracker, warning } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::ConnectionFailed(failed) => {
+                self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
+            }
             Event::OfferFailed(error) => self.warn(format_args!("nobody can be invited: {error}")),
             Event::Refused(refused) => self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error)),
             _ => Ok(()),

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::{Frame, Message, MessageId, Payload, Peer, PeerId, RequestError, Response, SendError};
+use p2pt::{Frame, Message, MessageId, Payload, Peer, PeerId, RequestError, Response, SendError, TrySendError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Bytes that may wait for one peer: as much as the largest message, which may also be larger and wait alone.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -105,6 +106,37 @@ impl Outboxes {
         let bytes = u32::try_from(job.weight().min(MAX_QUEUED_BYTES)).unwrap_or(u32::MAX);
         let room = outbox.room.clone().try_acquire_many_owned(bytes).map_err(|_| Full(peer.id()))?;
         outbox.jobs.try_send(Queued { job, tag, _room: room }).map_err(|_| Full(peer.id()))
+    }
+
+    /// Sends a message if nothing is queued for the peer and its link takes it at once.
+    ///
+    /// # Errors
+    /// [`TrySendError`].
+    pub(crate) fn try_send(&self, peer: &Peer, payload: Payload) -> Result<(), TrySendError> {
+        match self.outboxes.get(&peer.id()) {
+            // It must not overtake what waits.
+            Some(outbox) if outbox.peer == *peer && outbox.room.available_permits() < MAX_QUEUED_BYTES => {
+                Err(TrySendError::Full(payload))
+            }
+            _ => peer.try_send(payload),
+        }
+    }
+
+    /// Disconnects from a peer as soon as what is queued for it has been sent, for which it has `flush_deadline`. What is
+    /// pushed until then is refused.
+    pub(crate) fn disconnect(&mut self, peer: &Peer, flush_deadline: Duration) {
+        let queue = self.outboxes.get(&peer.id()).filter(|outbox| outbox.peer == *peer);
+        let (peer, room) = (peer.clone(), queue.map(|outbox| outbox.room.clone()));
+        self.tasks.spawn(async move {
+            let flush = async {
+                match &room {
+                    Some(room) => room.acquire_many(MAX_QUEUED_BYTES as u32).await.ok(),
+                    None => None,
+                }
+            };
+            let _room = timeout(flush_deadline, flush).await;
+            peer.disconnect().await;
+        });
     }
 
     fn open(&mut self, peer: &Peer) {

@@ -4,23 +4,25 @@
 
 mod command;
 mod event;
+mod known;
 mod output;
 
 use std::io;
 use std::time::Duration;
 
-use p2pt::{Events, P2pt, Peer, StartError};
+use p2pt::{Events, NodeError, P2pt, Peer, PeerId, StartError};
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::args::PipeArgs;
+use crate::args::{AccessError, PipeArgs};
 use crate::lines::{Line, Lines};
 use crate::outbox::{Job, Outboxes, Outcome};
 use crate::signals::StopSignals;
 use command::{BadLine, Command, Respond, SendMessage, To};
-use event::{Event, KnownPeer, Value};
+use event::{Event, Value};
+use known::{KnownLink, KnownTracker};
 use output::{EmitError, Output};
 
 /// The longest line taken: a message of the largest size (64 MiB), with room for escapes.
@@ -43,6 +45,8 @@ const FAREWELL_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PipeError {
     #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
     Start(#[from] StartError),
     #[error("standard input or output: {0}")]
     Io(#[from] io::Error),
@@ -56,13 +60,14 @@ pub(crate) enum PipeError {
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, events) = args.network.builder(&args.identifier).start().await?;
+    let builder = args.network.builder(&args.identifier)?.configure(|node| args.restrict(node));
+    let (p2pt, events) = builder.start().await?;
     let (output, writer) = Output::start(io::stdout());
     output.emit(&Event::Ready { peer_id: p2pt.peer_id(), info_hash: p2pt.info_hash() }).await?;
 
     let (outboxes, outcomes) = Outboxes::new(args.request_deadline);
     let mut reports = tokio::spawn(report(output.clone(), events, outcomes));
-    let mut pipe = Pipe { p2pt, output, outboxes };
+    let mut pipe = Pipe { p2pt, output, outboxes, bans: JoinSet::new() };
     let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
     let ended = tokio::select! {
         ended = pipe.obey(lines) => ended,
@@ -89,7 +94,11 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
     while let Some(event) = events.next().await {
         let event = match &event {
             p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
-            p2pt::Event::PeerClosed(closed) => Event::PeerClosed { peer: closed.peer.id() },
+            p2pt::Event::PeerClosed(closed) => Event::PeerClosed {
+                peer: closed.peer.id(),
+                reason: closed.reason.to_string(),
+                unacknowledged_bytes: closed.unacknowledged_bytes,
+            },
             p2pt::Event::Message(message) => {
                 Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
             }
@@ -149,6 +158,8 @@ struct Pipe {
     p2pt: P2pt,
     output: Output,
     outboxes: Outboxes,
+    /// Closing the links of those who were banned.
+    bans: JoinSet<Result<(), NodeError>>,
 }
 
 impl Pipe {
@@ -174,12 +185,21 @@ impl Pipe {
 
     async fn carry_out(&mut self, command: Command) -> Result<(), EmitError> {
         match command {
-            Command::Send(SendMessage { peer, message, tag }) => self.send(peer, Job::message(message), tag).await,
+            Command::Send(SendMessage { peer, message, tag, wait: true }) => {
+                self.queue(peer, Job::message(message), tag).await
+            }
+            Command::Send(SendMessage { peer, message, tag, wait: false }) => {
+                let send = |outboxes: &mut Outboxes, peer: &Peer| {
+                    let sent = outboxes.try_send(peer, message.clone());
+                    sent.map_err(|error| format!("peer {}: {error}", peer.id()))
+                };
+                self.for_each(peer, tag, send).await
+            }
             Command::Respond(Respond { peer, id, message, tag }) => {
-                self.send(To::Peer(peer), Job::response(id, message), tag).await
+                self.queue(To::Peer(peer), Job::response(id, message), tag).await
             }
             Command::SendFrame(mut send) => match send.frame() {
-                Ok(frame) => self.send(send.peer, Job::Frame(frame), send.tag).await,
+                Ok(frame) => self.queue(send.peer, Job::Frame(frame), send.tag).await,
                 Err(error) => self.complain(send.tag, error).await,
             },
             Command::AddTracker(url) => match self.p2pt.add_tracker(&url).await {
@@ -191,38 +211,86 @@ impl Pipe {
                 Ok(false) => self.complain(None, format!("tracker {url}: there is no such tracker")).await,
                 Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
             },
+            Command::Trackers(_) => {
+                let (stats, info_hash) = (self.p2pt.tracker_stats(), self.p2pt.info_hash());
+                let trackers = stats.trackers.iter().map(|state| KnownTracker::new(state, &info_hash)).collect();
+                self.answer(&Event::Trackers { connected: stats.connected, total: stats.total, trackers }).await
+            }
             Command::RequestMorePeers(_) => match self.p2pt.request_more_peers().await {
                 Ok(()) => Ok(()),
                 Err(error) => self.complain(None, error.to_string()).await,
             },
             Command::Peers(_) => {
-                let known = |peer: Peer| KnownPeer { peer: peer.id(), links: peer.link_count() };
-                let peers = self.p2pt.peers().into_iter().map(known).collect();
+                let peers = self.p2pt.peers().into_iter().map(Into::into).collect();
                 self.answer(&Event::Peers { peers }).await
+            }
+            Command::Stats(id) => match self.p2pt.peer(&id) {
+                Some(peer) => {
+                    let links = peer.link_stats().await.into_iter().map(KnownLink::from).collect();
+                    self.answer(&Event::Stats { peer: id, links }).await
+                }
+                None => self.not_connected(None, id).await,
+            },
+            Command::Disconnect(id) => match self.p2pt.peer(&id) {
+                Some(peer) => {
+                    self.outboxes.disconnect(&peer, FLUSH_DEADLINE);
+                    Ok(())
+                }
+                None => self.not_connected(None, id).await,
+            },
+            Command::Ban(id) => {
+                while self.bans.try_join_next().is_some() {}
+                self.bans.spawn(self.p2pt.ban(id));
+                Ok(())
+            }
+            Command::Unban(id) if self.p2pt.unban(&id) => Ok(()),
+            Command::Unban(id) => self.complain(None, format!("peer {id} is not banned")).await,
+            Command::Banned(_) => {
+                let peers = self.p2pt.banned().iter().map(PeerId::to_string).collect();
+                self.answer(&Event::Banned { peers }).await
             }
             Command::Stop(_) => Ok(()),
         }
     }
 
-    async fn send(&mut self, to: To, job: Job, tag: Option<String>) -> Result<(), EmitError> {
+    /// Queues something for whom it is meant.
+    async fn queue(&mut self, to: To, job: Job, tag: Option<String>) -> Result<(), EmitError> {
+        let awaited = tag.clone();
+        let push = |outboxes: &mut Outboxes, peer: &Peer| {
+            outboxes.push(peer, job.clone(), awaited.clone()).map_err(|full| full.to_string())
+        };
+        self.for_each(to, tag, push).await
+    }
+
+    /// Does something for each peer that is meant; `tag` is what an error bears.
+    async fn for_each(
+        &mut self,
+        to: To,
+        tag: Option<String>,
+        mut act: impl FnMut(&mut Outboxes, &Peer) -> Result<(), String>,
+    ) -> Result<(), EmitError> {
         let peers = match to {
             To::Everyone => self.p2pt.peers(),
             To::Peer(id) => self.p2pt.peer(&id).into_iter().collect(),
         };
         if peers.is_empty() {
             return match to {
-                To::Peer(id) => self.complain(tag, format!("peer {id} is not connected")).await,
+                To::Peer(id) => self.not_connected(tag, id).await,
                 // Nobody will respond.
                 To::Everyone if tag.is_some() => self.complain(tag, "no peer is connected".to_owned()).await,
                 To::Everyone => Ok(()),
             };
         }
         for peer in peers {
-            if let Err(full) = self.outboxes.push(&peer, job.clone(), tag.clone()) {
-                self.complain(tag.clone(), full.to_string()).await?;
+            if let Err(error) = act(&mut self.outboxes, &peer) {
+                self.complain(tag.clone(), error).await?;
             }
         }
         Ok(())
+    }
+
+    async fn not_connected(&self, tag: Option<String>, peer: PeerId) -> Result<(), EmitError> {
+        self.complain(tag, format!("peer {peer} is not connected")).await
     }
 
     async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
@@ -245,7 +313,8 @@ impl Pipe {
         mut reports: JoinHandle<Result<(), EmitError>>,
         writer: JoinHandle<io::Result<()>>,
     ) -> Result<(), PipeError> {
-        let Self { p2pt, output, outboxes } = self;
+        // Shutting down closes what bans have not closed.
+        let Self { p2pt, output, outboxes, bans: _ } = self;
         if timeout(FLUSH_DEADLINE, outboxes.flush()).await.is_err() {
             tracing::warn!("some of what was to be sent was not");
         }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::tracker::{ClientConfig, ConnectError, SocketEnd, TrackerClient, TrackerEvent, WebSocketConnector};
+use p2pt::tracker::{ClientConfig, ConnectError, SocketEnd, TrackerClient, TrackerEvent};
 use p2pt::{AnnounceUrl, InfoHash, PeerId, TrackerWarning};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -64,7 +63,7 @@ pub(crate) async fn run(args: ScrapeArgs) -> Result<(), Box<dyn Error>> {
     let (sender, mut events) = mpsc::channel(16);
     // No scrape says who asks.
     let nobody = PeerId::from([0; 20]);
-    let connector = Arc::new(WebSocketConnector::default());
+    let connector = args.access.connector()?;
     let client = TrackerClient::start(args.url.clone(), nobody, config, connector, args.url.clone(), sender);
     let swarms = timeout(args.deadline, scrape(&client, &args, &mut events))
         .await

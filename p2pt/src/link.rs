@@ -193,10 +193,14 @@ impl Link {
         self.close().await;
     }
 
-    /// Resolves when the channel has closed, even while received frames wait to be read.
+    /// Resolves when the channel has closed, even while received frames wait to be read. If this side closes it, only
+    /// when what was sent has been flushed: until then nobody knows what was lost.
     pub(crate) async fn ended(&self) -> ChannelClosed {
         let reason = self.sender.closed().await;
         self.closed.store(true, Ordering::Release);
+        if reason == ChannelClosed::Local {
+            self.sender.close().await;
+        }
         self.reason.get_or_init(|| reason).clone()
     }
 }

@@ -117,8 +117,8 @@ impl Node {
         self.handle.command(|reply| Command::RemoveTracker { url, reply }).await
     }
 
-    /// Keeps a peer away: in every swarm its offers and answers are ignored from now on, and its links are closed as by
-    /// [`Peer::disconnect`], which this waits for.
+    /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its links
+    /// as [`Peer::disconnect`] does, and waits until they are closed.
     ///
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that means
     /// to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in messages.
@@ -126,10 +126,11 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
-    pub async fn ban(&self, peer: PeerId) -> Result<(), NodeError> {
+    pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
         // First, so that it cannot come back while its links are closed.
         self.handle.shared.gate.ban(peer);
-        self.handle.command(|reply| Command::Ban { peer, reply }).await
+        let handle = self.handle.clone();
+        async move { handle.command(|reply| Command::Ban { peer, reply }).await }
     }
 
     /// Lifts a ban; returns whether there was one. The peer is met again at one of the next announces.
@@ -267,8 +268,8 @@ impl P2pt {
     ///
     /// # Errors
     /// As there.
-    pub async fn ban(&self, peer: PeerId) -> Result<(), NodeError> {
-        self.node.ban(peer).await
+    pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
+        self.node.ban(peer)
     }
 
     /// See [`Node::unban`].

@@ -18,8 +18,18 @@ pub(super) enum Command {
     SendFrame(SendFrame),
     AddTracker(String),
     RemoveTracker(String),
+    Trackers(True),
     RequestMorePeers(True),
     Peers(True),
+    #[serde(deserialize_with = "peer_id")]
+    Stats(PeerId),
+    #[serde(deserialize_with = "peer_id")]
+    Disconnect(PeerId),
+    #[serde(deserialize_with = "peer_id")]
+    Ban(PeerId),
+    #[serde(deserialize_with = "peer_id")]
+    Unban(PeerId),
+    Banned(True),
     Stop(True),
 }
 
@@ -30,6 +40,8 @@ pub(super) struct SendMessage {
     #[serde(deserialize_with = "payload")]
     pub(super) message: Payload,
     pub(super) tag: Option<String>,
+    #[serde(default = "wait")]
+    pub(super) wait: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +63,11 @@ pub(super) struct SendFrame {
     text: Option<String>,
     base64: Option<String>,
     pub(super) tag: Option<String>,
+}
+
+/// What a message does unless it says otherwise.
+fn wait() -> bool {
+    true
 }
 
 /// Whom something is for.
@@ -166,7 +183,7 @@ mod tests {
 
     fn sent(message: &str) -> Payload {
         match parse(&format!(r#"{{"send":{{"peer":"*","message":{message}}}}}"#)) {
-            Command::Send(SendMessage { peer: To::Everyone, message, tag: None }) => message,
+            Command::Send(SendMessage { peer: To::Everyone, message, tag: None, wait: true }) => message,
             other => panic!("{other:?}"),
         }
     }
@@ -175,13 +192,22 @@ mod tests {
     fn commands_are_as_documented() {
         let Command::Send(send) = parse(r#" {"send":{"peer":"HEX","message":"hi","tag":"t"}} "#) else { panic!() };
         assert_eq!(send.peer, To::Peer(HEX.parse().unwrap()));
-        assert_eq!((send.message, send.tag.as_deref()), ("hi".into(), Some("t")));
+        assert_eq!((send.message, send.tag.as_deref(), send.wait), ("hi".into(), Some("t"), true));
+        let Command::Send(send) = parse(r#"{"send":{"peer":"*","message":"hi","wait":false}}"#) else { panic!() };
+        assert!(!send.wait);
         let Command::Respond(respond) = parse(r#"{"respond":{"peer":"HEX","id":7,"message":null}}"#) else { panic!() };
         assert_eq!((respond.peer, respond.id, respond.tag), (HEX.parse().unwrap(), 7.into(), None));
         assert!(matches!(parse(r#"{"add_tracker":"ws://x"}"#), Command::AddTracker(url) if url == "ws://x"));
         assert!(matches!(parse(r#"{"remove_tracker":"ws://x"}"#), Command::RemoveTracker(url) if url == "ws://x"));
         assert!(matches!(parse(r#"{"request_more_peers":true}"#), Command::RequestMorePeers(True)));
+        assert!(matches!(parse(r#"{"trackers":true}"#), Command::Trackers(True)));
         assert!(matches!(parse(r#"{"peers":true}"#), Command::Peers(True)));
+        let id: PeerId = HEX.parse().unwrap();
+        assert!(matches!(parse(r#"{"stats":"HEX"}"#), Command::Stats(peer) if peer == id));
+        assert!(matches!(parse(r#"{"disconnect":"HEX"}"#), Command::Disconnect(peer) if peer == id));
+        assert!(matches!(parse(r#"{"ban":"HEX"}"#), Command::Ban(peer) if peer == id));
+        assert!(matches!(parse(r#"{"unban":"HEX"}"#), Command::Unban(peer) if peer == id));
+        assert!(matches!(parse(r#"{"banned":true}"#), Command::Banned(True)));
         assert!(matches!(parse(r#"{"stop":true}"#), Command::Stop(True)));
     }
 
@@ -245,6 +271,8 @@ mod tests {
             (r#"{"send":{"peer":"a1","message":1}}"#, "peer id"),
             (r#"{"respond":{"peer":"*","id":1,"message":1}}"#, "peer id"),
             (r#"{"respond":{"peer":"HEX","message":1}}"#, "missing field `id`"),
+            (r#"{"ban":"*"}"#, "peer id"),
+            (r#"{"send":{"peer":"*","message":1,"wait":"no"}}"#, "expected a boolean"),
         ] {
             let BadLine { tag, error } = bad(line);
             assert!(error.contains(complaint) && tag.is_none(), "{line}: {tag:?} {error}");

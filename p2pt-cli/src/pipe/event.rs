@@ -9,6 +9,8 @@ use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::known::{KnownLink, KnownPeer, KnownTracker};
+
 /// One line of output.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -55,6 +57,8 @@ pub(super) enum Event<'a> {
     PeerClosed {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
+        reason: String,
+        unacknowledged_bytes: u64,
     },
     Message {
         #[serde(serialize_with = "as_text")]
@@ -85,6 +89,19 @@ pub(super) enum Event<'a> {
     Peers {
         peers: Vec<KnownPeer>,
     },
+    Stats {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        links: Vec<KnownLink>,
+    },
+    Trackers {
+        connected: usize,
+        total: usize,
+        trackers: Vec<KnownTracker>,
+    },
+    Banned {
+        peers: Vec<String>,
+    },
     Stopped {},
 }
 
@@ -103,14 +120,6 @@ impl From<Role> for Side {
             Role::Answerer => Self::Answerer,
         }
     }
-}
-
-/// A connected peer.
-#[derive(Debug, Serialize)]
-pub(super) struct KnownPeer {
-    #[serde(serialize_with = "as_text")]
-    pub(super) peer: PeerId,
-    pub(super) links: usize,
 }
 
 /// A message's content: text as a JSON string, JSON as it came.
@@ -206,7 +215,12 @@ mod tests {
             r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down"}"#
         );
         assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
-        assert_eq!(line(&Event::PeerClosed { peer }), format!(r#"{{"event":"peer_closed","peer":"{HEX}"}}"#));
+        assert_eq!(
+            line(&Event::PeerClosed { peer, reason: "silence".into(), unacknowledged_bytes: 7 }),
+            format!(r#"{{"event":"peer_closed","peer":"{HEX}","reason":"silence","unacknowledged_bytes":7}}"#)
+        );
+        let banned = Event::Banned { peers: vec![HEX.into()] };
+        assert_eq!(line(&banned), format!(r#"{{"event":"banned","peers":["{HEX}"]}}"#));
         let (error, why) = ("no path".into(), "it is banned".into());
         let failed = Event::ConnectionFailed { peer, tracker: &tracker, role: Role::Offerer.into(), error, missed: 0 };
         assert_eq!(
@@ -221,11 +235,6 @@ mod tests {
             format!(
                 r#"{{"event":"connection_refused","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","why":"it is banned","missed":3}}"#
             )
-        );
-        let peers = vec![KnownPeer { peer, links: 2 }];
-        assert_eq!(
-            line(&Event::Peers { peers }),
-            format!(r#"{{"event":"peers","peers":[{{"peer":"{HEX}","links":2}}]}}"#)
         );
         assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);
     }

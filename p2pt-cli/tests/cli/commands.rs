@@ -14,10 +14,16 @@ async fn help_names_every_command_and_option() {
     for (arguments, named) in [
         (&["--help"][..], &["demo", "chat", "tracker", "scrape", "pipe", "--verbose"][..]),
         (&["demo", "--help"], &["--deadline"]),
-        (&["chat", "--help"], &["<IDENTIFIER>", "--tracker", "--stun", "--loopback"]),
+        (
+            &["chat", "--help"],
+            &["<IDENTIFIER>", "--tracker", "--stun", "--turn", "--relay-only", "--header", "--proxy", "--loopback"],
+        ),
         (&["tracker", "--help"], &["--listen", "127.0.0.1:8000", "--interval"]),
-        (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline"]),
-        (&["pipe", "--help"], &["<IDENTIFIER>", "--tracker", "--no-default-stun", "--links", "--max-peers"]),
+        (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
+        (
+            &["pipe", "--help"],
+            &["<IDENTIFIER>", "--tracker", "--no-default-stun", "--links", "--max-peers", "--peer-id", "--allow"],
+        ),
     ] {
         let output = run(arguments).await;
         let help = text(&output.stdout);
@@ -35,6 +41,8 @@ async fn wrong_arguments_are_explained() {
         (&["pipe"], "<IDENTIFIER>"),
         (&["pipe", "app", "--tracker", "http://example.org"], "ws:// or wss://"),
         (&["tracker", "--listen", "nowhere"], "invalid"),
+        (&["demo", "--deadline", "0"], "more than 0"),
+        (&["chat", "app", "--links", "0"], "from 1 on"),
     ] {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

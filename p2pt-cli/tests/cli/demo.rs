@@ -19,7 +19,7 @@ async fn the_demo_does_all_its_steps() {
 
 #[tokio::test]
 async fn a_demo_out_of_time_says_where_it_was() {
-    let output = run(&["demo", "--deadline", "0"]).await;
+    let output = run(&["demo", "--deadline", "0.000001"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("✗ meet"), "{output:?}");
     assert!(text(&output.stderr).contains("failed at the step \"meet\""), "{output:?}");

@@ -4,5 +4,6 @@ mod commands;
 mod demo;
 #[cfg(unix)]
 mod dying;
+mod in_charge;
 mod pipe;
 mod program;

@@ -1,0 +1,233 @@
+//! Arguments about the network: how trackers and peers are reached.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use p2pt::tracker::{CertificateError, Connector, HeaderError, ProxyUrl, WebSocketConnector};
+use p2pt::transport::webrtc::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, WebRtcConfig};
+use p2pt::{AnnounceUrl, Builder, P2pt};
+
+/// Trackers used when none is given: the two public ones that have served WebTorrent for years.
+const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
+
+/// How long an offer waits for TURN servers, which take several round trips; with none, the transport's default holds.
+const TURN_GATHER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a peer reaches others.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// A tracker's announce URL, ws://… or wss://…; may be repeated [default: two public trackers]
+    #[arg(long = "tracker", value_name = "URL")]
+    trackers: Vec<AnnounceUrl>,
+    /// Start with no tracker if none is given
+    #[arg(long)]
+    no_default_trackers: bool,
+    #[command(flatten)]
+    access: AccessArgs,
+    /// A STUN server, stun:HOST[:PORT], besides the default ones; may be repeated
+    #[arg(long, value_name = "URL", value_parser = |url: &str| ice_url("stun:", url))]
+    stun: Vec<String>,
+    /// Use no STUN servers but those given
+    #[arg(long)]
+    no_default_stun: bool,
+    /// A TURN server, turn:HOST[:PORT], to relay what cannot be sent directly; may be repeated
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = |url: &str| ice_url("turn:", url),
+        requires_all = ["turn_user", "turn_password"]
+    )]
+    turn: Vec<String>,
+    /// The user name at the TURN servers
+    #[arg(long, value_name = "NAME")]
+    turn_user: Option<String>,
+    /// The password at the TURN servers; better in the environment, where other users do not see it
+    #[arg(long, value_name = "PASSWORD", env = "P2PT_TURN_PASSWORD", hide_env_values = true)]
+    turn_password: Option<String>,
+    /// Connect through TURN servers only, so that peers see their addresses and not this machine's
+    #[arg(long, requires = "turn", conflicts_with = "stun")]
+    relay_only: bool,
+    /// Meet only peers on this machine: use 127.0.0.1 and no STUN
+    #[arg(long, conflicts_with = "stun")]
+    loopback: bool,
+    /// Data channels kept to each peer
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    links: NonZeroUsize,
+    /// Peers connected at most
+    #[arg(long, value_name = "N", default_value = "100")]
+    max_peers: usize,
+}
+
+/// How trackers are reached.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// A header sent to trackers, such as "Origin: https://my-app.example"; may be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Reach trackers through this proxy, http://… or socks5://[USER:PASSWORD@]HOST:PORT; peers are reached without it
+    #[arg(long, value_name = "URL", env = "P2PT_PROXY", hide_env_values = true)]
+    proxy: Option<ProxyUrl>,
+    /// Trust the certificate authorities in this file too, PEM or DER; may be repeated
+    #[arg(long = "root-certificate", value_name = "FILE")]
+    root_certificates: Vec<PathBuf>,
+}
+
+/// Why trackers cannot be reached in the way that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccessError {
+    #[error("header {name:?}: {error}")]
+    Header { name: String, error: HeaderError },
+    #[error("{}: {error}", .path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", .path.display())]
+    Certificate { path: PathBuf, error: CertificateError },
+}
+
+impl AccessArgs {
+    pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, AccessError> {
+        let mut connector = WebSocketConnector::new();
+        for (name, value) in &self.headers {
+            connector = connector
+                .with_header(name, value)
+                .map_err(|error| AccessError::Header { name: name.clone(), error })?;
+        }
+        connector = self.proxy.iter().cloned().fold(connector, WebSocketConnector::with_proxy);
+        for path in &self.root_certificates {
+            let bytes = std::fs::read(path).map_err(|error| AccessError::Read { path: path.clone(), error })?;
+            connector = connector
+                .with_root_certificate(&bytes)
+                .map_err(|error| AccessError::Certificate { path: path.clone(), error })?;
+        }
+        Ok(Arc::new(connector))
+    }
+}
+
+impl NetworkArgs {
+    /// A peer as configured.
+    pub(crate) fn builder(&self, identifier: &str) -> Result<Builder, AccessError> {
+        let connector = self.access.connector()?;
+        let builder = P2pt::builder(identifier).trackers(self.tracker_urls()).webrtc(self.webrtc());
+        Ok(builder
+            .configure(|node| node.connector(connector).links_per_peer(self.links.get()).max_peers(self.max_peers)))
+    }
+
+    fn tracker_urls(&self) -> Vec<String> {
+        if self.trackers.is_empty() && !self.no_default_trackers {
+            DEFAULT_TRACKERS.map(str::to_owned).to_vec()
+        } else {
+            self.trackers.iter().map(AnnounceUrl::to_string).collect()
+        }
+    }
+
+    fn webrtc(&self) -> WebRtcConfig {
+        let config = if self.loopback { WebRtcConfig::loopback() } else { WebRtcConfig::default() };
+        // Where only relays may be used, a STUN server would learn an address for nothing.
+        let no_stun = self.no_default_stun || self.loopback || self.relay_only;
+        let default_stun: &[&str] = if no_stun { &[] } else { &DEFAULT_STUN_SERVERS };
+        let stun = default_stun.iter().copied().chain(self.stun.iter().map(String::as_str)).map(IceServer::stun);
+        let user = self.turn_user.as_deref().unwrap_or_default();
+        let password = self.turn_password.as_deref().unwrap_or_default();
+        let turn = self.turn.iter().map(|url| IceServer::turn(url, user, password));
+        let config = config.ice_servers(stun.chain(turn));
+        let config = if self.turn.is_empty() { config } else { config.gather_timeout(TURN_GATHER_TIMEOUT) };
+        if self.relay_only { config.ice_policy(IcePolicy::RelayOnly) } else { config }
+    }
+}
+
+fn ice_url(scheme: &str, text: &str) -> Result<String, String> {
+    match text.strip_prefix(scheme) {
+        Some(host) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("it should be {scheme}HOST or {scheme}HOST:PORT")),
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a number from 1 on is needed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        network: NetworkArgs,
+    }
+
+    const TURN: [&str; 6] = ["--turn", "turn:relay.example", "--turn-user", "me", "--turn-password", "secret"];
+
+    fn parse(arguments: &[&str]) -> Result<NetworkArgs, clap::Error> {
+        Line::try_parse_from(["p2pt"].iter().chain(arguments)).map(|line| line.network)
+    }
+
+    fn webrtc(arguments: &[&str]) -> String {
+        format!("{:?}", parse(arguments).unwrap().webrtc())
+    }
+
+    #[test]
+    fn default_trackers_give_way_to_given_ones() {
+        assert_eq!(parse(&[]).unwrap().tracker_urls(), DEFAULT_TRACKERS);
+        let given = parse(&["--tracker", "ws://127.0.0.1:8000", "--tracker", "wss://example.org/announce"]).unwrap();
+        assert_eq!(given.tracker_urls(), ["ws://127.0.0.1:8000", "wss://example.org/announce"]);
+        assert!(parse(&["--no-default-trackers"]).unwrap().tracker_urls().is_empty());
+    }
+
+    #[test]
+    fn default_trackers_are_announce_urls() {
+        for url in DEFAULT_TRACKERS {
+            url.parse::<AnnounceUrl>().unwrap();
+        }
+    }
+
+    #[test]
+    fn servers_and_policy_are_as_asked_for() {
+        for (arguments, stun, turn, relay_only) in [
+            (&[][..], 2, 0, false),
+            (&["--no-default-stun"], 0, 0, false),
+            (&["--stun", "stun:example.org"], 3, 0, false),
+            (&["--loopback"], 0, 0, false),
+            (&TURN, 2, 1, false),
+            (&[&["--relay-only"], &TURN[..]].concat(), 0, 1, true),
+            (&[&["--relay-only", "--loopback"], &TURN[..]].concat(), 0, 1, true),
+        ] {
+            let config = webrtc(arguments);
+            let count = |what| config.matches(what).count();
+            assert_eq!((count("\"stun:"), count("\"turn:")), (stun, turn), "{arguments:?}: {config}");
+            assert_eq!(config.contains("RelayOnly"), relay_only, "{arguments:?}: {config}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (arguments, complaint) in [
+            (&["--tracker", "http://example.org"][..], "ws:// or wss://"),
+            (&["--stun", "example.org"], "stun:HOST"),
+            (&["--stun", "stun:"], "stun:HOST"),
+            (&["--turn", "stun:example.org"], "turn:HOST"),
+            (&["--turn", "turn:example.org"], "--turn-user"),
+            (&["--relay-only"], "--turn"),
+            (&["--links", "0"], "from 1 on"),
+            (&["--header", "Origin"], "NAME: VALUE"),
+            (&["--proxy", "ftp://example.org:21"], "socks5://"),
+        ] {
+            let error = parse(arguments).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{arguments:?}: {error}");
+        }
+        let bad_header = parse(&["--header", "Ori gin: x"]).unwrap().access.connector();
+        assert_eq!(bad_header.unwrap_err().to_string(), "header \"Ori gin\": not a header name");
+        let no_file = parse(&["--root-certificate", "/nowhere.pem"]).unwrap().access.connector();
+        assert!(no_file.unwrap_err().to_string().starts_with("/nowhere.pem: "));
+    }
+}

@@ -1,0 +1,119 @@
+//! What is known of peers, links and trackers, as the events that are asked for say it. Times are in seconds.
+
+use std::time::Duration;
+
+use p2pt::tracker::{TrackerCounters, TrackerState, TrackerStatus};
+use p2pt::{InfoHash, LinkStats, Peer};
+use serde::Serialize;
+
+/// A connected peer.
+#[derive(Debug, Serialize)]
+pub(super) struct KnownPeer {
+    peer: String,
+    links: usize,
+}
+
+impl From<Peer> for KnownPeer {
+    fn from(peer: Peer) -> Self {
+        Self { peer: peer.id().to_string(), links: peer.link_count() }
+    }
+}
+
+/// An open link to a peer.
+#[derive(Debug, Serialize)]
+pub(super) struct KnownLink {
+    local_candidate: Option<String>,
+    remote_candidate: Option<String>,
+    round_trip: Option<f64>,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+impl From<LinkStats> for KnownLink {
+    fn from(stats: LinkStats) -> Self {
+        Self {
+            local_candidate: stats.local_candidate,
+            remote_candidate: stats.remote_candidate,
+            round_trip: stats.round_trip.map(|time| time.as_secs_f64()),
+            bytes_sent: stats.bytes_sent,
+            bytes_received: stats.bytes_received,
+        }
+    }
+}
+
+/// A tracker as one swarm sees it.
+#[derive(Debug, Serialize)]
+pub(super) struct KnownTracker {
+    tracker: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_in: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<String>,
+    announced: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_age: Option<f64>,
+    counters: Counters,
+}
+
+impl KnownTracker {
+    pub(super) fn new(state: &TrackerState, info_hash: &InfoHash) -> Self {
+        let (status, retry_in) = match state.status {
+            TrackerStatus::Idle => ("idle", None),
+            TrackerStatus::Connecting => ("connecting", None),
+            TrackerStatus::Connected => ("connected", None),
+            TrackerStatus::WaitingToReconnect { retry_in } => ("waiting", Some(retry_in)),
+            TrackerStatus::Closing => ("closing", None),
+            TrackerStatus::Stopped => ("stopped", None),
+            _ => ("other", None),
+        };
+        let swarm = state.swarms.get(info_hash);
+        Self {
+            tracker: state.url.to_string(),
+            status,
+            retry_in: retry_in.as_ref().map(Duration::as_secs_f64),
+            family: state.family.map(|family| family.to_string()),
+            announced: swarm.is_some_and(|swarm| swarm.announced),
+            members: swarm.and_then(|swarm| swarm.members()),
+            error: state.last_error.as_ref().map(|last| last.warning.to_string()),
+            error_age: state.last_error.as_ref().map(|last| last.age.as_secs_f64()),
+            counters: state.counters.into(),
+        }
+    }
+}
+
+/// What has happened at a tracker since it was added.
+#[derive(Debug, Serialize)]
+struct Counters {
+    connects: u64,
+    connects_failed: u64,
+    sockets_lost: u64,
+    announces_sent: u64,
+    offers_sent: u64,
+    offers_unanswered: u64,
+    answers_sent: u64,
+    offers_received: u64,
+    answers_received: u64,
+    frames_ignored: u64,
+}
+
+impl From<TrackerCounters> for Counters {
+    fn from(counters: TrackerCounters) -> Self {
+        Self {
+            connects: counters.connects,
+            connects_failed: counters.connects_failed,
+            sockets_lost: counters.sockets_lost,
+            announces_sent: counters.announces_sent,
+            offers_sent: counters.offers_sent,
+            offers_unanswered: counters.offers_unanswered,
+            answers_sent: counters.answers_sent,
+            offers_received: counters.offers_received,
+            answers_received: counters.answers_received,
+            frames_ignored: counters.frames_ignored,
+        }
+    }
+}
