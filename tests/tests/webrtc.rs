@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::webrtc::WebRtcConfig;
-use p2pt::{ChannelClosed, Event, Events, NodeBuilder, P2pt, Peer};
+use p2pt::{ChannelClosed, Event, Events, NodeBuilder, P2pt, Peer, RequestError};
 use tokio::time::timeout;
 
 /// A guard against hanging, not a measurement.
@@ -80,6 +80,47 @@ async fn two_nodes_meet_exchange_a_large_message_and_part() {
         other => panic!("{other:?}"),
     }
     one.p2pt.shutdown().await;
+    tracker.shutdown().await;
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Leave {
+    Shutdown,
+    Dropped,
+    SwarmLeft,
+    IdentifierChanged,
+    Disconnected,
+}
+
+/// With a liveness time so long that only a farewell can be what was heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_polite_leave_is_heard_however_it_is_made() {
+    let tracker = tracker().await;
+    for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::IdentifierChanged, Leave::Disconnected] {
+        let patient = |node: NodeBuilder| node.webrtc(WebRtcConfig::loopback().silence_timeout(DEADLINE * 10));
+        let mut stays = start_with(&[&tracker], patient).await;
+        let mut goes = start_with(&[&tracker], patient).await;
+        let (to_goes, to_stays) = (stays.connected().await, goes.connected().await);
+        let unanswered = tokio::spawn(to_goes.request("?").into_future());
+        assert!(matches!(goes.next().await, Event::Message(_)));
+        let leaving = tokio::spawn(async move {
+            match leave {
+                Leave::Shutdown => goes.p2pt.shutdown().await,
+                Leave::Dropped => drop((goes, to_stays)),
+                Leave::SwarmLeft => goes.p2pt.swarm().leave().await.expect("running"),
+                Leave::IdentifierChanged => goes.p2pt.set_identifier("another room").await.expect("running"),
+                Leave::Disconnected => to_stays.disconnect().await,
+            }
+        });
+        match stays.next().await {
+            Event::PeerClosed(closed) => assert_eq!(closed.reason, ChannelClosed::Remote, "{leave:?}"),
+            other => panic!("{leave:?}: {other:?}"),
+        }
+        let error = timeout(DEADLINE, unanswered).await.expect("in time").expect("no panic").expect_err("it has gone");
+        assert_eq!(error, RequestError::PeerGone(ChannelClosed::Remote), "{leave:?}");
+        timeout(DEADLINE, leaving).await.expect("in time").expect("no panic");
+        stays.p2pt.shutdown().await;
+    }
     tracker.shutdown().await;
 }
 
