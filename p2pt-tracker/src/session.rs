@@ -5,6 +5,8 @@ mod families;
 #[cfg(test)]
 mod family_tests;
 #[cfg(test)]
+mod idle_tests;
+#[cfg(test)]
 mod properties;
 mod receive;
 mod scrape;
