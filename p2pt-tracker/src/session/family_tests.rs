@@ -25,7 +25,8 @@ fn announced(route: Route, members: u32) -> Bench {
 fn until_close(bench: &mut Bench, members: u32) -> Option<Duration> {
     let start = bench.now;
     while bench.now < start + secs(3600) {
-        bench.advance(millis(10));
+        let next = bench.session.poll_timeout().expect("something is due");
+        bench.advance(next.saturating_duration_since(bench.now));
         let acts = bench.acts();
         if acts.contains(&Act::Close) {
             return Some(bench.now - start);
