@@ -154,7 +154,7 @@ async fn send_one(
         2 => Message::binary(vec![0xff; 40]),
         // A new swarm each time.
         3 => announce(InfoHash::from(*peer(number << 32 | round as usize).as_bytes()), me, 0..0),
-        4 if round % 2 == 0 => announce(swarm(number), me, round * 5..round * 5 + 10),
+        4 if round.is_multiple_of(2) => announce(swarm(number), me, round * 5..round * 5 + 10),
         // Leaving makes room for further offers.
         4 => {
             let mut stopped = Announce::new(swarm(number), me);
