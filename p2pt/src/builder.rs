@@ -1,7 +1,7 @@
 //! Building a node.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use p2pt_messaging::Limits;
@@ -10,6 +10,8 @@ use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
 use p2pt_transport::Transport;
 #[cfg(feature = "webrtc")]
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,7 @@ pub struct NodeBuilder {
     connector: Arc<dyn Connector>,
     client: ClientConfig,
     peer_id: Option<PeerId>,
+    seed: Option<u64>,
     mesh: MeshConfig,
     gate: Gate,
     settings: Settings,
@@ -51,6 +54,7 @@ impl NodeBuilder {
             connector: Arc::new(WebSocketConnector::default()),
             client: ClientConfig::default(),
             peer_id: None,
+            seed: None,
             mesh: MeshConfig { links_per_peer: 1, max_peers: MAX_PEERS },
             gate: Gate::default(),
             settings: Settings::new(sender),
@@ -101,8 +105,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Decides everything the node leaves to chance - its peer id, the ids of offers and messages, and the times of its
+    /// trackers' clients, unless these are set - so that a simulation can be repeated as nearly as its runtime allows.
+    /// Drawn at random unless configured. Two live nodes must never share one, and ids are only as hard to guess as it.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Links kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
-    /// fails; a peer that allows fewer keeps fewer.
+    /// fails; a peer that allows fewer keeps fewer, and is asked for more only in its first ten minutes.
     pub fn links_per_peer(mut self, links: usize) -> Self {
         self.mesh.links_per_peer = links.max(1);
         self
@@ -164,7 +176,7 @@ impl NodeBuilder {
     /// # Errors
     /// [`StartError`].
     #[expect(clippy::unused_async, reason = "being async says that it needs a runtime, and leaves room to wait")]
-    pub async fn start(self) -> Result<Node, StartError> {
+    pub async fn start(mut self) -> Result<Node, StartError> {
         let mut urls = Vec::with_capacity(self.trackers.len());
         for url in &self.trackers {
             let parsed: Result<AnnounceUrl, _> = url.parse();
@@ -177,8 +189,10 @@ impl NodeBuilder {
             #[cfg(not(feature = "webrtc"))]
             None => return Err(StartError::NoTransport),
         };
+        let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        self.settings.message_ids = Mutex::new(StdRng::from_rng(&mut rng));
         let shared = Arc::new(NodeShared {
-            peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rand::random::<[u8; 20]>())),
+            peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
             gate: Arc::new(self.gate),
             stop: CancellationToken::new(),
@@ -192,6 +206,7 @@ impl NodeBuilder {
             client_config: self.client,
             mesh: self.mesh,
             settings: Arc::new(self.settings),
+            rng,
         };
         let mut engine = Engine::new(parts, self.commands);
         for url in urls {

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -63,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) client_config: ClientConfig,
     pub(crate) mesh: MeshConfig,
     pub(crate) settings: Arc<Settings>,
+    /// Decides what is left to chance.
+    pub(crate) rng: StdRng,
 }
 
 /// Names one client of a tracker, so that what comes late from one that was removed is not taken for that of another
@@ -161,10 +164,15 @@ impl Engine {
                     None => std::future::pending().await,
                 }
             };
+            // In this order, so that a seeded simulation can be repeated; last what strangers can cause without end.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                Some(command) = self.commands.recv() => self.handle_command(command),
-                Some((key, event)) = self.tracker_events.recv() => self.handle_tracker(key, event),
+                () = timer => {
+                    for stay in self.swarms.values_mut() {
+                        stay.members.handle_timeout(crate::now());
+                    }
+                }
                 Some(closed) = self.closings.recv() => {
                     if let Some(stay) = self.swarms.get_mut(&closed.swarm) {
                         stay.members.link_closed(crate::now(), closed.link, closed.reason);
@@ -176,11 +184,8 @@ impl Engine {
                     }
                 }
                 Some(ended) = self.farewells.join_next() => report(ended).unwrap_or_default(),
-                () = timer => {
-                    for stay in self.swarms.values_mut() {
-                        stay.members.handle_timeout(crate::now());
-                    }
-                }
+                Some(command) = self.commands.recv() => self.handle_command(command),
+                Some((key, event)) = self.tracker_events.recv() => self.handle_tracker(key, event),
             }
             self.act();
         }

@@ -19,6 +19,13 @@
 //!   never acknowledged.
 //! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
 //!   [`IcePolicy::RelayOnly`](transport::webrtc::IcePolicy) and a TURN server, peers see the server's address instead.
+//! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
+//!   offers and answers costs the others no time and no places. What is wrong is told by [`Event::TrackerWarning`].
+//! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker named,
+//!   [`Event::ConnectionRefused`] whom this side did not let in. Offers that nobody answers are counted in
+//!   [`Node::tracker_stats`].
+//! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
+//!   within a quarter of an hour, usually half of that; a few meet at once.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
 //! - **Staying in charge.** [`NodeBuilder::admit`] asks you about everybody before they are connected to,
 //!   [`Peer::disconnect`] and [`Node::ban`] send them away. [`Swarm::broadcast`] keeps nobody waiting for a slow peer,

@@ -492,3 +492,7 @@ impl<T> Entry<T> {
 #[cfg(test)]
 #[path = "mesh_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "mesh_pair_tests.rs"]
+mod pair_tests;

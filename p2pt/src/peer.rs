@@ -9,6 +9,8 @@ use futures_util::future::join_all;
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, Frame, LinkStats};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Command;
@@ -28,12 +30,13 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 const STALL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What every peer of a node has in common.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) inbox_bytes: usize,
     pub(crate) request_deadline: Duration,
     pub(crate) stall_deadline: Duration,
+    pub(crate) message_ids: Mutex<StdRng>,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -45,6 +48,7 @@ impl Settings {
             inbox_bytes: INBOX_BYTES,
             request_deadline: REQUEST_DEADLINE,
             stall_deadline: STALL_DEADLINE,
+            message_ids: Mutex::new(rand::make_rng()),
             commands,
         }
     }
@@ -222,7 +226,8 @@ impl Peer {
 
 impl PeerShared {
     pub(crate) fn new_id(&self) -> MessageId {
-        MessageId::random(rand::random::<u64>)
+        let mut rng = lock(&self.settings.message_ids);
+        MessageId::random(|| rng.random())
     }
 
     fn check_size(&self, payload: &Payload) -> Result<(), SendError> {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
 use p2pt_transport::{PendingOffer, TransportError};
+use rand::RngExt as _;
 use tracing::{debug, trace};
 
 use super::{ClientKey, Done, Engine, SwarmId};
@@ -25,10 +26,12 @@ impl Engine {
         }
         self.next_client += 1;
         let number = self.next_client;
+        let mut config = self.parts.client_config.clone();
+        config.seed.get_or_insert_with(|| self.parts.rng.random());
         let client = TrackerClient::start(
             url.clone(),
             self.parts.shared.peer_id,
-            self.parts.client_config.clone(),
+            config,
             self.parts.connector.clone(),
             ClientKey { url: url.clone(), number },
             self.tracker_sender.clone(),
@@ -137,7 +140,7 @@ impl Engine {
         for result in made {
             match result {
                 Ok(pending) => {
-                    let offer_id = OfferId::from(rand::random::<[u8; 20]>());
+                    let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
                     offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
                     stay.offers.insert(offer_id, (tracker.url.clone(), pending));
                 }

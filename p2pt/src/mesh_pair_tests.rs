@@ -1,0 +1,276 @@
+//! Two peers who meet again and again by several trackers: they keep as many links as configured, and nobody sees the
+//! other go.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const TRACKERS: [&str; 3] = ["a", "b", "c"];
+
+/// JavaScript sees a link this long after it opened, at most.
+const LATE: u64 = 5_000;
+
+/// One side; what it answers offers with is their number.
+struct Side {
+    mesh: Mesh<usize>,
+    id: PeerId,
+    /// The links by the number of the offer that led to them, and when they opened.
+    links: BTreeMap<LinkId, (usize, Instant)>,
+    retired: Vec<LinkId>,
+    connected: usize,
+}
+
+/// What is known of one offer.
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    offerer: usize,
+    tracker: usize,
+    /// The attempts of the sides.
+    attempts: [Option<AttemptId>; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Flight {
+    Offer,
+    Answer,
+}
+
+struct Pair {
+    sides: [Side; 2],
+    /// The second side is the JavaScript library: it answers everything, sees links late and closes none.
+    js: bool,
+    now: Instant,
+    tries: Vec<Try>,
+    /// Offers and answers to them on their way.
+    flying: Vec<(usize, Flight)>,
+    /// Offers that both sides work on.
+    opening: Vec<usize>,
+    /// Offers that led to a link at the other side already.
+    half_open: Vec<(usize, usize)>,
+    /// When JavaScript sees each link, by the number of its offer.
+    seen: BTreeMap<usize, Instant>,
+    gone: u32,
+}
+
+impl Pair {
+    fn new(links_per_peer: [usize; 2], js: bool) -> Self {
+        let now = tokio::time::Instant::now().into_std();
+        let side = |n: usize| Side {
+            mesh: Mesh::new(MeshConfig { links_per_peer: links_per_peer[n], max_peers: 5 }),
+            id: PeerId::from([n as u8; 20]),
+            links: BTreeMap::new(),
+            retired: Vec::new(),
+            connected: 0,
+        };
+        let (sides, tries, opening) = ([side(0), side(1)], Vec::new(), Vec::new());
+        Self {
+            sides,
+            js,
+            now,
+            tries,
+            flying: Vec::new(),
+            opening,
+            half_open: Vec::new(),
+            seen: BTreeMap::new(),
+            gone: 0,
+        }
+    }
+
+    fn offer(&mut self, offerer: usize, tracker: usize) {
+        let n = self.tries.len();
+        self.tries.push(Try { offerer, tracker, attempts: [None; 2] });
+        self.flying.push((n, Flight::Offer));
+    }
+
+    fn deliver(&mut self, index: usize) {
+        if self.flying.is_empty() {
+            return;
+        }
+        match self.flying.swap_remove(index % self.flying.len()) {
+            (n, Flight::Offer) => self.offered(n),
+            (n, Flight::Answer) => self.answered(n),
+        }
+    }
+
+    fn offered(&mut self, n: usize) {
+        let Try { offerer, tracker, .. } = self.tries[n];
+        if self.js && offerer == 0 {
+            return self.flying.push((n, Flight::Answer));
+        }
+        let from = self.sides[offerer].id;
+        let offer = RemoteOffer { tracker: url(tracker), via: n, sdp: String::new(), ours: !self.js };
+        self.input(1 - offerer, Input::Offer { from, offer });
+    }
+
+    /// The answer to an offer arrives.
+    fn answered(&mut self, n: usize) {
+        let Try { offerer, tracker, .. } = self.tries[n];
+        self.opening.push(n);
+        if self.js && offerer == 1 {
+            return;
+        }
+        let from = self.sides[1 - offerer].id;
+        self.input_of(offerer, n, Input::Answer { from, tracker: url(tracker), ours: !self.js });
+    }
+
+    /// What both sides work on opens; or fails, as it must if one of them does not.
+    fn end(&mut self, n: usize, opens: bool, late: u64) {
+        let attempts = self.tries[n].attempts;
+        let ours = if self.js { &[0][..] } else { &[0, 1] };
+        let opens = opens && ours.iter().all(|side| attempts[*side].is_some());
+        for side in [0, 1] {
+            let Some(attempt) = self.tries[n].attempts[side] else { continue };
+            if opens {
+                self.seen.insert(n, self.now + Duration::from_millis(late));
+                self.half_open.push((side, n));
+            } else {
+                self.input(side, Input::Failed { attempt });
+            }
+        }
+    }
+
+    /// A side hears that its channel is open.
+    fn open(&mut self, index: usize) {
+        if self.half_open.is_empty() {
+            return;
+        }
+        let (side, n) = self.half_open.swap_remove(index % self.half_open.len());
+        if let Some(attempt) = self.tries[n].attempts[side] {
+            self.input_of(side, n, Input::Opened { attempt, label: format!("{n:04}") });
+        }
+    }
+
+    fn input(&mut self, side: usize, input: Input<usize>) {
+        self.input_of(side, usize::MAX, input);
+    }
+
+    /// An input that is about an offer.
+    fn input_of(&mut self, side: usize, n: usize, input: Input<usize>) {
+        self.sides[side].mesh.handle_input(self.now, input);
+        while let Some(output) = self.sides[side].mesh.poll_output() {
+            match output {
+                Output::Answer { attempt, offer, .. } => {
+                    self.tries[offer.via].attempts[side] = Some(attempt);
+                    self.flying.push((offer.via, Flight::Answer));
+                }
+                Output::LinkOpened { link, .. } => {
+                    self.sides[side].links.insert(link, (n, self.now));
+                }
+                Output::Retire { link, .. } => {
+                    if self.js {
+                        let (n, _) = self.sides[side].links[&link];
+                        let others = self.sides[side].links.iter().filter(|(l, _)| **l != link);
+                        let seen = others.filter(|(_, (n, _))| self.seen[n] <= self.now).count();
+                        assert!(seen > 0 && self.seen[&n] <= self.now, "JavaScript knows of no other link");
+                    }
+                    self.sides[side].retired.push(link);
+                }
+                Output::PeerConnected { .. } => self.sides[side].connected += 1,
+                Output::PeerClosed { .. } => self.gone += 1,
+                Output::Accept { attempt, .. } => self.tries[n].attempts[side] = Some(attempt),
+                Output::Refused { .. } | Output::Failed { .. } | Output::GiveUp { .. } => {}
+            }
+        }
+    }
+
+    /// A link that was retired closes, at both sides.
+    fn close(&mut self, side: usize, link: LinkId) {
+        let Some((n, _)) = self.sides[side].links.get(&link).copied() else { return };
+        for side in [0, 1] {
+            let same = self.sides[side].links.iter().find(|(_, (other, _))| *other == n).map(|(link, _)| *link);
+            if let Some(link) = same {
+                self.sides[side].links.remove(&link);
+                self.input(side, Input::Closed { link });
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.input(0, Input::Timeout);
+        self.input(1, Input::Timeout);
+    }
+
+    /// Two seconds later at least, when both sides have heard of everything that has opened.
+    fn close_retired(&mut self) {
+        while !self.half_open.is_empty() {
+            self.open(0);
+        }
+        for side in [0, 1] {
+            for link in std::mem::take(&mut self.sides[side].retired) {
+                self.close(side, link);
+            }
+        }
+    }
+}
+
+fn url(tracker: usize) -> AnnounceUrl {
+    format!("ws://{}.test", TRACKERS[tracker]).parse().expect("a URL")
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Offer(usize, usize),
+    /// Which of those under way opens or fails, and how late JavaScript sees it.
+    End(usize, bool, u64),
+    /// Which offer or answer arrives.
+    Deliver(usize),
+    /// Which of those that open is heard of.
+    Open(usize),
+    CloseRetired,
+    Wait(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..2usize, 0..TRACKERS.len()).prop_map(|(side, tracker)| Op::Offer(side, tracker)),
+        4 => (any::<usize>(), prop::bool::weighted(0.8), 0..LATE).prop_map(|(n, opens, late)| Op::End(n, opens, late)),
+        8 => any::<usize>().prop_map(Op::Deliver),
+        6 => any::<usize>().prop_map(Op::Open),
+        1 => Just(Op::CloseRetired),
+        2 => (0..15_000u64).prop_map(Op::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn two_peers_keep_their_links_however_often_they_meet(
+        ops in prop::collection::vec(op(), 0..150), js in any::<bool>(), kept in [1..3usize, 1..3usize],
+    ) {
+        let mut pair = Pair::new(kept, js);
+        for op in ops {
+            match op {
+                Op::Offer(side, tracker) => pair.offer(side, tracker),
+                Op::End(n, opens, late) if !pair.opening.is_empty() => {
+                    let n = pair.opening.swap_remove(n % pair.opening.len());
+                    pair.end(n, opens, late);
+                }
+                Op::End(..) => {}
+                Op::Deliver(index) => pair.deliver(index),
+                Op::Open(index) => pair.open(index),
+                Op::CloseRetired => pair.close_retired(),
+                Op::Wait(ms) => pair.wait(Duration::from_millis(ms)),
+            }
+        }
+        while !pair.flying.is_empty() || !pair.opening.is_empty() {
+            pair.deliver(0);
+            if let Some(n) = pair.opening.pop() {
+                pair.end(n, true, LATE);
+            }
+        }
+        for _ in 0..3 {
+            pair.close_retired();
+            pair.wait(JS_SETTLE);
+        }
+        pair.close_retired();
+        prop_assert_eq!(pair.gone, 0, "somebody was seen to go");
+        let left = pair.sides[0].links.len();
+        let most = if js { kept[0] } else { kept[0].min(kept[1]) };
+        prop_assert!(left <= most, "{} links are left", left);
+        prop_assert!(left > 0 || pair.sides[0].connected == 0, "no link is left");
+        if !js {
+            let numbers = |side: &Side| side.links.values().map(|(n, _)| *n).collect::<std::collections::BTreeSet<_>>();
+            prop_assert_eq!(numbers(&pair.sides[0]), numbers(&pair.sides[1]));
+        }
+    }
+}
