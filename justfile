@@ -13,7 +13,6 @@ interop:
     tests/js/setup.sh
     cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium -- --ignored --test-threads=1
 
-<<<<<<< HEAD
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":
     P2PT_SOAK_SECONDS={{seconds}} P2PT_SOAK_ROUNDS={{rounds}} P2PT_SOAK_PROCESSES={{processes}} cargo test -p p2pt-tests --test soak -- --ignored --nocapture
@@ -22,7 +21,7 @@ soak seconds="600" rounds="9" processes="26":
 idle-cost:
     tests/js/setup.sh
     cargo run --release -p p2pt-tests --example idle_cost
-=======
+
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.
 fuzz target seconds="300":
     cp Cargo.lock fuzz/Cargo.lock
@@ -33,4 +32,3 @@ fuzz target seconds="300":
 tracker-load:
     tests/js/setup.sh
     cargo run --release -p p2pt-tracker --no-default-features --features server --example tracker_load -- tests/js/tracker.mjs 3
->>>>>>> 043a851 (test: fuzz targets for frames, sessions, swarms, streams and fingerprints, with corpora that ordinary tests replay)
