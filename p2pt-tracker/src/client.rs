@@ -168,7 +168,13 @@ impl<K: Clone + Send + Sync + 'static> Driver<K> {
             if pending.done {
                 return;
             }
+            // In this order, so that the same inputs lead to the same outcome; the tracker, which may flood, comes last.
             tokio::select! {
+                biased;
+                () = self.events.closed(), if !deaf => {
+                    deaf = true;
+                    self.shared.input(Input::Stop);
+                }
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(pending.timeout) => {
                     if !pending.reading {
@@ -179,10 +185,6 @@ impl<K: Clone + Send + Sync + 'static> Driver<K> {
                 }
                 // Only waits: `drain` finds the room.
                 _ = self.events.reserve(), if pending.events => {}
-                () = self.events.closed(), if !deaf => {
-                    deaf = true;
-                    self.shared.input(Input::Stop);
-                }
                 input = link.next(pending.reading) => self.shared.input(input),
             }
         }

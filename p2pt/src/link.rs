@@ -222,13 +222,14 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
         let frame = match expiry {
             None => receiver.recv().await,
             Some(at) => tokio::select! {
-                frame = receiver.recv() => frame,
+                biased;
                 () = sleep_until(Instant::from_std(at)) => {
                     for expired in reassembler.handle_timeout(crate::now()) {
                         deliver(&mut reassembler, peer, queue, Inbound::Refused(expired.into())).await;
                     }
                     continue;
                 }
+                frame = receiver.recv() => frame,
             },
         };
         let Ok(frame) = frame else { return };

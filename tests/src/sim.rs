@@ -83,6 +83,13 @@ impl Sim {
         }
     }
 
+    /// How many sockets all trackers hold, each with a task of its own; some trackers never let go.
+    pub fn sockets(&self) -> usize {
+        let trackers = lock(&self.trackers.0);
+        let sockets = trackers.values().flat_map(|service| &service.streams);
+        sockets.filter(|(_, stream)| !stream.is_finished()).count()
+    }
+
     /// Kills a node as `kill -9` does: its links die silently, its sockets to trackers just end. Drop its handle too.
     pub fn kill(&self, node: NodeId) {
         self.gate(node).set_shut(true);
@@ -158,11 +165,11 @@ impl Sim {
     ) -> SimNode {
         let transport = self.network.transport();
         let node = transport.node();
-        let id = self.random::<[u8; 20]>().into();
+        let seed = self.random();
         let families = families.to_vec();
         let connector = SimConnector { trackers: self.trackers.clone(), node, families, gate: self.gate(node) };
         let builder: Builder = P2pt::builder(identifier).trackers(trackers.iter().copied()).transport(transport);
-        let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).peer_id(id)));
+        let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).seed(seed)));
         let (p2pt, events) = builder.start().await.expect("a node starts");
         SimNode { p2pt, events, node }
     }

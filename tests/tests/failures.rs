@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::PeerId;
+use p2pt::{NodeBuilder, PeerId};
 use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::plan::{Fault, Plan, Step};
 use p2pt_tests::sim::{Sim, SimNode, until};
@@ -53,6 +53,31 @@ fn a_given_plan_can_be_run_again() {
     let given = std::env::var("P2PT_PLAN").unwrap_or(printed);
     let plan: Plan = given.parse().expect("a plan in JSON");
     println!("{plan}\n{:?}", plan.run());
+}
+
+/// The same seed, the same world: what every application hears, and when.
+#[test]
+fn a_plan_run_twice_goes_the_same_way() {
+    let step = |at, lasts, fault| Step { at, lasts, fault };
+    let plan = Plan {
+        seed: 7,
+        nodes: 8,
+        trackers: vec![0, 1],
+        steps: vec![
+            step(10, 100, Fault::Slow { millis: 300 }),
+            step(15, 20, Fault::Outage { tracker: 0 }),
+            step(20, 40, Fault::Lying { tracker: 1, lie: Lie::ForgedAnswers }),
+            step(30, 30, Fault::Freeze { node: 2 }),
+            step(40, 20, Fault::Unplug { nodes: 0b1010 }),
+            step(70, 0, Fault::Kill { node: 5 }),
+            step(80, 30, Fault::CutFrom { from: 0, to: 1 }),
+        ],
+    };
+    let [first, second] = [plan.trace(), plan.trace()];
+    for (n, (one, two)) in first.1.iter().zip(&second.1).enumerate() {
+        assert_eq!(one, two, "event {n} of {}", first.1.len());
+    }
+    assert_eq!(first, second);
 }
 
 /// Everything at once, to as many nodes as a full mesh is for.
@@ -105,6 +130,20 @@ const LIMIT: usize = 12;
 /// Measured: less than a second. Whoever starts draws up to five members, which makes one graph almost surely.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
+/// Lets time pass, and sees that nobody has more peers than it may after any step of the network, which takes 10 ms.
+async fn watch_limit(nodes: &[SimNode], time: Duration) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_whole(nodes: &[SimNode]) -> bool {
+    assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
+    nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
+}
+
 #[tokio::test(start_paused = true)]
 async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     let sim = Sim::new(300);
@@ -114,18 +153,14 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     for _ in 0..300 {
         nodes.push(sim.start_with("room", &[A, B], |node| node.max_peers(LIMIT)).await);
     }
-    let within_limit = |nodes: &[SimNode]| nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT);
-    let is_whole = |nodes: &[SimNode]| {
-        assert!(within_limit(nodes));
-        nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
-    };
+    watch_limit(&nodes, SECOND).await;
     let took = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph");
     // A third of them dies, a tracker loses its memory, and the rest is one graph still or again.
     for dead in nodes.drain(..100) {
         sim.kill(dead.node);
     }
     sim.start_dialect(A, Dialect::bittorrent_tracker());
-    sleep(10 * SECOND).await;
+    watch_limit(&nodes, 10 * SECOND).await;
     let again = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph again");
     println!("one graph after {took:?}, and {again:?} after the dead were gone");
     sleep(240 * SECOND).await;
@@ -134,6 +169,30 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     let sum: usize = peers.iter().sum();
     println!("peers: {:?} to {:?}, {sum} in all", peers.iter().min(), peers.iter().max());
     assert!(sum >= nodes.len() * LIMIT * 8 / 10, "{sum} of {} places taken", nodes.len() * LIMIT);
+}
+
+/// Fewer, so that it stays quick, and more of everything else that could bring somebody above its limit.
+#[tokio::test(start_paused = true)]
+async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies() {
+    for (lie, links) in [(Lie::OfferFlood, 1), (Lie::ForgedAnswers, 2), (Lie::Crowds, 2)] {
+        let sim = Sim::new(301);
+        sim.start_dialect(A, Dialect::bittorrent_tracker());
+        sim.start_dialect(B, Dialect::wt_tracker().lying(lie));
+        let mut nodes = Vec::new();
+        for turn in 0..60 {
+            if turn >= 40 {
+                let gone: SimNode = nodes.remove(turn % 40);
+                sim.kill(gone.node);
+            }
+            let settings = |node: NodeBuilder| node.max_peers(LIMIT).links_per_peer(links);
+            nodes.push(sim.start_with("room", &[B, A], settings).await);
+            watch_limit(&nodes, SECOND / 5).await;
+        }
+        watch_limit(&nodes, 20 * SECOND).await;
+        assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{lie:?}: one graph");
+        let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.link_count() > links);
+        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{lie:?}: surplus links are left");
+    }
 }
 
 #[tokio::test(start_paused = true)]

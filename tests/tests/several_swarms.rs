@@ -1,0 +1,132 @@
+//! Several swarms on one node: sockets are shared, everything else is not.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use p2pt::{Event, Events, Swarm};
+use p2pt_tests::dialect::{Dialect, DialectTracker};
+use p2pt_tests::sim::{Sim, SimNode, until};
+use tokio::time::{sleep, timeout};
+
+const A: &str = "ws://a.test/announce";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The others may hold the first offers back for two seconds, and the next ones come after 15 s.
+const REJOINED_WITHIN: Duration = Duration::from_secs(20);
+
+const ROOMS: [&str; 4] = ["red", "green", "blue", "room"];
+
+struct World {
+    sim: Sim,
+    tracker: DialectTracker,
+    nodes: Vec<SimNode>,
+    /// For each node, its swarms beside the first.
+    swarms: Vec<Vec<(Swarm, Events)>>,
+}
+
+impl World {
+    /// So many nodes, each in every room.
+    async fn new(dialect: Dialect, nodes: usize) -> Self {
+        let sim = Sim::new(51);
+        let tracker = sim.start_dialect(A, dialect);
+        let mut world = Self { sim, tracker, nodes: Vec::new(), swarms: Vec::new() };
+        for _ in 0..nodes {
+            let node = world.sim.start(ROOMS[3], &[A]).await;
+            let mut swarms = Vec::new();
+            for room in &ROOMS[..3] {
+                swarms.push(node.p2pt.as_node().join(*room).await.expect("joined"));
+            }
+            world.nodes.push(node);
+            world.swarms.push(swarms);
+        }
+        let met = until(60 * SECOND, || world.is_whole()).await;
+        assert!(met.is_some(), "they meet in every room");
+        world
+    }
+
+    fn is_whole(&self) -> bool {
+        let others = self.nodes.len() - 1;
+        let first = self.nodes.iter().all(|node| node.p2pt.peers().len() == others);
+        first && self.swarms.iter().flatten().all(|(swarm, _)| swarm.peers().len() == others)
+    }
+
+    /// What was heard of peers in a swarm.
+    async fn heard(events: &mut Events) -> Vec<Event> {
+        let mut heard = Vec::new();
+        while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
+            if matches!(event, Event::PeerConnected(_) | Event::PeerClosed(_) | Event::Message(_)) {
+                heard.push(event);
+            }
+        }
+        heard
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared() {
+    for dialect in Dialect::all() {
+        let name = dialect.name;
+        let mut world = World::new(dialect, 3).await;
+        assert_eq!((world.tracker.log().connections, world.tracker.members()), (3, 3 * 4), "{name}");
+        for (_, events) in world.swarms.iter_mut().flatten() {
+            assert_eq!(World::heard(events).await.len(), 2, "{name}: each is heard of once in each room");
+        }
+        let (red, mut end) = world.swarms[0].remove(0);
+        red.leave().await.expect("left");
+        assert_eq!(World::heard(&mut end).await.len(), 2, "{name}: they are said to have gone");
+        assert!(end.next().await.is_none(), "{name}");
+        sleep(600 * SECOND).await;
+        assert_eq!(world.tracker.members(), 3 * 4 - 1, "{name}");
+        assert_eq!((world.tracker.log().stopped, world.tracker.log().connections), (1, 3), "{name}");
+        for (n, (swarm, events)) in world.swarms[0].iter_mut().enumerate() {
+            assert_eq!(
+                (swarm.peers().len(), World::heard(events).await.len()),
+                (2, 0),
+                "{name}: room {n} was disturbed"
+            );
+        }
+        for swarms in &mut world.swarms[1..] {
+            let (swarm, events) = &mut swarms[0];
+            let heard = World::heard(events).await;
+            assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
+        }
+        // What is sent in one room is heard in that room alone.
+        world.swarms[1][2].0.broadcast("blue").await;
+        sleep(SECOND).await;
+        for (n, swarms) in world.swarms.iter_mut().enumerate() {
+            for (swarm, events) in swarms {
+                let expected = usize::from(n != 1 && swarm.identifier() == "blue");
+                assert_eq!(World::heard(events).await.len(), expected, "{name}: {} of node {n}", swarm.identifier());
+            }
+        }
+    }
+}
+
+/// Users of trystero cannot.
+#[tokio::test(start_paused = true)]
+async fn rejoining_works_at_once_and_always_also_when_everybody_does() {
+    for dialect in Dialect::all() {
+        let name = dialect.name;
+        let mut world = World::new(dialect, 3).await;
+        for turn in 0..10 {
+            // One of them, then two, then all, in one or more rooms.
+            let leavers = 1 + turn % 3;
+            let rooms = 1 + turn % 2;
+            let again = world.swarms[..leavers].iter_mut().zip(&world.nodes).map(|(swarms, node)| async move {
+                for (swarm, events) in &mut swarms[..rooms] {
+                    let room = swarm.identifier();
+                    swarm.leave().await.expect("left");
+                    (*swarm, *events) = node.p2pt.as_node().join(room).await.expect("joined at once");
+                }
+            });
+            join_all(again).await;
+            let back = until(REJOINED_WITHIN, || world.is_whole()).await;
+            assert!(back.is_some(), "{name}: not back in turn {turn}");
+        }
+        let log = world.tracker.log();
+        assert_eq!((log.connections, log.bad_inputs, log.second_ids), (3, 0, 0), "{name}: {log:?}");
+        assert_eq!(world.tracker.members(), 3 * 4, "{name}");
+        assert!(until(60 * SECOND, || world.sim.network.open_channels() == 4 * 3 * 2).await.is_some(), "{name}");
+    }
+}
