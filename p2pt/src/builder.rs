@@ -87,7 +87,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Reaches trackers another way: with more root certificates, say, or in tests without a network.
+    /// Reaches trackers another way: by a [`WebSocketConnector`] with headers (`Origin`), a proxy or root certificates, or
+    /// in tests without a network.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = connector;
         self

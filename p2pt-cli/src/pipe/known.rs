@@ -92,13 +92,16 @@ struct Counters {
     connects: u64,
     connects_failed: u64,
     sockets_lost: u64,
+    families_changed: u64,
     announces_sent: u64,
+    offers_made: u64,
     offers_sent: u64,
     offers_unanswered: u64,
     answers_sent: u64,
     offers_received: u64,
     answers_received: u64,
     frames_ignored: u64,
+    warnings: u64,
 }
 
 impl From<TrackerCounters> for Counters {
@@ -107,13 +110,16 @@ impl From<TrackerCounters> for Counters {
             connects: counters.connects,
             connects_failed: counters.connects_failed,
             sockets_lost: counters.sockets_lost,
+            families_changed: counters.families_changed,
             announces_sent: counters.announces_sent,
+            offers_made: counters.offers_made,
             offers_sent: counters.offers_sent,
             offers_unanswered: counters.offers_unanswered,
             answers_sent: counters.answers_sent,
             offers_received: counters.offers_received,
             answers_received: counters.answers_received,
             frames_ignored: counters.frames_ignored,
+            warnings: counters.warnings,
         }
     }
 }

@@ -136,6 +136,7 @@ async fn links_and_trackers_tell_how_they_are() {
     assert!(well["members"].as_u64() >= Some(1) && well["counters"]["announces_sent"].as_u64() >= Some(1), "{well}");
     assert!(ill["error"].as_str().is_some_and(|error| !error.is_empty()), "{ill}");
     assert!(ill["error_age"].is_f64() && ill["counters"]["connects_failed"].as_u64() >= Some(1), "{ill}");
+    assert!(ill["counters"]["warnings"].as_u64() >= Some(1), "{ill}");
     assert!(ill["status"] == "waiting" && ill["retry_in"].is_f64() || ill["status"] == "connecting", "{ill}");
     ann.stop().await;
     ben.stop().await;
