@@ -17,8 +17,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Into how many steps the silence that means death is divided. Silence is counted in steps of the task that waits, not read off a
-/// clock: after a suspend or a stalled machine one step has passed, not an hour.
+/// Into how many steps the silence that means death is divided. Silence is counted in steps of the task that waits, not
+/// read off a clock: after a suspend or a stalled machine one step has passed, not an hour.
 const SILENT_STEPS: u32 = 8;
 
 /// One connection's pulse: shared by the runtime and the sockets handed to its driver, its event handler, and its link.
@@ -106,5 +106,49 @@ impl Pulse {
             silent = if now == heard { silent + 1 } else { 0 };
             heard = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    const LIVENESS: Duration = Duration::from_secs(4);
+
+    /// What the documentation promises of killed peers: noticed when the liveness time is over, and not much later.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_noticed_between_the_liveness_time_and_an_eighth_more() {
+        for last_heard in [0, 1, 499, 500, 501, 750] {
+            let pulse = Pulse::new();
+            let listening = async {
+                pulse.silence(LIVENESS).await;
+                Instant::now()
+            };
+            let speaking = async {
+                sleep(Duration::from_millis(3000 + last_heard)).await;
+                pulse.datagram();
+                Instant::now()
+            };
+            let (over, last) = tokio::join!(listening, speaking);
+            let after = over - last;
+            assert!(after >= LIVENESS && after <= LIVENESS * 9 / 8, "{after:?}, last heard {last_heard} ms after a step");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_heard_now_and_then_is_not_silent() {
+        let pulse = Pulse::new();
+        let speaking = async {
+            loop {
+                sleep(LIVENESS - Duration::from_millis(1)).await;
+                pulse.datagram();
+            }
+        };
+        let silent = async {
+            tokio::select! { () = pulse.silence(LIVENESS) => {}, () = speaking => {} }
+        };
+        assert!(timeout(Duration::from_secs(3600), silent).await.is_err());
     }
 }
