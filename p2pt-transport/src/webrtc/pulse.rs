@@ -133,7 +133,10 @@ mod tests {
             };
             let (over, last) = tokio::join!(listening, speaking);
             let after = over - last;
-            assert!(after >= LIVENESS && after <= LIVENESS * 9 / 8, "{after:?}, last heard {last_heard} ms after a step");
+            assert!(
+                after >= LIVENESS && after <= LIVENESS * 9 / 8,
+                "{after:?}, last heard {last_heard} ms after a step"
+            );
         }
     }
 

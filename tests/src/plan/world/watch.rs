@@ -95,12 +95,10 @@ impl Watch {
 /// Reads a node's events to their end, and answers messages. For each peer: connected, messages, closed.
 pub(super) async fn read(node: usize, mut events: Events, watch: Watch) {
     let mut connected = BTreeSet::new();
-
     while let Some(event) = events.next().await {
         match event {
             Event::PeerConnected(peer) => {
                 assert!(connected.insert(peer.id()), "connected twice");
-
                 watch.note(node, format_args!("connected {}", peer.id()));
             }
             Event::PeerClosed(closed) => {
