@@ -12,6 +12,7 @@ use server_support::{Client, announce, answer, offer_id, peer, raw, swarm, with_
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_tungstenite::{
     client_async,
@@ -222,6 +223,36 @@ async fn beyond_the_limit_of_connections_clients_are_sent_away() {
     let mut next = Client::connect(server.local_addr()).await;
     next.announce(announce(1)).await;
     assert_eq!(next.reply().await, (0, 1));
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_sockets_and_no_more() {
+    let server = start(|config| config.max_connections_per_address = 2).await;
+    let first = Client::connect(server.local_addr()).await;
+    // One that has not even sent its request counts too.
+    let mut half_open = TcpStream::connect(server.local_addr()).await.expect("the server listens");
+    let mut third = TcpStream::connect(server.local_addr()).await.expect("the server listens");
+    // Closed without a word, or reset, which depends on what has arrived.
+    let _ = third.write_all(b"GET / HTTP/1.1\r\n").await;
+    assert!(matches!(third.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(server.stats().connections_refused, 1);
+    first.close().await;
+    // Its task ends a moment after its socket.
+    let again = async {
+        loop {
+            let stream = TcpStream::connect(server.local_addr()).await.expect("the server listens");
+            if let Ok((socket, _)) = client_async("ws://tracker/announce", stream).await {
+                return Client(socket);
+            }
+        }
+    };
+    let mut fourth = timeout(Duration::from_secs(30), again).await.expect("there is room again");
+    fourth.announce(announce(1)).await;
+    assert_eq!(fourth.reply().await, (0, 1));
+    half_open.write_all(b"GET /stats.json HTTP/1.1\r\n\r\n").await.expect("the server reads");
+    let mut response = String::new();
+    half_open.read_to_string(&mut response).await.expect("a response");
+    assert!(response.contains("\"peersAll\":1"), "{response}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Clients that do not behave, each kind in its own way and as fast as the tracker lets it, up to a hundred messages a
-//! second; who is thrown out comes back after a tenth of a second.
+//! Clients that do not behave, each kind in its own way and as fast as the tracker lets it, up to fifty messages a
+//! second; who is thrown out comes back after a second. Without these bounds they would take the processor of this
+//! machine from the tracker, which on a network they could not.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,8 +16,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::good::{Client, announce, open, peer, shared_swarm};
 
-const PAUSE: Duration = Duration::from_millis(100);
-const OVERSIZED_BYTES: usize = 1024 * 1024;
+const BETWEEN_MESSAGES: Duration = Duration::from_millis(20);
+const BEFORE_RETURN: Duration = Duration::from_secs(1);
+/// Twice what p2pt-tracker takes; bittorrent-tracker takes it.
+const OVERSIZED_BYTES: usize = 256 * 1024;
 
 /// So many clients, a seventh of each kind, until the process ends.
 pub(crate) async fn besiege(addr: SocketAddr, count: usize) {
@@ -29,7 +32,7 @@ pub(crate) async fn besiege(addr: SocketAddr, count: usize) {
                     1 => stalled(addr, number).await,
                     kind => flood(addr, kind, number).await,
                 };
-                sleep(PAUSE).await;
+                sleep(BEFORE_RETURN).await;
             }
         });
     }
@@ -52,7 +55,7 @@ async fn stalled(addr: SocketAddr, number: usize) -> Option<()> {
     let me = peer();
     loop {
         client.send(announce(shared_swarm(number), me, 5)).await.ok()?;
-        sleep(PAUSE).await;
+        sleep(BETWEEN_MESSAGES).await;
     }
 }
 
@@ -67,7 +70,7 @@ async fn flood(addr: SocketAddr, kind: usize, number: usize) -> Option<()> {
 
 async fn send_all(sink: &mut SplitSink<Client, Message>, kind: usize, number: usize) -> Option<()> {
     let me = peer();
-    let mut due = interval(Duration::from_millis(10));
+    let mut due = interval(BETWEEN_MESSAGES);
     loop {
         due.tick().await;
         match kind {

@@ -81,7 +81,12 @@ async fn compare(npm: Option<&str>, rounds: usize) -> io::Result<()> {
 fn spread(rounds: &[Vec<Row>], index: usize) -> String {
     let mut values: Vec<f64> = rounds.iter().map(|rows| rows[index].1).collect();
     values.sort_by(f64::total_cmp);
-    let show = |value: &f64| if *value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+    let show = |value: &f64| match *value {
+        // Where nobody was served, there is nothing to be measured.
+        value if value.is_nan() => "none".to_owned(),
+        value if value < 10.0 => format!("{value:.1}"),
+        value => format!("{value:.0}"),
+    };
     match values[..] {
         [] => "–".into(),
         [ref lowest, .., ref highest] => {
