@@ -31,6 +31,8 @@ const MAX_WARNING_BYTES: usize = 1400;
 #[derive(Debug, Arbitrary)]
 struct Input {
     seed: u64,
+    /// The application hands in at once what is wanted, and the network writes at once.
+    helpful: bool,
     ops: Vec<Op>,
 }
 
@@ -120,6 +122,7 @@ struct Announced {
 
 struct World {
     session: Session,
+    helpful: bool,
     now: Instant,
     socket: Option<SocketId>,
     old_socket: Option<SocketId>,
@@ -127,16 +130,22 @@ struct World {
     family: Option<Family>,
     open: bool,
     writing: bool,
+    /// We have been told to close the socket.
+    closing: bool,
     reads_events: bool,
     joined: BTreeSet<InfoHash>,
     announced: BTreeMap<InfoHash, Announced>,
+    /// Announced on a socket that broke, of which the tracker may not know.
+    displaced: BTreeSet<InfoHash>,
     /// Left after an announce, so that `stopped` is due.
     departing: BTreeSet<InfoHash>,
     offers: Vec<HandedIn>,
+    /// What events have asked for.
+    wanted: BTreeMap<InfoHash, usize>,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, helpful: bool) -> Self {
         let now = crate::base();
         let url = AnnounceUrl::parse("ws://tracker.test/").expect("a URL");
         let mut config = ClientConfig::default();
@@ -144,23 +153,36 @@ impl World {
         config.seed = Some(seed);
         Self {
             session: Session::new(url, PeerId::from(ME), config, now),
+            helpful,
             now,
             socket: None,
             old_socket: None,
             family: None,
             open: false,
             writing: false,
+            closing: false,
             reads_events: true,
             joined: BTreeSet::new(),
             announced: BTreeMap::new(),
+            displaced: BTreeSet::new(),
             departing: BTreeSet::new(),
             offers: Vec::new(),
+            wanted: BTreeMap::new(),
         }
     }
 
     fn input(&mut self, input: SessionInput) {
         self.session.handle_input(self.now, input);
         self.settle();
+        if !self.helpful {
+            return;
+        }
+        for (info_hash, count) in std::mem::take(&mut self.wanted) {
+            self.hand_in(info_hash, count, 10);
+        }
+        if self.writing && !self.closing {
+            self.apply(Op::Sent);
+        }
     }
 
     /// Carries out everything; a timeout that is due leads somewhere.
@@ -192,7 +214,7 @@ impl World {
             }
             Output::Close(id) => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(id), true, false));
-                self.writing = true;
+                (self.writing, self.closing) = (true, true);
             }
             Output::Send { socket, frame } => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(socket), true, false));
@@ -208,8 +230,11 @@ impl World {
 
     fn drop_socket(&mut self) {
         self.old_socket = self.socket.take();
-        (self.open, self.writing) = (false, false);
-        self.announced.clear();
+        let announced = std::mem::take(&mut self.announced);
+        if !self.closing {
+            self.displaced.extend(announced.keys().filter(|swarm| self.joined.contains(swarm)));
+        }
+        (self.open, self.writing, self.closing) = (false, false, false);
         self.departing.clear();
     }
 
@@ -223,6 +248,12 @@ impl World {
                 let info_hash = announce.info_hash;
                 assert!(self.joined.contains(&info_hash), "an announce after leaving");
                 assert!(!self.departing.contains(&info_hash), "an announce before `stopped`");
+                if self.displaced.remove(&info_hash) {
+                    // It only leads up to a `stopped`, after which comes the announce that counts.
+                    assert_eq!(announce.offers, Some(Vec::new()));
+                    self.departing.insert(info_hash);
+                    return;
+                }
                 let before = self.announced.get(&info_hash);
                 let early = before.is_some_and(|before| !before.replied && self.now < before.at + REPLY_PATIENCE);
                 assert!(!early, "an announce while the reply to the one before may still come");
@@ -266,11 +297,12 @@ impl World {
         assert!(others <= MAX_EVENTS + 64, "{others} events were waiting");
     }
 
-    fn check_event(&self, event: TrackerEvent) {
+    fn check_event(&mut self, event: TrackerEvent) {
         match event {
             TrackerEvent::OffersWanted { info_hash, count } => {
                 assert!(self.joined.contains(&info_hash));
                 assert!((1..=MAX_OFFERS_PER_ANNOUNCE).contains(&count));
+                self.wanted.insert(info_hash, count);
             }
             TrackerEvent::Offer { info_hash: _, from, sdp, .. } => {
                 assert_ne!(from, PeerId::from(ME));
@@ -325,6 +357,7 @@ impl World {
             }
             Op::Leave(n) => {
                 let info_hash = swarm(n);
+                self.displaced.remove(&info_hash);
                 if self.joined.remove(&info_hash) && self.announced.remove(&info_hash).is_some() {
                     self.departing.insert(info_hash);
                 }
@@ -334,7 +367,7 @@ impl World {
                 self.input(SessionInput::SetWanted { info_hash: swarm(n), offers: offers.into() });
             }
             Op::Announce(n) => self.input(SessionInput::Announce(swarm(n))),
-            Op::Offers(n, count, bytes) => self.hand_in(swarm(n), count % 8, bytes % 20_000),
+            Op::Offers(n, count, bytes) => self.hand_in(swarm(n), usize::from(count % 8), bytes % 20_000),
             Op::Answer(n, bytes) => {
                 let (info_hash, to, offer_id) = (swarm(n), peer(2), OfferId::from([9; 20]));
                 let sdp = "\n".repeat((bytes % 20_000).into());
@@ -409,8 +442,8 @@ impl World {
         assert!(state.last_error.is_none_or(|error| error.warning.to_string().len() <= MAX_WARNING_BYTES));
     }
 
-    fn hand_in(&mut self, info_hash: InfoHash, count: u8, bytes: u16) {
-        let offers: Vec<_> = (self.offers.len()..self.offers.len() + usize::from(count))
+    fn hand_in(&mut self, info_hash: InfoHash, count: usize, bytes: u16) {
+        let offers: Vec<_> = (self.offers.len()..self.offers.len() + count)
             .map(|number| {
                 let mut offer_id = [0; 20];
                 offer_id[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -453,8 +486,8 @@ impl World {
 /// One socket at a time, announces neither too often nor too large, each offer ends exactly once, and nobody who does
 /// not read makes it grow.
 pub fn session_inputs(data: &[u8]) {
-    let Some(Input { seed, ops }) = crate::read(data) else { return };
-    let mut world = World::new(seed);
+    let Some(Input { seed, helpful, ops }) = crate::read(data) else { return };
+    let mut world = World::new(seed, helpful);
     for op in ops {
         world.apply(op);
     }

@@ -41,6 +41,13 @@ enum Op {
         to: u8,
         offer: u8,
     },
+    /// Whoever was given an offer answers it, in the name of this peer id.
+    AnswerOne {
+        offer: u8,
+        from: u8,
+    },
+    /// The frame before comes again.
+    Again,
     Scrape {
         conn: u8,
         swarms: u8,
@@ -101,6 +108,7 @@ struct World {
     forwarded: Vec<Forwarded>,
     /// Who has ever announced a peer id.
     announced: BTreeMap<(InfoHash, PeerId), BTreeSet<ConnectionId>>,
+    latest: Option<(ConnectionId, Vec<u8>)>,
 }
 
 impl World {
@@ -127,6 +135,7 @@ impl World {
             opened: BTreeSet::new(),
             forwarded: Vec::new(),
             announced: BTreeMap::new(),
+            latest: None,
         }
     }
 
@@ -199,8 +208,13 @@ impl World {
         }
     }
 
-    fn send(&mut self, conn: u8, message: ClientMessage) {
-        self.input(SwarmsInput::Received { conn: connection(conn), frame: message.encode().as_bytes() });
+    fn send(&mut self, conn: ConnectionId, message: ClientMessage) {
+        self.receive(conn, message.encode().into());
+    }
+
+    fn receive(&mut self, conn: ConnectionId, frame: Vec<u8>) {
+        self.input(SwarmsInput::Received { conn, frame: &frame });
+        self.latest = Some((conn, frame));
     }
 
     fn wait(&mut self, by: Duration) {
@@ -242,20 +256,32 @@ impl World {
                 announce.numwant = numwant.map(u32::from);
                 let offer = |id: &u8| Offer { offer_id: OfferId::from([*id; 20]), sdp: "offer".into() };
                 announce.offers = (!offers.is_empty()).then(|| offers.iter().map(offer).collect());
-                self.send(conn, ClientMessage::Announce(announce));
+                self.send(connection(conn), ClientMessage::Announce(announce));
             }
             Op::Answer { conn, from, to, offer } => {
                 let (info_hash, offer_id) = (from.swarm(), OfferId::from([offer; 20]));
                 let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer".into());
                 let answer = AnswerRequest { info_hash, peer_id, to_peer_id, offer_id, sdp };
-                self.send(conn, ClientMessage::Answer(answer));
+                self.send(connection(conn), ClientMessage::Answer(answer));
+            }
+            Op::AnswerOne { offer, from } => {
+                let Some(offer) = self.forwarded.get(usize::from(offer) % self.forwarded.len().max(1)) else { return };
+                let Forwarded { info_hash, offerer: to_peer_id, offer_id, to, .. } = *offer;
+                let answer =
+                    AnswerRequest { info_hash, peer_id: peer(from), to_peer_id, offer_id, sdp: "answer".into() };
+                self.send(to, ClientMessage::Answer(answer));
+            }
+            Op::Again => {
+                if let Some((conn, frame)) = self.latest.clone() {
+                    self.receive(conn, frame);
+                }
             }
             Op::Scrape { conn, swarms } => {
                 let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20])).collect();
-                self.send(conn, ClientMessage::Scrape(ScrapeRequest { info_hashes }));
+                self.send(connection(conn), ClientMessage::Scrape(ScrapeRequest { info_hashes }));
             }
             Op::Bytes { conn, bytes } => {
-                self.input(SwarmsInput::Received { conn: connection(conn), frame: &bytes });
+                self.receive(connection(conn), bytes);
             }
             Op::Wait(seconds) => self.wait(Duration::from_secs(seconds.into())),
             Op::Sleep(seconds) => {
