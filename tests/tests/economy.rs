@@ -108,3 +108,14 @@ async fn trackers_are_asked_often_only_while_strangers_remain() {
         drop(nodes);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tracker_that_wants_an_announce_each_second_gets_one_in_ten() {
+    let sim = Sim::new(44);
+    let tracker = sim.start_dialect(A, Dialect { interval: SECOND, ..Dialect::bittorrent_tracker() });
+    let nodes = start_all(&sim, 1, 100, &[A]).await;
+    sleep(600 * SECOND).await;
+    let announces = tracker.log().announces;
+    assert!((55..=62).contains(&announces), "{announces} announces in ten minutes");
+    drop(nodes);
+}
