@@ -10,6 +10,10 @@ use super::{NetworkArgs, seconds};
 const MAX_COUNT: u64 = 100_000_000;
 
 #[derive(Debug, Args)]
+// What a partner does is up to those who measure.
+#[command(group = ArgGroup::new("measuring").multiple(true).args([
+    "one_process", "json", "reverse", "only", "connects", "round_trips", "messages", "texts", "megabytes", "deadline",
+]))]
 // Without an identifier nobody outside this machine takes part, so these would go unheard.
 #[command(group = ArgGroup::new("network").multiple(true).requires("identifier").args([
     "trackers", "no_default_trackers", "headers", "root_certificates", "stun", "no_default_stun", "turn", "relay_only",
@@ -22,34 +26,34 @@ pub(crate) struct BenchArgs {
     #[arg(long, requires = "identifier", conflicts_with = "measuring")]
     pub(crate) serve: bool,
     /// Run both peers in this process, instead of the partner in one of its own
-    #[arg(long, conflicts_with = "identifier", group = "measuring")]
+    #[arg(long, conflicts_with = "identifier")]
     pub(crate) one_process: bool,
     /// Print one JSON object
-    #[arg(long, group = "measuring")]
+    #[arg(long)]
     pub(crate) json: bool,
     /// Measure the way from the partner to this peer too
-    #[arg(long, group = "measuring")]
+    #[arg(long)]
     pub(crate) reverse: bool,
     /// Run these tests only; may be repeated
-    #[arg(long, value_name = "TEST", value_delimiter = ',', group = "measuring")]
+    #[arg(long, value_name = "TEST", value_delimiter = ',')]
     pub(crate) only: Vec<Test>,
     /// How often a new node connects
-    #[arg(long, value_name = "N", default_value = "15", value_parser = count(1_000), group = "measuring")]
+    #[arg(long, value_name = "N", default_value = "15", value_parser = count(1_000))]
     pub(crate) connects: u64,
     /// Requests whose round trip is timed
-    #[arg(long, value_name = "N", default_value = "2000", value_parser = count(1_000_000), group = "measuring")]
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = count(1_000_000))]
     pub(crate) round_trips: u64,
     /// Messages of 100 bytes
-    #[arg(long, value_name = "N", default_value = "200000", value_parser = count(MAX_COUNT), group = "measuring")]
+    #[arg(long, value_name = "N", default_value = "200000", value_parser = count(MAX_COUNT))]
     pub(crate) messages: u64,
     /// Texts of 1 MB; a quarter as many have 16 MB
-    #[arg(long, value_name = "N", default_value = "20", value_parser = count(10_000), group = "measuring")]
+    #[arg(long, value_name = "N", default_value = "20", value_parser = count(10_000))]
     pub(crate) texts: u64,
     /// What is sent in raw frames, in MB
-    #[arg(long, value_name = "N", default_value = "200", value_parser = count(1_000_000), group = "measuring")]
+    #[arg(long, value_name = "N", default_value = "200", value_parser = count(1_000_000))]
     pub(crate) megabytes: u64,
     /// How long each test may take, and meeting the partner
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds, group = "measuring")]
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(crate) deadline: Duration,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -3,6 +3,7 @@
 use p2pt::{IdParseError, Payload, PeerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The version of the protocol. Partners of another one are not measured.
 pub(super) const VERSION: u32 = 1;
@@ -54,23 +55,17 @@ pub(super) enum Request {
 impl Request {
     /// The request in a message, if it is one.
     pub(super) fn parse(payload: &Payload) -> Option<Result<Self, String>> {
-        let json = payload.as_json()?;
-        if let Ok(request) = json.parse() {
-            return Some(Ok(request));
-        }
+        let object: Map<String, Value> = payload.as_json()?.parse().ok()?;
         // What has no such key is none of ours.
-        let Ok(Named { bench }) = json.parse() else { return None };
-        Some(Err(format!("there is no request {bench:?} like that here")))
+        object.contains_key("bench").then_some(())?;
+        Some(
+            Self::deserialize(Value::Object(object)).map_err(|error| format!("there is no such request here: {error}")),
+        )
     }
 
     pub(super) fn payload(&self) -> Payload {
         to_payload(self)
     }
-}
-
-#[derive(Deserialize)]
-struct Named {
-    bench: serde_json::Value,
 }
 
 /// What a partner is to send, as it is asked for.
@@ -228,7 +223,7 @@ pub(crate) enum BadAnswer {
 pub(super) fn answer<T: DeserializeOwned>(payload: &Payload) -> Result<T, BadAnswer> {
     // Text is read as a JSON string would be, and none of the answers is one.
     let value = match payload {
-        Payload::Text(text) => serde_json::Value::String(text.clone()),
+        Payload::Text(text) => Value::String(text.clone()),
         Payload::Json(json) => json.to_value()?,
     };
     match T::deserialize(&value) {
@@ -306,7 +301,7 @@ mod tests {
         assert_eq!(Request::parse(&"ping123".into()), None);
         for unknown in [json!({"bench": "dance"}), json!({"bench": "source"}), json!({"bench": 7})] {
             let error = Request::parse(&unknown.into()).unwrap().unwrap_err();
-            assert!(error.contains("no request"), "{error}");
+            assert!(error.contains("no such request"), "{error}");
         }
         // What a later version adds to a request is no matter.
         let more = json!({"bench": "hello", "since": 2});
