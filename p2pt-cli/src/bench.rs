@@ -122,19 +122,25 @@ async fn alone(args: &BenchArgs) -> Result<(), BenchError> {
     }
     let mut signals = StopSignals::new()?;
     let server = TrackerServer::bind("127.0.0.1:0", ServerConfig::default()).await?;
-    let network = NetworkArgs::on_loopback(server.url());
+    let tracker = server.url();
+    let network = NetworkArgs::on_loopback(tracker.clone());
     let result = if args.one_process {
         let (p2pt, events) = network.builder(IDENTIFIER)?.start().await?;
+        let partner = tokio::spawn(Partner::new().run(events));
         let mut bench = Bench::new(args, IDENTIFIER, &network, Place::ThisProcess);
-        let result = tokio::select! {
-            result = bench.run(&mut signals) => result,
-            served = Partner::new().run(events) => Err(served.err().unwrap_or(MeetError::Stopped.into())),
-        };
+        let result = bench.run(&mut signals).await;
         p2pt.shutdown().await;
+        // It ends with its node.
+        if let Err(error) = partner.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
         result.and_then(|report| bench.show(&report))
     } else {
-        let (partner, _) = ChildProcess::start(Child::Partner, IDENTIFIER, &server.url()).await?;
-        let mut bench = Bench::new(args, IDENTIFIER, &network, Place::ThisMachine(server.url()));
+        let (partner, _) = tokio::select! {
+            started = ChildProcess::start(Child::Partner, IDENTIFIER, &tracker) => started?,
+            () = signals.next() => return Err(BenchError::Interrupted),
+        };
+        let mut bench = Bench::new(args, IDENTIFIER, &network, Place::ThisMachine(tracker.clone()));
         let result = bench.run(&mut signals).await;
         partner.end().await;
         result.and_then(|report| bench.show(&report))

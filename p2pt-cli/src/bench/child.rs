@@ -99,16 +99,10 @@ impl ChildProcess {
 /// Is the child that a process of this program has started, until standard input ends.
 pub(super) async fn run(part: Child, identifier: &str, network: NetworkArgs) -> Result<(), BenchError> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, mut events) = network.builder(identifier)?.start().await?;
-    // Whoever begins to look for it now meets it at once.
-    while !matches!(events.next().await, Some(Event::TrackerConnected(_)) | None) {}
-    say(&Here { peer_id: p2pt.peer_id().to_string() })?;
+    let (p2pt, events) = network.builder(identifier)?.start().await?;
     let lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
     let ended = tokio::select! {
-        ended = async { match part {
-            Child::Partner => Partner::new().starting_nodes(network).run(events).await,
-            Child::Hub => drain(events).await,
-        } } => ended,
+        ended = act(part, &p2pt, events, network) => ended,
         ended = answer(&p2pt, lines) => ended,
         () = signals.next() => Ok(()),
     };
@@ -116,8 +110,14 @@ pub(super) async fn run(part: Child, identifier: &str, network: NetworkArgs) -> 
     ended
 }
 
-async fn drain(mut events: Events) -> Result<(), BenchError> {
-    while events.next().await.is_some() {}
+async fn act(part: Child, p2pt: &P2pt, mut events: Events, network: NetworkArgs) -> Result<(), BenchError> {
+    // Whoever begins to look for it after that meets it at once.
+    while !matches!(events.next().await, Some(Event::TrackerConnected(_)) | None) {}
+    say(&Here { peer_id: p2pt.peer_id().to_string() })?;
+    match part {
+        Child::Partner => Partner::new().starting_nodes(network).run(events).await?,
+        Child::Hub => while events.next().await.is_some() {},
+    }
     Ok(())
 }
 

@@ -127,7 +127,9 @@ impl Partner {
         match message.respond(answer).await {
             // What it sends comes after the answer.
             Ok(()) => {
-                served.work = task.map(|task| Work::start(task.run(message.peer().clone()))).or(served.work.take())
+                if let Some(task) = task {
+                    served.work = Some(Work::start(task.run(message.peer().clone())));
+                }
             }
             // The end of one who goes is an event too.
             Err(error) => tracing::debug!(%error, "no answer"),
@@ -227,4 +229,56 @@ pub(super) async fn visit(visit: &Visit, network: &NetworkArgs) -> Result<Vec<(P
         nodes.push((p2pt, events));
     }
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is answered to a request, by one that may or may not start nodes.
+    fn answer(served: &mut Served, request: Value, network: Option<&Arc<NetworkArgs>>) -> Result<Value, String> {
+        let request = Request::parse(&request.into()).expect("it is a request")?;
+        let (answer, _) = served.obey(request, Clock::new(), network)?;
+        Ok(answer.as_json().expect("it is JSON").to_value().expect("it is read"))
+    }
+
+    #[test]
+    fn it_does_what_it_is_asked_for_one_after_the_other() {
+        let mut served = Served::default();
+        assert_eq!(answer(&mut served, json!({"bench": "hello"}), None).unwrap()["version"], protocol::VERSION);
+        assert!(matches!(served.mode, Mode::Idle));
+        assert!(answer(&mut served, json!({"bench": "clock"}), None).unwrap()["clock_us"].is_number());
+        for (request, echoes) in [("echo", true), ("sink", false), ("echo", true), ("sink", false)] {
+            assert_eq!(answer(&mut served, json!({"bench": request}), None), Ok(json!({"ready": true})));
+            assert_eq!(matches!(served.mode, Mode::Echo), echoes, "{request}");
+        }
+        let Mode::Sink(tally) = &mut served.mode else { panic!("it counts") };
+        tally.frame(1.0, 10);
+        for expected in [1, 0] {
+            let report = answer(&mut served, json!({"bench": "report"}), None).unwrap();
+            assert_eq!((&report["frames"], &report["delays_us"]), (&json!(expected), &Value::Null));
+            // It counts anew.
+            answer(&mut served, json!({"bench": "sink"}), None).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_it_cannot_or_must_not_do_it_refuses() {
+        let peers = json!({"bench": "peers", "count": 1, "identifier": "hub", "hub": "ab".repeat(20)});
+        for (request, why) in [
+            (json!({"bench": "report"}), "nothing is counted"),
+            (json!({"bench": "source", "bytes": 1}), "either messages or frames"),
+            (json!({"bench": "source", "frames": 1, "bytes": 100_000}), "at most"),
+            (json!({"bench": "dance"}), "no such request"),
+            (peers.clone(), "starts no nodes"),
+        ] {
+            let error = answer(&mut Served::default(), request, None).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let tracker = "ws://127.0.0.1:8000".parse().unwrap();
+        let network = Arc::new(NetworkArgs::on_loopback(tracker));
+        assert_eq!(answer(&mut Served::default(), peers, Some(&network)), Ok(json!({"ready": true})));
+    }
 }
