@@ -11,7 +11,7 @@ use p2pt::{AnnounceUrl, NodeBuilder, PeerId};
 
 pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
-pub(crate) use network::{AccessError, NetworkArgs};
+pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
 
 /// The longest time that can be given: a day, which no deadline here needs.
 const MAX_SECONDS: f64 = 86_400.0;

@@ -34,7 +34,7 @@ pub(crate) struct BenchArgs {
     /// Measure the way from the partner to this peer too
     #[arg(long)]
     pub(crate) reverse: bool,
-    /// Run these tests only; may be repeated
+    /// Run these tests only, with commas between them; may be repeated
     #[arg(long, value_name = "TEST", value_delimiter = ',')]
     pub(crate) only: Vec<Test>,
     /// How often a new node connects

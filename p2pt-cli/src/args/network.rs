@@ -14,6 +14,9 @@ use p2pt::{AnnounceUrl, Builder, P2pt};
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
 
+/// The environment variable that names a proxy.
+pub(crate) const PROXY_VARIABLE: &str = "P2PT_PROXY";
+
 /// Peers connected at most, unless it is said how many.
 const DEFAULT_MAX_PEERS: usize = 100;
 
@@ -72,7 +75,7 @@ pub(crate) struct AccessArgs {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
     /// Reach trackers through this proxy, http://… or socks5://[USER:PASSWORD@]HOST:PORT; peers are reached without it
-    #[arg(long, value_name = "URL", env = "P2PT_PROXY", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = PROXY_VARIABLE, hide_env_values = true)]
     proxy: Option<ProxyUrl>,
     /// Trust the certificate authorities in this file too, PEM or DER; may be repeated
     #[arg(long = "root-certificate", value_name = "FILE")]

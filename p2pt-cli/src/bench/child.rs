@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::serve::Partner;
 use super::{BenchError, usage};
-use crate::args::{Child, NetworkArgs};
+use crate::args::{Child, NetworkArgs, PROXY_VARIABLE};
 use crate::lines::{Line, Lines};
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
@@ -63,6 +63,8 @@ impl ChildProcess {
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bench", identifier, "--child", part, "--loopback", "--tracker", tracker.as_str()]);
+        // The tracker is on this machine, whatever the way to others is.
+        command.env_remove(PROXY_VARIABLE);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));

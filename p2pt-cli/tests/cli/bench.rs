@@ -62,7 +62,9 @@ fn check(object: &Map<String, Value>, keys: &[&str], unknown: &[&str]) {
 
 #[tokio::test]
 async fn everything_is_measured_on_this_machine() {
-    let output = run(&[&["bench", "--json", "--reverse"], &FEW[..]].concat()).await;
+    let mut command = p2pt(&[&["bench", "--json", "--reverse"], &FEW[..]].concat());
+    // A proxy that does not exist is no matter: nothing leaves this machine.
+    let output = output(command.stdin(Stdio::null()).env("P2PT_PROXY", "socks5://127.0.0.1:9")).await;
     let object = object(&output);
     let unknown: &[&str] = if cfg!(target_os = "linux") { &[] } else { &["raw_cpu_s_per_gb", "rss_kb_per_peer"] };
     check(&object, &[&KEYS[..], &REVERSE_KEYS].concat(), unknown);
@@ -97,7 +99,7 @@ fn bench(tracker: &Tracker, identifier: &str, arguments: &[&str]) -> Command {
     command
 }
 
-async fn output(mut command: Command) -> Output {
+async fn output(command: &mut Command) -> Output {
     timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("it starts")
 }
 
@@ -115,7 +117,7 @@ async fn a_partner_serves_one_after_the_other_until_it_is_told_to_stop() {
     let mut says = stdout(&mut partner);
     assert!(line(&mut says).await.starts_with("serving those who measure under \"app\""));
     for _ in 0..2 {
-        let measured = output(bench(&tracker, "app", &[&["--json", "--reverse"], &FEW[..]].concat())).await;
+        let measured = output(&mut bench(&tracker, "app", &[&["--json", "--reverse"], &FEW[..]].concat())).await;
         let unknown: &[&str] =
             if cfg!(target_os = "linux") { &["rss_kb_per_peer"] } else { &["raw_cpu_s_per_gb", "rss_kb_per_peer"] };
         check(&object(&measured), &[&KEYS[..], &REVERSE_KEYS].concat(), unknown);
@@ -131,15 +133,15 @@ async fn a_partner_serves_one_after_the_other_until_it_is_told_to_stop() {
 #[tokio::test]
 async fn who_meets_no_partner_is_told_why() {
     let tracker = Tracker::start().await;
-    let alone = output(bench(&tracker, "nobody", &["--deadline", "0.5", "--json"])).await;
+    let alone = output(&mut bench(&tracker, "nobody", &["--deadline", "0.5", "--json"])).await;
     failed(&alone, "no partner was met under \"nobody\" within 500ms");
 
-    let memory = output(bench(&tracker, "nobody", &["--only", "memory"])).await;
+    let memory = output(&mut bench(&tracker, "nobody", &["--only", "memory"])).await;
     failed(&memory, "memory can be measured only where the partner is");
 
     // Somebody is there, for another reason.
     let _other = tracker.pipe("other", &[]).await;
-    let alone = output(bench(&tracker, "p2pt-cli tests", &["--deadline", "2"])).await;
+    let alone = output(&mut bench(&tracker, "p2pt-cli tests", &["--deadline", "2"])).await;
     failed(&alone, "was met, but answers nothing");
 }
 
