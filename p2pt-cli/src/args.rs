@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod network;
 
 use std::net::SocketAddr;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use p2pt::{AnnounceUrl, NodeBuilder, PeerId};
 
+pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
-pub(crate) use network::{AccessError, NetworkArgs};
+pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
 
 /// The longest time that can be given: a day, which no deadline here needs.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Scrape(ScrapeArgs),
     /// Speak JSON Lines on standard input and output, so that any language can use p2pt
     Pipe(PipeArgs),
+    /// Measure how fast two peers talk: on this machine, or with a partner anywhere
+    Bench(BenchArgs),
 }
 
 impl Default for Command {

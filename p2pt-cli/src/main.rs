@@ -1,6 +1,7 @@
 //! The `p2pt` program: the library at the command line.
 
 mod args;
+mod bench;
 mod chat;
 mod demo;
 mod lines;
@@ -44,6 +45,7 @@ fn run(command: Option<Command>) -> Result<(), Box<dyn Error>> {
             Command::Chat(args) => chat::run(args).await,
             Command::Tracker(args) => tracker::run(args).await.map_err(Into::into),
             Command::Scrape(args) => scrape::run(args).await,
+            Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),
         }
     });

@@ -14,6 +14,12 @@ use p2pt::{AnnounceUrl, Builder, P2pt};
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
 
+/// The environment variable that names a proxy.
+pub(crate) const PROXY_VARIABLE: &str = "P2PT_PROXY";
+
+/// Peers connected at most, unless it is said how many.
+const DEFAULT_MAX_PEERS: usize = 100;
+
 /// How long an offer waits for TURN servers, which take several round trips; with none, the transport's default holds.
 const TURN_GATHER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -58,18 +64,18 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     links: NonZeroUsize,
     /// Peers connected at most
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PEERS)]
     max_peers: usize,
 }
 
 /// How trackers are reached.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct AccessArgs {
     /// A header sent to trackers, such as "Origin: https://my-app.example"; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
     /// Reach trackers through this proxy, http://… or socks5://[USER:PASSWORD@]HOST:PORT; peers are reached without it
-    #[arg(long, value_name = "URL", env = "P2PT_PROXY", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = PROXY_VARIABLE, hide_env_values = true)]
     proxy: Option<ProxyUrl>,
     /// Trust the certificate authorities in this file too, PEM or DER; may be repeated
     #[arg(long = "root-certificate", value_name = "FILE")]
@@ -107,6 +113,24 @@ impl AccessArgs {
 }
 
 impl NetworkArgs {
+    /// Peers on this machine, which meet at one tracker.
+    pub(crate) fn on_loopback(tracker: AnnounceUrl) -> Self {
+        Self {
+            trackers: vec![tracker],
+            no_default_trackers: true,
+            access: AccessArgs::default(),
+            stun: Vec::new(),
+            no_default_stun: true,
+            turn: Vec::new(),
+            turn_user: None,
+            turn_password: None,
+            relay_only: false,
+            loopback: true,
+            links: NonZeroUsize::MIN,
+            max_peers: DEFAULT_MAX_PEERS,
+        }
+    }
+
     /// A peer as configured.
     pub(crate) fn builder(&self, identifier: &str) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;

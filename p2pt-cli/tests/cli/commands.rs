@@ -12,11 +12,15 @@ use crate::program::{Tracker, exit_code, line, p2pt, run, stdout, text};
 #[tokio::test]
 async fn help_names_every_command_and_option() {
     for (arguments, named) in [
-        (&["--help"][..], &["demo", "chat", "tracker", "scrape", "pipe", "--verbose"][..]),
+        (&["--help"][..], &["demo", "chat", "tracker", "scrape", "pipe", "bench", "--verbose"][..]),
         (&["demo", "--help"], &["--deadline"]),
         (
             &["chat", "--help"],
             &["<IDENTIFIER>", "--tracker", "--stun", "--turn", "--relay-only", "--header", "--proxy", "--loopback"],
+        ),
+        (
+            &["bench", "--help"],
+            &["[IDENTIFIER]", "--serve", "--one-process", "--json", "--reverse", "--only", "--tracker", "--loopback"],
         ),
         (&["tracker", "--help"], &["--listen", "127.0.0.1:8000", "--interval"]),
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
@@ -43,6 +47,8 @@ async fn wrong_arguments_are_explained() {
         (&["tracker", "--listen", "nowhere"], "invalid"),
         (&["demo", "--deadline", "0"], "more than 0"),
         (&["chat", "app", "--links", "0"], "from 1 on"),
+        (&["bench", "--serve"], "<IDENTIFIER>"),
+        (&["bench", "app", "--one-process"], "cannot be used with"),
     ] {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -1,5 +1,6 @@
 //! The real program: what it prints, how it ends, and pipes that talk to each other.
 
+mod bench;
 mod commands;
 mod demo;
 #[cfg(unix)]
