@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the interoperability tests need from npm and bundles the page that runs p2pt in Chromium.
+# Installs what tests of and comparisons with the JavaScript p2pt need from npm, and bundles the pages for Chromium.
 # Does nothing that is already done. Needs Node 20 or newer; Chromium is found at /usr/bin/chromium or in $CHROMIUM.
 set -eu
 cd "$(dirname "$0")"
@@ -11,7 +11,15 @@ if [ ! -f "$installed" ] || [ package.json -nt "$installed" ] || [ package-lock.
     touch "$installed"
 fi
 
-# The bundle that p2pt publishes is older than its source and never says `peerclose`, so the page is built from source.
-if [ ! -f page.iife.js ] || [ page.mjs -nt page.iife.js ] || [ core.mjs -nt page.iife.js ] || [ "$installed" -nt page.iife.js ]; then
-    npm run --silent bundle
-fi
+# The bundle that p2pt publishes is older than its source and never says `peerclose`, so pages are built from source.
+bundle() {
+    made=$1.iife.js
+    shift
+    for part in "$@" "$installed"; do
+        if [ ! -f "$made" ] || [ "$part" -nt "$made" ]; then
+            node_modules/.bin/esbuild "$1" --bundle --format=iife --outfile="$made" --log-level=warning
+        fi
+    done
+}
+bundle page page.mjs core.mjs
+bundle bench bench/page.mjs bench/core.mjs

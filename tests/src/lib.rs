@@ -1,8 +1,10 @@
 //! Workspace tests.
 
 pub mod dialect;
+pub mod far;
 pub mod interop;
 pub mod js;
+pub mod machine;
 pub mod pipe;
 pub mod plan;
 pub mod sim;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use counting::{CountingTracker, Counts};
 use p2pt_tests::js::Kind;
+use p2pt_tests::machine::cpu_seconds;
 use p2pt_tests::pipe::PipePeer;
 use p2pt_tests::soak::{HOME, Network, enter};
 use serde_json::json;
@@ -20,9 +21,6 @@ const SIZES: [usize; 3] = [1, 2, 10];
 
 /// Who is measured: JavaScript as it ships.
 const KINDS: [Kind; 2] = [Kind::Rust, Kind::NodeNdc];
-
-/// How many of its ticks Linux counts in a second of CPU time, on every machine that matters.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Nodes of one kind in a swarm of their own, at a tracker of their own.
 struct Group {
@@ -108,7 +106,7 @@ impl Group {
         let processes: Vec<u32> = self.peers.iter_mut().map(|peer| peer.process().pid()).collect();
         Used {
             counts: self.tracker.counts(),
-            cpu_seconds: processes.iter().map(|pid| cpu_seconds(*pid)).sum(),
+            cpu_seconds: processes.iter().map(|pid| cpu_seconds(&pid.to_string())).sum(),
             wire_bytes: processes.iter().map(|pid| wire_bytes(*pid)).sum(),
         }
     }
@@ -134,15 +132,6 @@ impl Group {
 
 fn read(pid: u32, file: &str) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_else(|error| panic!("process {pid}: {error}"))
-}
-
-/// User and system time, of all threads.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = read(pid, "stat");
-    // The program's name stands in brackets and may hold anything; utime and stime are the 12th and 13th fields after it.
-    let fields = stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
-    ticks / TICKS_PER_SECOND
 }
 
 fn memory_kib(pid: u32) -> f64 {
