@@ -116,7 +116,7 @@ async fn an_open_channel_describes_itself() {
     assert_eq!(a.info.label, b.info.label);
     assert!(a.info.label.len() == 40 && a.info.label.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", a.info.label);
     assert_ne!(a.info.label, c.info.label);
-    assert_eq!((a.info.max_frame_bytes, b.info.max_frame_bytes), (262_144, 262_144));
+    assert_eq!((a.info.max_frame_bytes, b.info.max_frame_bytes), (98_304, 98_304));
     assert!(a.info.local_fingerprint.is_some() && a.info.local_fingerprint == b.info.remote_fingerprint);
     assert_eq!(b.info.local_fingerprint, c.info.local_fingerprint, "one certificate per transport");
 
@@ -170,7 +170,7 @@ fn with_limit(sdp: &str, bytes: Option<usize>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_of_the_other_side_is_kept_and_is_not_our_own() {
     let (alice, bob) = (transport(), transport());
-    for (theirs, max) in [(Some(1000), 1000), (None, 65_536), (Some(0), 262_144), (Some(1 << 30), 262_144)] {
+    for (theirs, max) in [(Some(1000), 1000), (None, 65_536), (Some(0), 98_304), (Some(1 << 30), 98_304)] {
         let (offer, answer) = exchange(&alice, &bob).await;
         let sdp = with_limit(answer.sdp(), theirs);
         let (a, b) = within(async { tokio::join!(offer.open(&sdp), answer.open()) }).await;
@@ -179,8 +179,8 @@ async fn the_limit_of_the_other_side_is_kept_and_is_not_our_own() {
         let refused = within(a.sender.send(numbered(0, max + 1))).await;
         assert_eq!(refused, Err(SendFrameError::TooLarge { bytes: max + 1, max }));
         // However little the other side takes, what it sends is taken.
-        within(b.sender.send(numbered(1, 262_144))).await.unwrap();
-        assert_eq!(within(a.receiver.recv()).await.unwrap().len(), 262_144);
+        within(b.sender.send(numbered(1, 98_304))).await.unwrap();
+        assert_eq!(within(a.receiver.recv()).await.unwrap().len(), 98_304);
     }
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }

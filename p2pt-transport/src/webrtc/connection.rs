@@ -28,7 +28,12 @@ use webrtc::{
     },
 };
 
-use super::{IcePolicy, Node, addresses, pulse::Pulse, runtime::PulsedRuntime, sdp};
+use super::{
+    IcePolicy, Node, addresses,
+    pulse::{Pulse, SILENT_STEPS},
+    runtime::PulsedRuntime,
+    sdp,
+};
 use crate::{Role, TransportError};
 
 /// Wraps an error of the stack.
@@ -240,7 +245,8 @@ async fn keep(
         further_channels: AtomicUsize::new(0),
         pulse: pulse.clone(),
     };
-    let stack = match build(&node, handler, deadline).await {
+    // Boxed, because it takes ten times the memory of what goes on for as long as the connection lives.
+    let stack = match Box::pin(build(&node, handler, deadline)).await {
         Ok(stack) => stack,
         Err(error) => {
             let _ = reply.send(Err(error));
@@ -289,7 +295,7 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
             Some(config.silence_timeout / 2),
             // The agent's clock runs while an offer waits for its answer. A link that has opened is watched by `alive`.
             Some(config.answer_timeout + config.connect_timeout),
-            Some(config.silence_timeout / 8),
+            Some(config.silence_timeout / SILENT_STEPS),
         )
         // The stack's own seven attempts are over after 1.6 s, and a pair of addresses is not tried again after that,
         // although the other side may not even have the answer yet.
@@ -299,7 +305,11 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .with_prflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .build();
-    let runtime = PulsedRuntime { pulse: handler.pulse.clone(), socket_buffer_bytes: config.socket_buffer_bytes };
+    let runtime = PulsedRuntime {
+        pulse: handler.pulse.clone(),
+        buffers: node.buffers.clone(),
+        socket_buffer_bytes: config.socket_buffer_bytes,
+    };
     let stack = PeerConnectionBuilder::new()
         .with_configuration(
             RTCConfigurationBuilder::new()

@@ -59,6 +59,7 @@ mod pending;
 #[cfg(test)]
 mod pending_tests;
 mod pulse;
+mod receive;
 mod resume;
 mod runtime;
 mod sdp;
@@ -83,6 +84,8 @@ struct Node {
     /// One DTLS certificate for all connections: making one takes longer than connecting does.
     certificate: RTCCertificate,
     receive_window: u32,
+    /// What datagrams are received into.
+    buffers: Arc<receive::Buffers>,
     servers: servers::Servers,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -104,6 +107,7 @@ impl WebRtc {
             node: Arc::new(Node {
                 certificate: certificate()?,
                 receive_window: runtime::receive_window(config.socket_buffer_bytes, config.max_frame_bytes),
+                buffers: Arc::default(),
                 servers: servers::Servers::default(),
                 slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
                 tasks: TaskTracker::new(),

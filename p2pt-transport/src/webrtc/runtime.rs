@@ -17,7 +17,11 @@ use webrtc::runtime::{
     Transmit,
 };
 
-use super::{flow::LARGEST_WINDOW, pulse::Pulse};
+use super::{
+    flow::LARGEST_WINDOW,
+    pulse::Pulse,
+    receive::{Buffers, PART_DATAGRAMS, Received},
+};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -25,6 +29,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug)]
 pub(super) struct PulsedRuntime {
     pub(super) pulse: Arc<Pulse>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) socket_buffer_bytes: usize,
 }
 
@@ -36,7 +41,13 @@ impl Runtime for PulsedRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         enlarge_buffers(&socket, self.socket_buffer_bytes);
         let number = self.pulse.resume.add_socket();
-        Ok(Arc::new(PulsedSocket { inner: TokioRuntime.wrap_udp_socket(socket)?, pulse: self.pulse.clone(), number }))
+        Ok(Arc::new(PulsedSocket {
+            inner: TokioRuntime.wrap_udp_socket(socket)?,
+            pulse: self.pulse.clone(),
+            buffers: self.buffers.clone(),
+            received: Received::default(),
+            number,
+        }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -68,6 +79,12 @@ impl Runtime for PulsedRuntime {
         TokioRuntime.block_on(future);
     }
 
+    /// Does not: the stack's sends would wait here after having taken a frame, and `Stack::hand_over_now` must know
+    /// whether they have. They are few at a time, as the outbox is small.
+    fn yield_now(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn name(&self) -> &'static str {
         "tokio"
     }
@@ -80,6 +97,8 @@ type BoxFutureLocal<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 struct PulsedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     pulse: Arc<Pulse>,
+    buffers: Arc<Buffers>,
+    received: Received,
     number: usize,
 }
 
@@ -89,6 +108,7 @@ impl AsyncUdpSocket for PulsedSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.pulse.passes_by(transmit.contents.first());
         self.inner.poll_send(cx, transmit)
     }
 
@@ -100,10 +120,11 @@ impl AsyncUdpSocket for PulsedSocket {
     ) -> Poll<io::Result<usize>> {
         let resume = &self.pulse.resume;
         if !resume.holds(self.number, cx.waker()) {
-            let received = self.inner.poll_recv(cx, bufs, meta);
+            let received = self.received.poll(cx, &*self.inner, &self.buffers, bufs, meta);
             if let Poll::Ready(received) = received {
                 // An error is no sign of life: Windows reports the unreachable port of a peer that is gone.
                 if received.is_ok() {
+                    self.pulse.passes_by(bufs.first().and_then(|buf| buf.first()));
                     self.pulse.datagram();
                 }
                 return Poll::Ready(received);
@@ -117,7 +138,7 @@ impl AsyncUdpSocket for PulsedSocket {
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
+        self.inner.max_gro_segments().min(PART_DATAGRAMS)
     }
 }
 
@@ -193,8 +214,18 @@ mod tests {
     fn an_error_is_no_sign_of_life() {
         let pulse = Arc::new(Pulse::new());
         let number = pulse.resume.add_socket();
-        let socket = PulsedSocket { inner: Arc::new(Unreachable), pulse: pulse.clone(), number };
-        let received = socket.poll_recv(&mut Context::from_waker(Waker::noop()), &mut [], &mut []);
+        let socket = PulsedSocket {
+            inner: Arc::new(Unreachable),
+            pulse: pulse.clone(),
+            buffers: Arc::default(),
+            received: Received::default(),
+            number,
+        };
+        let received = socket.poll_recv(
+            &mut Context::from_waker(Waker::noop()),
+            &mut [IoSliceMut::new(&mut [0; 2000])],
+            &mut [RecvMeta::default()],
+        );
         assert!(matches!(received, Poll::Ready(Err(_))));
         assert_eq!(pulse.heard(), 0);
     }
