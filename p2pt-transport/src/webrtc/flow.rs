@@ -14,8 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::pulse::lock;
 use crate::{ChannelClosed, Frame, SendFrameError, TrySendAllError, TrySendFrameError};
 
-/// What a frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
+/// What a received frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
 const FRAME_OVERHEAD: usize = 64;
+
+/// The same for a frame to be sent. Both stacks work on a frame of 100 bytes for as long as on about so many bytes of large
+/// ones (3 µs, measured), and what waits here is what a frame sent now waits for: with the default capacity 1,100 such
+/// frames, and so 4 ms, rather than 10,000 and 35 ms.
+const SENT_OVERHEAD: usize = 1800;
 
 /// Up to so many bytes a frame is tiny. `rtc` 0.21 counts frames with 16 bits where its windows only bound their bytes,
 /// and goes wrong when too many fit:
@@ -70,7 +75,7 @@ pub(super) struct Outbox {
     capacity: usize,
     room: Semaphore,
     frames: Mutex<Outgoing>,
-    /// A frame was accepted, or somebody lacks room.
+    /// Frames wait to be handed over, or somebody lacks room.
     pub(super) work: Notify,
     /// Somebody was refused room since half of it was last free.
     pressed: AtomicBool,
@@ -104,7 +109,7 @@ impl Outbox {
 
     /// What a frame takes of the capacity; one larger than all of it still passes, alone.
     fn cost(&self, bytes: usize) -> u32 {
-        u32::try_from((bytes + FRAME_OVERHEAD).min(self.capacity)).unwrap_or(u32::MAX)
+        u32::try_from((bytes + SENT_OVERHEAD).min(self.capacity)).unwrap_or(u32::MAX)
     }
 
     /// Accepts a frame as soon as there is room, first come, first served.
@@ -178,8 +183,6 @@ impl Outbox {
             frames.queued_bytes += frame.len();
             frames.queue.push_back(frame);
         }
-        drop(frames);
-        self.work.notify_one();
         Ok(())
     }
 
@@ -195,6 +198,16 @@ impl Outbox {
         frames.in_flight.push_back(frame.len());
         frames.in_flight_bytes += frame.len();
         Some(frame)
+    }
+
+    /// Takes back the frame last [taken](Self::take), which the stack has not taken: it is the next again.
+    pub(super) fn put_back(&self, frame: Frame) {
+        let mut frames = lock(&self.frames);
+        frames.tiny -= usize::from(frame.len() <= TINY_BYTES);
+        frames.in_flight.pop_back();
+        frames.in_flight_bytes -= frame.len();
+        frames.queued_bytes += frame.len();
+        frames.queue.push_front(frame);
     }
 
     /// Whether everything accepted is acknowledged.
@@ -433,15 +446,20 @@ mod tests {
 
     #[test]
     fn several_frames_are_accepted_together_or_not_at_all() {
-        let outbox = Outbox::new(1000);
+        const CAPACITY: usize = 4 * SENT_OVERHEAD;
+        let outbox = Outbox::new(CAPACITY);
         let three = [frame(200), frame(0), frame(300)];
-        assert_eq!(outbox.try_send_all(&vec![frame(400); 3]), Err(TrySendAllError::NeverFits));
+        assert_eq!(outbox.try_send_all(&vec![frame(SENT_OVERHEAD); 3]), Err(TrySendAllError::NeverFits));
         assert_eq!(outbox.try_send_all(&three), Ok(()));
         assert_eq!(outbox.try_send_all(&three), Err(TrySendAllError::Full));
         assert!(outbox.is_pressed());
+        // The stack is busy once.
+        let first = outbox.take().unwrap();
+        outbox.put_back(first);
+        assert_eq!(outbox.unacknowledged_bytes(), 500);
         assert_eq!([(); 4].map(|()| outbox.take().map(|frame| frame.len())), [Some(200), Some(0), Some(300), None]);
         outbox.settle(0);
-        assert_eq!(outbox.room.available_permits(), 1000);
+        assert_eq!(outbox.room.available_permits(), CAPACITY);
         outbox.close();
         assert_eq!(outbox.try_send_all(&three), Err(SendFrameError::Closed.into()));
     }

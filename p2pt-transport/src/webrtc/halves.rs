@@ -8,11 +8,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webrtc::{
@@ -40,19 +41,68 @@ pub(super) struct Shared {
     pub(super) finished: CancellationToken,
     pub(super) halves: AtomicUsize,
     /// Until the connection is closed; then its last statistics.
-    pub(super) stack: Mutex<Result<Stack, LinkStats>>,
+    pub(super) stack: Mutex<Result<Arc<Stack>, LinkStats>>,
 }
 
 /// The stack's handles.
-#[derive(Clone)]
 pub(super) struct Stack {
     pub(super) connection: Arc<dyn PeerConnection>,
     pub(super) channel: Arc<dyn DataChannel>,
     /// Held while frames are handed over and while it is asked what is outstanding: one must not see half of the other.
-    pub(super) handing: Arc<tokio::sync::Mutex<()>>,
+    pub(super) handing: tokio::sync::Mutex<()>,
+}
+
+/// The largest binary frame that is handed over where it is sent: it is copied for that, in case the stack is busy.
+const COPIED_BYTES: usize = 4096;
+
+/// What became of frames that were to be handed over at once.
+enum HandedOver {
+    /// All were, or the stack refuses them.
+    All,
+    /// The stack is busy.
+    Some,
 }
 
 impl Stack {
+    /// Hands accepted frames to the stack, which takes any number: the outbox is the bound.
+    pub(super) async fn hand_over(&self, outbox: &Outbox) -> webrtc::error::Result<()> {
+        let _handing = self.handing.lock().await;
+        while let Some(frame) = outbox.take() {
+            match frame {
+                Frame::Binary(bytes) => self.channel.send(BytesMut::from(bytes)).await?,
+                Frame::Text(bytes) => self.channel.send_text(text(&bytes)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without waiting, for as long as the stack is not busy with something else.
+    ///
+    /// Each of its sends either takes its lock and the frame when first polled, or neither, since nothing else in it waits
+    /// (see `PulsedRuntime::yield_now`).
+    fn hand_over_now(&self, outbox: &Outbox) -> HandedOver {
+        let Ok(_handing) = self.handing.try_lock() else { return HandedOver::Some };
+        while let Some(frame) = outbox.take() {
+            let handed = match &frame {
+                Frame::Binary(bytes) if bytes.len() > COPIED_BYTES => None,
+                Frame::Binary(bytes) => now(self.channel.send(BytesMut::from(&bytes[..]))),
+                Frame::Text(bytes) => now(self.channel.send_text(text(bytes))),
+            };
+            match handed {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "sending a frame");
+                    return HandedOver::All;
+                }
+                None => {
+                    outbox.put_back(frame);
+                    return HandedOver::Some;
+                }
+            }
+        }
+        HandedOver::All
+    }
+
     /// Asks what is outstanding, which makes room for what is not.
     pub(super) async fn settle(&self, outbox: &Outbox) {
         let _handing = self.handing.lock().await;
@@ -60,6 +110,19 @@ impl Stack {
             outbox.settle(outstanding);
         }
     }
+}
+
+/// What a future gives when polled once.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The text of a frame that was checked when it was accepted.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl fmt::Debug for Shared {
@@ -89,11 +152,22 @@ impl Shared {
         }
     }
 
+    fn stack(&self) -> Option<Arc<Stack>> {
+        lock(&self.stack).as_ref().ok().cloned()
+    }
+
     /// What looks full may only not have been looked at. If looking takes waiting, the link's task is about to.
     fn look_for_room(&self) {
-        if let Ok(stack) = lock(&self.stack).clone() {
-            let settle = pin!(stack.settle(&self.outbox));
-            let _ = settle.poll(&mut Context::from_waker(Waker::noop()));
+        if let Some(stack) = self.stack() {
+            now(stack.settle(&self.outbox));
+        }
+    }
+
+    /// Sees accepted frames on their way: here, which saves waking the link's task, or by that.
+    fn hand_over(&self) {
+        match self.stack().map(|stack| stack.hand_over_now(&self.outbox)) {
+            Some(HandedOver::All) => {}
+            Some(HandedOver::Some) | None => self.outbox.work.notify_one(),
         }
     }
 
@@ -121,7 +195,9 @@ impl Drop for Sender {
 impl FrameSender for Sender {
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
         self.0.check(&frame)?;
-        self.0.outbox.send(frame).await
+        self.0.outbox.send(frame).await?;
+        self.0.hand_over();
+        Ok(())
     }
 
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
@@ -132,7 +208,9 @@ impl FrameSender for Sender {
                 self.0.outbox.try_send(frame)
             }
             other => other,
-        }
+        }?;
+        self.0.hand_over();
+        Ok(())
     }
 
     fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
@@ -143,10 +221,14 @@ impl FrameSender for Sender {
                 self.0.outbox.try_send_all(&frames)
             }
             other => other,
-        }
+        }?;
+        self.0.hand_over();
+        Ok(())
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
+        // Nobody else looks while there is room.
+        self.0.look_for_room();
         self.0.outbox.unacknowledged_bytes()
     }
 

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -24,13 +23,6 @@ use super::{
     resume::{self, FrameWaker},
 };
 use crate::{Channel, ChannelClosed, ChannelInfo, Frame, Role, TransportError};
-
-/// How often the stack is asked what has been acknowledged while a sender lacks room, beside when it says so itself: its
-/// word comes through the queue of received frames, and does not come while their reader is slow.
-const SETTLE_PRESSED: Duration = Duration::from_millis(10);
-
-/// The same while nobody does, so that the count of unacknowledged bytes is never old.
-const SETTLE_IDLE: Duration = Duration::from_millis(250);
 
 /// How many times the close timeout a flush may take as long as it makes progress.
 const FLUSH_FACTOR: u32 = 10;
@@ -49,7 +41,8 @@ pub(super) fn start(
     // Whatever has arrived by now is read before anything else is.
     connection.pulse.resume.fall_behind();
     let node = connection.node.clone();
-    let stack = Stack { connection: connection.stack.clone(), channel, handing: Arc::default() };
+    let stack =
+        Arc::new(Stack { connection: connection.stack.clone(), channel, handing: tokio::sync::Mutex::default() });
     let shared = Arc::new(Shared {
         max_frame_bytes: info.max_frame_bytes,
         outbox: Outbox::new(node.config.send_buffer_bytes),
@@ -79,7 +72,7 @@ struct Link {
     node: Arc<Node>,
     role: Role,
     shared: Arc<Shared>,
-    stack: Stack,
+    stack: Arc<Stack>,
     pulse: Arc<Pulse>,
     progress: watch::Receiver<Progress>,
     /// The stack has sent half of what it held.
@@ -246,7 +239,6 @@ impl Link {
         let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
         let mut ok = self.stack.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
-        let mut settled = Instant::now();
         loop {
             ok = ok && self.hand_over().await;
             if !ok {
@@ -254,18 +246,15 @@ impl Link {
                 self.shared.closing.cancelled().await;
                 return false;
             }
+            let passes = self.pulse.passes();
             if outbox.is_pressed() {
                 self.settle().await;
             }
-            let settle_after = if outbox.is_pressed() { SETTLE_PRESSED } else { SETTLE_IDLE };
             tokio::select! {
                 () = outbox.work.notified() => {}
                 () = self.low.notified() => self.settle().await,
-                // Counted from the last time, not from the last frame: frames may follow each other without a pause.
-                () = tokio::time::sleep_until(settled + settle_after), if !outbox.is_idle() => {
-                    self.settle().await;
-                    settled = Instant::now();
-                }
+                // What has been acknowledged was read by the driver.
+                () = self.pulse.passed(passes), if outbox.is_pressed() => {}
                 () = self.shared.closing.cancelled() => {
                     self.shared.end_with(self.closed_here());
                     return self.flush().await;
@@ -278,23 +267,13 @@ impl Link {
         if self.node.shutdown.is_cancelled() { ChannelClosed::ShutDown } else { ChannelClosed::Local }
     }
 
-    /// Hands accepted frames to the stack, which takes any number: the outbox is the bound. `false` if it refuses.
+    /// Hands accepted frames to the stack. `false` if it refuses.
     async fn hand_over(&self) -> bool {
-        let _handing = self.stack.handing.lock().await;
-        while let Some(frame) = self.shared.outbox.take() {
-            let handed = match frame {
-                Frame::Binary(bytes) => self.stack.channel.send(BytesMut::from(bytes)).await,
-                Frame::Text(bytes) => match std::str::from_utf8(&bytes) {
-                    Ok(text) => self.stack.channel.send_text(text).await,
-                    Err(_) => continue,
-                },
-            };
-            if let Err(error) = handed {
-                tracing::debug!(%error, "sending a frame");
-                return false;
-            }
+        let handed = self.stack.hand_over(&self.shared.outbox).await;
+        if let Err(error) = &handed {
+            tracing::debug!(%error, "sending a frame");
         }
-        true
+        handed.is_ok()
     }
 
     async fn settle(&self) {
@@ -353,7 +332,7 @@ impl Link {
         .await;
     }
 
-    /// A living peer answers this side's connectivity checks, an eighth of that time apart, however busy the link is.
+    /// A living peer answers this side's connectivity checks, a quarter of that time apart, however busy the link is.
     async fn silence(&self) -> ChannelClosed {
         let timeout = self.node.config.silence_timeout;
         self.pulse.silence(timeout).await;
