@@ -115,7 +115,7 @@ impl Link {
     pub(crate) async fn send_message(
         &self,
         id: &MessageId,
-        payload: &Arc<Payload>,
+        payload: &Payload,
         stall: Duration,
     ) -> Result<(), LinkError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
@@ -127,7 +127,7 @@ impl Link {
     }
 
     /// Sends all frames of a message if the link takes them now, otherwise none.
-    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<(), TryLinkError> {
+    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryLinkError> {
         let frames: Vec<Frame> = self.chunks(id, payload)?.map(Frame::text).collect();
         let count = frames.len() as u64;
         match self.sender.try_send_all(frames) {
@@ -142,9 +142,9 @@ impl Link {
         }
     }
 
-    fn chunks(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<Chunks, LinkError> {
+    fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, LinkError> {
         let budget = FRAME_BUDGET.min(self.max_frame_bytes);
-        Chunks::new(id.clone(), payload.clone(), budget).map_err(LinkError::Budget)
+        Chunks::new(id, payload, budget).map_err(LinkError::Budget)
     }
 
     /// Sends one frame. A timer is made only when the link's buffer is full.

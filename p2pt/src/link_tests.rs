@@ -56,7 +56,7 @@ async fn a_retired_link_stays_while_a_message_is_on_its_way() {
     let (near, mut far) = channel(&network).await;
     let link = link(1, &near);
     // More than the link's buffers hold, and nobody reads at the other side.
-    let payload = Arc::new(Payload::from("x".repeat(4 << 20)));
+    let payload = Payload::from("x".repeat(4 << 20));
     let id = MessageId::from(1);
     let reading = async {
         sleep(QUIET * 10).await;
