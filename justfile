@@ -28,6 +28,12 @@ fuzz target seconds="300":
     mkdir -p fuzz/found/{{target}}
     cargo +nightly fuzz run {{target}} fuzz/found/{{target}} fuzz/corpus/{{target}} -- -max_total_time={{seconds}} -max_len=3000 -timeout=20
 
+# What the codecs and the state machines cost, beside aquatic's and serde_json: all of it takes two minutes once it is
+# built, `just bench codec` only what is in benches/codec.rs.
+bench name="*":
+    cp Cargo.lock benches/Cargo.lock
+    cargo bench --manifest-path benches/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --bench '{{name}}'
+
 # What the embedded tracker holds, beside npm bittorrent-tracker: prints a table after some five minutes. Linux, npm.
 tracker-load:
     tests/js/setup.sh

@@ -1,6 +1,6 @@
 //! Message to frames.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use crate::{BudgetTooSmall, MessageId, Payload, text};
 
@@ -10,6 +10,8 @@ pub const MIN_BUDGET: usize = 512;
 /// A good budget, in bytes a frame: what every WebRTC stack takes, also those that know no `max-message-size`.
 pub const DEFAULT_BUDGET: usize = 64 * 1024;
 
+const HEAD: &str = "^{\"id\":";
+const TEXT: &str = ",\"msg\":\"";
 const LAST: &str = ",\"last\":true";
 
 /// Longest envelope: `^{"id":…,"msg":"…","o":1,"c":…,"last":true}` with an id and an index of the largest size.
@@ -21,71 +23,63 @@ const _: () = assert!(MIN_BUDGET >= MAX_ENVELOPE + text::LONGEST_ESCAPE);
 /// Frames are written as the JavaScript library writes them, but cut by their encoded size and only between
 /// characters. An empty text has one frame, otherwise none is empty.
 #[derive(Clone, Debug)]
-pub struct Chunks {
-    id: MessageId,
-    payload: Arc<Payload>,
+pub struct Chunks<'a> {
+    id: &'a MessageId,
+    payload: &'a Payload,
+    /// Bytes of a frame besides the text, its index and `last`.
+    envelope: usize,
     budget: usize,
-    /// `^{"id":…,"msg":"`, the same for every frame.
-    head: String,
     /// Bytes of the text sent so far.
     sent: usize,
     index: usize,
     done: bool,
 }
 
-impl Chunks {
+impl<'a> Chunks<'a> {
     /// Prepares the frames of a message, each of at most `budget_bytes` bytes as sent, envelope and escapes included.
-    pub fn new(id: MessageId, payload: impl Into<Arc<Payload>>, budget_bytes: usize) -> Result<Self, BudgetTooSmall> {
+    pub fn new(id: &'a MessageId, payload: &'a Payload, budget_bytes: usize) -> Result<Self, BudgetTooSmall> {
         if budget_bytes < MIN_BUDGET {
             return Err(BudgetTooSmall { budget: budget_bytes });
         }
-        let head = format!("^{{\"id\":{id},\"msg\":\"");
-        Ok(Self { id, payload: payload.into(), budget: budget_bytes, head, sent: 0, index: 0, done: false })
-    }
-
-    /// The message's id.
-    pub fn id(&self) -> &MessageId {
-        &self.id
-    }
-
-    /// The message's content.
-    pub fn payload(&self) -> &Arc<Payload> {
-        &self.payload
-    }
-
-    /// Starts again with the first frame, for a message that must take another link.
-    pub fn restart(&mut self) {
-        (self.sent, self.index, self.done) = (0, 0, false);
+        let envelope = HEAD.len() + id.json_len() + TEXT.len() + end_of_text(payload).len() + "}".len();
+        Ok(Self { id, payload, envelope, budget: budget_bytes, sent: 0, index: 0, done: false })
     }
 }
 
-impl Iterator for Chunks {
+/// What follows the text, up to the index.
+fn end_of_text(payload: &Payload) -> &'static str {
+    match payload {
+        Payload::Text(_) => "\",\"c\":",
+        Payload::Json(_) => "\",\"o\":1,\"c\":",
+    }
+}
+
+impl Iterator for Chunks<'_> {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
         if self.done {
             return None;
         }
-        let middle = match *self.payload {
-            Payload::Text(_) => "\",\"c\":",
-            Payload::Json(_) => "\",\"o\":1,\"c\":",
-        };
         let digits = self.index.checked_ilog10().map_or(1, |log| log as usize + 1);
         // Room for `last` is kept in every frame, so that a text never ends in a frame that has none.
-        let envelope = self.head.len() + middle.len() + digits + LAST.len() + 1;
+        let envelope = self.envelope + digits + LAST.len();
         let room = self.budget - envelope;
 
         let rest = &self.payload.as_str()[self.sent..];
-        let text_bytes =
-            if rest.len() < room { room.min(rest.len() + text::escape_growth(rest.as_bytes())) } else { room };
-        let mut frame = String::with_capacity(envelope + text_bytes);
-        frame.push_str(&self.head);
+        // What does not all fit has no `last`.
+        let capacity = if rest.len() > room {
+            self.budget - LAST.len()
+        } else {
+            envelope + room.min(rest.len() + text::escape_growth(rest.as_bytes()))
+        };
+        let mut frame = String::with_capacity(capacity);
+        write!(frame, "{HEAD}{}{TEXT}", self.id).expect("writing to a string succeeds");
         let taken = text::push_escaped(&mut frame, rest, room);
         self.done = taken == rest.len();
         self.sent += taken;
 
-        frame.push_str(middle);
-        write!(frame, "{}", self.index).expect("writing to a string succeeds");
+        write!(frame, "{}{}", end_of_text(self.payload), self.index).expect("writing to a string succeeds");
         if self.done {
             frame.push_str(LAST);
         }
@@ -95,7 +89,7 @@ impl Iterator for Chunks {
     }
 }
 
-impl std::iter::FusedIterator for Chunks {}
+impl std::iter::FusedIterator for Chunks<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +97,8 @@ mod tests {
 
     #[test]
     fn an_empty_text_has_one_frame() {
-        let mut chunks = Chunks::new(MessageId::from(7), Payload::from(""), MIN_BUDGET).unwrap();
+        let (id, payload) = (MessageId::from(7), Payload::from(""));
+        let mut chunks = Chunks::new(&id, &payload, MIN_BUDGET).unwrap();
         assert_eq!(chunks.next().as_deref(), Some(r#"^{"id":7,"msg":"","c":0,"last":true}"#));
         assert_eq!(chunks.next(), None);
     }
@@ -112,19 +107,27 @@ mod tests {
     fn the_smallest_budget_holds_the_longest_id_and_character() {
         let id: MessageId = format!("\"{}\"", "x".repeat(MessageId::MAX_BYTES - 2)).parse().unwrap();
         let payload = Payload::json(&"\u{1}😀".repeat(500)).unwrap();
-        let frames: Vec<String> = Chunks::new(id, payload, MIN_BUDGET).unwrap().collect();
+        let frames: Vec<String> = Chunks::new(&id, &payload, MIN_BUDGET).unwrap().collect();
         assert!(frames.iter().all(|frame| frame.len() <= MIN_BUDGET));
         assert!(frames.len() > 10);
-        let error = Chunks::new(MessageId::from(7), Payload::from("x"), MIN_BUDGET - 1).unwrap_err();
+        let error = Chunks::new(&id, &payload, MIN_BUDGET - 1).unwrap_err();
         assert_eq!(error, BudgetTooSmall { budget: 511 });
     }
 
     #[test]
     fn a_frame_takes_one_allocation_of_its_size() {
-        let frame = |text: &str| Chunks::new(MessageId::from(7), Payload::from(text), 2000).unwrap().next().unwrap();
-        for text in ["hello".to_owned(), "\"".repeat(100), "é".repeat(3000), "x".repeat(3000)] {
-            let frame = frame(&text);
-            assert!(frame.capacity() - frame.len() <= LAST.len() + 1, "{} for {}", frame.capacity(), frame.len());
+        let of = |text: &str| (MessageId::from(7), Payload::from(text), 0);
+        let long_id = "\"an id of an application\"".parse().unwrap();
+        for (id, payload, slack) in [
+            of("hello"),
+            of(&"\"".repeat(100)),
+            (MessageId::from(u64::MAX), Payload::json(&0).unwrap(), 0),
+            (long_id, Payload::from(""), 0),
+            of(&"x".repeat(3000)),
+            (MessageId::from(7), Payload::from("é".repeat(3000)), 1),
+        ] {
+            let frame = Chunks::new(&id, &payload, 2000).unwrap().next().unwrap();
+            assert!(frame.capacity() - frame.len() <= slack, "{} for {}", frame.capacity(), frame.len());
         }
     }
 }

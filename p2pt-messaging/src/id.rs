@@ -49,6 +49,14 @@ impl MessageId {
         Ok(Self(Repr::Other(text.into())))
     }
 
+    /// Length of its JSON text in bytes.
+    pub(crate) fn json_len(&self) -> usize {
+        match &self.0 {
+            Repr::Integer(id) => id.checked_ilog10().map_or(1, |log| log as usize + 1),
+            Repr::Other(text) => text.len(),
+        }
+    }
+
     /// Bytes of its own that the id keeps on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -124,6 +132,13 @@ mod tests {
         assert_ne!(id("7.0"), id("7"));
         assert_ne!(id("\"7\""), id("7"));
         assert_ne!(id("\"a b\""), id("\"ab\""));
+    }
+
+    #[test]
+    fn the_length_of_an_id_is_that_of_its_text() {
+        for json in ["0", "9", "10", "18446744073709551615", "18446744073709551616", "\"é\"", "[1,2]"] {
+            assert_eq!(json.parse::<MessageId>().unwrap().json_len(), json.len(), "{json}");
+        }
     }
 
     #[test]

@@ -9,6 +9,33 @@ const BLOCK: usize = 32;
 /// The longest escape, `\u0000`.
 pub(crate) const LONGEST_ESCAPE: usize = 6;
 
+/// What a backslash and a letter stand for; 0 where that is no escape. A table, as the letters of real text are past
+/// predicting.
+static SIMPLE: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'b' as usize] = 0x08;
+    table[b't' as usize] = b'\t';
+    table[b'n' as usize] = b'\n';
+    table[b'f' as usize] = 0x0c;
+    table[b'r' as usize] = b'\r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table
+};
+
+/// The letter that stands for a byte behind a backslash; 0 where `JSON.stringify` knows none.
+static SHORT: [u8; 256] = {
+    let mut table = [0; 256];
+    let letters = b"btnfr\"\\";
+    let mut index = 0;
+    while index < letters.len() {
+        table[SIMPLE[letters[index] as usize] as usize] = letters[index];
+        index += 1;
+    }
+    table
+};
+
 /// A set of ASCII bytes: those below `below`, and the two in `also`.
 struct ByteSet {
     below: u8,
@@ -85,47 +112,52 @@ pub(crate) fn escape_growth(bytes: &[u8]) -> usize {
 /// Appends as much of `text` as fits into `room` bytes once escaped as `JSON.stringify` does, never part of a
 /// character, and returns how many bytes of `text` that was.
 pub(crate) fn push_escaped(out: &mut String, text: &str, mut room: usize) -> usize {
-    let bytes = text.as_bytes();
     let mut taken = 0;
     loop {
-        let window = bytes.len().min(taken + room);
-        let stop = taken + plain_run(&bytes[taken..window]);
-        let end = floor_char_boundary(text, stop);
-        out.push_str(&text[taken..end]);
-        room -= end - taken;
-        taken = end;
-        if stop == window {
+        let plain = push_plain(out, &text[taken..], room);
+        taken += plain;
+        room -= plain;
+        let Some(&byte) = text.as_bytes().get(taken).filter(|byte| SPECIAL.has(**byte)) else { return taken };
+        let short = SHORT[usize::from(byte)];
+        let length = if short == 0 { LONGEST_ESCAPE } else { 2 };
+        if length > room {
             return taken;
         }
-        let mut buffer = [0; LONGEST_ESCAPE];
-        let escape = escape(bytes[taken], &mut buffer);
-        if escape.len() > room {
-            return taken;
+        if short == 0 {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.push_str("\\u00");
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 0xf)]));
+        } else {
+            out.push('\\');
+            out.push(char::from(short));
         }
-        out.push_str(escape);
-        room -= escape.len();
+        room -= length;
         taken += 1;
     }
 }
 
-/// How `JSON.stringify` writes a byte that may not stand for itself.
-fn escape(byte: u8, buffer: &mut [u8; LONGEST_ESCAPE]) -> &str {
-    match byte {
-        b'"' => "\\\"",
-        b'\\' => "\\\\",
-        0x08 => "\\b",
-        b'\t' => "\\t",
-        b'\n' => "\\n",
-        0x0c => "\\f",
-        b'\r' => "\\r",
-        _ => {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            *buffer = *b"\\u0000";
-            buffer[4] = HEX[usize::from(byte >> 4)];
-            buffer[5] = HEX[usize::from(byte & 0xf)];
-            std::str::from_utf8(buffer).expect("the buffer holds ASCII")
+/// Appends the text up to the first byte that must be escaped, but not more than `room` bytes and never part of a
+/// character, and returns how many bytes that was.
+#[inline]
+fn push_plain(out: &mut String, text: &str, room: usize) -> usize {
+    let mut taken = 0;
+    // Escapes are often close to each other. To copy eight bytes and take some back is quicker than to copy a few.
+    if let Some(word) = text.get(..8)
+        && room.min(out.capacity() - out.len()) >= 8
+    {
+        let stop = word.as_bytes().first_chunk().and_then(|word| SPECIAL.find_in_word(word));
+        out.push_str(word);
+        if let Some(at) = stop {
+            out.truncate(out.len() - 8 + at);
+            return at;
         }
+        taken = 8;
     }
+    let window = &text.as_bytes()[..text.len().min(room)];
+    let end = floor_char_boundary(text, taken + plain_run(&window[taken..]));
+    out.push_str(&text[taken..end]);
+    end
 }
 
 /// The last character boundary at or before `at`.
@@ -148,7 +180,7 @@ impl<'a> RawText<'a> {
     /// Reads a string whose opening quote has been consumed; returns it and the bytes after its closing quote.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut decoded_len = 0;
-        let end = walk(bytes, |plain, code| decoded_len += plain.len() + code.map_or(0, wtf8_len))?;
+        let end = walk(bytes, |_, plain, code| decoded_len += plain + code.map_or(0, wtf8_len))?;
         let (quoted, rest) = bytes.split_at(end + 1);
         Some((Self { quoted, decoded_len }, rest))
     }
@@ -160,8 +192,8 @@ impl<'a> RawText<'a> {
 
     /// Appends the decoded text as WTF-8.
     pub(crate) fn decode_into(&self, out: &mut Vec<u8>) {
-        let decoded = walk(self.quoted, |plain, code| {
-            out.extend_from_slice(plain);
+        let decoded = walk(self.quoted, |bytes, plain, code| {
+            push_run(out, bytes, plain);
             if let Some(code) = code {
                 push_wtf8(out, code);
             }
@@ -183,22 +215,23 @@ impl<'a> RawText<'a> {
     }
 }
 
-/// Visits a JSON string's body as plain runs, each with the code point of the escape that ends it, and returns the
-/// index of the closing quote. `None`: unterminated, a bare control character, or a bad escape.
-fn walk<'a>(bytes: &'a [u8], mut visit: impl FnMut(&'a [u8], Option<u32>)) -> Option<usize> {
+/// Visits a JSON string's body as plain runs, each at the front of the bytes given and of the length given, with the
+/// code point of the escape that ends it. Returns the index of the closing quote. `None`: unterminated, a bare control
+/// character, or a bad escape.
+fn walk(bytes: &[u8], mut visit: impl FnMut(&[u8], usize, Option<u32>)) -> Option<usize> {
     let mut at = 0;
     loop {
-        let run = plain_run(&bytes[at..]);
-        let plain = &bytes[at..at + run];
+        let rest = &bytes[at..];
+        let run = plain_run(rest);
         at += run;
-        match bytes.get(at)? {
+        match rest.get(run)? {
             b'"' => {
-                visit(plain, None);
+                visit(rest, run, None);
                 return Some(at);
             }
             b'\\' => {
                 let (code, consumed) = unescape(&bytes[at..])?;
-                visit(plain, Some(code));
+                visit(rest, run, Some(code));
                 at += consumed;
             }
             _ => return None,
@@ -206,23 +239,22 @@ fn walk<'a>(bytes: &'a [u8], mut visit: impl FnMut(&'a [u8], Option<u32>)) -> Op
     }
 }
 
+/// Appends the first `run` bytes.
+#[inline]
+fn push_run(out: &mut Vec<u8>, bytes: &[u8], run: usize) {
+    match bytes.first_chunk::<8>() {
+        // As in `push_plain`.
+        Some(word) if run < 8 && out.capacity() - out.len() >= 8 => {
+            out.extend_from_slice(word);
+            out.truncate(out.len() - 8 + run);
+        }
+        _ => out.extend_from_slice(&bytes[..run]),
+    }
+}
+
 /// The code point of the escape at the front (a surrogate if it is a lone one), and the bytes it took.
 #[inline]
 fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
-    /// What a backslash and a letter stand for; 0 where that is no escape. A table, as the letters of real text are
-    /// past predicting.
-    const SIMPLE: [u8; 256] = {
-        let mut table = [0; 256];
-        table[b'b' as usize] = 0x08;
-        table[b't' as usize] = b'\t';
-        table[b'n' as usize] = b'\n';
-        table[b'f' as usize] = 0x0c;
-        table[b'r' as usize] = b'\r';
-        table[b'"' as usize] = b'"';
-        table[b'\\' as usize] = b'\\';
-        table[b'/' as usize] = b'/';
-        table
-    };
     match SIMPLE[usize::from(*bytes.get(1)?)] {
         0 => unescape_unicode(bytes),
         byte => Some((byte.into(), 2)),
@@ -260,6 +292,7 @@ fn wtf8_len(code: u32) -> usize {
 
 fn push_wtf8(out: &mut Vec<u8>, code: u32) {
     match char::from_u32(code) {
+        Some(ascii @ '\0'..'\u{80}') => out.push(ascii as u8),
         Some(char) => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         None => out.extend_from_slice(&[0xed, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]),
     }
@@ -313,6 +346,11 @@ mod tests {
         byte < 0x20 || byte == b'"' || byte == b'\\'
     }
 
+    /// Of any characters, or of letters and what must be escaped, near and far.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![".{0,40}", "[a-z]{0,20}[\\n\"\u{1}aé漢]{0,20}[a-z]{0,20}"]
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -329,15 +367,26 @@ mod tests {
         }
 
         #[test]
-        fn escaping_stops_where_the_room_ends(text in ".{0,40}", room in 0usize..80) {
-            let mut out = String::new();
+        fn escaping_stops_where_the_room_ends(
+            text in text(), room in 0usize..80, capacity in 0usize..120,
+        ) {
+            let mut out = String::with_capacity(capacity);
             let taken = push_escaped(&mut out, &text, room);
+            prop_assert!(out.len() > capacity || out.capacity() == capacity, "it grew for less than it holds");
             let escaped = |text: &str| serde_json::to_string(text).unwrap();
             prop_assert_eq!(format!("\"{out}\""), escaped(&text[..taken]));
             prop_assert!(out.len() <= room);
             if let Some(next) = text[taken..].chars().next() {
                 prop_assert!(escaped(&text[..taken + next.len_utf8()]).len() - 2 > room, "more would have fitted");
             }
+        }
+
+        #[test]
+        fn what_was_escaped_is_read_back(text in text()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let (read, rest) = RawText::read(&json.as_bytes()[1..]).unwrap();
+            let decoded = read.decode();
+            prop_assert_eq!((decoded.as_slice(), rest, decoded.capacity()), (text.as_bytes(), &b""[..], text.len()));
         }
 
         #[test]

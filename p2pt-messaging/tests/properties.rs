@@ -50,8 +50,8 @@ proptest! {
 
     #[test]
     fn frames_keep_to_the_budget_and_to_the_format(payload in payload(), budget in MIN_BUDGET..3000, id: u64) {
-        let mut chunks = Chunks::new(MessageId::from(id), payload.clone(), budget).unwrap();
-        let frames: Vec<String> = chunks.by_ref().collect();
+        let message_id = MessageId::from(id);
+        let frames: Vec<String> = Chunks::new(&message_id, &payload, budget).unwrap().collect();
         let mut joined = String::new();
         for (index, frame) in frames.iter().enumerate() {
             prop_assert!(frame.len() <= budget);
@@ -70,8 +70,6 @@ proptest! {
             joined.push_str(msg);
         }
         prop_assert_eq!(joined, payload.as_str());
-        chunks.restart();
-        prop_assert_eq!(chunks.collect::<Vec<_>>(), frames);
     }
 
     #[test]
@@ -81,7 +79,7 @@ proptest! {
         let mut frames = Vec::new();
         for (number, (payload, budget)) in messages.iter().enumerate() {
             let id = MessageId::from(number as u64);
-            let chunks: Vec<String> = Chunks::new(id.clone(), payload.clone(), *budget).unwrap().collect();
+            let chunks: Vec<String> = Chunks::new(&id, payload, *budget).unwrap().collect();
             let count = chunks.len();
             for (index, frame) in chunks.into_iter().enumerate() {
                 let key = keys[(index * 7 + number * 31) % keys.len()];

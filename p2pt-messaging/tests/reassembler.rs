@@ -142,7 +142,7 @@ fn any_id_comes_back_as_it_was() {
         let Ok(Progress::Complete(message)) = push(&mut with(|_| {}), frame) else { panic!("{sent}") };
         assert_eq!(message.id.to_string(), echoed);
         assert_eq!(sent.parse(), Ok(message.id.clone()));
-        let frame = Chunks::new(message.id, message.payload, MIN_BUDGET).unwrap().next().unwrap();
+        let frame = Chunks::new(&message.id, &message.payload, MIN_BUDGET).unwrap().next().unwrap();
         assert_eq!(frame, format!("^{{\"id\":{echoed},\"msg\":\"m\",\"c\":0,\"last\":true}}"));
     }
     // Chunks belong together if the ids are the same text, however they were spaced.

@@ -132,7 +132,7 @@ fn recorded_frames_of_well_formed_text_are_sent_byte_for_byte() {
         }
         let is_multiple = ["16001 ascii", "40 KB string"].contains(&case);
         let budget = if is_multiple { 16_041 } else { frame.len().max(MIN_BUDGET) };
-        let frames: Vec<String> = Chunks::new(message.id.clone(), message.payload.clone(), budget).unwrap().collect();
+        let frames: Vec<String> = Chunks::new(&message.id, &message.payload, budget).unwrap().collect();
         if is_multiple {
             let text = utf16(message.payload.as_str());
             assert_eq!(frames, javascript_frames(&message.id.to_string(), &text, false, 16_000), "{case}");
@@ -150,10 +150,9 @@ fn the_values_javascript_cannot_send_arrive_all_the_same() {
     let values = [Value::from(0), Value::from(false), Value::from(1.5), Value::from(""), Value::from("text")];
     for value in values {
         let mut reassembler = Reassembler::new(Limits::default());
-        let payload = Payload::from(value);
-        let mut chunks = Chunks::new(MessageId::from(200_000), payload.clone(), MIN_BUDGET).unwrap();
-        let message = Message { id: MessageId::from(200_000), payload };
-        assert_eq!(push(&mut reassembler, chunks.next().unwrap()), Ok(Progress::Complete(message)));
-        assert_eq!(chunks.next(), None);
+        let message = Message { id: MessageId::from(200_000), payload: Payload::from(value) };
+        let frames: Vec<String> = Chunks::new(&message.id, &message.payload, MIN_BUDGET).unwrap().collect();
+        let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+        assert_eq!(push(&mut reassembler, frame), Ok(Progress::Complete(message)));
     }
 }

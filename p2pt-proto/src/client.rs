@@ -23,8 +23,11 @@ impl ClientMessage {
     /// The frame: one JSON object, to be sent as a text message.
     pub fn encode(&self) -> String {
         match self {
-            Self::Announce(announce) => wire::print(&AnnounceFrame::from(announce)),
-            Self::Answer(answer) => wire::print(&AnswerFrame::from(answer)),
+            Self::Announce(announce) => {
+                let sdps = announce.offers.iter().flatten().map(|offer| offer.sdp.as_str());
+                wire::print_with(&AnnounceFrame::from(announce), sdps)
+            }
+            Self::Answer(answer) => wire::print_with(&AnswerFrame::from(answer), [answer.sdp.as_str()]),
             Self::Scrape(scrape) => wire::print(&ScrapeFrame::from(scrape)),
         }
     }

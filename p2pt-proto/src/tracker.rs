@@ -38,10 +38,12 @@ impl TrackerMessage {
         match self {
             Self::Announced(reply) => wire::print(&AnnounceReplyFrame::from(reply)),
             Self::Offer(ForwardedOffer { info_hash, peer_id, offer_id, sdp }) => {
-                wire::print(&SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Offer, sdp))
+                let frame = SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Offer, sdp);
+                wire::print_with(&frame, [sdp.as_str()])
             }
             Self::Answer(ForwardedAnswer { info_hash, peer_id, offer_id, sdp }) => {
-                wire::print(&SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Answer, sdp))
+                let frame = SignalFrame::new(*info_hash, *peer_id, *offer_id, SdpType::Answer, sdp);
+                wire::print_with(&frame, [sdp.as_str()])
             }
             Self::Scrape(reply) => wire::print(&ScrapeReplyFrame::from(reply)),
             Self::Failure(failure) => wire::print(&FailureFrame::from(failure)),

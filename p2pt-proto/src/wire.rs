@@ -219,7 +219,17 @@ pub(crate) fn parse<T: FromField>(frame: &[u8]) -> Result<T, DecodeError> {
 
 /// Writes a frame.
 pub(crate) fn print(frame: &impl Serialize) -> String {
-    serde_json::to_string(frame).expect("strings, numbers and objects keyed by strings always serialise")
+    print_with(frame, [])
+}
+
+/// Writes a frame that carries these descriptions. They are nearly all of it: with room for them, nothing is moved as it
+/// grows.
+pub(crate) fn print_with<'a>(frame: &impl Serialize, sdps: impl IntoIterator<Item = &'a str>) -> String {
+    // Some 95 bytes are around each, and each end of a line in it is escaped by two bytes more.
+    let room = sdps.into_iter().map(|sdp| 100 + sdp.len() + sdp.len() / 8).sum::<usize>();
+    let mut text = Vec::with_capacity(256 + room);
+    serde_json::to_writer(&mut text, frame).expect("strings, numbers and objects keyed by strings always serialise");
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 impl FromField for String {

@@ -49,6 +49,21 @@ fn what_is_absent_is_omitted() {
 }
 
 #[test]
+fn the_room_for_a_frame_is_made_at_once() {
+    let sdp = "a=candidate:1 1 udp 2113939711 192.0.2.1 51472 typ host\r\n".repeat(20);
+    let mut announce = Announce::new(info_hash(), PeerId::from([0xff; 20]));
+    announce.offers =
+        Some((0..5).map(|n| Offer { offer_id: OfferId::from([0xff - n; 20]), sdp: sdp.clone() }).collect());
+    let (to_peer_id, offer_id) = (PeerId::from([0xfe; 20]), OfferId::from([0xfd; 20]));
+    let answer = AnswerRequest { info_hash: info_hash(), peer_id: announce.peer_id, to_peer_id, offer_id, sdp };
+    for message in [ClientMessage::Announce(announce), ClientMessage::Answer(answer)] {
+        let frame = message.encode();
+        // A frame that had to grow would have doubled its room.
+        assert!(frame.capacity() < frame.len() * 6 / 5, "{} for {}", frame.capacity(), frame.len());
+    }
+}
+
+#[test]
 fn null_is_absent() {
     let frame = announce(json!({
         "event": null, "numwant": null, "uploaded": null, "downloaded": null, "left": null, "trackerid": null,

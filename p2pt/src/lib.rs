@@ -78,3 +78,6 @@ pub use p2pt_transport::{ChannelClosed, Frame, LinkStats, Role, SendFrameError, 
 fn now() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod cost_tests;

@@ -1,5 +1,7 @@
 //! One open data channel to a peer: sending whole messages, and the task that reads.
 
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progre
 use p2pt_transport::{
     ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
 };
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::Peer;
 use crate::mesh::LinkId;
@@ -115,7 +117,7 @@ impl Link {
     pub(crate) async fn send_message(
         &self,
         id: &MessageId,
-        payload: &Arc<Payload>,
+        payload: &Payload,
         stall: Duration,
     ) -> Result<(), LinkError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
@@ -127,7 +129,7 @@ impl Link {
     }
 
     /// Sends all frames of a message if the link takes them now, otherwise none.
-    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<(), TryLinkError> {
+    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryLinkError> {
         let frames: Vec<Frame> = self.chunks(id, payload)?.map(Frame::text).collect();
         let count = frames.len() as u64;
         match self.sender.try_send_all(frames) {
@@ -142,9 +144,9 @@ impl Link {
         }
     }
 
-    fn chunks(&self, id: &MessageId, payload: &Arc<Payload>) -> Result<Chunks, LinkError> {
+    fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, LinkError> {
         let budget = FRAME_BUDGET.min(self.max_frame_bytes);
-        Chunks::new(id.clone(), payload.clone(), budget).map_err(LinkError::Budget)
+        Chunks::new(id, payload, budget).map_err(LinkError::Budget)
     }
 
     /// Sends one frame. A timer is made only when the link's buffer is full.
@@ -217,26 +219,31 @@ impl Drop for Sending<'_> {
 /// full, which stalls this link's sender and nobody else.
 pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
     let mut reassembler = Reassembler::new(peer.shared().settings.limits.clone());
+    let mut timer = pin!(None);
     loop {
-        let expiry = reassembler.poll_timeout();
-        let frame = match expiry {
-            None => receiver.recv().await,
-            Some(at) => tokio::select! {
-                biased;
-                () = sleep_until(Instant::from_std(at)) => {
-                    for expired in reassembler.handle_timeout(crate::now()) {
-                        deliver(&mut reassembler, peer, queue, Inbound::Refused(expired.into())).await;
-                    }
-                    continue;
+        // Set for the first of many messages, and again when its time has come: so that frames set none.
+        if timer.is_none()
+            && let Some(at) = reassembler.poll_timeout()
+        {
+            timer.set(Some(sleep_until(Instant::from_std(at))));
+        }
+        let frame = tokio::select! {
+            biased;
+            () = elapsed(timer.as_mut()) => {
+                timer.set(None);
+                for expired in reassembler.handle_timeout(crate::now()) {
+                    deliver(&mut reassembler, peer, queue, Inbound::Refused(expired.into())).await;
                 }
-                frame = receiver.recv() => frame,
-            },
+                continue;
+            }
+            frame = receiver.recv() => frame,
         };
         let Ok(frame) = frame else { return };
         link.moved.fetch_add(1, Ordering::Relaxed);
-        let item = match reassembler.push(crate::now(), frame.bytes()) {
+        let now = crate::now();
+        let item = match reassembler.push(now, frame.bytes()) {
             Ok(Progress::Foreign) => Inbound::Data(frame),
-            Ok(Progress::Complete(message)) => match route(&mut reassembler, peer, message).await {
+            Ok(Progress::Complete(message)) => match route(&mut reassembler, peer, now, message).await {
                 Some(body) => Inbound::Message(body),
                 None => continue,
             },
@@ -248,19 +255,33 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
     }
 }
 
+/// Waits for a timer, if there is one.
+async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
+    match timer.as_pin_mut() {
+        Some(timer) => timer.await,
+        None => pending().await,
+    }
+}
+
 /// Gives a message to the request it answers, or back. Waits while responses that nobody has taken fill their room.
-async fn route(reassembler: &mut Reassembler, peer: &Peer, mut body: Message) -> Option<Message> {
+async fn route(
+    reassembler: &mut Reassembler,
+    peer: &Peer,
+    mut now: std::time::Instant,
+    mut body: Message,
+) -> Option<Message> {
     loop {
-        body = match peer.shared().waiters.route(crate::now(), body) {
+        body = match peer.shared().waiters.route(now, body) {
             Routed::Message(body) => return Some(body),
             Routed::Response | Routed::Late => return None,
             Routed::Wait(body) => body,
         };
-        reassembler.pause(crate::now());
+        reassembler.pause(now);
         let blocked = peer.shared().inbox.block();
         peer.shared().waiters.room_for(&body).await;
         drop(blocked);
-        reassembler.resume(crate::now());
+        now = crate::now();
+        reassembler.resume(now);
     }
 }
 

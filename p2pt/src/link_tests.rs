@@ -1,9 +1,12 @@
+use std::future::poll_fn;
+
 use p2pt_proto::PeerId;
 use p2pt_transport::memory::MemoryNetwork;
 use p2pt_transport::{Channel, Transport};
 
 use super::*;
 use crate::peer::Settings;
+use crate::{Event, ReceiveError, Refused};
 
 const STALL: Duration = Duration::from_secs(30);
 
@@ -56,7 +59,7 @@ async fn a_retired_link_stays_while_a_message_is_on_its_way() {
     let (near, mut far) = channel(&network).await;
     let link = link(1, &near);
     // More than the link's buffers hold, and nobody reads at the other side.
-    let payload = Arc::new(Payload::from("x".repeat(4 << 20)));
+    let payload = Payload::from("x".repeat(4 << 20));
     let id = MessageId::from(1);
     let reading = async {
         sleep(QUIET * 10).await;
@@ -102,4 +105,44 @@ async fn messages_go_on_over_a_retiring_link_until_all_has_arrived() {
     }
     assert_eq!(heard, [true, true]);
     assert!(new_far.receiver.recv().await.expect("a frame").to_text().contains("third"));
+}
+
+/// The ids of messages that were given up, each with the second, while these chunks came.
+async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
+    let (near, far) = channel(&MemoryNetwork::new(1)).await;
+    let (link, peer, queue) = (link(1, &near), peer(), EventQueue::new());
+    let began = Instant::now();
+    queue.connect(&peer);
+    let sending = async {
+        for (second, chunk) in chunks {
+            sleep_until(began + Duration::from_secs(*second)).await;
+            far.sender.send(Frame::text(*chunk)).await.expect("the link stays");
+        }
+        sleep(Duration::from_secs(100)).await;
+        far.sender.close().await;
+        queue.end();
+    };
+    let hearing = async {
+        let mut given_up = Vec::new();
+        while let Some(event) = poll_fn(|cx| queue.poll_next(cx)).await {
+            let Event::Refused(Refused { error: ReceiveError::Incomplete { id, .. }, .. }) = event else { continue };
+            given_up.push((began.elapsed().as_secs(), id.to_string()));
+        }
+        given_up
+    };
+    tokio::join!(hearing, sending, read(&link, near.receiver, &peer, &queue)).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_are_given_up_when_none_of_their_chunks_has_come_for_the_time() {
+    let (one, next) = (r#"^{"id":1,"msg":"a","c":0}"#, r#"^{"id":1,"msg":"b","c":1}"#);
+    let (other, whole) = (r#"^{"id":2,"msg":"a","c":0}"#, r#"^{"id":3,"msg":"a","c":0,"last":true}"#);
+    assert_eq!(given_up(&[(0, one)]).await, [(30, "1".to_owned())]);
+    // Chunks put it off, whole messages do not, and one message's time is not that of another.
+    let chunks = [(0, one), (20, next), (25, other), (45, whole), (49, whole)];
+    assert_eq!(given_up(&chunks).await, [(50, "1".to_owned()), (55, "2".to_owned())]);
+    // Its time is taken anew after one that was completed, and after one that was given up.
+    let last = r#"^{"id":1,"msg":"b","c":1,"last":true}"#;
+    let chunks = [(0, one), (10, last), (20, one), (100, other)];
+    assert_eq!(given_up(&chunks).await, [(50, "1".to_owned()), (130, "2".to_owned())]);
 }

@@ -1,7 +1,5 @@
 //! A received message.
 
-use std::sync::Arc;
-
 use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
 use serde::de::DeserializeOwned;
 
@@ -65,7 +63,7 @@ impl Message {
     /// # Errors
     /// As [`Peer::send`].
     pub async fn respond(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.peer.send_with_id(self.body.id.clone(), Arc::new(payload.into())).await
+        self.peer.send_with_id(&self.body.id, &payload.into()).await
     }
 
     /// Responds, and waits for the response to that: the next link of a chain.

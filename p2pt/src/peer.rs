@@ -122,7 +122,7 @@ impl Peer {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(self.0.new_id(), Arc::new(payload.into())).await
+        self.send_with_id(&self.0.new_id(), &payload.into()).await
     }
 
     /// Sends a message if that takes no waiting: if the link's send buffer has room for all of it now. Never sends a part.
@@ -133,13 +133,13 @@ impl Peer {
     /// # Errors
     /// [`TrySendError`]; the message comes back if there is no room for it.
     pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
-        let (id, payload) = (self.0.new_id(), Arc::new(payload.into()));
+        let (id, payload) = (self.0.new_id(), payload.into());
         self.0.check_size(&payload)?;
         loop {
             match self.0.link()?.try_send_message(&id, &payload) {
                 Ok(()) => return Ok(()),
-                Err(TryLinkError::Full) => return Err(TrySendError::Full(Arc::unwrap_or_clone(payload))),
-                Err(TryLinkError::NeverFits) => return Err(TrySendError::NeverFits(Arc::unwrap_or_clone(payload))),
+                Err(TryLinkError::Full) => return Err(TrySendError::Full(payload)),
+                Err(TryLinkError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
                 Err(TryLinkError::Link(LinkError::Closed)) => {}
                 Err(TryLinkError::Link(error)) => return Err(SendError::from(error).into()),
             }
@@ -156,7 +156,7 @@ impl Peer {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn respond_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(id, Arc::new(payload.into())).await
+        self.send_with_id(&id, &payload.into()).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
@@ -211,11 +211,11 @@ impl Peer {
         self.0.waiters.late()
     }
 
-    pub(crate) async fn send_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), SendError> {
-        self.0.check_size(&payload)?;
+    pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+        self.0.check_size(payload)?;
         loop {
             let link = self.0.link()?;
-            match link.send_message(&id, &payload, self.0.settings.stall_deadline).await {
+            match link.send_message(id, payload, self.0.settings.stall_deadline).await {
                 // The whole message starts again on the next link, under the same id.
                 Err(LinkError::Closed) => {}
                 other => return other.map_err(SendError::from),

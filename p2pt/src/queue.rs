@@ -370,7 +370,10 @@ impl EventQueue {
             Phase::Told | Phase::Closed { .. } => match state.items.pop_front() {
                 Some(item) => {
                     state.bytes -= item.weight();
-                    inbox.room.notify_waiters();
+                    // Who waits for room has said so first.
+                    if state.blocked > 0 {
+                        inbox.room.notify_waiters();
+                    }
                     deliver(peer.clone(), item)
                 }
                 None => match std::mem::replace(&mut state.phase, Phase::Over) {

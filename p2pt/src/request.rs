@@ -223,7 +223,7 @@ impl Request {
             return Err(RequestError::TooMany(MAX_WAITING));
         };
         let response = Response { peer, id, number, body, after, began: crate::now() };
-        match timeout(after, response.peer.send_with_id(response.id.clone(), Arc::new(payload))).await {
+        match timeout(after, response.peer.send_with_id(&response.id, &payload)).await {
             Ok(sent) => sent?,
             Err(_) => return Err(response.late()),
         }

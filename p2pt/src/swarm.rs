@@ -75,13 +75,10 @@ impl Swarm {
     /// for as long as the node's stall deadline. Whoever sends to everybody again and again, and would rather leave out
     /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers).
     pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
-        let payload = Arc::new(payload.into());
-        let sends = self.peers().into_iter().map(|peer| {
-            let payload = payload.clone();
-            async move {
-                let result = peer.send_with_id(peer.shared().new_id(), payload).await;
-                (peer, result)
-            }
+        let payload = &payload.into();
+        let sends = self.peers().into_iter().map(|peer| async move {
+            let result = peer.send_with_id(&peer.shared().new_id(), payload).await;
+            (peer, result)
         });
         join_all(sends).await
     }
