@@ -227,7 +227,8 @@ pub(crate) fn print(frame: &impl Serialize) -> String {
 pub(crate) fn print_with<'a>(frame: &impl Serialize, sdps: impl IntoIterator<Item = &'a str>) -> String {
     // Some 95 bytes are around each, and each end of a line in it is escaped by two bytes more.
     let room = sdps.into_iter().map(|sdp| 100 + sdp.len() + sdp.len() / 8).sum::<usize>();
-    let mut text = Vec::with_capacity(256 + room);
+    // Frames come and go; allocators are quicker with sizes that recur.
+    let mut text = Vec::with_capacity((256 + room).next_power_of_two());
     serde_json::to_writer(&mut text, frame).expect("strings, numbers and objects keyed by strings always serialise");
     String::from_utf8(text).expect("JSON is UTF-8")
 }
