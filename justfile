@@ -22,6 +22,12 @@ idle-cost:
     tests/js/setup.sh
     cargo run --release -p p2pt-tests --example idle_cost
 
+# This library beside the JavaScript p2pt and the bare data channel, into BENCHMARKS.md; needs npm and chromium, and half
+# an hour of a machine that does nothing else. `just compare --help` tells what may be left out.
+compare *options:
+    tests/js/setup.sh
+    cargo run --release -p p2pt-tests --example compare -- {{options}}
+
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.
 fuzz target seconds="300":
     cp Cargo.lock fuzz/Cargo.lock

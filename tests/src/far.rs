@@ -3,5 +3,7 @@
 //! It works on any peer, whatever it is written in: each sees the other's candidates with the road's addresses in them.
 
 mod road;
+mod tracker;
 
 pub use road::{Distance, Road};
+pub use tracker::FarTracker;

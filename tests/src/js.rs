@@ -119,9 +119,12 @@ impl Tracker {
 }
 
 /// A script of `tests/js`, ready to run.
-fn javascript(script: &str, arguments: &[&str]) -> Command {
+///
+/// # Panics
+/// If it has not been made ready.
+pub fn javascript(script: &str, arguments: &[&str]) -> Command {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
-    for made in ["node_modules/p2pt/package.json", "page.iife.js"] {
+    for made in ["node_modules/p2pt/package.json", "page.iife.js", "bench.iife.js"] {
         assert!(
             directory.join(made).exists(),
             "tests/js/{made} is missing: run tests/js/setup.sh (needs Node 20 or newer and npm)"
@@ -137,20 +140,29 @@ fn javascript(script: &str, arguments: &[&str]) -> Command {
 /// Cargo builds no binaries of other packages for a test, and one that lies there may be older than the source.
 pub fn p2pt_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os("P2PT_BINARY") {
-            return named.into();
-        }
-        let test = std::env::current_exe().expect("a test knows its own path");
-        let profile = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
-        let target = profile.parent().expect("tests lie in <target>/<profile>/deps");
-        let mut build = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "p2pt-cli", "--target-dir"]).arg(target);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
-        assert!(status.success(), "p2pt-cli does not build");
-        profile.join(format!("p2pt{}", std::env::consts::EXE_SUFFIX))
+    BINARY.get_or_init(|| match std::env::var_os("P2PT_BINARY") {
+        Some(named) => named.into(),
+        None => build(&["--package", "p2pt-cli"]).join(format!("p2pt{}", std::env::consts::EXE_SUFFIX)),
     })
+}
+
+/// Another example of this package, of the same profile as the one that asks, built now.
+pub fn example_binary(name: &str) -> PathBuf {
+    let profile = build(&["--package", env!("CARGO_PKG_NAME"), "--example", name]);
+    profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Builds what these arguments say, in the profile of this test; returns the directory where cargo puts it.
+fn build(what: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
+    let target = profile.parent().expect("tests lie in <target>/<profile>/deps");
+    let mut build = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--target-dir"]).arg(target).args(what);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+    assert!(status.success(), "cargo cannot build {what:?}");
+    profile.to_owned()
 }

@@ -32,15 +32,15 @@ struct Options {
     /// How often to connect.
     #[arg(long, default_value_t = 15)]
     connects: usize,
-    /// How many round trips, after a tenth of that which is not counted.
+    /// How many round trips, after a tenth of that which are not counted.
     #[arg(long, default_value_t = 2000)]
-    pings: usize,
+    round_trips: usize,
     /// How many frames of 100 bytes.
     #[arg(long, default_value_t = 200_000)]
-    small: usize,
+    messages: usize,
     /// How many megabytes in frames of 65,536 bytes.
     #[arg(long, default_value_t = 200)]
-    raw_mb: usize,
+    megabytes: usize,
     /// The size asked for UDP socket buffers, in bytes; 212992 is what a Linux that nobody has configured grants.
     #[arg(long, conflicts_with = "as_shipped")]
     socket_buffer: Option<usize>,
@@ -72,7 +72,7 @@ impl Options {
     }
 
     fn raw_frames(&self) -> usize {
-        (self.raw_mb * 1_000_000).div_ceil(RAW_FRAME)
+        (self.megabytes * 1_000_000).div_ceil(RAW_FRAME)
     }
 
     /// Nothing, if datagrams go straight to the other side.

@@ -39,7 +39,7 @@ pub(crate) async fn run(options: &Options) -> Value {
     let (mut channel, _road) = last.expect("there is at least one connection");
 
     let round_trips = round_trips(options, &mut channel, &mut other).await;
-    let small = transfer(options.small, SMALL_FRAME, &channel, &mut other).await;
+    let small = transfer(options.messages, SMALL_FRAME, &channel, &mut other).await;
     let raw = transfer(options.raw_frames(), RAW_FRAME, &channel, &mut other).await;
     within(channel.sender.close()).await;
     other.end().await;
@@ -51,7 +51,7 @@ pub(crate) async fn run(options: &Options) -> Value {
         "connect_ms": quantile(&connecting, 0.5),
         "rtt_us_p50": quantile(&round_trips, 0.5),
         "rtt_us_p99": quantile(&round_trips, 0.99),
-        "small_per_s": small.as_ref().map(|small| (options.small as f64 - 1.0) / small.seconds),
+        "small_per_s": small.as_ref().map(|small| (options.messages as f64 - 1.0) / small.seconds),
         "raw_mb_s": raw.as_ref().map(|raw| raw.bytes / 1e6 / raw.seconds),
         // With a road, part of the time is the road's.
         "raw_cpu_s_per_gb": raw.filter(|_| near).map(|raw| raw.cpu_seconds / (raw.bytes / 1e9)),
@@ -82,11 +82,11 @@ async fn connect(options: &Options, transport: &dyn Transport, other: &mut LineP
 
 /// One at a time, in microseconds.
 async fn round_trips(options: &Options, channel: &mut Channel, other: &mut LineProcess) -> Vec<f64> {
-    let uncounted = options.pings / 10;
-    other.command(&json!({"echo": options.pings + uncounted})).await;
+    let uncounted = options.round_trips / 10;
+    other.command(&json!({"echo": options.round_trips + uncounted})).await;
     other.expect("ready", |_| true).await;
-    let mut taken = Vec::with_capacity(options.pings);
-    for number in 0..options.pings + uncounted {
+    let mut taken = Vec::with_capacity(options.round_trips);
+    for number in 0..options.round_trips + uncounted {
         let begin = Instant::now();
         within(channel.sender.send(Frame::text("ping123"))).await.expect("a ping is sent");
         within(channel.receiver.recv()).await.expect("a ping is echoed");

@@ -1,4 +1,5 @@
-// The partner of those who measure.  node partner.mjs <tracker URL> <identifier> [--webrtc ndc|roamhq|chromium] [--mdns]
+// The partner of those who measure.
+// node partner.mjs <tracker URL> <identifier> [--webrtc ndc|roamhq|chromium] [--mdns]
 // Prints {"event":"ready","name":NAME} when the tracker knows it, and serves until its input ends or it is stopped.
 import { mdns, name, options, stack } from './arguments.mjs'
 import { serve } from './core.mjs'
