@@ -1,6 +1,5 @@
 //! `p2pt chat`: a terminal chat with everyone under an identifier.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ impl<'a> Input<'a> {
     }
 }
 
-pub(crate) async fn run(args: ChatArgs) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut signals = StopSignals::new()?;
     let (p2pt, mut events) = args.network.builder(&args.identifier)?.start().await?;
     // Nothing in a chat is a request.

@@ -37,9 +37,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Option<Command>) -> Result<(), Box<dyn Error>> {
+fn run(command: Option<Command>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
+    // As a task: what runs in `block_on` itself is woken across threads by everything it waits for.
+    let result = runtime.block_on(runtime.spawn(async {
         match command.unwrap_or_default() {
             Command::Demo(args) => demo::run(args).await.map_err(Into::into),
             Command::Chat(args) => chat::run(args).await,
@@ -48,11 +49,14 @@ fn run(command: Option<Command>) -> Result<(), Box<dyn Error>> {
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),
         }
-    });
+    }));
     // A thread may be stuck in a read of standard input or a write to standard output; the program ends all the same.
     runtime.shutdown_background();
-    result
+    result?
 }
+
+/// Why a command failed.
+type Failure = Box<dyn Error + Send + Sync>;
 
 /// What is logged: `-v` says it, else `RUST_LOG`, else warnings.
 fn filter(verbose: u8) -> EnvFilter {

@@ -1,7 +1,6 @@
 //! `p2pt scrape`: how many members swarms have.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ struct Report<'a> {
     swarms: &'a [Swarm],
 }
 
-pub(crate) async fn run(args: ScrapeArgs) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: ScrapeArgs) -> Result<(), crate::Failure> {
     let mut config = ClientConfig::default();
     // The deadline of the whole is to decide.
     config.scrape_timeout = args.deadline.saturating_mul(2);
