@@ -38,6 +38,7 @@ export async function launch ({ mdns, bundle }) {
   // Playwright does not tell its process; it is the one child of this one, and leads a process group of its own.
   const [pid] = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number)
 
+  let closed
   return {
     pid,
     /** Opens a page that knows these functions, in a context of its own, so that no two share a process. */
@@ -49,6 +50,7 @@ export async function launch ({ mdns, bundle }) {
       await page.goto(`http://127.0.0.1:${server.address().port}/`)
       return page
     },
-    close: () => browser.close()
+    /** Whoever asks, resolves when it has ended and left nothing behind. */
+    close: () => (closed ??= browser.close())
   }
 }

@@ -85,9 +85,15 @@ impl Options {
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
-    if options.other_side {
-        other_side::run(&options).await;
-    } else {
-        println!("{}", measure::run(&options).await);
+    // As a task, among those that it wakes and is woken by; the thread that waits for it takes no part.
+    let side = tokio::spawn(async move {
+        if options.other_side {
+            other_side::run(&options).await;
+        } else {
+            println!("{}", measure::run(&options).await);
+        }
+    });
+    if let Err(error) = side.await {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use p2pt_tests::far::Road;
 use p2pt_tests::machine::cpu_seconds;
 use p2pt_tests::pipe::LineProcess;
-use p2pt_transport::{Channel, Frame, Transport};
+use p2pt_transport::{Channel, Frame, FrameSender, Transport};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
@@ -39,8 +39,8 @@ pub(crate) async fn run(options: &Options) -> Value {
     let (mut channel, _road) = last.expect("there is at least one connection");
 
     let round_trips = round_trips(options, &mut channel, &mut other).await;
-    let small = transfer(options.messages, SMALL_FRAME, &channel, &mut other).await;
-    let raw = transfer(options.raw_frames(), RAW_FRAME, &channel, &mut other).await;
+    let small = transfer(options.messages, SMALL_FRAME, &*channel.sender, &mut other).await;
+    let raw = transfer(options.raw_frames(), RAW_FRAME, &*channel.sender, &mut other).await;
     within(channel.sender.close()).await;
     other.end().await;
     within(transport.shutdown()).await;
@@ -107,7 +107,12 @@ struct Taken {
 }
 
 /// One way, as fast as it goes. Nothing, if there is nothing to send.
-async fn transfer(frames: usize, frame_bytes: usize, channel: &Channel, other: &mut LineProcess) -> Option<Taken> {
+async fn transfer(
+    frames: usize,
+    frame_bytes: usize,
+    sender: &dyn FrameSender,
+    other: &mut LineProcess,
+) -> Option<Taken> {
     if frames < 2 {
         return None;
     }
@@ -117,7 +122,7 @@ async fn transfer(frames: usize, frame_bytes: usize, channel: &Channel, other: &
     let cpu = cpu_seconds("self");
     let send = async {
         for _ in 0..frames {
-            within(channel.sender.send(Frame::Binary(frame.clone()))).await.expect("a frame is sent");
+            within(sender.send(Frame::Binary(frame.clone()))).await.expect("a frame is sent");
         }
     };
     let ((), report) = tokio::join!(send, other.expect_within(PATIENCE, "report", |_| true));

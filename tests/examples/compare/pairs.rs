@@ -142,7 +142,7 @@ impl Tools {
     fn measurer(&self, side: Side, tracker: &str, identifier: &str) -> Command {
         match side {
             Side::Rust => {
-                let mut command = Command::new(&self.p2pt);
+                let mut command = process::mortal(&self.p2pt);
                 command.args(["bench", identifier, "--json", "--no-default-stun", "--tracker", tracker]);
                 command
             }
@@ -151,7 +151,7 @@ impl Tools {
     }
 
     fn bare(&self, pair: Pair, place: Place, amounts: Amounts) -> Command {
-        let mut command = Command::new(&self.bare);
+        let mut command = process::mortal(&self.bare);
         command.args(amounts.bare_arguments());
         if pair == Pair::Shipped {
             command.arg("--as-shipped");
@@ -174,7 +174,7 @@ pub(crate) async fn run(pair: Pair, place: Place, quick: bool, tools: &Tools) ->
         Pair::Bare | Pair::Shipped => return process::figures(tools.bare(pair, place, amounts)).await,
         Pair::Rust if place == Place::Near => {
             // It starts its own partner, and measures memory too.
-            let mut command = Command::new(&tools.p2pt);
+            let mut command = process::mortal(&tools.p2pt);
             command.args(["bench", "--json"]).args(amounts.arguments());
             return process::figures(command).await;
         }

@@ -1,7 +1,8 @@
-//! Processes that measure or are measured. Each is killed with its handle, and each holds an input that ends with this
-//! process, by which those that could outlive it know.
+//! Processes that measure or are measured. Each is killed with its handle. When this process is killed itself, those of
+//! JavaScript and the partners learn it from their input, which ends; the others are [`mortal`].
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -27,6 +28,13 @@ const MAX_OUTPUT: u64 = 1 << 20;
 const KEPT_LINES: usize = 20;
 const MAX_REASON: usize = 200;
 
+/// A program that the system kills when this one has ended. `setpriv` is in the package util-linux.
+pub(crate) fn mortal(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
 struct Process {
     child: Child,
     stdin: ChildStdin,
@@ -44,25 +52,20 @@ impl Process {
         Ok(Self { child, stdin, stdout, complaints })
     }
 
-    /// Lets it end, or kills it.
-    async fn end(self) {
-        let Self { mut child, stdin, .. } = self;
+    /// Lets it end, or kills it; returns what it complained of last.
+    async fn end(self) -> VecDeque<String> {
+        let Self { mut child, stdin, complaints, .. } = self;
         drop(stdin);
         if timeout(ENDING, child.wait()).await.is_err() {
             // One that hangs is no reason to hang.
             let _ = timeout(ENDING, child.kill()).await;
         }
+        timeout(ENDING, complaints).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Ends it, and says what it complained of.
+    /// Ends it, and says why it failed.
     async fn fail(self, what: &str) -> String {
-        let Self { mut child, stdin, complaints, .. } = self;
-        drop(stdin);
-        if timeout(ENDING, child.wait()).await.is_err() {
-            let _ = timeout(ENDING, child.kill()).await;
-        }
-        let lines = timeout(ENDING, complaints).await;
-        let lines = lines.ok().and_then(Result::ok).unwrap_or_default();
+        let lines = self.end().await;
         // A stack trace is below the error that it belongs to.
         let telling = lines.iter().rev().find(|line| line.contains("rror: ")).or(lines.back());
         let reason = telling.map_or_else(|| "it says nothing".to_owned(), |line| line.trim().to_owned());
