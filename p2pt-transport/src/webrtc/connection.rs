@@ -48,6 +48,9 @@ const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How far apart attempts to reach the other side at an address are; the stack's own value.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long a path through a reflexive candidate waits for a better one.
+const REFLEXIVE_WAIT: Duration = Duration::from_millis(50);
+
 /// How many channels beside the one the other side may open, each closed at once. The stack remembers every channel as
 /// long as the connection lives, with up to 256 frames that came before it was closed.
 const MAX_FURTHER_CHANNELS: usize = 16;
@@ -176,7 +179,7 @@ impl Connection {
             let now = Instant::now();
             let reachable = sdp.contains("a=candidate:");
             if reachable && (gathered || now >= deadline) {
-                return Ok(sdp);
+                return Ok(sdp::with_window(sdp, self.node.receive_window));
             }
             if gathered {
                 return Err(TransportError::NoCandidate);
@@ -302,8 +305,8 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(attempts))
         // A pair through a reflexive candidate is taken after this long, for want of a better one. Browsers that hide
         // their addresses are always peer-reflexive; the stack's own second would be felt on every connection to one.
-        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
-        .with_prflx_acceptance_min_wait(Some(Duration::from_millis(200)))
+        .with_srflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
+        .with_prflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
         .build();
     let runtime = PulsedRuntime {
         pulse: handler.pulse.clone(),

@@ -73,6 +73,8 @@ impl End {
 #[derive(Debug)]
 pub(super) struct Outbox {
     capacity: usize,
+    /// How many bytes may be with the stack.
+    window: usize,
     room: Semaphore,
     frames: Mutex<Outgoing>,
     /// Frames wait to be handed over, or somebody lacks room.
@@ -95,10 +97,11 @@ struct Outgoing {
 }
 
 impl Outbox {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, window: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         Self {
             capacity,
+            window,
             room: Semaphore::new(capacity),
             frames: Mutex::default(),
             work: Notify::new(),
@@ -189,7 +192,7 @@ impl Outbox {
     /// The next frame for the stack; counted as in flight from here on. `None` also if the stack must catch up first.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut frames = lock(&self.frames);
-        if frames.tiny >= TINY_UNACKNOWLEDGED {
+        if frames.tiny >= TINY_UNACKNOWLEDGED || frames.in_flight_bytes >= self.window {
             return None;
         }
         let frame = frames.queue.pop_front()?;
@@ -386,7 +389,7 @@ mod tests {
         #[test]
         fn room_is_neither_lost_nor_made(sizes in prop::collection::vec(0usize..3000, 1..60), acks in prop::collection::vec(0usize..5000, 1..60)) {
             const CAPACITY: usize = 10_000;
-            let outbox = Outbox::new(CAPACITY);
+            let outbox = Outbox::new(CAPACITY, usize::MAX);
             let mut acks = acks.into_iter().cycle();
             let mut outstanding = 0;
             for bytes in sizes {
@@ -415,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_frame_larger_than_everything_passes_alone() {
-        let outbox = Outbox::new(100);
+        let outbox = Outbox::new(100, usize::MAX);
         outbox.try_send(frame(5000)).unwrap();
         assert!(matches!(outbox.try_send(frame(0)), Err(TrySendFrameError::Full(_))));
         outbox.take();
@@ -425,7 +428,7 @@ mod tests {
 
     #[test]
     fn so_many_tiny_frames_wait_until_all_is_acknowledged() {
-        let outbox = Outbox::new(usize::MAX);
+        let outbox = Outbox::new(usize::MAX, usize::MAX);
         for _ in 0..TINY_UNACKNOWLEDGED {
             outbox.try_send(frame(TINY_BYTES)).unwrap();
             outbox.try_send(frame(TINY_BYTES + 1)).unwrap();
@@ -445,9 +448,23 @@ mod tests {
     }
 
     #[test]
+    fn the_stack_is_given_no_more_than_a_window_until_that_is_acknowledged() {
+        let outbox = Outbox::new(usize::MAX, 1000);
+        for _ in 0..4 {
+            outbox.try_send(frame(600)).unwrap();
+        }
+        assert!(outbox.take().is_some() && outbox.take().is_some());
+        assert!(outbox.take().is_none() && outbox.is_pressed());
+        outbox.settle(600);
+        assert!(outbox.take().is_some() && outbox.take().is_none());
+        outbox.settle(0);
+        assert!(outbox.take().is_some() && !outbox.is_pressed());
+    }
+
+    #[test]
     fn several_frames_are_accepted_together_or_not_at_all() {
         const CAPACITY: usize = 4 * SENT_OVERHEAD;
-        let outbox = Outbox::new(CAPACITY);
+        let outbox = Outbox::new(CAPACITY, usize::MAX);
         let three = [frame(200), frame(0), frame(300)];
         assert_eq!(outbox.try_send_all(&vec![frame(SENT_OVERHEAD); 3]), Err(TrySendAllError::NeverFits));
         assert_eq!(outbox.try_send_all(&three), Ok(()));
@@ -466,7 +483,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_that_waits_is_told_of_the_close() {
-        let outbox = Outbox::new(100);
+        let outbox = Outbox::new(100, usize::MAX);
         outbox.try_send(frame(5000)).unwrap();
         let (sent, ()) = tokio::join!(outbox.send(frame(1)), async { outbox.close() });
         assert_eq!(sent, Err(SendFrameError::Closed));

@@ -59,7 +59,7 @@ const COPIED_BYTES: usize = 4096;
 enum HandedOver {
     /// All were, or the stack refuses them.
     All,
-    /// The stack is busy.
+    /// The stack is busy, or has enough.
     Some,
 }
 
@@ -100,7 +100,8 @@ impl Stack {
                 }
             }
         }
-        HandedOver::All
+        // What the stack shall not be given yet is left to the link's task, which knows when it may.
+        if outbox.is_pressed() { HandedOver::Some } else { HandedOver::All }
     }
 
     /// Asks what is outstanding, which makes room for what is not.

@@ -32,11 +32,13 @@ pub(super) fn longest_close(config: &WebRtcConfig) -> Duration {
     config.close_timeout * (FLUSH_FACTOR + 2) + Duration::from_secs(1)
 }
 
-/// Makes an open channel of a connection, whose task it becomes.
+/// Makes an open channel of a connection, whose task it becomes. No more than `window` bytes, and a frame, are on their way
+/// at a time.
 pub(super) fn start(
     connection: Connection,
     channel: Arc<dyn DataChannel>,
     info: ChannelInfo,
+    window: usize,
 ) -> Result<Channel, TransportError> {
     // Whatever has arrived by now is read before anything else is.
     connection.pulse.resume.fall_behind();
@@ -45,7 +47,7 @@ pub(super) fn start(
         Arc::new(Stack { connection: connection.stack.clone(), channel, handing: tokio::sync::Mutex::default() });
     let shared = Arc::new(Shared {
         max_frame_bytes: info.max_frame_bytes,
-        outbox: Outbox::new(node.config.send_buffer_bytes),
+        outbox: Outbox::new(node.config.send_buffer_bytes, window),
         inbox: Inbox::new(node.config.receive_buffer_bytes),
         end: End::default(),
         closing: node.shutdown.child_token(),
@@ -240,15 +242,15 @@ impl Link {
         let mut ok = self.stack.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
         loop {
+            let passes = self.pulse.passes();
+            if outbox.is_pressed() {
+                self.settle().await;
+            }
             ok = ok && self.hand_over().await;
             if !ok {
                 // The channel is gone; `inbound` is about to say why.
                 self.shared.closing.cancelled().await;
                 return false;
-            }
-            let passes = self.pulse.passes();
-            if outbox.is_pressed() {
-                self.settle().await;
             }
             tokio::select! {
                 () = outbox.work.notified() => {}

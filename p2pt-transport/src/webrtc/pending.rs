@@ -113,7 +113,7 @@ impl Opening<'_> {
             ChannelInfo::new(label, self.role, sdp::max_frame_bytes(self.remote, node.config.max_frame_bytes));
         info.local_fingerprint = Fingerprint::from_sdp(self.local);
         info.remote_fingerprint = Fingerprint::from_sdp(self.remote);
-        link::start(self.connection, channel, info)
+        link::start(self.connection, channel, info, sdp::window(self.remote))
     }
 }
 
