@@ -22,7 +22,7 @@ use crate::node::{NodeHandle, NodeShared};
 use crate::peer::Settings;
 use crate::{Candidate, Events, Node, P2pt, StartError};
 
-/// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs about 300 KB.
+/// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs about 285 KB.
 const MAX_PEERS: usize = 100;
 
 /// Configures and starts a [`Node`].
