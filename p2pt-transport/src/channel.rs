@@ -121,12 +121,21 @@ pub struct ChannelInfo {
     pub remote_fingerprint: Option<Fingerprint>,
     /// The largest frame in bytes that may be sent: what both the other side and this backend can take.
     pub max_frame_bytes: usize,
+    /// The size in bytes up to which larger frames make bulk transfers faster, for whoever may choose; at most the largest.
+    pub good_frame_bytes: usize,
 }
 
 impl ChannelInfo {
-    /// A description with no fingerprints.
+    /// A description with no fingerprints, of a channel on which frames of any size are good.
     pub fn new(label: impl Into<String>, role: Role, max_frame_bytes: usize) -> Self {
-        Self { label: label.into(), role, local_fingerprint: None, remote_fingerprint: None, max_frame_bytes }
+        Self {
+            label: label.into(),
+            role,
+            local_fingerprint: None,
+            remote_fingerprint: None,
+            max_frame_bytes,
+            good_frame_bytes: max_frame_bytes,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl From<LinkError> for TryLinkError {
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     sender: Arc<dyn FrameSender>,
-    max_frame_bytes: usize,
+    good_frame_bytes: usize,
     retiring: AtomicBool,
     closed: AtomicBool,
     /// Why it closed, once the backend has said so.
@@ -63,11 +63,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, sender: Arc<dyn FrameSender>, max_frame_bytes: usize) -> Self {
+    pub(crate) fn new(id: LinkId, sender: Arc<dyn FrameSender>, good_frame_bytes: usize) -> Self {
         Self {
             id,
             sender,
-            max_frame_bytes,
+            good_frame_bytes,
             retiring: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             reason: OnceLock::new(),
@@ -145,7 +145,7 @@ impl Link {
     }
 
     fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, LinkError> {
-        let budget = FRAME_BUDGET.min(self.max_frame_bytes);
+        let budget = FRAME_BUDGET.min(self.good_frame_bytes);
         Chunks::new(id, payload, budget).map_err(LinkError::Budget)
     }
 

@@ -382,7 +382,7 @@ impl Members {
 
     fn open(&mut self, peer: PeerId, id: LinkId, channel: Channel) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
-        let link = Arc::new(Link::new(id, channel.sender, channel.info.max_frame_bytes));
+        let link = Arc::new(Link::new(id, channel.sender, channel.info.good_frame_bytes));
         slot.peer.shared().add_link(link.clone());
         slot.readers += 1;
         debug!(%peer, label = channel.info.label, role = ?channel.info.role, "a link opened");

@@ -201,6 +201,7 @@ impl<'a> Opening<'a> {
             local_fingerprint: fingerprints[0],
             remote_fingerprint: fingerprints[1],
             max_frame_bytes,
+            good_frame_bytes: max_frame_bytes,
         };
         let handle = Arc::new(handle);
         Ok(Channel { info, sender: sender(handle.clone(), max_frame_bytes), receiver: receiver(handle) })

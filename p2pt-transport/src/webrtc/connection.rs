@@ -48,9 +48,6 @@ const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How far apart attempts to reach the other side at an address are; the stack's own value.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a path through a reflexive candidate waits for a better one.
-const REFLEXIVE_WAIT: Duration = Duration::from_millis(50);
-
 /// How many channels beside the one the other side may open, each closed at once. The stack remembers every channel as
 /// long as the connection lives, with up to 256 frames that came before it was closed.
 const MAX_FURTHER_CHANNELS: usize = 16;
@@ -207,7 +204,10 @@ impl Connection {
         sdp::check(remote)?;
         let invalid = |error: webrtc::error::Error| TransportError::InvalidSdp(error.to_string());
         let description = kind(sdp::with_limit(remote, self.node.config.max_frame_bytes)).map_err(invalid)?;
-        self.stack.set_remote_description(description).await.map_err(invalid)
+        self.stack.set_remote_description(description).await.map_err(invalid)?;
+        // The driver is not told, and would begin to look for a path when its timer goes off, in 200 ms.
+        self.pulse.nudge();
+        Ok(())
     }
 
     /// The first channel the other side opens.
@@ -305,8 +305,8 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(attempts))
         // A pair through a reflexive candidate is taken after this long, for want of a better one. Browsers that hide
         // their addresses are always peer-reflexive; the stack's own second would be felt on every connection to one.
-        .with_srflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
-        .with_prflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
+        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
+        .with_prflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .build();
     let runtime = PulsedRuntime {
         pulse: handler.pulse.clone(),

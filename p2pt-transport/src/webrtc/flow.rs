@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -73,8 +73,8 @@ impl End {
 #[derive(Debug)]
 pub(super) struct Outbox {
     capacity: usize,
-    /// How many bytes may be with the stack.
-    window: usize,
+    /// With so many bytes that are not acknowledged the stack has enough.
+    window: AtomicUsize,
     room: Semaphore,
     frames: Mutex<Outgoing>,
     /// Frames wait to be handed over, or somebody lacks room.
@@ -92,6 +92,8 @@ struct Outgoing {
     /// Sizes of the frames handed to the stack and not acknowledged, oldest first.
     in_flight: VecDeque<usize>,
     in_flight_bytes: usize,
+    /// Of those, what is not acknowledged, also of frames of which a part is.
+    on_way: usize,
     /// Tiny frames handed to the stack since all was last acknowledged.
     tiny: usize,
 }
@@ -101,7 +103,7 @@ impl Outbox {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         Self {
             capacity,
-            window,
+            window: AtomicUsize::new(window),
             room: Semaphore::new(capacity),
             frames: Mutex::default(),
             work: Notify::new(),
@@ -192,7 +194,8 @@ impl Outbox {
     /// The next frame for the stack; counted as in flight from here on. `None` also if the stack must catch up first.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut frames = lock(&self.frames);
-        if frames.tiny >= TINY_UNACKNOWLEDGED || frames.in_flight_bytes >= self.window {
+        let enough = frames.on_way >= self.window.load(Ordering::Relaxed);
+        if frames.tiny >= TINY_UNACKNOWLEDGED || enough {
             return None;
         }
         let frame = frames.queue.pop_front()?;
@@ -200,6 +203,7 @@ impl Outbox {
         frames.queued_bytes -= frame.len();
         frames.in_flight.push_back(frame.len());
         frames.in_flight_bytes += frame.len();
+        frames.on_way += frame.len();
         Some(frame)
     }
 
@@ -209,8 +213,14 @@ impl Outbox {
         frames.tiny -= usize::from(frame.len() <= TINY_BYTES);
         frames.in_flight.pop_back();
         frames.in_flight_bytes -= frame.len();
+        frames.on_way -= frame.len();
         frames.queued_bytes += frame.len();
         frames.queue.push_front(frame);
+    }
+
+    /// Changes how many bytes may be with the stack.
+    pub(super) fn set_window(&self, bytes: usize) {
+        self.window.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether everything accepted is acknowledged.
@@ -224,6 +234,7 @@ impl Outbox {
         let mut room = 0;
         {
             let mut frames = lock(&self.frames);
+            frames.on_way = outstanding;
             if outstanding == 0 {
                 frames.tiny = 0;
             }
@@ -455,7 +466,10 @@ mod tests {
         }
         assert!(outbox.take().is_some() && outbox.take().is_some());
         assert!(outbox.take().is_none() && outbox.is_pressed());
-        outbox.settle(600);
+        outbox.settle(1000);
+        assert!(outbox.take().is_none());
+        // A part of a frame is enough.
+        outbox.settle(999);
         assert!(outbox.take().is_some() && outbox.take().is_none());
         outbox.settle(0);
         assert!(outbox.take().is_some() && !outbox.is_pressed());

@@ -32,13 +32,29 @@ pub(super) fn longest_close(config: &WebRtcConfig) -> Duration {
     config.close_timeout * (FLUSH_FACTOR + 2) + Duration::from_secs(1)
 }
 
-/// Makes an open channel of a connection, whose task it becomes. No more than `window` bytes, and a frame, are on their way
-/// at a time.
+/// What may be on its way to somebody who does not say what its sockets hold, in bytes, besides what the path itself holds.
+///
+/// Our stack sends as much as the other side's SCTP window lets it, at once; browsers and libwebrtc announce windows of
+/// megabytes over sockets that hold some ninety datagrams, and what is lost there costs a time-out of a second.
+const NEAR_WINDOW: usize = 32_768;
+
+/// Frames of which several are on their way even so, so that acknowledgements come without a pause.
+pub(super) const NEAR_FRAME_BYTES: usize = 16_384;
+
+/// What a path holds, in bytes for each second of its round trip, but for the first millisecond, in which a busy machine is
+/// as likely: more than such peers take.
+const FAR_WINDOW_RATE: f64 = 30e6;
+
+/// How often that is looked at.
+const WINDOW_AGE: Duration = Duration::from_secs(1);
+
+/// Makes an open channel of a connection, whose task it becomes. No more than `window` bytes are on their way at a time; if
+/// that is not known, a little more than the path holds.
 pub(super) fn start(
     connection: Connection,
     channel: Arc<dyn DataChannel>,
     info: ChannelInfo,
-    window: usize,
+    window: Option<usize>,
 ) -> Result<Channel, TransportError> {
     // Whatever has arrived by now is read before anything else is.
     connection.pulse.resume.fall_behind();
@@ -47,7 +63,7 @@ pub(super) fn start(
         Arc::new(Stack { connection: connection.stack.clone(), channel, handing: tokio::sync::Mutex::default() });
     let shared = Arc::new(Shared {
         max_frame_bytes: info.max_frame_bytes,
-        outbox: Outbox::new(node.config.send_buffer_bytes, window),
+        outbox: Outbox::new(node.config.send_buffer_bytes, window.unwrap_or(NEAR_WINDOW)),
         inbox: Inbox::new(node.config.receive_buffer_bytes),
         end: End::default(),
         closing: node.shutdown.child_token(),
@@ -64,6 +80,7 @@ pub(super) fn start(
         progress: connection.progress.clone(),
         low: Notify::new(),
         finished: Some(shared.finished.clone().drop_guard()),
+        window_is_known: window.is_some(),
     };
     connection.run(Box::pin(link.run()))?;
     Ok(Channel { info, sender: Arc::new(Sender(shared.clone())), receiver: Box::new(Receiver(shared)) })
@@ -81,6 +98,8 @@ struct Link {
     low: Notify,
     /// Says that the connection is closed, when dropped.
     finished: Option<DropGuard>,
+    /// The other side has said what its sockets can hold.
+    window_is_known: bool,
 }
 
 /// However a link ends, even one that never ran, its halves are told.
@@ -241,10 +260,15 @@ impl Link {
         let half = u32::try_from(self.node.config.send_buffer_bytes / 2).unwrap_or(u32::MAX);
         let mut ok = self.stack.channel.set_buffered_amount_low_threshold(half).await.is_ok();
         let outbox = &self.shared.outbox;
+        let mut looked = None;
         loop {
             let passes = self.pulse.passes();
             if outbox.is_pressed() {
                 self.settle().await;
+                if !self.window_is_known && looked.is_none_or(|at: Instant| at.elapsed() >= WINDOW_AGE) {
+                    looked = Some(Instant::now());
+                    self.look_far().await;
+                }
             }
             ok = ok && self.hand_over().await;
             if !ok {
@@ -276,6 +300,14 @@ impl Link {
             tracing::debug!(%error, "sending a frame");
         }
         handed.is_ok()
+    }
+
+    /// Lets as much be on its way as the path holds.
+    async fn look_far(&self) {
+        if let Some(round_trip) = link_stats(&*self.stack.connection).await.round_trip {
+            let far = round_trip.saturating_sub(Duration::from_millis(1)).as_secs_f64() * FAR_WINDOW_RATE;
+            self.shared.outbox.set_window(NEAR_WINDOW + far as usize);
+        }
     }
 
     async fn settle(&self) {

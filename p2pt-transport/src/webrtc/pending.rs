@@ -113,7 +113,11 @@ impl Opening<'_> {
             ChannelInfo::new(label, self.role, sdp::max_frame_bytes(self.remote, node.config.max_frame_bytes));
         info.local_fingerprint = Fingerprint::from_sdp(self.local);
         info.remote_fingerprint = Fingerprint::from_sdp(self.remote);
-        link::start(self.connection, channel, info, sdp::window(self.remote))
+        let window = sdp::window(self.remote);
+        if window.is_none() {
+            info.good_frame_bytes = info.max_frame_bytes.min(link::NEAR_FRAME_BYTES);
+        }
+        link::start(self.connection, channel, info, window)
     }
 }
 

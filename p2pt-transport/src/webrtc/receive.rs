@@ -56,16 +56,13 @@ struct Joined {
 }
 
 impl Received {
-    /// Hands over the next datagrams, as many as fit into the first of `bufs`.
-    pub(super) fn poll(
+    /// Ready when there is something to hand over.
+    pub(super) fn poll_ready(
         &self,
         cx: &mut Context<'_>,
         socket: &dyn AsyncUdpSocket,
         buffers: &Buffers,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let ([part, ..], [part_meta, ..]) = (bufs, meta) else { return Poll::Ready(Ok(0)) };
+    ) -> Poll<io::Result<()>> {
         let mut received = lock(&self.0);
         if received.is_none() {
             let mut buffer = buffers.borrow();
@@ -78,6 +75,21 @@ impl Received {
             }
             ready!(polled)?;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over the next datagrams, as many as fit into the first of `bufs`.
+    pub(super) fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &dyn AsyncUdpSocket,
+        buffers: &Buffers,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let ([part, ..], [part_meta, ..]) = (bufs, meta) else { return Poll::Ready(Ok(0)) };
+        ready!(self.poll_ready(cx, socket, buffers))?;
+        let mut received = lock(&self.0);
         let Some(mut joined) = received.take() else { return Poll::Pending };
         joined.part(part, part_meta);
         if joined.at < joined.meta.len {

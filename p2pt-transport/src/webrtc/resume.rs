@@ -140,7 +140,8 @@ impl Resume {
         }
     }
 
-    fn is_behind(&self) -> bool {
+    /// Whether sockets hold what they hear.
+    pub(super) fn is_behind(&self) -> bool {
         self.link.load(Ordering::SeqCst) == BEHIND
     }
 

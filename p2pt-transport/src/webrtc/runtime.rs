@@ -119,7 +119,10 @@ impl AsyncUdpSocket for PulsedSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let resume = &self.pulse.resume;
-        if !resume.holds(self.number, cx.waker()) {
+        // Only something that is there is held: were the socket not asked, the driver would have to be woken to ask it, once
+        // for each message.
+        let nothing = resume.is_behind() && self.received.poll_ready(cx, &*self.inner, &self.buffers).is_pending();
+        if !nothing && !resume.holds(self.number, cx.waker()) {
             let received = self.received.poll(cx, &*self.inner, &self.buffers, bufs, meta);
             if let Poll::Ready(received) = received {
                 // An error is no sign of life: Windows reports the unreachable port of a peer that is gone.

@@ -70,20 +70,15 @@ pub(super) fn with_limit(sdp: &str, ours: usize) -> String {
 /// The attribute by which this backend says how much its sockets can hold.
 const WINDOW: &str = "p2pt-window";
 
-/// What may be on its way to somebody who does not say how much, in bytes. Our stack sends as much as an SCTP window lets
-/// it, at once, and browsers announce windows of megabytes over sockets that hold a part of that: what is lost there costs
-/// time-outs of a second. (Chromium took 14 MB/s without this limit.)
-const DEFAULT_WINDOW: usize = 131_072;
-
 /// `sdp`, which is our own, with what our sockets can hold. Others pass over a line they do not know.
 pub(super) fn with_window(mut sdp: String, bytes: u32) -> String {
     let _ = write!(sdp, "a={WINDOW}:{bytes}\r\n");
     sdp
 }
 
-/// How many bytes may be on their way to the author of `sdp`.
-pub(super) fn window(sdp: &str) -> usize {
-    attributes(sdp, WINDOW).next().and_then(|value| value.trim().parse().ok()).unwrap_or(DEFAULT_WINDOW)
+/// How many bytes the sockets of the author of `sdp` can hold, if that is said.
+pub(super) fn window(sdp: &str) -> Option<usize> {
+    attributes(sdp, WINDOW).next()?.trim().parse().ok()
 }
 
 /// The kinds of candidates in `sdp`, for people: `"host srflx"`.
@@ -140,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_told_and_has_its_default() {
-        assert_eq!(window(SDP), DEFAULT_WINDOW);
-        assert_eq!(window(&with_window(SDP.to_owned(), 1_310_720)), 1_310_720);
-        assert_eq!(window(&format!("{SDP}a=p2pt-window:much\r\n")), DEFAULT_WINDOW);
+    fn a_window_is_told() {
+        assert_eq!(window(SDP), None);
+        assert_eq!(window(&with_window(SDP.to_owned(), 1_310_720)), Some(1_310_720));
+        assert_eq!(window(&format!("{SDP}a=p2pt-window:much\r\n")), None);
     }
 
     #[test]
