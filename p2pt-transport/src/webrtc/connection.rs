@@ -102,10 +102,13 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        let connected = matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed);
+        if connected {
+            self.pulse.connected();
+        }
         self.change(|progress| {
             progress.ice = state;
-            progress.ice_connected |=
-                matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed);
+            progress.ice_connected |= connected;
         });
     }
 
@@ -205,8 +208,7 @@ impl Connection {
         let invalid = |error: webrtc::error::Error| TransportError::InvalidSdp(error.to_string());
         let description = kind(sdp::with_limit(remote, self.node.config.max_frame_bytes)).map_err(invalid)?;
         self.stack.set_remote_description(description).await.map_err(invalid)?;
-        // The driver is not told, and would begin to look for a path when its timer goes off, in 200 ms.
-        self.pulse.nudge();
+        self.pulse.described();
         Ok(())
     }
 

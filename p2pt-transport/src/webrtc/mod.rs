@@ -52,6 +52,7 @@
 mod addresses;
 mod config;
 mod connection;
+mod early;
 mod flow;
 mod halves;
 mod link;

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::resume::Resume;
+use super::{early::Stage, resume::Resume};
 
 /// Locks a mutex whose holders never leave its contents half-changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,6 +49,8 @@ pub(super) struct Pulse {
     /// Datagrams sent and received that were no connectivity checks.
     data: AtomicU64,
     timer: Mutex<Timer>,
+    /// See [`early`](super::early).
+    pub(super) stage: Stage,
     /// See [`resume`](super::resume), to which the rest belongs.
     pub(super) resume: Resume,
 }
@@ -102,6 +104,19 @@ impl Pulse {
         if self.eager.load(Ordering::Acquire) {
             self.nudge.notify_one();
         }
+    }
+
+    /// The other side's description is known.
+    pub(super) fn described(&self) {
+        self.stage.described();
+        // The driver is not told, and would begin to look for a path when its timer goes off, in 200 ms.
+        self.nudge();
+    }
+
+    /// A path has been chosen.
+    pub(super) fn connected(&self) {
+        self.stage.connected();
+        self.resume.wake_sockets();
     }
 
     /// The driver's sleep, called once at the end of each pass.

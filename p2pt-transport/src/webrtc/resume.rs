@@ -79,7 +79,7 @@ impl Resume {
         wakers.len() - 1
     }
 
-    fn wake_sockets(&self) {
+    pub(super) fn wake_sockets(&self) {
         for waker in lock(&self.wakers).iter().flatten() {
             waker.wake_by_ref();
         }

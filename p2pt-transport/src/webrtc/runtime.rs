@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use webrtc::runtime::{
 };
 
 use super::{
+    early::Early,
     flow::LARGEST_WINDOW,
     pulse::Pulse,
     receive::{Buffers, PART_DATAGRAMS, Received},
@@ -46,6 +47,7 @@ impl Runtime for PulsedRuntime {
             pulse: self.pulse.clone(),
             buffers: self.buffers.clone(),
             received: Received::default(),
+            early: Early::default(),
             number,
         }))
     }
@@ -99,7 +101,34 @@ struct PulsedSocket {
     pulse: Arc<Pulse>,
     buffers: Arc<Buffers>,
     received: Received,
+    early: Early,
     number: usize,
+}
+
+impl PulsedSocket {
+    /// What has been received, or was kept before and has its time now.
+    fn receive(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let ([buf, ..], [meta, ..]) = (&mut *bufs, &mut *meta)
+                && self.early.hand_over(&self.pulse.stage, buf, meta)
+            {
+                return Poll::Ready(Ok(1));
+            }
+            // An error is no sign of life: Windows reports the unreachable port of a peer that is gone.
+            let datagrams = ready!(self.received.poll(cx, &*self.inner, &self.buffers, bufs, meta))?;
+            self.pulse.datagram();
+            let ([buf, ..], [meta, ..]) = (&*bufs, &*meta) else { return Poll::Ready(Ok(datagrams)) };
+            self.pulse.passes_by(buf.first());
+            if !self.early.keeps(&self.pulse.stage, &buf[..meta.len], meta) {
+                return Poll::Ready(Ok(datagrams));
+            }
+        }
+    }
 }
 
 impl AsyncUdpSocket for PulsedSocket {
@@ -122,16 +151,11 @@ impl AsyncUdpSocket for PulsedSocket {
         // Only something that is there is held: were the socket not asked, the driver would have to be woken to ask it, once
         // for each message.
         let nothing = resume.is_behind() && self.received.poll_ready(cx, &*self.inner, &self.buffers).is_pending();
-        if !nothing && !resume.holds(self.number, cx.waker()) {
-            let received = self.received.poll(cx, &*self.inner, &self.buffers, bufs, meta);
-            if let Poll::Ready(received) = received {
-                // An error is no sign of life: Windows reports the unreachable port of a peer that is gone.
-                if received.is_ok() {
-                    self.pulse.passes_by(bufs.first().and_then(|buf| buf.first()));
-                    self.pulse.datagram();
-                }
-                return Poll::Ready(received);
-            }
+        if !nothing
+            && !resume.holds(self.number, cx.waker())
+            && let Poll::Ready(received) = self.receive(cx, bufs, meta)
+        {
+            return Poll::Ready(received);
         }
         if resume.hand_over(self.number, cx.waker(), bufs, meta) { Poll::Ready(Ok(1)) } else { Poll::Pending }
     }
@@ -222,6 +246,7 @@ mod tests {
             pulse: pulse.clone(),
             buffers: Arc::default(),
             received: Received::default(),
+            early: Early::default(),
             number,
         };
         let received = socket.poll_recv(
