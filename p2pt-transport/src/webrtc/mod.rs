@@ -65,6 +65,7 @@ mod resume;
 mod runtime;
 mod sdp;
 mod servers;
+mod steady;
 
 pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
 

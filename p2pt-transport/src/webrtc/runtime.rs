@@ -22,6 +22,7 @@ use super::{
     flow::LARGEST_WINDOW,
     pulse::Pulse,
     receive::{Buffers, PART_DATAGRAMS, Received},
+    steady::Steady,
 };
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,7 +37,7 @@ pub(super) struct PulsedRuntime {
 
 impl Runtime for PulsedRuntime {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
-        TokioRuntime.spawn(future)
+        TokioRuntime.spawn(Box::pin(Steady::new(future)))
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
