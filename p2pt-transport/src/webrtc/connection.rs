@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -30,6 +30,7 @@ use webrtc::{
 
 use super::{
     IcePolicy, Node, addresses,
+    crew::Crew,
     pulse::{Pulse, SILENT_STEPS},
     runtime::PulsedRuntime,
     sdp,
@@ -251,7 +252,8 @@ async fn keep(
         pulse: pulse.clone(),
     };
     // Boxed, because it takes ten times the memory of what goes on for as long as the connection lives.
-    let stack = match Box::pin(build(&node, handler, deadline)).await {
+    let crew = Arc::new(Crew::default());
+    let stack = match Box::pin(build(&node, handler, crew.clone(), deadline)).await {
         Ok(stack) => stack,
         Err(error) => {
             let _ = reply.send(Err(error));
@@ -270,7 +272,7 @@ async fn keep(
         () = node.shutdown.cancelled() => None,
     };
     let finished = match link {
-        Some(link) => link.await,
+        Some(link) => crew.run(link).await.flatten(),
         None => None,
     };
     // A sleep cut short would cut the driver's last pass short.
@@ -282,7 +284,12 @@ async fn keep(
     drop(finished);
 }
 
-async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<dyn PeerConnection>, TransportError> {
+async fn build(
+    node: &Node,
+    handler: Handler,
+    crew: Arc<Crew>,
+    deadline: Instant,
+) -> Result<Arc<dyn PeerConnection>, TransportError> {
     let config = &node.config;
     let servers = node.servers.resolve(&config.ice_servers, deadline, &node.tasks, &node.shutdown).await;
     let policy = match config.ice_policy {
@@ -312,6 +319,7 @@ async fn build(node: &Node, handler: Handler, deadline: Instant) -> Result<Arc<d
         .build();
     let runtime = PulsedRuntime {
         pulse: handler.pulse.clone(),
+        crew: Mutex::new(Some(crew)),
         buffers: node.buffers.clone(),
         socket_buffer_bytes: config.socket_buffer_bytes,
     };

@@ -52,6 +52,7 @@
 mod addresses;
 mod config;
 mod connection;
+mod crew;
 mod early;
 mod flow;
 mod halves;
@@ -65,7 +66,6 @@ mod resume;
 mod runtime;
 mod sdp;
 mod servers;
-mod steady;
 
 pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
 

@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSliceMut},
     net::{SocketAddr, TcpListener, UdpSocket},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,11 +18,11 @@ use webrtc::runtime::{
 };
 
 use super::{
+    crew::Crew,
     early::Early,
     flow::LARGEST_WINDOW,
-    pulse::Pulse,
+    pulse::{Pulse, lock},
     receive::{Buffers, PART_DATAGRAMS, Received},
-    steady::Steady,
 };
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,13 +31,19 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug)]
 pub(super) struct PulsedRuntime {
     pub(super) pulse: Arc<Pulse>,
+    /// Until the driver is spawned.
+    pub(super) crew: Mutex<Option<Arc<Crew>>>,
     pub(super) buffers: Arc<Buffers>,
     pub(super) socket_buffer_bytes: usize,
 }
 
 impl Runtime for PulsedRuntime {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
-        TokioRuntime.spawn(Box::pin(Steady::new(future)))
+        // The first is the driver; the stack has others only for TCP, which is not used.
+        match lock(&self.crew).take() {
+            Some(crew) => TokioRuntime.spawn(Box::pin(crew.task(future))),
+            None => TokioRuntime.spawn(future),
+        }
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
