@@ -78,7 +78,8 @@ pub(super) fn with_window(mut sdp: String, bytes: u32) -> String {
 
 /// How many bytes the sockets of the author of `sdp` can hold, if that is said.
 pub(super) fn window(sdp: &str) -> Option<usize> {
-    attributes(sdp, WINDOW).next()?.trim().parse().ok()
+    // Nothing would ever fit into none.
+    attributes(sdp, WINDOW).next()?.trim().parse().ok().filter(|bytes| *bytes > 0)
 }
 
 /// The kinds of candidates in `sdp`, for people: `"host srflx"`.
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(window(SDP), None);
         assert_eq!(window(&with_window(SDP.to_owned(), 1_310_720)), Some(1_310_720));
         assert_eq!(window(&format!("{SDP}a=p2pt-window:much\r\n")), None);
+        assert_eq!(window(&with_window(SDP.to_owned(), 0)), None);
     }
 
     #[test]
