@@ -104,7 +104,10 @@ impl Opening<'_> {
         };
         let channel = tokio::select! {
             biased;
-            opened = opened => opened.ok_or_else(|| steps.broken()),
+            opened = opened => match opened {
+                Some(channel) => Ok(channel),
+                None => Err(steps.broken().await),
+            },
             error = steps.failure() => Err(error),
             () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
         }?;
@@ -177,12 +180,21 @@ impl<'a> Steps<'a> {
         if Instant::now() >= deadline && self.is_secure.load(Ordering::Relaxed) {
             return TransportError::Deadline { step: "opening the channel", after: config.connect_timeout };
         }
-        self.broken()
+        self.broken().await
     }
 
     /// What a connection that has found its path has failed of.
-    fn broken(&self) -> TransportError {
-        if self.is_secure.load(Ordering::Relaxed) { TransportError::ClosedEarly } else { TransportError::SessionFailed }
+    async fn broken(&self) -> TransportError {
+        // A session can be set up and closed between two looks at it; only the other side's word closes it.
+        let was_secure = matches!(
+            session(&*self.stack).await,
+            Some(RTCDtlsTransportState::Connected | RTCDtlsTransportState::Closed)
+        );
+        if was_secure || self.is_secure.load(Ordering::Relaxed) {
+            TransportError::ClosedEarly
+        } else {
+            TransportError::SessionFailed
+        }
     }
 
     /// Waits for a step, and says whether it has been made in time.
