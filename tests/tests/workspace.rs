@@ -4,15 +4,19 @@ use std::process::Command;
 
 use serde_json::Value;
 
-fn metadata() -> Value {
+fn cargo(args: &[&str]) -> String {
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--locked", "--offline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs");
+    let output = Command::new(cargo).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What cargo knows of the packages for this machine: those for others have not been downloaded, perhaps.
+fn metadata() -> Value {
+    let about = cargo(&["-vV"]);
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    let metadata = cargo(&["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host]);
+    serde_json::from_str(&metadata).expect("JSON")
 }
 
 fn version(text: &str) -> Vec<u32> {
