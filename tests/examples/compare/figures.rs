@@ -54,7 +54,7 @@ pub(crate) const NEAR: [Figure; 12] = [
     figure("text_16mb_mb_s", "texts of 16 MB, MB/s", High, &[AtLeast(140.0)]),
     figure("raw_mb_s", "raw frames, MB/s", High, &[AtLeast(180.0), OfBare(0.9)]),
     figure("raw_cpu_s_per_gb", "their CPU time, both sides, s/GB", Low, &[AtMost(8.0)]),
-    figure("rss_kb_per_peer", "memory for each peer, kB", Low, &[AtMost(200.0)]),
+    figure("rss_kb_per_peer", "memory for each peer, KiB", Low, &[AtMost(200.0)]),
 ];
 
 /// Those that a JavaScript peer shall not miss when the other is of this library.
