@@ -229,6 +229,14 @@ pub(super) async fn session(stack: &dyn PeerConnection) -> Option<RTCDtlsTranspo
     stack.sctp().await?.transport().state().await.ok()
 }
 
+/// Whether the encrypted session has ever been set up. It can be closed before anyone has looked; and one that was refused
+/// is closed too.
+pub(super) async fn has_been_secure(stack: &dyn PeerConnection) -> bool {
+    let Some(sctp) = stack.sctp().await else { return false };
+    // They are noted when the handshake is complete, and kept.
+    sctp.transport().get_remote_certificates().await.is_ok_and(|certificates| !certificates.is_empty())
+}
+
 /// Whether the encrypted session has ended.
 pub(super) fn is_over(session: Option<RTCDtlsTransportState>) -> bool {
     matches!(session, None | Some(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed))

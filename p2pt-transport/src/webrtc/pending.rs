@@ -1,12 +1,6 @@
 //! Connections that wait for their other side.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
@@ -21,7 +15,7 @@ use webrtc::{
 
 use super::{
     Node,
-    connection::{Connection, Progress, backend, is_over, session},
+    connection::{Connection, Progress, backend, has_been_secure, is_over, session},
     link,
     pulse::Pulse,
     sdp,
@@ -104,12 +98,13 @@ impl Opening<'_> {
         };
         let channel = tokio::select! {
             biased;
+            // What fails after this fails of it.
+            () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
             opened = opened => match opened {
                 Some(channel) => Ok(channel),
                 None => Err(steps.broken().await),
             },
             error = steps.failure() => Err(error),
-            () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
         }?;
         let label = channel.label().await.map_err(backend)?;
         let mut info =
@@ -129,7 +124,6 @@ struct Steps<'a> {
     stack: Arc<dyn PeerConnection>,
     pulse: Arc<Pulse>,
     progress: watch::Receiver<Progress>,
-    is_secure: AtomicBool,
     local: &'a str,
     remote: &'a str,
     node: Arc<Node>,
@@ -142,7 +136,6 @@ impl<'a> Steps<'a> {
             stack: connection.stack.clone(),
             pulse: connection.pulse.clone(),
             progress: connection.progress.clone(),
-            is_secure: AtomicBool::new(false),
             local: opening.local,
             remote: opening.remote,
             node: connection.node.clone(),
@@ -162,22 +155,16 @@ impl<'a> Steps<'a> {
         }
         let goes_on = async {
             // The stack says nothing of a handshake that has failed.
-            if !self
-                .reach(Instant::now() + config.session_timeout(), |_, session| {
-                    session == Some(RTCDtlsTransportState::Connected)
-                })
-                .await
-            {
-                return;
+            let is_secure = |_, session| session == Some(RTCDtlsTransportState::Connected);
+            if self.reach(Instant::now() + config.session_timeout(), is_secure).await {
+                self.reach(deadline, |_, _| false).await;
             }
-            self.is_secure.store(true, Ordering::Relaxed);
-            self.reach(deadline, |_, _| false).await;
         };
         tokio::select! {
             () = goes_on => {}
             () = self.pulse.silence(config.silence_timeout) => {}
         }
-        if Instant::now() >= deadline && self.is_secure.load(Ordering::Relaxed) {
+        if Instant::now() >= deadline && has_been_secure(&*self.stack).await {
             return TransportError::Deadline { step: "opening the channel", after: config.connect_timeout };
         }
         self.broken().await
@@ -185,16 +172,7 @@ impl<'a> Steps<'a> {
 
     /// What a connection that has found its path has failed of.
     async fn broken(&self) -> TransportError {
-        // A session can be set up and closed between two looks at it; only the other side's word closes it.
-        let was_secure = matches!(
-            session(&*self.stack).await,
-            Some(RTCDtlsTransportState::Connected | RTCDtlsTransportState::Closed)
-        );
-        if was_secure || self.is_secure.load(Ordering::Relaxed) {
-            TransportError::ClosedEarly
-        } else {
-            TransportError::SessionFailed
-        }
+        if has_been_secure(&*self.stack).await { TransportError::ClosedEarly } else { TransportError::SessionFailed }
     }
 
     /// Waits for a step, and says whether it has been made in time.
