@@ -190,8 +190,17 @@ impl<'a> RawText<'a> {
         self.decoded_len
     }
 
+    /// The text as it stands, if nothing in it is escaped: every escape is longer than what it stands for.
+    fn unescaped(&self) -> Option<&'a [u8]> {
+        self.quoted.strip_suffix(b"\"").filter(|body| body.len() == self.decoded_len)
+    }
+
     /// Appends the decoded text as WTF-8.
     pub(crate) fn decode_into(&self, out: &mut Vec<u8>) {
+        if let Some(text) = self.unescaped() {
+            out.extend_from_slice(text);
+            return;
+        }
         let decoded = walk(self.quoted, |bytes, plain, code| {
             push_run(out, bytes, plain);
             if let Some(code) = code {
@@ -211,7 +220,7 @@ impl<'a> RawText<'a> {
     /// Whether the decoded text equals `text`.
     pub(crate) fn is(&self, text: &str) -> bool {
         self.decoded_len == text.len()
-            && (self.quoted.strip_suffix(b"\"") == Some(text.as_bytes()) || self.decode() == text.as_bytes())
+            && self.unescaped().map_or_else(|| self.decode() == text.as_bytes(), |body| body == text.as_bytes())
     }
 }
 
