@@ -9,6 +9,8 @@
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
 mod channel;
+#[cfg(feature = "webrtc")]
+pub mod endpoint;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;

@@ -1,0 +1,81 @@
+//! The network as the driver sees it: a trait for sockets, and the one made of the system's.
+
+use std::{
+    fmt,
+    future::Future,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// A network on which a transport binds its sockets: the system's, or one that exists in memory.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// The addresses of this host, each with port 0, IPv6 link-local ones with their scope. They are read again
+    /// while the transport lives, because hosts change networks.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>>;
+
+    /// Binds a socket and asks for send and receive buffers of `buffer_bytes`; the system may grant less.
+    ///
+    /// # Errors
+    /// As binding does: the address is in use, or not this host's.
+    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>>;
+
+    /// The addresses of `host:port`.
+    fn resolve(&self, host_and_port: String) -> Resolving;
+}
+
+/// A name that is being looked up.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// A bound UDP socket. One task drives it.
+pub trait DatagramSocket: fmt::Debug + Send + Sync {
+    /// Where it is bound, with the port it was given, and the scope if the address has one.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// The size of its receive buffer in bytes, as granted.
+    fn receive_buffer_bytes(&self) -> usize;
+
+    /// Receives into `buffers`, one sender's datagrams each, and says in `received` what each of them holds. Returns how
+    /// many buffers were filled, or registers the task to be woken.
+    ///
+    /// # Errors
+    /// Errors of single datagrams (an ICMP message that came back) are no errors of the socket, and the caller goes on.
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Sends `contents` to `remote`, cut into datagrams of `segment_bytes` of which the last may be shorter.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the send buffer is full: wait by
+    /// [`poll_writable`](Self::poll_writable). Any other error loses the datagrams, as a network may.
+    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()>;
+
+    /// Waits until sending may succeed.
+    ///
+    /// # Errors
+    /// When the socket is of no more use.
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// How many datagrams one [`try_send`](Self::try_send) may carry; at least 1.
+    fn max_segments(&self) -> usize;
+}
+
+/// What one buffer of [`DatagramSocket::poll_receive`] holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    /// The sender.
+    pub remote: SocketAddr,
+    /// How many bytes of the buffer are filled.
+    pub bytes: usize,
+    /// The size of each datagram in it but the last, which may be shorter. Never 0.
+    pub segment_bytes: usize,
+}
