@@ -3,6 +3,8 @@
 
 mod candidate;
 mod datagram;
+mod ice;
 mod socket;
+mod stun;
 
 pub use socket::{DatagramSocket, Network, Received, Resolving};
