@@ -402,6 +402,8 @@ impl IceAgent {
         if pair.state == PairState::Valid {
             if request.use_candidate {
                 self.follow(now, index);
+            } else if self.selected_is_stale(now) {
+                self.select(now, index);
             }
         } else if pair.unanswered < MAX_UNANSWERED {
             // The other side is there: a new series, whose first check is asked for and needs no permission.

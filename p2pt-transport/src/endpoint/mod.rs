@@ -4,6 +4,9 @@
 mod candidate;
 mod datagram;
 mod ice;
+mod peer;
+mod sack;
+mod session;
 mod socket;
 mod stun;
 

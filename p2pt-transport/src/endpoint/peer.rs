@@ -1,0 +1,489 @@
+//! One connection: ICE, and the session that runs on the path it finds; when an opening has failed, when silence is death,
+//! and how a close goes. Sans-I/O: the time is an argument, datagrams come and go as values.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+
+use super::{
+    candidate::{Candidate, CandidateKind},
+    datagram::Datagram,
+    ice::{Base, IceAgent, IceConfig, IceEvent, Path},
+    session::{CertificateHash, DtlsRole, Opening, Session, SessionConfig, SessionEvent},
+    stun::{Credentials, Unverified},
+};
+use crate::Frame;
+
+/// Checks that overtake the answer, one for each address they come from. A browser has some ten addresses.
+const MAX_EARLY_CHECKS: usize = 12;
+
+/// The size of a check is some 120 bytes; a larger datagram is not kept.
+const MAX_EARLY_CHECK_BYTES: usize = 548;
+
+/// Handshake records that overtake the proof that their sender is the other side: one flight.
+const MAX_EARLY_RECORDS: usize = 4;
+
+/// How many times the close timeout a flush may take as long as it makes progress.
+pub(crate) const FLUSH_FACTOR: u32 = 10;
+
+/// How long a peer that does not understand a channel's reset is given to read before the association ends.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// What all connections of a transport share.
+#[derive(Clone)]
+pub(crate) struct PeerConfig {
+    pub(crate) ice: IceConfig,
+    pub(crate) session: SessionConfig,
+    /// How long an offer waits for its answer.
+    pub(crate) answer_timeout: Duration,
+    /// How long an opening may take, from the moment both descriptions are known.
+    pub(crate) connect_timeout: Duration,
+    /// How long setting up the encrypted session may take.
+    pub(crate) session_timeout: Duration,
+    /// How long a polite close waits without progress.
+    pub(crate) close_timeout: Duration,
+}
+
+/// What the other side's description says of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    pub(crate) credentials: Credentials,
+    pub(crate) certificate: CertificateHash,
+    pub(crate) candidates: Vec<Candidate>,
+    /// The role of this side in the handshake.
+    pub(crate) dtls_role: DtlsRole,
+    /// A reset of the channel is understood as its end.
+    pub(crate) closes_by_reset: bool,
+}
+
+/// How far an opening has come, which names what it fails of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The other side's description is not known.
+    Waiting,
+    /// A path is looked for.
+    Checking,
+    /// There is one, and the encrypted session is set up.
+    Handshaking,
+    /// There is one, and the channel is not open.
+    Secure,
+    Open,
+}
+
+/// Why a connection has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// This side has closed it.
+    Local,
+    /// The other side has.
+    Remote,
+    /// Nothing authentic was heard for the silence timeout.
+    Silent,
+    /// It did not open in time.
+    TimedOut,
+    /// It cannot go on; the text says why.
+    Failed(String),
+}
+
+/// What has happened to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PeerEvent {
+    /// The other side has proven that it is at this path.
+    Validated(Path),
+    /// The channel is open.
+    Open {
+        /// Its label.
+        label: String,
+    },
+    /// It is over, or, if `Local`, has begun to close.
+    Ended {
+        /// How far it had come.
+        stage: Stage,
+        /// Why.
+        end: End,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// What was accepted is sent and acknowledged.
+    Flushing {
+        /// Without progress it is given up then.
+        deadline: Instant,
+        /// And then with progress too.
+        last: Instant,
+        /// What was left when it last made progress.
+        left: u64,
+    },
+    /// All is acknowledged, and the other side reads.
+    Lingering {
+        until: Instant,
+    },
+    /// The channel is reset, and the other side is given time to close too.
+    Resetting {
+        until: Instant,
+    },
+    Done,
+}
+
+/// A connection.
+pub(crate) struct Peer {
+    ice: IceAgent,
+    session: Option<Session>,
+    opening: Opening,
+    config: std::sync::Arc<PeerConfig>,
+    stage: Stage,
+    /// When the present stage began.
+    stage_began: Instant,
+    /// When both descriptions were known, or this one was made.
+    began: Instant,
+    heard: Option<Instant>,
+    closes_by_reset: bool,
+    closing: Closing,
+    /// Accepted frames that have not come here yet, in bytes.
+    unsent: u64,
+    early_checks: Vec<Datagram>,
+    early_records: Vec<(Path, BytesMut)>,
+    events: VecDeque<PeerEvent>,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("stage", &self.stage)
+            .field("closing", &self.closing)
+            .field("ice", &self.ice)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    /// A connection of number `key` over `bases`, which this side offers if it opens the channel.
+    pub(crate) fn new(
+        now: Instant,
+        config: std::sync::Arc<PeerConfig>,
+        key: u32,
+        opening: Opening,
+        bases: Vec<Base>,
+    ) -> Self {
+        let offers = opening != Opening::Adopt;
+        Self {
+            ice: IceAgent::new(&config.ice, key, offers, bases),
+            session: None,
+            opening,
+            config,
+            stage: Stage::Waiting,
+            stage_began: now,
+            began: now,
+            heard: None,
+            closes_by_reset: false,
+            closing: Closing::No,
+            unsent: 0,
+            early_checks: Vec::new(),
+            early_records: Vec::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// What checks to this side are authenticated with.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        self.ice.credentials()
+    }
+
+    /// Takes the other side's description, after which it is looked for.
+    ///
+    /// # Errors
+    /// When no session can be made.
+    pub(crate) fn set_remote(&mut self, now: Instant, remote: Remote) -> Result<(), String> {
+        let opening = self.opening.clone();
+        let session = Session::new(&self.config.session, remote.dtls_role, opening, remote.certificate);
+        self.session = Some(session.map_err(|error| error.to_string())?);
+        self.closes_by_reset = remote.closes_by_reset;
+        self.began = now;
+        self.enter(now, Stage::Checking);
+        self.ice.start(now, remote.credentials, &remote.candidates);
+        for early in std::mem::take(&mut self.early_checks) {
+            self.handle_check(now, early);
+        }
+        Ok(())
+    }
+
+    /// Takes a candidate of the other side that came late.
+    pub(crate) fn add_candidate(&mut self, now: Instant, candidate: Candidate) {
+        self.ice.add_remote(now, candidate);
+    }
+
+    fn enter(&mut self, now: Instant, stage: Stage) {
+        tracing::trace!(?stage, "a connection gets on");
+        self.stage = stage;
+        self.stage_began = now;
+    }
+
+    /// Takes a STUN message.
+    pub(crate) fn handle_check(&mut self, now: Instant, datagram: Datagram) {
+        if self.stage == Stage::Waiting {
+            self.keep_early_check(datagram);
+            return;
+        }
+        let Some(message) = Unverified::parse(&datagram.data) else { return };
+        let path = Path { local: datagram.local, remote: datagram.remote };
+        if self.ice.handle_message(now, path, message) {
+            self.heard = Some(now);
+        }
+        self.ice_events(now);
+    }
+
+    fn keep_early_check(&mut self, datagram: Datagram) {
+        self.early_checks.retain(|early| early.remote != datagram.remote || early.local != datagram.local);
+        if self.early_checks.len() < MAX_EARLY_CHECKS && datagram.data.len() <= MAX_EARLY_CHECK_BYTES {
+            self.early_checks.push(datagram);
+        }
+    }
+
+    /// Keeps a record from where a check has come but no answer yet, until there is one.
+    pub(crate) fn keep_early_record(&mut self, datagram: Datagram) {
+        if self.stage == Stage::Checking && self.early_records.len() < MAX_EARLY_RECORDS {
+            let path = Path { local: datagram.local, remote: datagram.remote };
+            self.early_records.push((path, datagram.data));
+        }
+    }
+
+    /// Takes a DTLS datagram from where the other side is known to be.
+    pub(crate) fn handle_record(&mut self, now: Instant, data: BytesMut) {
+        let Some(session) = &mut self.session else { return };
+        if self.closing != Closing::Done && session.handle_datagram(now, data) {
+            self.heard = Some(now);
+        }
+        self.session_events(now);
+    }
+
+    fn ice_events(&mut self, now: Instant) {
+        while let Some(event) = self.ice.poll_event() {
+            let IceEvent::Validated(path) = event else { continue };
+            self.events.push_back(PeerEvent::Validated(path));
+            if self.stage == Stage::Checking {
+                self.enter(now, Stage::Handshaking);
+                if let Some(session) = &mut self.session {
+                    session.begin(now);
+                }
+            }
+            let (due, early): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.early_records).into_iter().partition(|(from, _)| *from == path);
+            self.early_records = early;
+            for (_, record) in due {
+                self.handle_record(now, record);
+            }
+        }
+    }
+
+    fn session_events(&mut self, now: Instant) {
+        while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
+            match event {
+                SessionEvent::Secure => self.enter(now, Stage::Secure),
+                SessionEvent::Open { label } => {
+                    self.enter(now, Stage::Open);
+                    self.events.push_back(PeerEvent::Open { label });
+                }
+                SessionEvent::ClosedByPeer => self.end(now, End::Remote),
+                SessionEvent::Failed(why) => self.end(now, End::Failed(why)),
+            }
+        }
+    }
+
+    /// Ends at once: nothing more is sent but the farewell.
+    fn end(&mut self, now: Instant, end: End) {
+        if self.closing == Closing::No {
+            self.events.push_back(PeerEvent::Ended { stage: self.stage, end });
+        }
+        self.closing = Closing::Done;
+        if let Some(session) = &mut self.session
+            && self.ice.best_path().is_some()
+        {
+            session.end(now);
+        }
+    }
+
+    /// Begins a polite close. A connection that is not open ends at once.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if self.closing != Closing::No {
+            return;
+        }
+        if self.stage != Stage::Open {
+            self.end(now, End::Local);
+            return;
+        }
+        self.events.push_back(PeerEvent::Ended { stage: self.stage, end: End::Local });
+        let timeout = self.config.close_timeout;
+        self.closing =
+            Closing::Flushing { deadline: now + timeout, last: now + timeout * FLUSH_FACTOR, left: u64::MAX };
+        self.flush(now);
+    }
+
+    /// Says how many bytes of accepted frames have not come here yet, which a close waits for.
+    pub(crate) fn set_unsent(&mut self, now: Instant, bytes: u64) {
+        self.unsent = bytes;
+        self.flush(now);
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let Closing::Flushing { deadline, last, left } = self.closing else { return };
+        let outstanding = self.outstanding();
+        let now_left = self.unsent + outstanding as u64;
+        let timeout = self.config.close_timeout;
+        if now_left > 0 && now < deadline {
+            if now_left < left {
+                self.closing = Closing::Flushing { deadline: (now + timeout).min(last), last, left: now_left };
+            }
+            return;
+        }
+        if self.closes_by_reset {
+            if let Some(session) = &mut self.session {
+                session.reset_channel(now);
+            }
+            self.closing = Closing::Resetting { until: now + timeout };
+        } else {
+            self.closing = Closing::Lingering { until: now + LINGER };
+        }
+    }
+
+    /// Whether nothing is left to do but to send what [`poll_transmit`](Self::poll_transmit) has.
+    pub(crate) fn is_done(&self) -> bool {
+        self.closing == Closing::Done
+    }
+
+    /// Whether frames go through it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// The next frame received. Those that came before the end are still there after it.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<Frame> {
+        self.session.as_mut()?.receive(now)
+    }
+
+    /// Takes a frame to send, or gives it back.
+    pub(crate) fn send(&mut self, now: Instant, frame: Frame) -> Result<(), Frame> {
+        match &mut self.session {
+            Some(session) => session.send(now, frame),
+            None => Err(frame),
+        }
+    }
+
+    /// Bytes of frames sent that are not acknowledged.
+    pub(crate) fn outstanding(&mut self) -> usize {
+        self.session.as_mut().map_or(0, Session::outstanding)
+    }
+
+    /// Announces no larger receive window than this share of the socket's buffer.
+    pub(crate) fn set_share(&mut self, bytes: u32) {
+        if let Some(session) = &mut self.session {
+            session.set_share(bytes);
+        }
+    }
+
+    /// The last measured round trip of a check.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.ice.round_trip()
+    }
+
+    /// The kinds of the candidates of the path in use.
+    pub(crate) fn selected_kinds(&self) -> Option<(CandidateKind, CandidateKind)> {
+        self.ice.selected_kinds()
+    }
+
+    /// A local address is gone.
+    pub(crate) fn remove_base(&mut self, address: std::net::SocketAddr) {
+        self.ice.remove_base(address);
+    }
+
+    /// When the next check that nobody has asked for is due; the endpoint says when it is made, by
+    /// [`check`](Self::check).
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.ice.next_check().filter(|_| self.closing == Closing::No)
+    }
+
+    /// Makes a check that is due.
+    pub(crate) fn check(&mut self, now: Instant) {
+        self.ice.check(now);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.closing == Closing::Done {
+            return;
+        }
+        self.ice.handle_timeout(now);
+        self.ice_events(now);
+        if let Some(session) = &mut self.session {
+            session.handle_timeout(now);
+        }
+        self.session_events(now);
+        self.flush(now);
+        match self.closing {
+            Closing::No => {
+                if let Some((at, end)) = self.deadline()
+                    && at <= now
+                {
+                    self.end(now, end);
+                }
+            }
+            Closing::Lingering { until } | Closing::Resetting { until } if until <= now => {
+                self.end(now, End::Local);
+            }
+            _ => {}
+        }
+    }
+
+    /// When, and why, the connection ends if nothing is heard until then.
+    fn deadline(&self) -> Option<(Instant, End)> {
+        let config = &self.config;
+        let silence = self.heard.map(|heard| (heard + config.ice.silence, End::Silent));
+        let stage = match self.stage {
+            Stage::Waiting => Some(self.began + config.answer_timeout),
+            Stage::Checking => Some(self.began + config.ice.path_timeout),
+            Stage::Handshaking => {
+                Some((self.stage_began + config.session_timeout).min(self.began + config.connect_timeout))
+            }
+            Stage::Secure => Some(self.began + config.connect_timeout),
+            Stage::Open => None,
+        };
+        let stage = stage.map(|at| (at, End::TimedOut));
+        let silence = silence.filter(|_| !matches!(self.stage, Stage::Waiting | Stage::Checking));
+        [stage, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let closing = match self.closing {
+            Closing::No => self.deadline().map(|(at, _)| at),
+            Closing::Flushing { deadline: at, .. } => Some(at),
+            Closing::Lingering { until } | Closing::Resetting { until } => Some(until),
+            Closing::Done => return None,
+        };
+        let session = self.session.as_ref().and_then(Session::poll_timeout);
+        [closing, session, self.ice.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The time for which a process stood still does not count as silence.
+    pub(crate) fn forgive(&mut self, pause: Duration) {
+        self.heard = self.heard.map(|heard| heard + pause);
+    }
+
+    /// The next datagram to send.
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
+        if let Some(datagram) = self.ice.poll_transmit() {
+            return Some(datagram);
+        }
+        let path = self.ice.best_path()?;
+        let data = self.session.as_mut()?.poll_transmit(now)?;
+        Some(Datagram { local: path.local, remote: path.remote, data })
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+}
