@@ -87,6 +87,11 @@ fn reach(ip: IpAddr) -> Reach {
     }
 }
 
+/// Whether an address means nothing beyond its link.
+pub(crate) fn is_link_local(ip: IpAddr) -> bool {
+    reach(ip) == Reach::LinkLocal
+}
+
 /// Whether this side, at `local`, may send to `remote`, which a stranger has named: never to unspecified, multicast,
 /// broadcast or reserved addresses, nor to port 0, and to loopback or link-local ones only from such an address.
 pub(crate) fn may_reach(local: SocketAddr, remote: SocketAddr) -> bool {

@@ -2,12 +2,19 @@
 #![allow(dead_code, reason = "nothing uses it yet")]
 
 mod candidate;
+mod core;
 mod datagram;
+mod driver;
+mod endpoint;
+mod flow;
 mod ice;
+mod link;
 mod peer;
 mod sack;
 mod session;
+mod sets;
 mod socket;
 mod stun;
 
+pub use crate::webrtc::WebRtcConfig;
 pub use socket::{DatagramSocket, Network, Received, Resolving};

@@ -91,8 +91,6 @@ pub(crate) enum End {
 /// What has happened to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PeerEvent {
-    /// The other side has proven that it is at this path.
-    Validated(Path),
     /// The channel is open.
     Open {
         /// Its label.
@@ -148,6 +146,8 @@ pub(crate) struct Peer {
     unsent: u64,
     early_checks: Vec<Datagram>,
     early_records: Vec<(Path, BytesMut)>,
+    /// Paths at which the other side has proven that it is there, not yet taken.
+    validated: Vec<Path>,
     events: VecDeque<PeerEvent>,
 }
 
@@ -185,8 +185,19 @@ impl Peer {
             unsent: 0,
             early_checks: Vec::new(),
             early_records: Vec::new(),
+            validated: Vec::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// When both descriptions were known, or this side's was made.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The paths at which the other side has newly proven that it is there.
+    pub(crate) fn take_validated(&mut self) -> Vec<Path> {
+        std::mem::take(&mut self.validated)
     }
 
     /// What checks to this side are authenticated with.
@@ -264,7 +275,7 @@ impl Peer {
     fn ice_events(&mut self, now: Instant) {
         while let Some(event) = self.ice.poll_event() {
             let IceEvent::Validated(path) = event else { continue };
-            self.events.push_back(PeerEvent::Validated(path));
+            self.validated.push(path);
             if self.stage == Stage::Checking {
                 self.enter(now, Stage::Handshaking);
                 if let Some(session) = &mut self.session {
@@ -321,6 +332,13 @@ impl Peer {
         self.closing =
             Closing::Flushing { deadline: now + timeout, last: now + timeout * FLUSH_FACTOR, left: u64::MAX };
         self.flush(now);
+    }
+
+    /// Ends at once, because of what the other side does.
+    pub(crate) fn fail(&mut self, now: Instant, why: String) {
+        if self.closing != Closing::Done {
+            self.end(now, End::Failed(why));
+        }
     }
 
     /// Says how many bytes of accepted frames have not come here yet, which a close waits for.
@@ -398,6 +416,11 @@ impl Peer {
     /// A local address is gone.
     pub(crate) fn remove_base(&mut self, address: std::net::SocketAddr) {
         self.ice.remove_base(address);
+    }
+
+    /// Whether it can be reached at a local address.
+    pub(crate) fn has_base(&self, address: std::net::SocketAddr) -> bool {
+        self.ice.has_base(address)
     }
 
     /// When the next check that nobody has asked for is due; the endpoint says when it is made, by

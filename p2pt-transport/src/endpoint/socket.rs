@@ -79,3 +79,100 @@ pub struct Received {
     /// The size of each datagram in it but the last, which may be shorter. Never 0.
     pub segment_bytes: usize,
 }
+
+/// The network of the system.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SystemNetwork;
+
+impl Network for SystemNetwork {
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let interfaces = rtc_shared::ifaces::ifaces()?;
+        Ok(interfaces.into_iter().filter_map(|interface| interface.addr).collect())
+    }
+
+    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
+        Ok(Arc::new(SystemSocket::bind(address, buffer_bytes)?))
+    }
+
+    fn resolve(&self, host_and_port: String) -> Resolving {
+        Box::pin(async move { Ok(tokio::net::lookup_host(host_and_port).await?.collect()) })
+    }
+}
+
+/// A socket of the system, with segmentation offload both ways and batches where the system has them.
+#[derive(Debug)]
+struct SystemSocket {
+    io: tokio::net::UdpSocket,
+    state: quinn_udp::UdpSocketState,
+    local: SocketAddr,
+}
+
+impl SystemSocket {
+    fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let state = quinn_udp::UdpSocketState::new((&socket).into())?;
+        // What is granted is read back.
+        let _ = state.set_recv_buffer_size((&socket).into(), buffer_bytes);
+        let _ = state.set_send_buffer_size((&socket).into(), buffer_bytes);
+        let local = socket.local_addr()?;
+        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, local })
+    }
+}
+
+impl DatagramSocket for SystemSocket {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn receive_buffer_bytes(&self) -> usize {
+        self.state.recv_buffer_size((&self.io).into()).unwrap_or(0)
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        let mut meta = [quinn_udp::RecvMeta::default(); RECEIVE_BATCH];
+        let most = buffers.len().min(received.len()).min(RECEIVE_BATCH);
+        loop {
+            std::task::ready!(self.io.poll_recv_ready(cx))?;
+            let filled = self.io.try_io(tokio::io::Interest::READABLE, || {
+                self.state.recv((&self.io).into(), &mut buffers[..most], &mut meta[..most])
+            });
+            match filled {
+                Ok(filled) => {
+                    for (received, meta) in received.iter_mut().zip(&meta[..filled]) {
+                        *received = Received { remote: meta.addr, bytes: meta.len, segment_bytes: meta.stride.max(1) };
+                    }
+                    return Poll::Ready(Ok(filled));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: remote,
+            ecn: None,
+            contents,
+            segment_size: (segment_bytes < contents.len()).then_some(segment_bytes),
+            src_ip: None,
+        };
+        self.io.try_io(tokio::io::Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_send_ready(cx)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments().max(1)
+    }
+}
+
+/// How many buffers are received into at a time.
+pub(crate) const RECEIVE_BATCH: usize = 8;

@@ -20,9 +20,9 @@ pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "st
 /// A STUN or TURN server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    pub(super) urls: Vec<String>,
-    pub(super) username: String,
-    pub(super) credential: String,
+    pub(crate) urls: Vec<String>,
+    pub(crate) username: String,
+    pub(crate) credential: String,
 }
 
 impl IceServer {
@@ -58,20 +58,20 @@ pub enum IcePolicy {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct WebRtcConfig {
-    pub(super) ice_servers: Vec<IceServer>,
-    pub(super) ice_policy: IcePolicy,
-    pub(super) bind_addresses: Vec<SocketAddr>,
-    pub(super) include_loopback: bool,
-    pub(super) gather_timeout: Duration,
-    pub(super) answer_timeout: Duration,
-    pub(super) connect_timeout: Duration,
-    pub(super) silence_timeout: Duration,
-    pub(super) close_timeout: Duration,
-    pub(super) send_buffer_bytes: usize,
-    pub(super) receive_buffer_bytes: usize,
-    pub(super) max_frame_bytes: usize,
-    pub(super) socket_buffer_bytes: usize,
-    pub(super) max_connections: usize,
+    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_policy: IcePolicy,
+    pub(crate) bind_addresses: Vec<SocketAddr>,
+    pub(crate) include_loopback: bool,
+    pub(crate) gather_timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) silence_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) send_buffer_bytes: usize,
+    pub(crate) receive_buffer_bytes: usize,
+    pub(crate) max_frame_bytes: usize,
+    pub(crate) socket_buffer_bytes: usize,
+    pub(crate) max_connections: usize,
 }
 
 impl Default for WebRtcConfig {
@@ -224,12 +224,12 @@ impl WebRtcConfig {
     }
 
     /// How long finding a path may take.
-    pub(super) fn path_timeout(&self) -> Duration {
+    pub(crate) fn path_timeout(&self) -> Duration {
         self.connect_timeout / 2
     }
 
     /// How long setting up the encrypted session may take. At a round trip of 2 s it takes 6 s when nothing is lost.
-    pub(super) fn session_timeout(&self) -> Duration {
+    pub(crate) fn session_timeout(&self) -> Duration {
         self.connect_timeout / 3
     }
 }

@@ -1,0 +1,253 @@
+//! The driver: one task for all connections of a transport, and the only place with I/O.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    core::Core,
+    datagram::Datagram,
+    endpoint::Key,
+    flow::lock,
+    link::Link,
+    sets::{Sets, bare, scoped},
+    socket::{DatagramSocket, RECEIVE_BATCH, Received},
+};
+
+/// The largest UDP datagram, and as much as the system joins into one.
+const BUFFER_BYTES: usize = 65_536;
+
+/// How often a socket is received from before the other sockets, and what was received, have their turn.
+const ROUNDS: usize = 4;
+
+/// How many received datagrams are processed before the sockets are looked at again.
+const MOST_PROCESSED: usize = 512;
+
+/// The largest run of datagrams that is sent at once, in bytes: what one datagram could have.
+const RUN_BYTES: usize = 65_000;
+
+/// When a socket is tried again that fails.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the driver shares with everything else of a transport.
+pub(super) struct Shared {
+    pub(super) core: Mutex<Core>,
+    pub(super) sets: Mutex<Sets>,
+    /// Counts changes of the sets.
+    generation: AtomicU64,
+    /// Links with something to do.
+    listed: Mutex<Vec<Key>>,
+    waker: Mutex<Option<Waker>>,
+    /// The transport has shut down: the driver ends with the last connection.
+    pub(super) ended: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(core: Core, sets: Sets) -> Self {
+        Self {
+            core: Mutex::new(core),
+            sets: Mutex::new(sets),
+            generation: AtomicU64::new(0),
+            listed: Mutex::default(),
+            waker: Mutex::default(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Has the driver look at a link.
+    pub(super) fn touch(&self, link: &Link) {
+        if !link.is_listed.swap(true, Ordering::AcqRel) {
+            lock(&self.listed).push(link.key);
+            self.wake();
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        // Cloned, so that the driver can register while it is woken.
+        let waker = lock(&self.waker).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The sockets have changed.
+    pub(super) fn sockets_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+}
+
+/// The task.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    sockets: HashMap<SocketAddr, Arc<dyn DatagramSocket>>,
+    generation: Option<u64>,
+    buffers: Vec<Vec<u8>>,
+    sleep: Pin<Box<Sleep>>,
+    run: Vec<u8>,
+    /// A socket has failed and is looked at again then.
+    try_again_at: Option<Instant>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            sockets: HashMap::new(),
+            generation: None,
+            buffers: vec![vec![0; BUFFER_BYTES]; RECEIVE_BATCH],
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            run: Vec::with_capacity(RUN_BYTES),
+            try_again_at: None,
+        }
+    }
+
+    /// Runs until the transport has shut down and its last connection is gone.
+    pub(super) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.register(cx.waker());
+        self.look_at_sockets();
+        let shared = self.shared.clone();
+        let mut core = lock(&shared.core);
+        let mut again = self.receive(cx, &mut core);
+        for key in std::mem::take(&mut *lock(&shared.listed)) {
+            core.touched(key);
+        }
+        let now = Instant::now();
+        again |= core.turn(now.into_std(), MOST_PROCESSED);
+        let is_blocked = self.send(cx, &mut core);
+        let next = [core.next_timeout().map(Instant::from_std), self.try_again_at].into_iter().flatten().min();
+        let is_empty = core.endpoint.len() == 0 && core.out.is_empty();
+        drop(core);
+        if is_empty && shared.ended.load(Ordering::Acquire) {
+            lock(&shared.sets).clear();
+            self.sockets.clear();
+            return Poll::Ready(());
+        }
+        if let Some(next) = next {
+            if self.sleep.deadline() != next {
+                self.sleep.as_mut().reset(next);
+            }
+            again |= self.sleep.as_mut().poll(cx).is_ready();
+        }
+        if again && !is_blocked {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn register(&self, waker: &Waker) {
+        let mut registered = lock(&self.shared.waker);
+        if !registered.as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+            *registered = Some(waker.clone());
+        }
+    }
+
+    fn look_at_sockets(&mut self) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if self.generation.replace(generation) != Some(generation) {
+            let sets = lock(&self.shared.sets);
+            self.sockets = sets.sockets().map(|socket| (bare(socket.local_addr()), socket.clone())).collect();
+        }
+    }
+
+    /// Receives what is there, up to a bound. Whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>, core: &mut Core) -> bool {
+        self.try_again_at = None;
+        let mut more = false;
+        for (local, socket) in &self.sockets {
+            for round in 0..=ROUNDS {
+                let mut slices: [IoSliceMut<'_>; RECEIVE_BATCH] = {
+                    let mut buffers = self.buffers.iter_mut();
+                    std::array::from_fn(|_| IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| &mut buffer[..])))
+                };
+                let mut received = [NOTHING; RECEIVE_BATCH];
+                if round == ROUNDS {
+                    more = true;
+                    break;
+                }
+                match socket.poll_receive(cx, &mut slices, &mut received) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(filled)) => {
+                        for (buffer, received) in self.buffers.iter().zip(&received[..filled]) {
+                            take(core, *local, received, buffer);
+                        }
+                    }
+                    Poll::Ready(Err(error)) => {
+                        tracing::debug!(%local, %error, "receiving");
+                        self.try_again_at = Some(Instant::now() + TRY_AGAIN);
+                    }
+                }
+            }
+        }
+        more
+    }
+
+    /// Sends what is to be sent. Whether a socket is full, which wakes the task when it is not.
+    fn send(&mut self, cx: &mut Context<'_>, core: &mut Core) -> bool {
+        while let Some(first) = core.out.front() {
+            let (local, remote, size) = (first.local, first.remote, first.data.len());
+            let Some(socket) = self.sockets.get(&local) else {
+                core.out.pop_front();
+                continue;
+            };
+            // A run of datagrams of one size, of which the last may be shorter.
+            let most = socket.max_segments();
+            self.run.clear();
+            let mut count = 0;
+            for datagram in core.out.iter().take(most) {
+                let is_next = datagram.local == local && datagram.remote == remote && datagram.data.len() <= size;
+                if !is_next || (count > 0 && self.run.len() + datagram.data.len() > RUN_BYTES) {
+                    break;
+                }
+                self.run.extend_from_slice(&datagram.data);
+                count += 1;
+                if datagram.data.len() < size {
+                    break;
+                }
+            }
+            match socket.try_send(scoped(remote, socket.local_addr()), &self.run, size) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
+                    Poll::Pending => return true,
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "waiting to send"),
+                },
+                Err(error) => tracing::debug!(%local, %remote, %error, "sending"),
+                Ok(()) => {}
+            }
+            core.out.drain(..count);
+        }
+        false
+    }
+}
+
+const NOTHING: Received = Received {
+    remote: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+    bytes: 0,
+    segment_bytes: 1,
+};
+
+/// Takes the datagrams in a buffer.
+fn take(core: &mut Core, local: SocketAddr, received: &Received, buffer: &[u8]) {
+    let remote = bare(received.remote);
+    let bytes = buffer.get(..received.bytes).unwrap_or(buffer);
+    for data in bytes.chunks(received.segment_bytes.max(1)) {
+        core.receive(Datagram { local, remote, data: BytesMut::from(data) });
+    }
+}

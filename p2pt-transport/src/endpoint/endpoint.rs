@@ -1,0 +1,461 @@
+//! All connections of a transport: for whom a datagram is, whose an address is, when each connection is due, and how they
+//! share what there is one of: the sockets' receive buffers and the right to send checks to addresses unasked. Sans-I/O.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::{
+    datagram::Datagram,
+    ice::{Base, IceAgent, Path},
+    peer::{Peer, PeerConfig, Remote},
+    session::Opening,
+    stun::{Class, Unverified},
+};
+
+/// Checks that nobody has asked for leave a transport at least so far apart (RFC 8445 section 14.2): 200 a second, however
+/// many connections are opening.
+const CHECK_PACE: Duration = Duration::from_millis(5);
+
+/// How many datagrams of one connection are processed before others have their turn. A window of 1.25 MiB has 1,100.
+const QUANTUM: usize = 32;
+
+/// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
+const MAX_QUEUED: usize = 2048;
+
+/// Paths on which a connection was heard that are not proven yet.
+const MAX_HEARD: usize = 8;
+
+/// A connection counts among those that share the receive buffer for so long after a large datagram.
+const ACTIVE: Duration = Duration::from_millis(1500);
+
+/// How often it is counted anew who shares it.
+const SHARE_AGE: Duration = Duration::from_millis(10);
+
+/// A datagram of more bytes than this carries data, not acknowledgements.
+const DATA_BYTES: usize = 500;
+
+/// No share is smaller, in bytes: ten packets keep a connection going.
+const SMALLEST_SHARE: u32 = 12_000;
+
+/// Sets of sockets of a transport: one for offers, the others for answers.
+pub(crate) const MAX_SETS: usize = 8;
+
+struct Slot {
+    peer: Peer,
+    ufrag: String,
+    /// Received and not processed.
+    queue: VecDeque<Datagram>,
+    timer: Option<Instant>,
+    /// When it may make a check.
+    check_at: Option<Instant>,
+    owned: Vec<Path>,
+    claimed: Vec<Path>,
+    heard: VecDeque<Path>,
+    /// When data last came.
+    data_at: Option<Instant>,
+    /// It is in the list of those to be served.
+    is_listed: bool,
+}
+
+/// What has come that no connection wanted, and other things worth counting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Datagrams of no connection.
+    pub(crate) unknown: u64,
+    /// Datagrams lost because their connection has had more than its share.
+    pub(crate) overflowed: u64,
+    /// Checks made to addresses unasked.
+    pub(crate) checks: u64,
+}
+
+/// Identifies a connection for as long as it lives.
+pub(crate) type Key = usize;
+
+/// All connections of a transport.
+pub(crate) struct Endpoint {
+    config: Arc<PeerConfig>,
+    peers: Slab<Slot>,
+    ufrags: HashMap<String, Key>,
+    owners: HashMap<Path, Key>,
+    heard: HashMap<Path, Key>,
+    claims: HashMap<Path, Key>,
+    timers: BTreeSet<(Instant, Key)>,
+    /// Those with datagrams to process, in turn.
+    ready: VecDeque<Key>,
+    /// Those whose events, frames and datagrams are to be looked at.
+    listed: VecDeque<Key>,
+    next_check_at: Option<Instant>,
+    /// What all connections together may have on its way to one socket, in bytes.
+    receive_budget: u32,
+    share: u32,
+    share_at: Option<Instant>,
+    counters: Counters,
+}
+
+impl Endpoint {
+    pub(crate) fn new(config: PeerConfig, receive_budget: u32) -> Self {
+        Self {
+            config: Arc::new(config),
+            peers: Slab::new(),
+            ufrags: HashMap::new(),
+            owners: HashMap::new(),
+            heard: HashMap::new(),
+            claims: HashMap::new(),
+            timers: BTreeSet::new(),
+            ready: VecDeque::new(),
+            listed: VecDeque::new(),
+            next_check_at: None,
+            receive_budget,
+            share: receive_budget,
+            share_at: None,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn peer(&mut self, key: Key) -> Option<&mut Peer> {
+        self.peers.get_mut(key).map(|slot| &mut slot.peer)
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.peers.iter().map(|(key, _)| key).collect()
+    }
+
+    fn insert(&mut self, now: Instant, opening: Opening, bases: Vec<Base>) -> Key {
+        let entry = self.peers.vacant_entry();
+        let key = entry.key();
+        let peer = Peer::new(now, self.config.clone(), key as u32, opening, bases);
+        let ufrag = peer.credentials().ufrag.clone();
+        entry.insert(Slot {
+            peer,
+            ufrag: ufrag.clone(),
+            queue: VecDeque::new(),
+            timer: None,
+            check_at: None,
+            owned: Vec::new(),
+            claimed: Vec::new(),
+            heard: VecDeque::new(),
+            data_at: None,
+            is_listed: false,
+        });
+        self.ufrags.insert(ufrag, key);
+        self.list(key);
+        key
+    }
+
+    /// A connection that waits for an answer, with the label of its channel.
+    pub(crate) fn offer(&mut self, now: Instant, label: String, bases: Vec<Base>) -> Key {
+        self.insert(now, Opening::Open(label), bases)
+    }
+
+    /// A connection that answers; the paths from `bases` to its candidates are its own from here on.
+    ///
+    /// # Errors
+    /// When no session can be made.
+    pub(crate) fn answer(&mut self, now: Instant, bases: Vec<Base>, remote: Remote) -> Result<Key, String> {
+        let claimed: Vec<Path> = paths(bases.iter().map(|base| base.address), &remote).collect();
+        let key = self.insert(now, Opening::Adopt, bases);
+        for path in &claimed {
+            self.claims.insert(*path, key);
+        }
+        let Some(slot) = self.peers.get_mut(key) else { return Err("it is gone".to_owned()) };
+        slot.claimed = claimed;
+        match slot.peer.set_remote(now, remote) {
+            Ok(()) => Ok(key),
+            Err(error) => {
+                self.remove(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether an answer from these addresses could be told from every other connection.
+    pub(crate) fn is_free(&self, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let taken = |path: &Path| self.claims.contains_key(path) || self.owners.contains_key(path);
+        !paths(locals.iter().copied(), remote).any(|path| taken(&path))
+    }
+
+    /// Makes room for an answer: ends the oldest of the connections in its way from whose other side nothing has come. A
+    /// stranger whose offers name addresses of others takes no places for ever. Whether there was one.
+    pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
+        let unproven = in_the_way.filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty()));
+        let Some(oldest) = unproven.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
+        tracing::debug!(key = oldest, "an attempt that was never answered gives way");
+        let slot = &mut self.peers[oldest];
+        slot.peer.close(now);
+        for path in std::mem::take(&mut slot.claimed) {
+            self.claims.remove(&path);
+        }
+        self.list(oldest);
+        true
+    }
+
+    /// Takes a received datagram to the connection it is for. It is processed by [`process`](Self::process).
+    pub(crate) fn receive(&mut self, datagram: Datagram) {
+        let path = Path { local: datagram.local, remote: datagram.remote };
+        let key = match datagram.data.first() {
+            Some(0..=3) => self.recipient(&datagram.data, path),
+            // RFC 7983: 20 to 63 is DTLS. 64 to 79 is left for a TURN server's channels, and for QUIC (RFC 9443).
+            Some(20..=63) => self.owners.get(&path).or_else(|| self.heard.get(&path)).copied(),
+            _ => None,
+        };
+        let Some((key, slot)) = key.and_then(|key| Some((key, self.peers.get_mut(key)?))) else {
+            self.counters.unknown += 1;
+            return;
+        };
+        if slot.queue.len() >= MAX_QUEUED {
+            self.counters.overflowed += 1;
+            return;
+        }
+        if slot.queue.is_empty() {
+            self.ready.push_back(key);
+        }
+        slot.queue.push_back(datagram);
+    }
+
+    /// Requests go by user name, responses by transaction: addresses can be made up.
+    fn recipient(&mut self, data: &[u8], path: Path) -> Option<Key> {
+        let message = Unverified::parse(data)?;
+        match message.class() {
+            Class::Request => {
+                let key = *self.ufrags.get(message.recipient()?)?;
+                self.note_heard(key, path);
+                Some(key)
+            }
+            Class::Response => Some(IceAgent::key_of(&message.transaction()) as Key),
+            Class::Other => None,
+        }
+    }
+
+    /// Remembers where a connection may be, for handshakes that overtake the proof.
+    fn note_heard(&mut self, key: Key, path: Path) {
+        if self.owners.contains_key(&path) || self.heard.contains_key(&path) {
+            return;
+        }
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        if slot.heard.len() == MAX_HEARD
+            && let Some(oldest) = slot.heard.pop_front()
+        {
+            self.heard.remove(&oldest);
+        }
+        slot.heard.push_back(path);
+        self.heard.insert(path, key);
+    }
+
+    /// Processes what was received, each connection in turn, up to `most` datagrams. Whether something is left.
+    pub(crate) fn process(&mut self, now: Instant, most: usize) -> bool {
+        let mut left = most;
+        while left > 0
+            && let Some(key) = self.ready.pop_front()
+        {
+            let Some(slot) = self.peers.get_mut(key) else { continue };
+            let turn = slot.queue.len().min(QUANTUM).min(left);
+            left -= turn;
+            for _ in 0..turn {
+                let Some(slot) = self.peers.get_mut(key) else { break };
+                let Some(datagram) = slot.queue.pop_front() else { break };
+                self.handle(now, key, datagram);
+            }
+            if self.peers.get(key).is_some_and(|slot| !slot.queue.is_empty()) {
+                self.ready.push_back(key);
+            }
+            self.list(key);
+        }
+        !self.ready.is_empty()
+    }
+
+    fn handle(&mut self, now: Instant, key: Key, datagram: Datagram) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        if datagram.data.first().is_some_and(|first| *first <= 3) {
+            slot.peer.handle_check(now, datagram);
+            self.note_validated(key);
+            return;
+        }
+        if datagram.data.len() > DATA_BYTES {
+            slot.data_at = Some(now);
+        }
+        let path = Path { local: datagram.local, remote: datagram.remote };
+        if self.owners.get(&path) == Some(&key) {
+            slot.peer.handle_record(now, datagram.data);
+        } else {
+            slot.peer.keep_early_record(datagram);
+        }
+    }
+
+    /// An address is owned once a check to it was answered; its first owner keeps it.
+    fn note_validated(&mut self, key: Key) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        for path in slot.peer.take_validated() {
+            if !self.owners.contains_key(&path) {
+                self.owners.insert(path, key);
+                slot.owned.push(path);
+            }
+        }
+    }
+
+    /// Puts a connection on the list of those to be served.
+    pub(crate) fn list(&mut self, key: Key) {
+        if let Some(slot) = self.peers.get_mut(key)
+            && !std::mem::replace(&mut slot.is_listed, true)
+        {
+            self.listed.push_back(key);
+        }
+    }
+
+    /// The next connection whose events, frames and datagrams are to be looked at.
+    pub(crate) fn poll_listed(&mut self) -> Option<Key> {
+        let key = self.listed.pop_front()?;
+        if let Some(slot) = self.peers.get_mut(key) {
+            slot.is_listed = false;
+        }
+        Some(key)
+    }
+
+    /// Moves to `out` what a connection has to send, and notes when it is due next. A connection that is done is removed:
+    /// `false`.
+    pub(crate) fn transmit(&mut self, now: Instant, key: Key, out: &mut VecDeque<Datagram>) -> bool {
+        let share = self.current_share(now);
+        let Some(slot) = self.peers.get_mut(key) else { return false };
+        slot.peer.set_share(share);
+        while let Some(datagram) = slot.peer.poll_transmit(now) {
+            out.push_back(datagram);
+        }
+        if slot.peer.is_done() {
+            self.remove(key);
+            return false;
+        }
+        self.note_validated(key);
+        self.set_timer(now, key);
+        true
+    }
+
+    /// How much of the sockets' buffer one connection may fill.
+    fn current_share(&mut self, now: Instant) -> u32 {
+        if self.share_at.is_none_or(|at| now >= at + SHARE_AGE) {
+            self.share_at = Some(now);
+            let active = self.peers.iter().filter(|(_, slot)| slot.data_at.is_some_and(|at| now < at + ACTIVE)).count();
+            self.share = (self.receive_budget / active.max(1) as u32).max(SMALLEST_SHARE);
+        }
+        self.share
+    }
+
+    fn set_timer(&mut self, now: Instant, key: Key) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        let check = slot.peer.next_check().map(|due| match slot.check_at {
+            Some(at) => at,
+            None if due > now => due,
+            None => {
+                let at = self.next_check_at.map_or(now, |next| next.max(now));
+                self.next_check_at = Some(at + CHECK_PACE);
+                slot.check_at = Some(at);
+                at
+            }
+        });
+        let at = [check, slot.peer.poll_timeout()].into_iter().flatten().min();
+        if at != slot.timer {
+            if let Some(old) = slot.timer {
+                self.timers.remove(&(old, key));
+            }
+            if let Some(at) = at {
+                self.timers.insert((at, key));
+            }
+            slot.timer = at;
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Does what is due. Connections that were due are listed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.forgive_pause(now);
+        while let Some(&(at, key)) = self.timers.first() {
+            if at > now {
+                return;
+            }
+            self.timers.pop_first();
+            let Some(slot) = self.peers.get_mut(key) else { continue };
+            slot.timer = None;
+            if slot.check_at.is_some_and(|at| at <= now) {
+                slot.check_at = None;
+                self.counters.checks += 1;
+                slot.peer.check(now);
+            }
+            slot.peer.handle_timeout(now);
+            self.note_validated(key);
+            self.list(key);
+        }
+    }
+
+    /// A process that stood still, suspended or starved, has heard nothing, but that says nothing of others.
+    fn forgive_pause(&mut self, now: Instant) {
+        let late = self.next_timeout().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if late > self.config.ice.silence / 4 {
+            tracing::debug!(?late, "this process stood still");
+            for (_, slot) in &mut self.peers {
+                slot.peer.forgive(late);
+            }
+        }
+    }
+
+    /// Local addresses that are gone.
+    pub(crate) fn remove_base(&mut self, address: SocketAddr) {
+        for (_, slot) in &mut self.peers {
+            slot.peer.remove_base(address);
+        }
+    }
+
+    /// Whether any connection can be reached at `address`.
+    pub(crate) fn uses(&self, address: SocketAddr) -> bool {
+        self.peers.iter().any(|(_, slot)| slot.peer.has_base(address))
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(slot) = self.peers.try_remove(key) else { return };
+        if let Some(at) = slot.timer {
+            self.timers.remove(&(at, key));
+        }
+        self.ufrags.remove(&slot.ufrag);
+        let own = |map: &mut HashMap<Path, Key>, paths: &mut dyn Iterator<Item = &Path>| {
+            for path in paths {
+                if map.get(path) == Some(&key) {
+                    map.remove(path);
+                }
+            }
+        };
+        own(&mut self.owners, &mut slot.owned.iter());
+        own(&mut self.claims, &mut slot.claimed.iter());
+        own(&mut self.heard, &mut slot.heard.iter());
+        self.ready.retain(|ready| *ready != key);
+        self.listed.retain(|listed| *listed != key);
+    }
+}
+
+/// The paths that checks of an answer can take.
+fn paths(locals: impl Iterator<Item = SocketAddr>, remote: &Remote) -> impl Iterator<Item = Path> {
+    let remotes: Vec<SocketAddr> = remote.candidates.iter().map(|candidate| candidate.address).collect();
+    locals.flat_map(move |local| {
+        let reachable: Vec<Path> = remotes
+            .iter()
+            .filter(|remote| super::candidate::may_reach(local, **remote))
+            .map(|remote| Path { local, remote: *remote })
+            .collect();
+        reachable
+    })
+}

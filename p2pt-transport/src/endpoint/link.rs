@@ -1,0 +1,106 @@
+//! What the driver shares with the two halves of a channel, and with an opening that is awaited.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    WebRtcConfig,
+    endpoint::Key,
+    flow::{End, Inbox, Outbox},
+    peer,
+};
+use crate::ChannelClosed;
+
+/// What may be on its way to a peer that does not say what its sockets hold, in bytes, besides what the path itself holds.
+///
+/// Our stack sends as much as the other side's SCTP window lets it, at once; browsers and libwebrtc announce windows of
+/// megabytes over sockets that hold some ninety datagrams, and what is lost there costs a time-out of a second.
+pub(super) const NEAR_WINDOW: usize = 32_768;
+
+/// Frames of which several are on their way even so, so that acknowledgements come without a pause.
+pub(super) const NEAR_FRAME_BYTES: usize = 16_384;
+
+/// How far an opening has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// It goes on.
+    Pending,
+    /// The channel is open, with this label.
+    Open(String),
+    /// It has failed.
+    Failed(peer::Stage, peer::End),
+}
+
+/// What is known of a channel's other side when it opens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// The largest frame it takes, in bytes.
+    pub(super) max_frame_bytes: usize,
+    /// What its sockets can hold, in bytes, if it says so.
+    pub(super) window: Option<usize>,
+}
+
+/// The shared part of one connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) key: Key,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) end: End,
+    pub(super) opening: watch::Sender<Opening>,
+    /// A close has been asked for.
+    pub(super) close: AtomicBool,
+    /// The transport shuts down.
+    pub(super) shut_down: AtomicBool,
+    /// The connection is gone.
+    pub(super) finished: CancellationToken,
+    /// Halves of the channel that are alive.
+    pub(super) halves: AtomicUsize,
+    /// It is in the list of those that have something to do.
+    pub(super) is_listed: AtomicBool,
+    /// The other side has said what its sockets can hold.
+    pub(super) window_is_known: AtomicBool,
+    pub(super) max_frame_bytes: AtomicUsize,
+}
+
+impl Link {
+    pub(super) fn new(key: Key, config: &WebRtcConfig) -> Arc<Self> {
+        Arc::new(Self {
+            key,
+            outbox: Outbox::new(config.send_buffer_bytes, NEAR_WINDOW),
+            inbox: Inbox::new(config.receive_buffer_bytes),
+            end: End::default(),
+            opening: watch::Sender::new(Opening::Pending),
+            close: AtomicBool::new(false),
+            shut_down: AtomicBool::new(false),
+            finished: CancellationToken::new(),
+            halves: AtomicUsize::new(2),
+            is_listed: AtomicBool::new(false),
+            window_is_known: AtomicBool::new(false),
+            max_frame_bytes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Notes what the other side's description says, before the channel can open.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.max_frame_bytes.store(limits.max_frame_bytes, Ordering::Relaxed);
+        self.window_is_known.store(limits.window.is_some(), Ordering::Relaxed);
+        self.outbox.set_window(limits.window.unwrap_or(NEAR_WINDOW));
+    }
+
+    /// In this order: one who has learned of the end cannot send any more.
+    pub(super) fn end_with(&self, reason: ChannelClosed) {
+        self.outbox.close();
+        self.end.say(reason);
+    }
+
+    /// Why this side closes.
+    pub(super) fn local_reason(&self) -> ChannelClosed {
+        if self.shut_down.load(Ordering::Acquire) { ChannelClosed::ShutDown } else { ChannelClosed::Local }
+    }
+}
