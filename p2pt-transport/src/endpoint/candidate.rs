@@ -87,18 +87,21 @@ fn reach(ip: IpAddr) -> Reach {
     }
 }
 
+<<<<<<< HEAD
 /// Whether an address means nothing beyond its link.
 pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     reach(ip) == Reach::LinkLocal
+=======
+/// Whether there is an address from which a peer at `remote` could be reached at all.
+pub(crate) fn is_reachable(remote: SocketAddr) -> bool {
+    remote.port() != 0 && reach(remote.ip()) != Reach::None
+>>>>>>> sdp
 }
 
 /// Whether this side, at `local`, may send to `remote`, which a stranger has named: never to unspecified, multicast,
 /// broadcast or reserved addresses, nor to port 0, and to loopback or link-local ones only from such an address.
 pub(crate) fn may_reach(local: SocketAddr, remote: SocketAddr) -> bool {
-    local.is_ipv4() == remote.is_ipv4()
-        && remote.port() != 0
-        && reach(remote.ip()) != Reach::None
-        && reach(local.ip()) == reach(remote.ip())
+    local.is_ipv4() == remote.is_ipv4() && is_reachable(remote) && reach(local.ip()) == reach(remote.ip())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The WebRTC backend: one endpoint for all connections of a transport, over the sans-I/O parts of `webrtc`.
-#![allow(dead_code, reason = "nothing uses it yet")]
+#![allow(dead_code, unused_imports, reason = "nothing uses it yet")]
 
 mod candidate;
 mod core;
@@ -7,10 +7,14 @@ mod datagram;
 mod driver;
 mod endpoint;
 mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ice;
 mod link;
 mod peer;
 mod sack;
+mod sdp;
 mod session;
 mod sets;
 mod socket;
