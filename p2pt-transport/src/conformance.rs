@@ -39,7 +39,9 @@ use crate::{Transport, TransportError};
 pub struct Settings {
     /// The longest any single step may take, 30 s by default. It must exceed the backend's own deadlines.
     pub deadline: Duration,
-    /// A sender that has not got on for this long counts as waiting; 300 ms by default.
+    /// A sender that has not got on for this long counts as waiting, and what was delivered this long ago counts as
+    /// acknowledged; 300 ms by default. It must exceed the time a backend may delay its acknowledgements, which is
+    /// 200 ms in SCTP (RFC 9260 section 6.2).
     pub patience: Duration,
     /// The most a backend may accept while the other side reads nothing, 64 MiB by default.
     pub max_accepted_bytes: usize,
@@ -177,6 +179,8 @@ checks! {
     CountsBytes => frames::counts_bytes,
     /// A `recv` that is cancelled loses nothing.
     CancelledRecv => frames::cancelled_recv,
+    /// A `recv` that is cancelled in the middle of a frame of the largest size loses nothing of it.
+    CancelledLargeRecv => frames::cancelled_large_recv,
 
     /// A reader that stalls makes `send` wait; when it goes on, all that was accepted arrives and nothing else.
     SendWaits => pressure::send_waits,
@@ -193,6 +197,8 @@ checks! {
 
     /// A polite close delivers what was accepted, then the other side sees `Remote`.
     CloseFlushes => closing::close_flushes,
+    /// After a polite close by the other side, nothing that it has received counts as unacknowledged.
+    AcknowledgedAtClose => closing::acknowledged_at_close,
     /// The reason of the end is the same however often one asks, and `closed` names it too.
     ReasonIsStable => closing::reason_is_stable,
     /// `closed` resolves while received frames wait to be read, and these can still be read.

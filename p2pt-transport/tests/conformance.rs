@@ -76,6 +76,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::Acknowledges, Fault::NeverAcknowledges),
     (Check::CountsBytes, Fault::CountsFrames),
     (Check::CancelledRecv, Fault::TakesOnCancel),
+    (Check::CancelledLargeRecv, Fault::LosesPieces),
     (Check::SendWaits, Fault::SendsOnCancel),
     (Check::SendWaits, Fault::Unbounded),
     (Check::TrySendIsFull, Fault::NeverFull),
@@ -84,6 +85,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::StallsAlone, Fault::OneQueue),
     (Check::StallsOneWay, Fault::HalfDuplex),
     (Check::CloseFlushes, Fault::FlushesNothing),
+    (Check::AcknowledgedAtClose, Fault::CountsDelivered),
     (Check::ReasonIsStable, Fault::ForgetsReason),
     (Check::UnreadFramesSurvive, Fault::DropsUnread),
     (Check::FullInboxHidesNothing, Fault::HidesTheEnd),
@@ -114,6 +116,15 @@ async fn each_check_finds_what_it_is_for() {
     for check in Check::ALL {
         assert!(FINDS.iter().any(|(finds, _)| finds == check), "nothing shows that {check} can fail");
     }
+}
+
+/// With small frames alone, which come in one piece, this fault cannot be seen.
+#[tokio::test(start_paused = true)]
+async fn only_large_frames_show_a_receiver_that_loses_pieces() {
+    let network = MemoryNetwork::new(5);
+    let make = || Broken::new(network.transport(), Fault::LosesPieces);
+    Check::CancelledRecv.run(make(), make(), &Settings::default()).await.unwrap();
+    Check::CancelledLargeRecv.run(make(), make(), &Settings::default()).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! A memory transport with one thing wrong.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -26,6 +28,7 @@ pub(crate) enum Fault {
     ClosesOnce,
     ClosesWithHalf,
     ConstantLabel,
+    CountsDelivered,
     CountsFrames,
     DeafToTheEnd,
     DropsEmpty,
@@ -36,6 +39,7 @@ pub(crate) enum Fault {
     HalfDuplex,
     HidesTheEnd,
     KeepsDropped,
+    LosesPieces,
     LosesWaiters,
     MixesChannels,
     NeverAcknowledges,
@@ -295,7 +299,15 @@ impl FrameSender for Sender {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        self.inner.unacknowledged_bytes() + u64::from(self.fault == Fault::NeverAcknowledges)
+        let wrong = match self.fault {
+            Fault::NeverAcknowledges => true,
+            Fault::CountsDelivered => {
+                let closed = pin!(self.inner.closed()).poll(&mut Context::from_waker(Waker::noop()));
+                closed.is_ready()
+            }
+            _ => false,
+        };
+        self.inner.unacknowledged_bytes() + u64::from(wrong)
     }
 
     async fn close(&self) {
@@ -351,6 +363,14 @@ impl FrameReceiver for Receiver {
                 if again { ChannelClosed::Failed("no idea".to_owned()) } else { reason }
             }),
             Fault::HalfDuplex if self.stalled.load(Relaxed) => pending().await,
+            Fault::LosesPieces => {
+                let frame = self.inner.recv().await?;
+                // Put together in here, a piece each time the receiver is woken.
+                for _ in 1..frame.len().div_ceil(16 * 1024) {
+                    tokio::task::yield_now().await;
+                }
+                Ok(frame)
+            }
             Fault::Reorders => {
                 let first = self.inner.recv().await?;
                 match timeout(Duration::ZERO, self.inner.recv()).await {
