@@ -153,6 +153,11 @@ checks! {
     GarbageOffer => opening::garbage_offer,
     /// An answer that makes no sense is `InvalidSdp`, and harms nothing.
     GarbageAnswer => opening::garbage_answer,
+    /// Candidates that come after the description that lacks them connect, to either side. Passed too by a backend whose
+    /// descriptions have none, or that says `Unsupported`.
+    LateCandidates => opening::late_candidates,
+    /// A candidate that makes no sense is `Invalid` (or `Unsupported`), and harms nothing.
+    GarbageCandidate => opening::garbage_candidate,
     /// Of two answers to one offer only the one that was applied opens.
     OneAnswerPerOffer => opening::one_answer_per_offer,
     /// Whoever answers an offer that has been dropped fails to open.

@@ -69,6 +69,8 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::ForeignLinesAreIgnored, Fault::ChokesOnForeignLines),
     (Check::GarbageOffer, Fault::VagueErrors),
     (Check::GarbageAnswer, Fault::VagueErrors),
+    (Check::LateCandidates, Fault::NeedsCandidatesAtOnce),
+    (Check::GarbageCandidate, Fault::TakesAnyCandidate),
     (Check::OneAnswerPerOffer, Fault::WaitsForever),
     (Check::DroppedOffer, Fault::WaitsForever),
     (Check::DroppedAnswer, Fault::WaitsForever),

@@ -13,8 +13,9 @@ use std::{
 
 use async_trait::async_trait;
 use p2pt_transport::{
-    Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer, PendingOffer, Role,
-    SendFrameError, Transport, TransportError, TrySendAllError, TrySendFrameError, memory::MemoryTransport,
+    AddCandidateError, Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer,
+    PendingOffer, RemoteCandidates, Role, SendFrameError, Transport, TransportError, TrySendAllError,
+    TrySendFrameError, memory::MemoryTransport,
 };
 use tokio::time::{sleep, timeout};
 
@@ -42,6 +43,7 @@ pub(crate) enum Fault {
     LosesPieces,
     LosesWaiters,
     MixesChannels,
+    NeedsCandidatesAtOnce,
     NeverAcknowledges,
     NeverFull,
     OneQueue,
@@ -51,6 +53,7 @@ pub(crate) enum Fault {
     SendsOnCancel,
     SendsWhenClosed,
     ShutdownDoesNothing,
+    TakesAnyCandidate,
     TakesOnCancel,
     TextAsBinary,
     Truncates,
@@ -128,14 +131,31 @@ impl Transport for Broken {
     }
 }
 
+/// Takes whatever is said for a candidate.
+#[derive(Debug)]
+struct AnyCandidate;
+
+impl RemoteCandidates for AnyCandidate {
+    fn add(&self, _candidate: &str) -> Result<(), AddCandidateError> {
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl PendingOffer for Pending<dyn PendingOffer> {
     fn sdp(&self) -> &str {
         self.inner.sdp()
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
+    }
+
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let Self { inner, fault, shared } = *self;
+        if fault == Fault::NeedsCandidatesAtOnce && !answer_sdp.contains("a=candidate:") {
+            return Err(TransportError::IceFailed { local: "host".to_owned(), remote: "none".to_owned() });
+        }
         spoil(inner.open(answer_sdp).await, fault, shared).await
     }
 }
@@ -144,6 +164,10 @@ impl PendingOffer for Pending<dyn PendingOffer> {
 impl PendingAnswer for Pending<dyn PendingAnswer> {
     fn sdp(&self) -> &str {
         self.inner.sdp()
+    }
+
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
     }
 
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
