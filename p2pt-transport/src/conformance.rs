@@ -1,7 +1,7 @@
 //! The promises of [`Transport`] as checks, for everybody who writes a backend.
 //!
-//! [`run`] puts every [`Check`] to a fresh pair of transports and returns a [`Report`]; a single one can be asked with
-//! [`Check::run`]. Nothing here looks at a backend's insides, and nothing passes or fails on speed: each wait ends at a
+//! [`run`] puts every [`Check`] to a fresh pair of transports and returns a [`Report`]; [`run_with`] also says which one is
+//! being put, and a single one can be asked with [`Check::run`]. Nothing here looks at a backend's insides, and nothing passes or fails on speed: each wait ends at a
 //! generous deadline. Checks that a connection fails take as long as the backend waits for the other side, so configure
 //! it to give up early. Backends that keep to tokio's clock can be checked under paused time.
 //!
@@ -30,6 +30,7 @@ mod pressure;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bench::Bench;
+use tokio::time::Instant;
 
 use crate::{Transport, TransportError};
 
@@ -39,7 +40,9 @@ use crate::{Transport, TransportError};
 pub struct Settings {
     /// The longest any single step may take, 30 s by default. It must exceed the backend's own deadlines.
     pub deadline: Duration,
-    /// A sender that has not got on for this long counts as waiting; 300 ms by default.
+    /// A sender that has not got on for this long counts as waiting, and what was delivered this long ago counts as
+    /// acknowledged; 300 ms by default. It must exceed the time a backend may delay its acknowledgements, which is
+    /// 200 ms in SCTP (RFC 9260 section 6.2).
     pub patience: Duration,
     /// The most a backend may accept while the other side reads nothing, 64 MiB by default.
     pub max_accepted_bytes: usize,
@@ -150,6 +153,11 @@ checks! {
     GarbageOffer => opening::garbage_offer,
     /// An answer that makes no sense is `InvalidSdp`, and harms nothing.
     GarbageAnswer => opening::garbage_answer,
+    /// Candidates that come after the description that lacks them connect, to either side. Passed too by a backend whose
+    /// descriptions have none, or that says `Unsupported`.
+    LateCandidates => opening::late_candidates,
+    /// A candidate that makes no sense is `Invalid` (or `Unsupported`), and harms nothing.
+    GarbageCandidate => opening::garbage_candidate,
     /// Of two answers to one offer only the one that was applied opens.
     OneAnswerPerOffer => opening::one_answer_per_offer,
     /// Whoever answers an offer that has been dropped fails to open.
@@ -177,6 +185,8 @@ checks! {
     CountsBytes => frames::counts_bytes,
     /// A `recv` that is cancelled loses nothing.
     CancelledRecv => frames::cancelled_recv,
+    /// A `recv` that is cancelled in the middle of a frame of the largest size loses nothing of it.
+    CancelledLargeRecv => frames::cancelled_large_recv,
 
     /// A reader that stalls makes `send` wait; when it goes on, all that was accepted arrives and nothing else.
     SendWaits => pressure::send_waits,
@@ -193,6 +203,8 @@ checks! {
 
     /// A polite close delivers what was accepted, then the other side sees `Remote`.
     CloseFlushes => closing::close_flushes,
+    /// After a polite close by the other side, nothing that it has received counts as unacknowledged.
+    AcknowledgedAtClose => closing::acknowledged_at_close,
     /// The reason of the end is the same however often one asks, and `closed` names it too.
     ReasonIsStable => closing::reason_is_stable,
     /// `closed` resolves while received frames wait to be read, and these can still be read.
@@ -241,8 +253,39 @@ impl fmt::Display for Check {
 
 /// Puts every check to a pair of its own, made by `make` and shut down afterwards.
 pub async fn run(make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>), settings: &Settings) -> Report {
-    let mut results = Vec::with_capacity(Check::ALL.len());
-    for check in Check::ALL {
+    run_with(make, settings, |_| {}).await
+}
+
+/// As [`run`], telling `observe` of each check when it starts and when it has ended.
+///
+/// The last check that has started and not ended is the one that hangs: in a step of the backend that blocks its
+/// thread, where no deadline can reach it, or in `make`.
+///
+/// ```
+/// # #[cfg(feature = "memory")]
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// # use p2pt_transport::{Transport, conformance, memory::MemoryNetwork};
+/// # let network = MemoryNetwork::new(1);
+/// # let make = async || (network.transport() as _, network.transport() as _);
+/// let settings = conformance::Settings::default();
+/// // Prints " 1/45 connects …", then " 1/45 connects ok after 250ms", and so on.
+/// let report = conformance::run_with(make, &settings, |progress| println!("{progress}")).await;
+/// # assert!(report.passed(), "{report}");
+/// # }
+/// # #[cfg(not(feature = "memory"))]
+/// # fn main() {}
+/// ```
+pub async fn run_with(
+    make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>),
+    settings: &Settings,
+    mut observe: impl FnMut(Progress<'_>),
+) -> Report {
+    let total = Check::ALL.len();
+    let mut results = Vec::with_capacity(total);
+    for (check, number) in Check::ALL.iter().zip(1..) {
+        observe(Progress { check: *check, number, total, state: CheckState::Started });
+        let started = Instant::now();
         let (a, b) = make().await;
         let mut result = check.run(a.clone(), b.clone(), settings).await;
         let shut_down = async { tokio::join!(a.shutdown(), b.shutdown()) };
@@ -250,9 +293,55 @@ pub async fn run(make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>
             let problem = Problem::Deadline { step: "shutting down after the check", after: settings.deadline };
             result = Err(Failure { check: *check, problem });
         }
+        let state = CheckState::Ended { after: started.elapsed(), failure: result.as_ref().err() };
+        observe(Progress { check: *check, number, total, state });
         results.push((*check, result));
     }
     Report { results }
+}
+
+/// How far [`run_with`] has come. Prints a line.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The check at hand.
+    pub check: Check,
+    /// Its place among all checks, from 1 on.
+    pub number: usize,
+    /// How many checks there are.
+    pub total: usize,
+    /// Whether it starts or has ended.
+    pub state: CheckState<'a>,
+}
+
+/// Whether a check starts or has ended.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum CheckState<'a> {
+    /// Its transports are about to be made.
+    Started,
+    /// Its transports have been shut down.
+    #[non_exhaustive]
+    Ended {
+        /// How long it took, with the making and the shutting down.
+        after: Duration,
+        /// What it found wrong; nothing if it passed.
+        failure: Option<&'a Failure>,
+    },
+}
+
+impl fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { check, number, total, state } = self;
+        write!(f, "{number:>2}/{total} {check} ")?;
+        match state {
+            CheckState::Started => f.write_str("…"),
+            CheckState::Ended { after, failure: None } => write!(f, "ok after {after:.0?}"),
+            CheckState::Ended { after, failure: Some(failure) } => {
+                write!(f, "FAILED after {after:.0?}: {}", failure.problem)
+            }
+        }
+    }
 }
 
 /// How the checks went. Prints a line for each.

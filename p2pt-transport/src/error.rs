@@ -52,6 +52,27 @@ pub enum TransportError {
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Why a late candidate of the other side was not taken. The connection goes on as if it had not been named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddCandidateError {
+    /// The backend takes candidates in descriptions only: wait with the description until it is complete.
+    #[error("the transport takes candidates in descriptions only")]
+    Unsupported,
+    /// It is no candidate; the text says why. Better skipped: others may be good.
+    #[error("not a candidate: {0}")]
+    Invalid(String),
+    /// The backend takes no more for this connection.
+    #[error("already {max} late candidates")]
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+    /// The connection has been closed, or has failed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
 /// Why a frame was not accepted for sending.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

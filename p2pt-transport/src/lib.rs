@@ -8,6 +8,7 @@
 //!
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
+mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -20,17 +21,21 @@ pub mod memory;
 #[cfg(feature = "webrtc")]
 pub mod webrtc;
 
+pub use candidates::RemoteCandidates;
 pub use channel::{
     Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,
 };
-pub use error::{SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
+pub use error::{AddCandidateError, SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
 pub use maybe::{MaybeSend, MaybeSync};
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 /// Makes connections between two parties that can pass each other one offer and one answer.
 ///
-/// SDP is complete when handed over: candidates cannot trickle, because trackers cannot carry them.
+/// SDP is complete when handed over, because trackers carry nothing after it. Where the other side has another way to
+/// send what it finds later, [`RemoteCandidates`] takes it.
 /// Every wait inside has a deadline of the backend's configuration.
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
@@ -61,6 +66,14 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
     /// The complete offer.
     fn sdp(&self) -> &str;
 
+    /// The way in for candidates that are not in the other side's answer. It stays valid before its answer is known, and while and after the connection opens.
+    ///
+    /// Unless a backend implements it, what is added is
+    /// [`Unsupported`](AddCandidateError::Unsupported).
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(candidates::CompleteDescriptionsOnly)
+    }
+
     /// Applies the answer and waits until the channel is open on this side.
     ///
     /// # Errors
@@ -75,6 +88,14 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
 pub trait PendingAnswer: std::fmt::Debug + MaybeSend {
     /// The complete answer.
     fn sdp(&self) -> &str;
+
+    /// The way in for candidates that are not in the other side's offer. It stays valid while and after the connection opens.
+    ///
+    /// Unless a backend implements it, what is added is
+    /// [`Unsupported`](AddCandidateError::Unsupported).
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(candidates::CompleteDescriptionsOnly)
+    }
 
     /// Waits until the offerer's channel is open on this side.
     ///

@@ -4,17 +4,23 @@
 #[path = "conformance/broken.rs"]
 mod broken;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{cell::Cell, future::pending, num::NonZeroU32, time::Duration};
 
 use broken::{Broken, Fault};
 use p2pt_transport::{
     conformance::{self, Check, Settings},
     memory::{Conditions, MemoryConfig, MemoryNetwork},
 };
+use tokio::time::timeout;
+
+/// Longer than all checks together take, on whichever clock.
+const GUARD: Duration = Duration::from_secs(1800);
 
 async fn passes(network: MemoryNetwork, settings: &Settings) {
     let make = async || (network.transport() as _, network.transport() as _);
-    let report = conformance::run(make, settings).await;
+    let mut last = String::new();
+    let running = conformance::run_with(make, settings, |progress| last = progress.to_string());
+    let Ok(report) = timeout(GUARD, running).await else { panic!("it hangs: {last}") };
     assert!(report.passed(), "{report}");
     assert_eq!((network.open_channels(), network.pending()), (0, 0));
 }
@@ -63,6 +69,8 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::ForeignLinesAreIgnored, Fault::ChokesOnForeignLines),
     (Check::GarbageOffer, Fault::VagueErrors),
     (Check::GarbageAnswer, Fault::VagueErrors),
+    (Check::LateCandidates, Fault::NeedsCandidatesAtOnce),
+    (Check::GarbageCandidate, Fault::TakesAnyCandidate),
     (Check::OneAnswerPerOffer, Fault::WaitsForever),
     (Check::DroppedOffer, Fault::WaitsForever),
     (Check::DroppedAnswer, Fault::WaitsForever),
@@ -76,6 +84,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::Acknowledges, Fault::NeverAcknowledges),
     (Check::CountsBytes, Fault::CountsFrames),
     (Check::CancelledRecv, Fault::TakesOnCancel),
+    (Check::CancelledLargeRecv, Fault::LosesPieces),
     (Check::SendWaits, Fault::SendsOnCancel),
     (Check::SendWaits, Fault::Unbounded),
     (Check::TrySendIsFull, Fault::NeverFull),
@@ -84,6 +93,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::StallsAlone, Fault::OneQueue),
     (Check::StallsOneWay, Fault::HalfDuplex),
     (Check::CloseFlushes, Fault::FlushesNothing),
+    (Check::AcknowledgedAtClose, Fault::CountsDelivered),
     (Check::ReasonIsStable, Fault::ForgetsReason),
     (Check::UnreadFramesSurvive, Fault::DropsUnread),
     (Check::FullInboxHidesNothing, Fault::HidesTheEnd),
@@ -114,6 +124,42 @@ async fn each_check_finds_what_it_is_for() {
     for check in Check::ALL {
         assert!(FINDS.iter().any(|(finds, _)| finds == check), "nothing shows that {check} can fail");
     }
+}
+
+/// With small frames alone, which come in one piece, this fault cannot be seen.
+#[tokio::test(start_paused = true)]
+async fn only_large_frames_show_a_receiver_that_loses_pieces() {
+    let network = MemoryNetwork::new(5);
+    let make = || Broken::new(network.transport(), Fault::LosesPieces);
+    Check::CancelledRecv.run(make(), make(), &Settings::default()).await.unwrap();
+    Check::CancelledLargeRecv.run(make(), make(), &Settings::default()).await.unwrap_err();
+}
+
+/// A check whose transports are never made shows by name; so does one that fails, when it does.
+#[tokio::test(start_paused = true)]
+async fn progress_names_what_fails_and_what_hangs() {
+    let network = MemoryNetwork::new(7);
+    let broken = || Broken::new(network.transport(), Fault::ConstantLabel);
+    let made = Cell::new(0);
+    let make = async || {
+        if made.replace(made.get() + 1) == 3 {
+            pending::<()>().await;
+        }
+        (broken() as _, broken() as _)
+    };
+    let mut lines = Vec::new();
+    let settings = Settings::default();
+    let running = conformance::run_with(make, &settings, |progress| lines.push(progress.to_string()));
+    timeout(GUARD, running).await.unwrap_err();
+    let total = Check::ALL.len();
+    let starts = |check: Check, number: usize| format!("{number:>2}/{total} {check} …");
+    assert_eq!(lines.len(), 7, "{lines:#?}");
+    assert_eq!(lines[0], starts(Check::Connects, 1));
+    assert!(lines[1].starts_with(&format!(" 1/{total} connects ok after ")), "{}", lines[1]);
+    assert_eq!(lines[4], starts(Check::LabelsDiffer, 3));
+    assert!(lines[5].starts_with(&format!(" 3/{total} labels_differ FAILED after ")), "{}", lines[5]);
+    assert!(lines[5].ends_with("two connections have the label \"p2pt\""), "{}", lines[5]);
+    assert_eq!(lines[6], starts(Check::FingerprintsAgree, 4));
 }
 
 #[tokio::test(start_paused = true)]

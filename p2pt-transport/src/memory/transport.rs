@@ -13,7 +13,10 @@ use super::{
     sdp::{Description, Kind, Token},
     state::Attempt,
 };
-use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
+use crate::{
+    AddCandidateError, Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, RemoteCandidates, Transport,
+    TransportError, candidates,
+};
 
 /// One node's access to a [`MemoryNetwork`](super::MemoryNetwork).
 #[derive(Debug)]
@@ -89,6 +92,10 @@ impl PendingOffer for Offer {
         &self.sdp
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(NoAddresses)
+    }
+
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let answer = Description::read(answer_sdp, Kind::Answer)?;
         let opening = Opening::new(&self.network, self.node, &self.wake);
@@ -125,6 +132,10 @@ impl PendingAnswer for Answer {
         &self.sdp
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(NoAddresses)
+    }
+
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
         let opening = Opening::new(&self.network, self.node, &self.wake);
         let token: Token = self.own.token;
@@ -136,6 +147,16 @@ impl PendingAnswer for Answer {
             })
             .await?;
         opening.open(Handle::new(&self.network, link, Side::ANSWERER), &self.own, &self.other).await
+    }
+}
+
+/// Takes candidates and needs none: nodes find each other by the tokens of their descriptions.
+#[derive(Debug)]
+struct NoAddresses;
+
+impl RemoteCandidates for NoAddresses {
+    fn add(&self, candidate: &str) -> Result<(), AddCandidateError> {
+        candidates::read(candidate).map(drop)
     }
 }
 

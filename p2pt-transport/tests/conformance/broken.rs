@@ -1,18 +1,21 @@
 //! A memory transport with one thing wrong.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use p2pt_transport::{
-    Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer, PendingOffer, Role,
-    SendFrameError, Transport, TransportError, TrySendAllError, TrySendFrameError, memory::MemoryTransport,
+    AddCandidateError, Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer,
+    PendingOffer, RemoteCandidates, Role, SendFrameError, Transport, TransportError, TrySendAllError,
+    TrySendFrameError, memory::MemoryTransport,
 };
 use tokio::time::{sleep, timeout};
 
@@ -26,6 +29,7 @@ pub(crate) enum Fault {
     ClosesOnce,
     ClosesWithHalf,
     ConstantLabel,
+    CountsDelivered,
     CountsFrames,
     DeafToTheEnd,
     DropsEmpty,
@@ -36,8 +40,10 @@ pub(crate) enum Fault {
     HalfDuplex,
     HidesTheEnd,
     KeepsDropped,
+    LosesPieces,
     LosesWaiters,
     MixesChannels,
+    NeedsCandidatesAtOnce,
     NeverAcknowledges,
     NeverFull,
     OneQueue,
@@ -47,6 +53,7 @@ pub(crate) enum Fault {
     SendsOnCancel,
     SendsWhenClosed,
     ShutdownDoesNothing,
+    TakesAnyCandidate,
     TakesOnCancel,
     TextAsBinary,
     Truncates,
@@ -124,14 +131,31 @@ impl Transport for Broken {
     }
 }
 
+/// Takes whatever is said for a candidate.
+#[derive(Debug)]
+struct AnyCandidate;
+
+impl RemoteCandidates for AnyCandidate {
+    fn add(&self, _candidate: &str) -> Result<(), AddCandidateError> {
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl PendingOffer for Pending<dyn PendingOffer> {
     fn sdp(&self) -> &str {
         self.inner.sdp()
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
+    }
+
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let Self { inner, fault, shared } = *self;
+        if fault == Fault::NeedsCandidatesAtOnce && !answer_sdp.contains("a=candidate:") {
+            return Err(TransportError::IceFailed { local: "host".to_owned(), remote: "none".to_owned() });
+        }
         spoil(inner.open(answer_sdp).await, fault, shared).await
     }
 }
@@ -140,6 +164,10 @@ impl PendingOffer for Pending<dyn PendingOffer> {
 impl PendingAnswer for Pending<dyn PendingAnswer> {
     fn sdp(&self) -> &str {
         self.inner.sdp()
+    }
+
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
     }
 
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
@@ -295,7 +323,15 @@ impl FrameSender for Sender {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        self.inner.unacknowledged_bytes() + u64::from(self.fault == Fault::NeverAcknowledges)
+        let wrong = match self.fault {
+            Fault::NeverAcknowledges => true,
+            Fault::CountsDelivered => {
+                let closed = pin!(self.inner.closed()).poll(&mut Context::from_waker(Waker::noop()));
+                closed.is_ready()
+            }
+            _ => false,
+        };
+        self.inner.unacknowledged_bytes() + u64::from(wrong)
     }
 
     async fn close(&self) {
@@ -351,6 +387,14 @@ impl FrameReceiver for Receiver {
                 if again { ChannelClosed::Failed("no idea".to_owned()) } else { reason }
             }),
             Fault::HalfDuplex if self.stalled.load(Relaxed) => pending().await,
+            Fault::LosesPieces => {
+                let frame = self.inner.recv().await?;
+                // Put together in here, a piece each time the receiver is woken.
+                for _ in 1..frame.len().div_ceil(16 * 1024) {
+                    tokio::task::yield_now().await;
+                }
+                Ok(frame)
+            }
             Fault::Reorders => {
                 let first = self.inner.recv().await?;
                 match timeout(Duration::ZERO, self.inner.recv()).await {
