@@ -87,15 +87,14 @@ fn reach(ip: IpAddr) -> Reach {
     }
 }
 
-<<<<<<< HEAD
 /// Whether an address means nothing beyond its link.
 pub(crate) fn is_link_local(ip: IpAddr) -> bool {
     reach(ip) == Reach::LinkLocal
-=======
+}
+
 /// Whether there is an address from which a peer at `remote` could be reached at all.
 pub(crate) fn is_reachable(remote: SocketAddr) -> bool {
     remote.port() != 0 && reach(remote.ip()) != Reach::None
->>>>>>> sdp
 }
 
 /// Whether this side, at `local`, may send to `remote`, which a stranger has named: never to unspecified, multicast,

@@ -110,6 +110,9 @@ impl Core {
         if !peer.is_open() {
             return;
         }
+        if peer.is_done() {
+            let _ = link.last_stats.set(stats(peer));
+        }
         while !link.end.is_said() && !link.inbox.is_full() {
             let Some(frame) = peer.receive(now) else { break };
             link.inbox.push(frame);

@@ -172,6 +172,7 @@ impl Driver {
         self.try_again_at = None;
         let mut more = false;
         for (local, socket) in &self.sockets {
+            let mut failed = None;
             for round in 0..=ROUNDS {
                 let mut slices: [IoSliceMut<'_>; RECEIVE_BATCH] = {
                     let mut buffers = self.buffers.iter_mut();
@@ -179,21 +180,23 @@ impl Driver {
                 };
                 let mut received = [NOTHING; RECEIVE_BATCH];
                 if round == ROUNDS {
-                    more = true;
+                    more |= failed.is_none();
                     break;
                 }
                 match socket.poll_receive(cx, &mut slices, &mut received) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(filled)) => {
+                        failed = None;
                         for (buffer, received) in self.buffers.iter().zip(&received[..filled]) {
                             take(core, *local, received, buffer);
                         }
                     }
-                    Poll::Ready(Err(error)) => {
-                        tracing::debug!(%local, %error, "receiving");
-                        self.try_again_at = Some(Instant::now() + TRY_AGAIN);
-                    }
+                    Poll::Ready(Err(error)) => failed = Some(error),
                 }
+            }
+            if let Some(error) = failed {
+                tracing::debug!(%local, %error, "receiving");
+                self.try_again_at = Some(Instant::now() + TRY_AGAIN);
             }
         }
         more

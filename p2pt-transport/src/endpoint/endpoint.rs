@@ -99,7 +99,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(config: PeerConfig, receive_budget: u32) -> Self {
+    pub(crate) fn new(config: PeerConfig) -> Self {
         Self {
             config: Arc::new(config),
             peers: Slab::new(),
@@ -111,11 +111,32 @@ impl Endpoint {
             ready: VecDeque::new(),
             listed: VecDeque::new(),
             next_check_at: None,
-            receive_budget,
-            share: receive_budget,
+            receive_budget: u32::MAX,
+            share: u32::MAX,
             share_at: None,
             counters: Counters::default(),
         }
+    }
+
+    /// The receive window of connections made from now on, and what all of them may have on its way together, in bytes.
+    pub(crate) fn set_windows(&mut self, window: u32, budget: u32) {
+        Arc::make_mut(&mut self.config).session.window = window;
+        self.receive_budget = budget;
+        self.share_at = None;
+    }
+
+    pub(crate) fn window(&self) -> u32 {
+        self.config.session.window
+    }
+
+    /// How many offers wait for their answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.peers.iter().filter(|(_, slot)| slot.peer.is_waiting()).count()
+    }
+
+    /// How many connections open or are open.
+    pub(crate) fn connecting(&self) -> usize {
+        self.peers.len() - self.waiting()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -223,7 +223,11 @@ impl IceAgent {
     }
 
     /// Begins to check, once the other side's description is known.
-    pub(crate) fn start(&mut self, now: Instant, remote: Credentials, candidates: &[Candidate]) {
+    /// A side that is `lite` makes no checks, and leaves it to this one to decide (RFC 8445 section 6.1.1).
+    pub(crate) fn start(&mut self, now: Instant, remote: Credentials, candidates: &[Candidate], lite: bool) {
+        if lite && matches!(self.role, IceRole::Controlled(_)) {
+            self.switch_role();
+        }
         self.remote = Some(remote);
         self.started = Some(now);
         for candidate in candidates {

@@ -1,7 +1,7 @@
 //! What the driver shares with the two halves of a channel, and with an opening that is awaited.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -14,7 +14,7 @@ use super::{
     flow::{End, Inbox, Outbox},
     peer,
 };
-use crate::ChannelClosed;
+use crate::{ChannelClosed, LinkStats};
 
 /// What may be on its way to a peer that does not say what its sockets hold, in bytes, besides what the path itself holds.
 ///
@@ -66,6 +66,8 @@ pub(super) struct Link {
     /// The other side has said what its sockets can hold.
     pub(super) window_is_known: AtomicBool,
     pub(super) max_frame_bytes: AtomicUsize,
+    /// The numbers of a connection that has ended.
+    pub(super) last_stats: OnceLock<LinkStats>,
 }
 
 impl Link {
@@ -83,6 +85,7 @@ impl Link {
             is_listed: AtomicBool::new(false),
             window_is_known: AtomicBool::new(false),
             max_frame_bytes: AtomicUsize::new(0),
+            last_stats: OnceLock::new(),
         })
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Remote {
     pub(crate) candidates: Vec<Candidate>,
     /// The role of this side in the handshake.
     pub(crate) dtls_role: DtlsRole,
+    /// It answers checks and makes none, so that this side decides.
+    pub(crate) is_lite: bool,
     /// A reset of the channel is understood as its end.
     pub(crate) closes_by_reset: bool,
 }
@@ -216,7 +218,7 @@ impl Peer {
         self.closes_by_reset = remote.closes_by_reset;
         self.began = now;
         self.enter(now, Stage::Checking);
-        self.ice.start(now, remote.credentials, &remote.candidates);
+        self.ice.start(now, remote.credentials, &remote.candidates, remote.is_lite);
         for early in std::mem::take(&mut self.early_checks) {
             self.handle_check(now, early);
         }
@@ -371,6 +373,11 @@ impl Peer {
     /// Whether nothing is left to do but to send what [`poll_transmit`](Self::poll_transmit) has.
     pub(crate) fn is_done(&self) -> bool {
         self.closing == Closing::Done
+    }
+
+    /// Whether it is an offer without an answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.stage == Stage::Waiting
     }
 
     /// Whether frames go through it.

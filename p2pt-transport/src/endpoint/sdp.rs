@@ -46,7 +46,7 @@ const MAX_SECTIONS: usize = 16;
 const MAX_MID_BYTES: usize = 64;
 
 /// The SCTP port where a description says none: the one all implementations use (RFC 8841 section 5.2 has no default).
-const DEFAULT_SCTP_PORT: u16 = 5_000;
+pub(crate) const DEFAULT_SCTP_PORT: u16 = 5_000;
 
 /// What is sent at most, in bytes, when a description does not say otherwise (RFC 8841 section 6.1).
 const DEFAULT_MAX_MESSAGE_BYTES: u64 = 65_536;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rtc_crypto::{HashAlgorithm, RTCCryptoProvider};
+use ring::digest;
+use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::{
     config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig, VerifyPeerCertificateFn},
     crypto::Certificate,
@@ -46,7 +47,7 @@ const RESCUED_OVERHEAD: usize = 40;
 /// The certificate's hash that a description announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CertificateHash {
-    pub(crate) algorithm: HashAlgorithm,
+    pub(crate) algorithm: &'static digest::Algorithm,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -304,7 +305,8 @@ impl Session {
         let Some((_, association)) = &mut self.association else { return };
         // Drained associations are removed with the session.
         while association.poll_endpoint_event().is_some() {}
-        let is_closed = association.is_closed();
+        // One that is being set up is in that state too.
+        let is_closed = association.is_closed() && !association.is_handshaking();
         if let Some(reason) = lost {
             tracing::debug!(reason, "the channel has ended");
             self.closed_by_peer();
@@ -580,12 +582,13 @@ fn is_fatal(error: &Error) -> bool {
 }
 
 fn handshake(config: &SessionConfig, role: DtlsRole, expected: CertificateHash) -> Result<HandshakeConfig, Error> {
-    let crypto = config.crypto.clone();
     let verify: VerifyPeerCertificateFn = Arc::new(move |certificates: &[Vec<u8>], _: &_| {
         let certificate = certificates.first().ok_or(Error::ErrNonCertificate)?;
-        let hash = crypto.crypto().hash(expected.algorithm, certificate);
-        let hash = hash.map_err(|error| Error::Crypto(error.to_string()))?;
-        if hash == expected.bytes { Ok(()) } else { Err(Error::ErrNoMatchingCertificateFingerprint) }
+        if digest::digest(expected.algorithm, certificate).as_ref() == expected.bytes {
+            Ok(())
+        } else {
+            Err(Error::ErrNoMatchingCertificateFingerprint)
+        }
     });
     ConfigBuilder::default()
         .with_crypto_provider(config.crypto.clone())

@@ -72,6 +72,7 @@ pub struct WebRtcConfig {
     pub(crate) max_frame_bytes: usize,
     pub(crate) socket_buffer_bytes: usize,
     pub(crate) max_connections: usize,
+    pub(crate) max_offers: usize,
 }
 
 impl Default for WebRtcConfig {
@@ -91,6 +92,7 @@ impl Default for WebRtcConfig {
             max_frame_bytes: DEFAULT_FRAME_BYTES,
             socket_buffer_bytes: 4 << 20,
             max_connections: 256,
+            max_offers: 4096,
         }
     }
 }
@@ -220,6 +222,13 @@ impl WebRtcConfig {
     /// address (systems commonly allow a process 1024), a quarter of a megabyte, and some ten packets a second.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
+        self
+    }
+
+    /// How many offers may wait for their answers at a time, beside the [connections](Self::max_connections). 4,096 by
+    /// default: each takes about 8 KB and no descriptor.
+    pub fn max_offers(mut self, max: usize) -> Self {
+        self.max_offers = max;
         self
     }
 
