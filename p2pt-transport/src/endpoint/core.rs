@@ -104,6 +104,7 @@ impl Core {
         let Some(peer) = self.endpoint.peer(key) else { return };
         let link = &*served.link;
         if link.close.load(Ordering::Acquire) {
+            peer.set_unsent(now, link.outbox.unsent_bytes());
             peer.close(now);
         }
         report(now, peer, link, self.silence);
@@ -136,6 +137,18 @@ impl Core {
             }
         }
         peer.set_unsent(now, link.outbox.unsent_bytes());
+    }
+
+    /// Ends everything at once: there is no driver any more.
+    pub(super) fn abandon(&mut self) {
+        for key in self.endpoint.keys() {
+            if let Some(served) = self.links.get(&key) {
+                served.link.end_with(ChannelClosed::Failed("its driver is gone".to_owned()));
+            }
+            self.endpoint.remove(key);
+            self.remove(key);
+        }
+        self.out.clear();
     }
 
     fn remove(&mut self, key: Key) {

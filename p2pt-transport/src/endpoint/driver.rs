@@ -102,6 +102,15 @@ pub(super) struct Driver {
     try_again_at: Option<Instant>,
 }
 
+/// However the driver ends, also with its runtime, everyone who waits is told.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        lock(&self.shared.core).abandon();
+        lock(&self.shared.sets).clear();
+    }
+}
+
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
@@ -136,8 +145,6 @@ impl Driver {
         let is_empty = core.endpoint.len() == 0 && core.out.is_empty();
         drop(core);
         if is_empty && shared.ended.load(Ordering::Acquire) {
-            lock(&shared.sets).clear();
-            self.sockets.clear();
             return Poll::Ready(());
         }
         if let Some(next) = next {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use std::{
 use slab::Slab;
 
 use super::{
+    candidate::may_reach,
     datagram::Datagram,
     ice::{Base, IceAgent, Path},
     peer::{Peer, PeerConfig, Remote},
@@ -205,7 +206,13 @@ impl Endpoint {
 
     /// Whether an answer from these addresses could be told from every other connection.
     pub(crate) fn is_free(&self, locals: &[SocketAddr], remote: &Remote) -> bool {
-        let taken = |path: &Path| self.claims.contains_key(path) || self.owners.contains_key(path);
+        let taken = |path: &Path| {
+            if path.remote == HIDDEN {
+                // It may be any of the addresses that connections from here go to.
+                return self.claims.keys().any(|claimed| claimed.local == path.local);
+            }
+            self.claims.contains_key(path) || self.owners.contains_key(path)
+        };
         !paths(locals.iter().copied(), remote).any(|path| taken(&path))
     }
 
@@ -447,7 +454,8 @@ impl Endpoint {
         self.peers.iter().any(|(_, slot)| slot.peer.has_base(address))
     }
 
-    fn remove(&mut self, key: Key) {
+    /// Forgets a connection.
+    pub(crate) fn remove(&mut self, key: Key) {
         let Some(slot) = self.peers.try_remove(key) else { return };
         if let Some(at) = slot.timer {
             self.timers.remove(&(at, key));
@@ -468,15 +476,17 @@ impl Endpoint {
     }
 }
 
-/// The paths that checks of an answer can take.
+/// Stands for an address that is not named.
+const HIDDEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The paths that checks of an answer can take. Where an offer names no address but its author's connections share
+/// one, [`HIDDEN`] stands for it.
 fn paths(locals: impl Iterator<Item = SocketAddr>, remote: &Remote) -> impl Iterator<Item = Path> {
-    let remotes: Vec<SocketAddr> = remote.candidates.iter().map(|candidate| candidate.address).collect();
+    let named: Vec<SocketAddr> = remote.candidates.iter().map(|candidate| candidate.address).collect();
+    let hidden = remote.shares_sockets.then_some(HIDDEN);
     locals.flat_map(move |local| {
-        let reachable: Vec<Path> = remotes
-            .iter()
-            .filter(|remote| super::candidate::may_reach(local, **remote))
-            .map(|remote| Path { local, remote: *remote })
-            .collect();
-        reachable
+        let reached: Vec<SocketAddr> = named.iter().copied().filter(|named| may_reach(local, *named)).collect();
+        let hidden = hidden.filter(|_| reached.is_empty());
+        reached.into_iter().chain(hidden).map(move |remote| Path { local, remote })
     })
 }

@@ -293,6 +293,11 @@ impl IceAgent {
         self.selected.or_else(|| self.best_valid()).map(|pair| self.path(pair))
     }
 
+    /// Whether both sides agree on a path.
+    pub(crate) fn has_selected(&self) -> bool {
+        self.selected.is_some()
+    }
+
     /// The kinds of the candidates of the path in use.
     pub(crate) fn selected_kinds(&self) -> Option<(CandidateKind, CandidateKind)> {
         let pair = &self.pairs[self.selected.or_else(|| self.best_valid())?];

@@ -22,7 +22,7 @@ mod sets;
 mod socket;
 mod stun;
 
-pub use crate::webrtc::WebRtcConfig;
+pub use crate::webrtc::{IcePolicy, IceServer, WebRtcConfig};
 pub use socket::{DatagramSocket, Network, Received, Resolving};
 
 use std::{
@@ -245,6 +245,7 @@ impl Node {
             candidates: description.candidates.clone(),
             dtls_role,
             is_lite: description.ice_lite,
+            shares_sockets: description.close_by_reset,
             closes_by_reset: description.close_by_reset,
         }
     }

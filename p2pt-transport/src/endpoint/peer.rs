@@ -57,6 +57,8 @@ pub(crate) struct Remote {
     pub(crate) dtls_role: DtlsRole,
     /// It answers checks and makes none, so that this side decides.
     pub(crate) is_lite: bool,
+    /// It is of this library, whose connections share their sockets.
+    pub(crate) shares_sockets: bool,
     /// A reset of the channel is understood as its end.
     pub(crate) closes_by_reset: bool,
 }
@@ -310,7 +312,7 @@ impl Peer {
     /// Ends at once: nothing more is sent but the farewell.
     fn end(&mut self, now: Instant, end: End) {
         if self.closing == Closing::No {
-            self.events.push_back(PeerEvent::Ended { stage: self.stage, end });
+            self.events.push_back(PeerEvent::Ended { stage: self.reached(), end });
         }
         self.closing = Closing::Done;
         if let Some(session) = &mut self.session
@@ -318,6 +320,11 @@ impl Peer {
         {
             session.end(now);
         }
+    }
+
+    /// How far it has come, for the reason of its end: a path that only one side takes for one is none.
+    fn reached(&self) -> Stage {
+        if self.stage == Stage::Handshaking && !self.ice.has_selected() { Stage::Checking } else { self.stage }
     }
 
     /// Begins a polite close. A connection that is not open ends at once.

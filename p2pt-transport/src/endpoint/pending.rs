@@ -132,7 +132,7 @@ fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: 
         (Stage::Waiting, End::TimedOut) => {
             TransportError::Deadline { step: "waiting for the answer", after: node.config.answer_timeout }
         }
-        (Stage::Checking, End::TimedOut) => {
+        (Stage::Checking, End::TimedOut | End::Silent) => {
             TransportError::IceFailed { local: local.to_string(), remote: remote.kinds.to_string() }
         }
         (Stage::Secure, End::TimedOut) => {

@@ -50,8 +50,10 @@ pub(super) fn parse(value: &str) -> Result<Candidate, UnusableCandidate> {
     let mut words = value.split_ascii_whitespace();
     let mut word = |name: &'static str| words.next().ok_or(UnusableCandidate::Malformed(name));
     word("foundation")?;
-    if word("component")?.parse() != Ok(1_u32) {
-        return Err(UnusableCandidate::OtherComponent);
+    match word("component")?.parse::<u32>() {
+        Ok(1) => {}
+        Ok(_) => return Err(UnusableCandidate::OtherComponent),
+        Err(_) => return Err(UnusableCandidate::Malformed("component")),
     }
     if !word("transport")?.eq_ignore_ascii_case("udp") {
         return Err(UnusableCandidate::NotUdp);
