@@ -208,13 +208,12 @@ fn bundle_of<'a>(session: &Section<'a>, section: &Section<'a>) -> Option<&'a str
         .find(|mids| mids.split_ascii_whitespace().any(|other| other == mid))
 }
 
-/// The section whose transport all of `group` use, if that is another than `own` and `own` does not contradict it.
+/// The section whose transport all of `group` use, if `own` does not contradict it. It may be `own` itself.
 fn tagged_section<'s, 'a>(group: &str, own: &Section<'a>, media: &'s [Section<'a>]) -> Option<&'s Section<'a>> {
     let tag = group.split_ascii_whitespace().next()?;
     let tagged = media.iter().find(|section| section.mid() == Some(tag))?;
     let ufrag = |section: &Section<'a>| section.attribute("ice-ufrag").map(|line| line.value());
-    let is_shared = ufrag(own).is_none_or(|own| Some(own) == ufrag(tagged));
-    (is_shared && tagged.number() != own.number()).then_some(tagged)
+    ufrag(own).is_none_or(|own| Some(own) == ufrag(tagged)).then_some(tagged)
 }
 
 /// The value of `line`, if it can be part of a STUN user name or be a password.
