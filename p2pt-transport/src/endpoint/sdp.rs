@@ -137,7 +137,9 @@ impl Description {
         places.extend(tagged);
         places.push(&session);
 
+        // What a section says of its transport, and what it says of its data channel.
         let value = |name: &'static str| places.iter().find_map(|place| place.attribute(name));
+        let own_value = |name: &'static str| own.attribute(name).or_else(|| session.attribute(name));
         let required = |name: &'static str| value(name).ok_or_else(|| Problem::Missing(name).at(own.first_line()));
         let ufrag = credential(required("ice-ufrag")?, "ice-ufrag", 4)?;
         let pwd = credential(required("ice-pwd")?, "ice-pwd", 22)?;
@@ -149,13 +151,13 @@ impl Description {
             fingerprint,
             setup: value("setup").and_then(|line| Setup::parse(line.value())),
             sctp_port: sctp_port(own),
-            max_message_bytes: value("max-message-size").and_then(|line| line.value().parse().ok()),
+            max_message_bytes: own_value("max-message-size").and_then(|line| line.value().parse().ok()),
             candidates,
             kinds,
             ice_lite: session.attribute("ice-lite").is_some(),
             // Nothing would ever fit into none.
-            window: value(WINDOW).and_then(|line| line.value().parse().ok()).filter(|bytes| *bytes > 0),
-            close_by_reset: value(CLOSE).is_some_and(|line| line.value() == CLOSE_BY_RESET),
+            window: own_value(WINDOW).and_then(|line| line.value().parse().ok()).filter(|bytes| *bytes > 0),
+            close_by_reset: own_value(CLOSE).is_some_and(|line| line.value() == CLOSE_BY_RESET),
             outline: outline(&media, position, group.is_some())?,
         })
     }
@@ -208,13 +210,12 @@ fn bundle_of<'a>(session: &Section<'a>, section: &Section<'a>) -> Option<&'a str
         .find(|mids| mids.split_ascii_whitespace().any(|other| other == mid))
 }
 
-/// The section whose transport all of `group` use, if that is another than `own` and `own` does not contradict it.
+/// The section whose transport all of `group` use, if `own` does not contradict it. It may be `own` itself.
 fn tagged_section<'s, 'a>(group: &str, own: &Section<'a>, media: &'s [Section<'a>]) -> Option<&'s Section<'a>> {
     let tag = group.split_ascii_whitespace().next()?;
     let tagged = media.iter().find(|section| section.mid() == Some(tag))?;
     let ufrag = |section: &Section<'a>| section.attribute("ice-ufrag").map(|line| line.value());
-    let is_shared = ufrag(own).is_none_or(|own| Some(own) == ufrag(tagged));
-    (is_shared && tagged.number() != own.number()).then_some(tagged)
+    ufrag(own).is_none_or(|own| Some(own) == ufrag(tagged)).then_some(tagged)
 }
 
 /// The value of `line`, if it can be part of a STUN user name or be a password.

@@ -58,11 +58,6 @@ impl<'a> Section<'a> {
         self.attributes(name).next()
     }
 
-    /// The number of its first line, which no other section has.
-    pub(super) fn number(self) -> usize {
-        self.number
-    }
-
     /// Its first line: in a section of media the m= line.
     pub(super) fn first_line(self) -> Line<'a> {
         self.lines().next().unwrap_or(Line { number: self.number, text: "" })

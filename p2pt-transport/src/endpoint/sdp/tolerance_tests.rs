@@ -283,6 +283,7 @@ fn a_shared_transport_is_found_in_the_first_of_the_group() {
     for sdp in beside(&other_section("7", "Hilk")) {
         let read = parse(&sdp.replace("BUNDLE 0", "BUNDLE 7 0"));
         assert_eq!(read.candidates.len(), 4, "the same transport");
+        assert_eq!((read.window, read.close_by_reset), (None, false), "which is all they share");
         assert_eq!(read.pwd, "0ghBpcR9477oB0AKAH5IY67U");
         let read = parse(&sdp.replace("BUNDLE 0", "BUNDLE 0 7"));
         assert_eq!(read.candidates.len(), 3, "the first is our own");
@@ -292,6 +293,7 @@ fn a_shared_transport_is_found_in_the_first_of_the_group() {
         let sdp = sdp.replace("m=application 34413", "m=application 0").replace(own, "a=bundle-only\r\n");
         let read = parse(&sdp.replace("BUNDLE 0", "BUNDLE 7 0"));
         assert_eq!((&*read.ufrag, read.pwd.len()), ("other", 22));
+        assert_eq!((read.max_message_bytes, read.setup), (Some(262_144), Some(Setup::ActPass)), "of the data channel");
         assert_eq!(read.candidates.len(), 4);
         // The group is another's: then the section is without an address, and rejected.
         assert!(Description::parse(&sdp.replace("BUNDLE 0", "BUNDLE 7")).is_err());
