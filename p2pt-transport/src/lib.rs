@@ -20,6 +20,8 @@ mod maybe;
 pub mod memory;
 #[cfg(feature = "webrtc")]
 pub mod webrtc;
+#[cfg(feature = "webrtc-crate")]
+pub mod webrtc_crate;
 
 pub use candidates::RemoteCandidates;
 pub use channel::{

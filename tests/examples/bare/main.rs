@@ -6,7 +6,6 @@
 
 mod measure;
 mod other_side;
-mod shipped;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use clap::Parser;
 use p2pt_tests::far::Distance;
 use p2pt_transport::Transport;
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
+use p2pt_transport::webrtc_crate::WebRtcCrate;
 
 /// Every frame of the raw transfer: what the JavaScript peers send too.
 const RAW_FRAME: usize = 65_536;
@@ -58,7 +58,7 @@ struct Options {
 impl Options {
     fn transport(&self) -> Arc<dyn Transport> {
         if self.as_shipped {
-            return Arc::new(shipped::AsShipped);
+            return Arc::new(WebRtcCrate::new());
         }
         let mut config = WebRtcConfig::loopback();
         if let Some(bytes) = self.socket_buffer {
