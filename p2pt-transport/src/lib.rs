@@ -12,8 +12,6 @@ mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(feature = "webrtc")]
-pub mod endpoint;
 mod error;
 mod maybe;
 #[cfg(feature = "memory")]

@@ -61,6 +61,7 @@ pub struct WebRtcConfig {
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) ice_policy: IcePolicy,
     pub(crate) bind_addresses: Vec<SocketAddr>,
+    pub(crate) port: u16,
     pub(crate) include_loopback: bool,
     pub(crate) gather_timeout: Duration,
     pub(crate) answer_timeout: Duration,
@@ -81,6 +82,7 @@ impl Default for WebRtcConfig {
             ice_servers: DEFAULT_STUN_SERVERS.into_iter().map(IceServer::stun).collect(),
             ice_policy: IcePolicy::All,
             bind_addresses: Vec::new(),
+            port: 0,
             include_loopback: false,
             gather_timeout: Duration::from_millis(300),
             answer_timeout: Duration::from_secs(120),
@@ -120,18 +122,28 @@ impl WebRtcConfig {
         self
     }
 
-    /// The local addresses to use, each offered as a candidate. A port other than 0 serves one connection at a time.
+    /// The local addresses to use, each offered as a candidate. Where one has a port other than 0, that and the seven ports
+    /// after it are used, and no other, as [`port`](Self::port) says.
     ///
-    /// None (the default) means the addresses of all network interfaces, IPv4 and IPv6, at most eight, without
-    /// link-local ones; loopback only where there is nothing else.
+    /// None (the default) means the addresses of all network interfaces, IPv4 and IPv6, at most eight, read again while the
+    /// transport lives; link-local ones only where there are no others, and loopback only where there is nothing else.
     pub fn bind_addresses(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.bind_addresses = addresses.into_iter().collect();
         self
     }
 
-    /// As [`bind_addresses`](Self::bind_addresses), with a port chosen by the system for each connection.
+    /// As [`bind_addresses`](Self::bind_addresses), with ports chosen by the system, or by [`port`](Self::port).
     pub fn bind_ips(self, ips: impl IntoIterator<Item = IpAddr>) -> Self {
         self.bind_addresses(ips.into_iter().map(|ip| SocketAddr::new(ip, 0)))
+    }
+
+    /// The first of the eight UDP ports that are bound at each local address, and no others: one rule of a firewall or router
+    /// serves all connections. 0, the default, leaves the choice to the system.
+    ///
+    /// Offers leave from the first; an answer leaves from the first other from which no connection goes to the same peer.
+    pub fn port(mut self, first: u16) -> Self {
+        self.port = first;
+        self
     }
 
     /// Also offer loopback addresses although the machine has others. Off by default: useless to any other machine.
@@ -191,21 +203,15 @@ impl WebRtcConfig {
     }
 
     /// How many received bytes wait for their reader, per connection, before the other side is made to wait. 1 MiB by
-    /// default. The SCTP stack holds up to 512 further frames, whatever their
-    /// [size](Self::max_frame_bytes), and a window of at most 1.25 MiB.
+    /// default. SCTP holds a window of at most 1.25 MiB beside them.
     pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.receive_buffer_bytes = bytes;
         self
     }
 
     /// The largest frame sent or received, which is told to the other side as `a=max-message-size`.
-    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which anybody may send who is not told
-    /// otherwise. JavaScript peers send frames of up to 96 KiB, for texts of control characters. The stack keeps a buffer
-    /// of this size for each connection.
-    ///
-    /// Messages of p2pt never need more than that least. Against peers who are not trusted it is worth setting: of 512
-    /// frames behind a reader that stalls, each peer can make this side hold 48 MiB with the default, 32 MiB with the
-    /// least and 128 MiB (measured: 132) with the most.
+    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer may send that is not told
+    /// otherwise. JavaScript peers send frames of up to 96 KiB, for texts of control characters.
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes.clamp(65_536, MAX_FRAME_BYTES);
         self
@@ -218,8 +224,9 @@ impl WebRtcConfig {
         self
     }
 
-    /// How many connections, pending or open, may exist at a time. 256 by default: each takes a descriptor for each local
-    /// address (systems commonly allow a process 1024), a quarter of a megabyte, and some ten packets a second.
+    /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and two small packets each
+    /// way per [silence timeout](Self::silence_timeout) and quarter. They share descriptors: at most eight for each local
+    /// address. Offers that wait are counted by [`max_offers`](Self::max_offers), and never keep a connection out.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
         self

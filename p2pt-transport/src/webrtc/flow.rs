@@ -1,9 +1,9 @@
-//! The two queues of a link, both bounded in bytes.
+//! The two queues of a channel, both bounded in bytes.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, OnceLock,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -11,8 +11,12 @@ use std::{
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::pulse::lock;
 use crate::{ChannelClosed, Frame, SendFrameError, TrySendAllError, TrySendFrameError};
+
+/// Locks, also after a panic elsewhere: what is behind these locks is never left half-changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What a received frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
 const FRAME_OVERHEAD: usize = 64;
@@ -77,8 +81,6 @@ pub(super) struct Outbox {
     window: AtomicUsize,
     room: Semaphore,
     frames: Mutex<Outgoing>,
-    /// Frames wait to be handed over, or somebody lacks room.
-    pub(super) work: Notify,
     /// Somebody was refused room since half of it was last free.
     pressed: AtomicBool,
     accepted_bytes: AtomicU64,
@@ -106,7 +108,6 @@ impl Outbox {
             window: AtomicUsize::new(window),
             room: Semaphore::new(capacity),
             frames: Mutex::default(),
-            work: Notify::new(),
             pressed: AtomicBool::new(false),
             accepted_bytes: AtomicU64::new(0),
         }
@@ -170,7 +171,6 @@ impl Outbox {
 
     fn press(&self) {
         self.pressed.store(true, Ordering::Release);
-        self.work.notify_one();
     }
 
     /// Whether somebody lacks room, or frames wait for the stack to catch up.
@@ -265,6 +265,11 @@ impl Outbox {
         (frames.queued_bytes + frames.in_flight_bytes) as u64
     }
 
+    /// Bytes accepted that the stack has not been handed.
+    pub(super) fn unsent_bytes(&self) -> u64 {
+        lock(&self.frames).queued_bytes as u64
+    }
+
     pub(super) fn accepted_bytes(&self) -> u64 {
         self.accepted_bytes.load(Ordering::Relaxed)
     }
@@ -278,7 +283,6 @@ pub(super) struct Inbox {
     capacity: usize,
     frames: Mutex<Incoming>,
     arrived: Notify,
-    room: Notify,
     received_bytes: AtomicU64,
 }
 
@@ -287,6 +291,8 @@ struct Incoming {
     queue: VecDeque<Frame>,
     held: usize,
     abandoned: bool,
+    /// The connection has stopped reading for want of room.
+    stopped: bool,
 }
 
 impl Incoming {
@@ -305,26 +311,21 @@ impl Inbox {
             capacity: capacity.max(1),
             frames: Mutex::default(),
             arrived: Notify::new(),
-            room: Notify::new(),
             received_bytes: AtomicU64::new(0),
         }
     }
 
+    /// Whether the connection shall stop reading; it goes on when [`recv`](Self::recv) says so.
     pub(super) fn is_full(&self) -> bool {
-        lock(&self.frames).are_full(self.capacity)
+        let mut frames = lock(&self.frames);
+        frames.stopped = frames.are_full(self.capacity);
+        frames.stopped
     }
 
     /// Whether more tiny frames are held than anybody will read.
     pub(super) fn is_flooded(&self) -> bool {
         let frames = lock(&self.frames);
         frames.queue.len() >= TINY_UNREAD && frames.held >= self.capacity && frames.are_tiny()
-    }
-
-    /// Waits until it is not. For one task.
-    pub(super) async fn has_room(&self) {
-        while self.is_full() {
-            self.room.notified().await;
-        }
     }
 
     /// Adds a frame, even to a full inbox: waiting is for the caller.
@@ -345,16 +346,18 @@ impl Inbox {
         frames.abandoned = true;
         frames.queue = VecDeque::new();
         frames.held = 0;
-        drop(frames);
-        self.room.notify_one();
     }
 
-    /// The next frame, or why there will be none. For one task; cancel-safe.
-    pub(super) async fn recv(&self, end: &End) -> Result<Frame, ChannelClosed> {
+    /// The next frame, or why there will be none. For one task; cancel-safe. Calls `go_on` when a connection that has
+    /// stopped reading shall go on.
+    pub(super) async fn recv(&self, end: &End, go_on: impl Fn()) -> Result<Frame, ChannelClosed> {
         loop {
             // In this order: what was received is there before the end is said.
             let ended = end.is_said();
-            if let Some(frame) = self.pop() {
+            if let Some((frame, goes_on)) = self.pop() {
+                if goes_on {
+                    go_on();
+                }
                 return Ok(frame);
             }
             if ended {
@@ -367,16 +370,15 @@ impl Inbox {
         }
     }
 
-    fn pop(&self) -> Option<Frame> {
+    /// The next frame, and whether there is room again: half of the capacity, so that the connection is not woken for
+    /// each frame.
+    fn pop(&self) -> Option<(Frame, bool)> {
         let mut frames = lock(&self.frames);
         let frame = frames.queue.pop_front()?;
-        let was_full = frames.are_full(self.capacity);
         frames.held -= frame.len() + FRAME_OVERHEAD;
-        if was_full && !frames.are_full(self.capacity) {
-            drop(frames);
-            self.room.notify_one();
-        }
-        Some(frame)
+        let goes_on = frames.stopped && frames.held <= self.capacity / 2;
+        frames.stopped &= !goes_on;
+        Some((frame, goes_on))
     }
 
     pub(super) fn received_bytes(&self) -> u64 {
@@ -508,6 +510,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_received_comes_before_the_end_and_abandoning_frees_it() {
         let (inbox, end) = (Inbox::new(200), End::default());
+        let went_on = AtomicUsize::new(0);
+        let go_on = || {
+            went_on.fetch_add(1, Ordering::Relaxed);
+        };
         for _ in 0..2 {
             assert!(!inbox.is_full());
             inbox.push(frame(50));
@@ -515,15 +521,15 @@ mod tests {
         assert!(inbox.is_full());
         end.say(ChannelClosed::Remote);
         end.say(ChannelClosed::Local);
-        assert_eq!(inbox.recv(&end).await, Ok(frame(50)));
-        inbox.has_room().await;
-        assert_eq!(inbox.recv(&end).await, Ok(frame(50)));
-        assert_eq!(inbox.recv(&end).await, Err(ChannelClosed::Remote));
+        assert_eq!(inbox.recv(&end, go_on).await, Ok(frame(50)));
+        assert_eq!(inbox.recv(&end, go_on).await, Ok(frame(50)));
+        assert_eq!(went_on.load(Ordering::Relaxed), 1, "a connection that has stopped is told once");
+        assert_eq!(inbox.recv(&end, go_on).await, Err(ChannelClosed::Remote));
         inbox.push(frame(1000));
         inbox.abandon();
         inbox.push(frame(1000));
-        inbox.has_room().await;
-        assert_eq!((inbox.recv(&end).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2100));
+        assert!(!inbox.is_full());
+        assert_eq!((inbox.recv(&end, go_on).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2100));
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! The backend over the [`webrtc`] crate: real data channels over UDP, ICE, DTLS and SCTP.
+//! The WebRTC backend: real data channels over UDP, ICE, DTLS and SCTP, with one endpoint for all connections.
+//!
+//! One driver task and a few sockets serve every connection of a transport. What they decide is in state machines without
+//! I/O over the sans-I/O parts of the `webrtc` crate (`rtc-dtls`, `rtc-sctp`, `rtc-stun`): [`with_network`](WebRtc::with_network)
+//! runs them on any [`Network`], under tokio's clock, which may be paused.
 //!
 //! ```
 //! use p2pt_transport::{Frame, Transport, webrtc::{WebRtc, WebRtcConfig}};
@@ -49,54 +53,85 @@
 //! It must run on a Tokio runtime with time and I/O enabled, on the real clock. It does not do media, TCP candidates,
 //! or mDNS: `.local` candidates of browsers are passed over, and such peers are reached by the packets they send.
 
-mod addresses;
+mod candidate;
 mod config;
-mod connection;
-mod crew;
-mod early;
+mod core;
+mod datagram;
+mod driver;
+mod endpoint;
 mod flow;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod halves;
+mod ice;
 mod link;
+mod peer;
 mod pending;
-#[cfg(test)]
-mod pending_tests;
-mod pulse;
-mod receive;
-mod resume;
-mod runtime;
+mod sack;
 mod sdp;
-mod servers;
+mod session;
+mod sets;
+mod socket;
+mod stun;
 
 pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
+pub use socket::{DatagramSocket, Network, Received, Resolving};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
-use rtc::peer_connection::certificate::CertificateParams;
-use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use webrtc::peer_connection::{RTCCertificate, RTCSessionDescription, crypto};
+use ring::digest;
+use rtc_dtls::crypto::Certificate;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::{PendingAnswer, PendingOffer, Role, Transport, TransportError};
-use connection::{Connection, backend};
+use self::{
+    candidate::{Candidate, CandidateKind},
+    core::Core,
+    driver::{Driver, Shared},
+    endpoint::{Endpoint, MAX_SETS, OFFER_SETS},
+    flow::{LARGEST_WINDOW, lock},
+    ice::{Base, IceConfig},
+    link::{Limits, Link},
+    peer::{FLUSH_FACTOR, PeerConfig, Remote},
+    pending::Guard,
+    sdp::{CandidateKinds, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
+    session::{CertificateHash, DtlsRole, SessionConfig},
+    sets::{Sets, bare},
+    socket::SystemNetwork,
+    stun::Credentials,
+};
+use crate::{Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
 
 /// What all connections of one transport share.
 struct Node {
     config: WebRtcConfig,
-    /// One DTLS certificate for all connections: making one takes longer than connecting does.
-    certificate: RTCCertificate,
-    receive_window: u32,
-    /// What datagrams are received into.
-    buffers: Arc<receive::Buffers>,
-    servers: servers::Servers,
-    slots: Arc<Semaphore>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
+    fingerprint: Fingerprint,
+    shared: Arc<Shared>,
+    is_started: Once,
+    /// The driver has ended.
+    driven: CancellationToken,
+    has_started: AtomicBool,
 }
 
 /// A transport over WebRTC.
 pub struct WebRtc {
     node: Arc<Node>,
+}
+
+impl fmt::Debug for WebRtc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_use = lock(&self.node.shared.core).endpoint.len();
+        f.debug_struct("WebRtc").field("config", &self.node.config).field("in_use", &in_use).finish_non_exhaustive()
+    }
 }
 
 impl WebRtc {
@@ -105,145 +140,309 @@ impl WebRtc {
     /// # Errors
     /// [`TransportError::Backend`] if no certificate can be made.
     pub fn new(config: WebRtcConfig) -> Result<Self, TransportError> {
+        Self::with_network(config, Arc::new(SystemNetwork))
+    }
+
+    /// As [`new`](Self::new), on a network other than the system's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_network(config: WebRtcConfig, network: Arc<dyn Network>) -> Result<Self, TransportError> {
+        let backend = |error: rtc_shared::error::Error| TransportError::Backend(error.into());
+        let crypto = rtc_crypto::default_provider().map_err(|error| TransportError::Backend(error.into()))?;
+        let certificate =
+            Certificate::generate_self_signed(vec!["p2pt".to_owned()], crypto.crypto()).map_err(backend)?;
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate.certificate[0].as_ref()).as_ref());
+        let peers = PeerConfig {
+            ice: IceConfig {
+                crypto: crypto.clone(),
+                silence: config.silence_timeout,
+                path_timeout: config.path_timeout(),
+                epoch: Instant::now().into_std(),
+            },
+            session: SessionConfig {
+                crypto,
+                certificate,
+                window: 0,
+                max_frame_bytes: u32::try_from(config.max_frame_bytes).unwrap_or(u32::MAX),
+            },
+            answer_timeout: config.answer_timeout,
+            connect_timeout: config.connect_timeout,
+            session_timeout: config.session_timeout(),
+            close_timeout: config.close_timeout,
+        };
+        let core = Core::new(Endpoint::new(peers), &config);
         Ok(Self {
             node: Arc::new(Node {
-                certificate: certificate()?,
-                receive_window: runtime::receive_window(config.socket_buffer_bytes, config.max_frame_bytes),
-                buffers: Arc::default(),
-                servers: servers::Servers::default(),
-                slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
-                tasks: TaskTracker::new(),
-                shutdown: CancellationToken::new(),
+                fingerprint: Fingerprint(fingerprint),
+                shared: Arc::new(Shared::new(core, Sets::new(network))),
+                is_started: Once::new(),
+                driven: CancellationToken::new(),
+                has_started: AtomicBool::new(false),
                 config,
             }),
         })
     }
 }
 
-fn certificate() -> Result<RTCCertificate, TransportError> {
-    let params =
-        CertificateParams::new(vec!["p2pt".to_owned()]).map_err(|error| TransportError::Backend(error.into()))?;
-    let provider = crypto::default_provider().map_err(|error| TransportError::Backend(error.into()))?;
-    RTCCertificate::generate(provider.crypto(), crypto::SignatureScheme::EcdsaP256Sha256, params).map_err(backend)
-}
-
-impl fmt::Debug for WebRtc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let in_use = self.node.config.max_connections - self.node.slots.available_permits();
-        f.debug_struct("WebRtc").field("config", &self.node.config).field("in_use", &in_use).finish_non_exhaustive()
+impl Drop for WebRtc {
+    fn drop(&mut self) {
+        self.node.shared.ended.store(true, Ordering::Release);
+        self.node.shared.wake();
     }
 }
 
-impl WebRtc {
-    async fn prepare_offer(&self) -> Result<pending::Offer, TransportError> {
-        let deadline = Instant::now() + self.node.config.gather_timeout;
-        let mut connection = Connection::new(&self.node, Role::Offerer, deadline).await?;
+/// Where a connection can be reached.
+struct Gathered {
+    bases: Vec<Base>,
+    candidates: Vec<Candidate>,
+}
+
+impl Gathered {
+    fn kinds(&self) -> CandidateKinds {
+        self.candidates.iter().map(|candidate| candidate.kind).collect()
+    }
+}
+
+impl Node {
+    fn is_shut_down(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Starts the driver, on the runtime of the first caller.
+    fn start(&self) -> Result<(), TransportError> {
+        if self.is_shut_down() {
+            return Err(TransportError::ShutDown);
+        }
+        self.is_started.call_once(|| {
+            self.has_started.store(true, Ordering::Release);
+            let driver = Driver::new(self.shared.clone());
+            let driven = self.driven.clone().drop_guard();
+            tokio::spawn(async move {
+                let _driven = driven;
+                driver.run().await;
+            });
+        });
+        Ok(())
+    }
+
+    /// The sockets of a set, by the addresses they are known by.
+    fn set(&self, number: usize) -> Result<Vec<SocketAddr>, TransportError> {
+        let mut sets = lock(&self.shared.sets);
+        let is_used = |address| lock(&self.shared.core).endpoint.uses(address);
+        let (sockets, changed) = sets.set(number, &self.config, is_used)?;
+        drop(sets);
+        if changed {
+            let granted = sockets.iter().map(|socket| socket.receive_buffer_bytes()).min().unwrap_or(0);
+            self.size_windows(granted);
+            self.shared.sockets_changed();
+        }
+        Ok(sockets.iter().map(|socket| bare(socket.local_addr())).collect())
+    }
+
+    /// Fits the receive windows to the sockets' buffers.
+    ///
+    /// SCTP sends a whole window unpaced; what the receiving socket cannot hold is lost and costs retransmission time-outs
+    /// of a second. Linux reports twice the payload a buffer holds, and counts about twice a datagram's size against it,
+    /// hence the quarter. The window must hold the largest frame, and not too many of the smallest.
+    fn size_windows(&self, granted: usize) {
+        let window = (granted / 4).clamp(self.config.max_frame_bytes * 3 / 2, LARGEST_WINDOW);
+        if window < LARGEST_WINDOW {
+            tracing::debug!(
+                granted,
+                window,
+                asked = self.config.socket_buffer_bytes,
+                "small UDP buffers limit throughput; on Linux raise net.core.rmem_max and wmem_max"
+            );
+        }
+        let budget = u32::try_from(granted / 4).unwrap_or(u32::MAX);
+        lock(&self.shared.core).endpoint.set_windows(u32::try_from(window).unwrap_or(u32::MAX), budget);
+    }
+
+    /// Finds out where a connection that leaves from these sockets can be reached.
+    async fn gather(&self, sockets: &[SocketAddr]) -> Result<Gathered, TransportError> {
+        let mut gathered = Gathered { bases: Vec::new(), candidates: Vec::new() };
+        for (rank, address) in (0..).zip(sockets) {
+            let (kind, priority) = (CandidateKind::Host, CandidateKind::Host.priority(rank));
+            gathered.bases.push(Base { address: *address, kind, priority });
+            gathered.candidates.push(Candidate { address: *address, kind, priority });
+        }
+        Ok(gathered)
+    }
+
+    /// Reads a description, which may be anything.
+    fn read(&self, sdp: &str) -> Result<Description, TransportError> {
+        let description = Description::parse(sdp).map_err(|error| TransportError::InvalidSdp(error.to_string()))?;
+        // A tracker that reflects offers would make a node meet itself.
+        if description.fingerprint.sha256() == Some(self.fingerprint) {
+            return Err(TransportError::InvalidSdp("it is of this node itself: a=fingerprint is its own".to_owned()));
+        }
+        if description.sctp_port != sdp::DEFAULT_SCTP_PORT {
+            let port = description.sctp_port;
+            return Err(TransportError::InvalidSdp(format!("a=sctp-port:{port} is not 5000, which everybody uses")));
+        }
+        Ok(description)
+    }
+
+    /// What a connection needs of the other side's description.
+    fn remote(&self, description: &Description, dtls_role: DtlsRole) -> Remote {
+        let algorithm = match description.fingerprint {
+            RemoteFingerprint::Sha256(_) => &digest::SHA256,
+            RemoteFingerprint::Sha384(_) => &digest::SHA384,
+            RemoteFingerprint::Sha512(_) => &digest::SHA512,
+        };
+        Remote {
+            credentials: Credentials { ufrag: description.ufrag.clone(), pwd: description.pwd.clone() },
+            certificate: CertificateHash { algorithm, bytes: description.fingerprint.bytes().to_vec() },
+            candidates: description.candidates.clone(),
+            dtls_role,
+            is_lite: description.ice_lite,
+            shares_sockets: description.close_by_reset,
+            closes_by_reset: description.close_by_reset,
+        }
+    }
+
+    fn limits(&self, remote: &Description) -> Limits {
+        Limits { max_frame_bytes: remote.max_frame_bytes(self.config.max_frame_bytes), window: remote.window }
+    }
+
+    /// Writes the description of a connection.
+    fn describe(
+        &self,
+        credentials: &Credentials,
+        gathered: &Gathered,
+        outline: &Outline,
+        setup: Setup,
+        window: u32,
+    ) -> String {
+        LocalDescription {
+            session_id: rand::random(),
+            outline,
+            ufrag: &credentials.ufrag,
+            pwd: &credentials.pwd,
+            fingerprint: self.fingerprint,
+            setup,
+            max_message_bytes: self.config.max_frame_bytes,
+            candidates: &gathered.candidates,
+            window,
+        }
+        .to_string()
+    }
+
+    async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
+        self.start()?;
+        let set = lock(&self.shared.core).endpoint.set_for_offer();
+        let sockets = self.set(set)?;
+        let gathered = self.gather(&sockets).await?;
+        let kinds = gathered.kinds();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
-        let channel = connection.stack.create_data_channel(&label, None).await.map_err(backend)?;
-        let offer = connection.stack.create_offer(None).await.map_err(backend)?;
-        let sdp = connection.describe(offer, deadline).await?;
-        Ok(pending::Offer { connection, channel, sdp })
+        let mut core = lock(&self.shared.core);
+        if self.is_shut_down() {
+            return Err(TransportError::ShutDown);
+        }
+        if core.endpoint.waiting() >= self.config.max_offers {
+            return Err(TransportError::TooManyConnections { max: self.config.max_offers });
+        }
+        let key = core.endpoint.offer(Instant::now().into_std(), set, label, gathered.bases.clone());
+        let window = core.endpoint.window();
+        let link = Link::new(key, &self.config);
+        core.attach(key, link.clone());
+        let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
+        drop(core);
+        self.shared.wake();
+        let guard = Guard { node: self.clone(), link, is_armed: true };
+        let credentials = credentials.ok_or(TransportError::ShutDown)?;
+        let sdp = self.describe(&credentials, &gathered, &Outline::default(), Setup::ActPass, window);
+        Ok(pending::Offer { guard, sdp, kinds })
     }
 
-    async fn prepare_answer(&self, offer_sdp: &str) -> Result<pending::Answer, TransportError> {
+    async fn prepare_answer(self: &Arc<Self>, offer_sdp: &str) -> Result<pending::Answer, TransportError> {
         // Before a socket is opened for it.
-        sdp::check(offer_sdp)?;
-        let deadline = Instant::now() + self.node.config.gather_timeout;
-        let mut connection = Connection::new(&self.node, Role::Answerer, deadline).await?;
-        connection.set_remote(RTCSessionDescription::offer, offer_sdp).await?;
-        let answer = connection.stack.create_answer(None).await.map_err(backend)?;
-        let sdp = connection.describe(answer, deadline).await?;
-        Ok(pending::Answer { connection, offer_sdp: offer_sdp.to_owned(), sdp })
+        let offer = self.read(offer_sdp)?;
+        self.start()?;
+        let setup = offer.answer_setup();
+        let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
+        let remote = self.remote(&offer, role);
+        let (set, sockets) = self.free_set(&remote)?;
+        let gathered = self.gather(&sockets).await?;
+        let kinds = gathered.kinds();
+        let mut core = lock(&self.shared.core);
+        if self.is_shut_down() {
+            return Err(TransportError::ShutDown);
+        }
+        if core.endpoint.connecting() >= self.config.max_connections {
+            return Err(TransportError::TooManyConnections { max: self.config.max_connections });
+        }
+        let key = core
+            .endpoint
+            .answer(Instant::now().into_std(), set, gathered.bases.clone(), remote)
+            .map_err(|error| TransportError::Backend(error.into()))?;
+        let window = core.endpoint.window();
+        let link = Link::new(key, &self.config);
+        link.set_limits(self.limits(&offer));
+        core.attach(key, link.clone());
+        let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
+        drop(core);
+        self.shared.wake();
+        let guard = Guard { node: self.clone(), link, is_armed: true };
+        let credentials = credentials.ok_or(TransportError::ShutDown)?;
+        let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
+        Ok(pending::Answer { guard, sdp, kinds, remote: offer })
+    }
+
+    /// The first set from which no connection goes to any address of an offer, and its sockets.
+    fn free_set(&self, remote: &Remote) -> Result<(usize, Vec<SocketAddr>), TransportError> {
+        for set in OFFER_SETS..MAX_SETS {
+            let sockets = self.set(set)?;
+            if lock(&self.shared.core).endpoint.is_free(&sockets, remote) {
+                return Ok((set, sockets));
+            }
+        }
+        let now = Instant::now().into_std();
+        for set in OFFER_SETS..MAX_SETS {
+            let sockets = self.set(set)?;
+            if lock(&self.shared.core).endpoint.evict(now, &sockets, remote) {
+                self.shared.wake();
+                return Ok((set, sockets));
+            }
+        }
+        Err(TransportError::TooManyConnections { max: MAX_SETS - OFFER_SETS })
     }
 }
 
 #[async_trait]
 impl Transport for WebRtc {
     async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
-        Ok(Box::new(self.prepare_offer().await?))
+        Ok(Box::new(self.node.prepare_offer().await?))
     }
 
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
-        Ok(Box::new(self.prepare_answer(offer_sdp).await?))
+        Ok(Box::new(self.node.prepare_answer(offer_sdp).await?))
     }
 
     async fn shutdown(&self) {
-        self.node.shutdown.cancel();
-        self.node.tasks.close();
+        self.node.shared.ended.store(true, Ordering::Release);
+        {
+            let core = lock(&self.node.shared.core);
+            for link in core.links() {
+                link.shut_down.store(true, Ordering::Release);
+                link.close.store(true, Ordering::Release);
+                self.node.shared.touch(link);
+            }
+        }
+        self.node.shared.wake();
+        if !self.node.has_started.load(Ordering::Acquire) {
+            return;
+        }
         // Flushing has its own deadline, and so has everything else; this one is for a task that was starved.
-        let patience = link::longest_close(&self.node.config) * 2;
-        if tokio::time::timeout(patience, self.node.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.node.tasks.len(), "connections left open by a shutdown that took too long");
+        let patience = self.node.config.close_timeout * (FLUSH_FACTOR + 2) * 2;
+        if tokio::time::timeout(patience, self.node.driven.cancelled()).await.is_err() {
+            tracing::warn!("connections left open by a shutdown that took too long");
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{future::Future, time::Duration};
-
-    use super::*;
-    use crate::Frame;
-
-    async fn within<T>(future: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
-    }
-
-    /// A peer that opens more channels than the one: whichever comes first is adopted, and works.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn further_channels_are_closed() {
-        let config = WebRtcConfig::loopback;
-        let (alice, bob) = (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
-        let offer = within(alice.prepare_offer()).await.unwrap();
-        let mut channels = vec![offer.channel.clone()];
-        for label in ["second", "third"] {
-            channels.push(offer.connection.stack.create_data_channel(label, None).await.unwrap());
-        }
-        let answer = within(bob.prepare_answer(&offer.sdp)).await.unwrap();
-        let answer_sdp = answer.sdp.clone();
-        offer.connection.set_remote(RTCSessionDescription::answer, &answer_sdp).await.unwrap();
-        let mut b = within(Box::new(answer).open()).await.unwrap();
-
-        let mut open = 0;
-        for channel in channels {
-            let mut events = Vec::new();
-            // The adopted one opens and stays; the others open and close.
-            let closed = async {
-                while let Some(event) = channel.poll().await {
-                    events.push(event);
-                    if matches!(events.last(), Some(webrtc::data_channel::DataChannelEvent::OnClose)) {
-                        return;
-                    }
-                }
-            };
-            if channel.label().await.is_ok_and(|label| label == b.info.label) {
-                open += 1;
-                within(channel.send_text("to the adopted one")).await.unwrap();
-            } else {
-                within(closed).await;
-            }
-        }
-        assert_eq!(open, 1);
-        assert_eq!(within(b.receiver.recv()).await.unwrap(), Frame::text("to the adopted one"));
-        within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
-    }
-
-    /// The stack keeps something of every channel there ever was.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_peer_that_opens_channel_after_channel_is_cut_off() {
-        let config = WebRtcConfig::loopback;
-        let (alice, bob) = (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
-        let offer = within(alice.prepare_offer()).await.unwrap();
-        let mut channels = Vec::new();
-        for number in 0..20 {
-            channels.push(offer.connection.stack.create_data_channel(&number.to_string(), None).await.unwrap());
-        }
-        let answer = within(bob.prepare_answer(&offer.sdp)).await.unwrap();
-        offer.connection.set_remote(RTCSessionDescription::answer, &answer.sdp).await.unwrap();
-        let mut b = within(Box::new(answer).open()).await.unwrap();
-        let end = within(b.receiver.recv()).await.unwrap_err();
-        assert!(end.to_string().contains("channel after channel"), "{end}");
-        within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
-    }
-}
+mod tests;

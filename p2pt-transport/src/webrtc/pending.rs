@@ -1,48 +1,65 @@
 //! Connections that wait for their other side.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 use async_trait::async_trait;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
-use webrtc::{
-    data_channel::{DataChannel, DataChannelEvent},
-    peer_connection::{PeerConnection, RTCIceConnectionState, RTCSessionDescription},
-};
+use tokio::time::Instant;
 
 use super::{
     Node,
-    connection::{Connection, Progress, backend, has_been_secure, is_over, session},
-    link,
-    pulse::Pulse,
-    sdp,
+    flow::lock,
+    halves::{Half, Receiver, Sender},
+    link::{Link, NEAR_FRAME_BYTES, Opening},
+    peer::{End, Stage},
+    sdp::{CandidateKinds, Description, UnusableCandidate, parse_candidate_line},
+    session::DtlsRole,
 };
-use crate::{Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, Role, TransportError};
+use crate::{
+    AddCandidateError, Channel, ChannelInfo, PendingAnswer, PendingOffer, RemoteCandidates, Role, TransportError,
+};
+
+/// Closes a connection that nobody opened.
+pub(super) struct Guard {
+    pub(super) node: Arc<Node>,
+    pub(super) link: Arc<Link>,
+    pub(super) is_armed: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.is_armed {
+            self.link.close.store(true, Ordering::Release);
+            self.node.shared.touch(&self.link);
+        }
+    }
+}
 
 pub(super) struct Offer {
-    pub(super) connection: Connection,
-    pub(super) channel: Arc<dyn DataChannel>,
+    pub(super) guard: Guard,
     pub(super) sdp: String,
+    pub(super) kinds: CandidateKinds,
 }
 
 pub(super) struct Answer {
-    pub(super) connection: Connection,
-    pub(super) offer_sdp: String,
+    pub(super) guard: Guard,
     pub(super) sdp: String,
+    pub(super) kinds: CandidateKinds,
+    /// The offer.
+    pub(super) remote: Description,
 }
 
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Offer").field("candidates", &sdp::candidate_types(&self.sdp)).finish_non_exhaustive()
+        f.debug_struct("Offer").field("candidates", &self.kinds.to_string()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("candidates", &sdp::candidate_types(&self.sdp)).finish_non_exhaustive()
+        f.debug_struct("Answer").field("candidates", &self.kinds.to_string()).finish_non_exhaustive()
     }
 }
 
@@ -52,10 +69,15 @@ impl PendingOffer for Offer {
         &self.sdp
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(Late { node: self.guard.node.clone(), link: self.guard.link.clone() })
+    }
+
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
-        let Self { connection, channel, sdp } = *self;
-        connection.set_remote(RTCSessionDescription::answer, answer_sdp).await?;
-        Opening { connection, role: Role::Offerer, local: &sdp, remote: answer_sdp }.open(Some(channel)).await
+        let Self { guard, kinds, .. } = *self;
+        let remote = guard.node.read(answer_sdp)?;
+        guard.node.accept_answer(&guard.link, &remote)?;
+        opened(guard, Role::Offerer, &kinds, &remote).await
     }
 }
 
@@ -65,142 +87,107 @@ impl PendingAnswer for Answer {
         &self.sdp
     }
 
+    fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+        Arc::new(Late { node: self.guard.node.clone(), link: self.guard.link.clone() })
+    }
+
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
-        let Self { connection, offer_sdp, sdp } = *self;
-        Opening { connection, role: Role::Answerer, local: &sdp, remote: &offer_sdp }.open(None).await
+        let Self { guard, kinds, remote, .. } = *self;
+        opened(guard, Role::Answerer, &kinds, &remote).await
     }
 }
 
-/// The way from two descriptions to an open channel, in three steps: a path, a session on it, a channel in that.
-struct Opening<'a> {
-    connection: Connection,
+/// Waits until the channel is open.
+async fn opened(
+    mut guard: Guard,
     role: Role,
-    local: &'a str,
-    remote: &'a str,
+    kinds: &CandidateKinds,
+    remote: &Description,
+) -> Result<Channel, TransportError> {
+    let (node, link) = (guard.node.clone(), guard.link.clone());
+    let mut opening = link.opening.subscribe();
+    let reached = opening.wait_for(|opening| *opening != Opening::Pending).await.map(|reached| reached.clone());
+    let label = match reached {
+        Ok(Opening::Open(label)) => label,
+        _ if node.is_shut_down() => return Err(TransportError::ShutDown),
+        Ok(Opening::Failed(stage, end)) => return Err(failure(&node, stage, end, kinds, remote)),
+        Ok(Opening::Pending) | Err(_) => return Err(TransportError::ClosedEarly),
+    };
+    guard.is_armed = false;
+    let max_frame_bytes = link.max_frame_bytes.load(Ordering::Relaxed);
+    let mut info = ChannelInfo::new(label, role, max_frame_bytes);
+    info.local_fingerprint = Some(node.fingerprint);
+    info.remote_fingerprint = remote.fingerprint.sha256();
+    if remote.window.is_none() {
+        info.good_frame_bytes = info.max_frame_bytes.min(NEAR_FRAME_BYTES);
+    }
+    let half = Half { shared: node.shared.clone(), link };
+    Ok(Channel { info, sender: Arc::new(Sender(half.clone())), receiver: Box::new(Receiver(half)) })
 }
 
-impl Opening<'_> {
-    async fn open(mut self, channel: Option<Arc<dyn DataChannel>>) -> Result<Channel, TransportError> {
-        let steps = Steps::of(&self);
-        let node = self.connection.node.clone();
-        let opened = async {
-            let channel = match channel {
-                Some(channel) => channel,
-                None => self.connection.adopted().await?,
-            };
-            loop {
-                match channel.poll().await? {
-                    DataChannelEvent::OnOpen => return Some(channel),
-                    DataChannelEvent::OnClose => return None,
-                    _ => {}
-                }
-            }
-        };
-        let channel = tokio::select! {
-            biased;
-            // What fails after this fails of it.
-            () = node.shutdown.cancelled() => Err(TransportError::ShutDown),
-            opened = opened => match opened {
-                Some(channel) => Ok(channel),
-                None => Err(steps.broken().await),
-            },
-            error = steps.failure() => Err(error),
-        }?;
-        let label = channel.label().await.map_err(backend)?;
-        let mut info =
-            ChannelInfo::new(label, self.role, sdp::max_frame_bytes(self.remote, node.config.max_frame_bytes));
-        info.local_fingerprint = Fingerprint::from_sdp(self.local);
-        info.remote_fingerprint = Fingerprint::from_sdp(self.remote);
-        let window = sdp::window(self.remote);
-        if window.is_none() {
-            info.good_frame_bytes = info.max_frame_bytes.min(link::NEAR_FRAME_BYTES);
+/// What an opening has failed of.
+fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: &Description) -> TransportError {
+    match (stage, end) {
+        (Stage::Waiting, End::TimedOut) => {
+            TransportError::Deadline { step: "waiting for the answer", after: node.config.answer_timeout }
         }
-        link::start(self.connection, channel, info, window)
+        (Stage::Checking, End::TimedOut | End::Silent) => {
+            TransportError::IceFailed { local: local.to_string(), remote: remote.kinds.to_string() }
+        }
+        (Stage::Secure, End::TimedOut) => {
+            TransportError::Deadline { step: "opening the channel", after: node.config.connect_timeout }
+        }
+        (Stage::Handshaking, _) => TransportError::SessionFailed,
+        (Stage::Waiting | Stage::Checking | Stage::Secure | Stage::Open, _) => TransportError::ClosedEarly,
     }
 }
 
-/// How far an opening has come, which names what it fails of.
-struct Steps<'a> {
-    stack: Arc<dyn PeerConnection>,
-    pulse: Arc<Pulse>,
-    progress: watch::Receiver<Progress>,
-    local: &'a str,
-    remote: &'a str,
+impl Node {
+    /// Gives an offer its answer.
+    fn accept_answer(&self, link: &Arc<Link>, answer: &Description) -> Result<(), TransportError> {
+        let role = if answer.is_dtls_client() { DtlsRole::Server } else { DtlsRole::Client };
+        let remote = self.remote(answer, role);
+        link.set_limits(self.limits(answer));
+        let now = Instant::now().into_std();
+        {
+            let mut core = lock(&self.shared.core);
+            if core.endpoint.connecting() >= self.config.max_connections {
+                return Err(TransportError::TooManyConnections { max: self.config.max_connections });
+            }
+            // It may have ended meanwhile, which its opening says.
+            if let Some(peer) = core.peer_of(link) {
+                peer.set_remote(now, remote).map_err(|error| TransportError::Backend(error.into()))?;
+            }
+        }
+        self.shared.touch(link);
+        Ok(())
+    }
+}
+
+/// Takes late candidates for one connection.
+struct Late {
     node: Arc<Node>,
+    link: Arc<Link>,
 }
 
-impl<'a> Steps<'a> {
-    fn of(opening: &Opening<'a>) -> Self {
-        let connection = &opening.connection;
-        Self {
-            stack: connection.stack.clone(),
-            pulse: connection.pulse.clone(),
-            progress: connection.progress.clone(),
-            local: opening.local,
-            remote: opening.remote,
-            node: connection.node.clone(),
-        }
+impl fmt::Debug for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Late").finish_non_exhaustive()
     }
+}
 
-    /// Resolves when the channel will not open.
-    async fn failure(&self) -> TransportError {
-        let config = &self.node.config;
-        let start = Instant::now();
-        let deadline = start + config.connect_timeout;
-        if !self.reach(start + config.path_timeout(), |progress, _| progress.ice_connected).await {
-            return TransportError::IceFailed {
-                local: sdp::candidate_types(self.local),
-                remote: sdp::candidate_types(self.remote),
-            };
-        }
-        let goes_on = async {
-            // The stack says nothing of a handshake that has failed.
-            let is_secure = |_, session| session == Some(RTCDtlsTransportState::Connected);
-            if self.reach(Instant::now() + config.session_timeout(), is_secure).await {
-                self.reach(deadline, |_, _| false).await;
-            }
+impl RemoteCandidates for Late {
+    fn add(&self, candidate: &str) -> Result<(), AddCandidateError> {
+        let candidate = match parse_candidate_line(candidate) {
+            Ok(candidate) => candidate,
+            Err(UnusableCandidate::Malformed(why)) => return Err(AddCandidateError::Invalid(why.to_string())),
+            Err(_) => return Ok(()),
         };
-        tokio::select! {
-            () = goes_on => {}
-            () = self.pulse.silence(config.silence_timeout) => {}
-        }
-        if Instant::now() >= deadline && has_been_secure(&*self.stack).await {
-            return TransportError::Deadline { step: "opening the channel", after: config.connect_timeout };
-        }
-        self.broken().await
-    }
-
-    /// What a connection that has found its path has failed of.
-    async fn broken(&self) -> TransportError {
-        if has_been_secure(&*self.stack).await { TransportError::ClosedEarly } else { TransportError::SessionFailed }
-    }
-
-    /// Waits for a step, and says whether it has been made in time.
-    async fn reach(
-        &self,
-        deadline: Instant,
-        step: impl Fn(Progress, Option<RTCDtlsTransportState>) -> bool + Send,
-    ) -> bool {
-        let mut progress = self.progress.clone();
-        let reached = async {
-            loop {
-                let passes = self.pulse.passes();
-                let now = *progress.borrow_and_update();
-                let session = session(&*self.stack).await;
-                if step(now, session) {
-                    return true;
-                }
-                // The other side's close shows in no event before there is a channel, only in the session's state.
-                let over = now.ice_connected && is_over(session);
-                if over || now.is_broken() || now.ice == RTCIceConnectionState::Failed {
-                    return false;
-                }
-                tokio::select! {
-                    _ = progress.changed() => {}
-                    () = self.pulse.passed(passes) => {}
-                }
-            }
-        };
-        timeout_at(deadline, reached).await.unwrap_or(false)
+        let mut core = lock(&self.node.shared.core);
+        let peer = core.peer_of(&self.link).ok_or(AddCandidateError::Closed)?;
+        peer.add_candidate(Instant::now().into_std(), candidate);
+        drop(core);
+        self.node.shared.touch(&self.link);
+        Ok(())
     }
 }

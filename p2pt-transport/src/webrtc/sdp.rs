@@ -1,176 +1,277 @@
-//! What this backend itself reads from a session description, and what it changes in one.
+//! Session descriptions of one data channel: what this backend reads in a remote one, and what it writes.
+//!
+//! The reader takes what libwebrtc takes: lines it does not know, attributes of the session in place of the section,
+//! the syntax of `sctpmap` that RFC 8841 replaced, other sections before and after. What costs nothing but a candidate
+//! costs no connection. It reads from the data channel's section first, then from the session; from another section only
+//! if the two share their transport ([`Description::parse`]).
 
-use std::{collections::BTreeSet, fmt::Write as _};
-
-use crate::TransportError;
-
-/// The largest SDP looked at, in bytes. Browsers on machines with many addresses stay under 16 KiB, and the strictest
-/// public tracker passes on no more.
-const MAX_SDP_BYTES: usize = 65_536;
-
-/// What is sent when an SDP does not say otherwise (RFC 8841 section 6.1).
-const DEFAULT_MAX_MESSAGE_BYTES: usize = 65_536;
-
-/// Checks that `sdp` describes a data channel that could be connected to. What arrives in that place may be anything:
-/// other applications on public trackers put encrypted blobs there.
-pub(super) fn check(sdp: &str) -> Result<(), TransportError> {
-    let invalid = |why: &str| Err(TransportError::InvalidSdp(why.to_owned()));
-    if sdp.len() > MAX_SDP_BYTES {
-        return invalid("longer than 64 KiB");
-    }
-    if !sdp.starts_with("v=0") {
-        return invalid("it does not begin with v=0");
-    }
-    if !sdp.lines().any(|line| line.starts_with("m=application ")) {
-        return invalid("no data channel is offered");
-    }
-    for attribute in ["ice-ufrag", "ice-pwd", "fingerprint"] {
-        if attributes(sdp, attribute).next().is_none() {
-            return Err(TransportError::InvalidSdp(format!("no {attribute}")));
-        }
-    }
-    Ok(())
-}
-
-/// The largest frame in bytes the author of `sdp` accepts, but no more than `ours`.
-pub(super) fn max_frame_bytes(sdp: &str, ours: usize) -> usize {
-    match attributes(sdp, "max-message-size").next().map(|value| value.trim().parse::<u64>()) {
-        // Zero means that there is no limit.
-        Some(Ok(0)) => ours,
-        Some(Ok(bytes)) => usize::try_from(bytes).unwrap_or(ours).min(ours),
-        Some(Err(_)) | None => DEFAULT_MAX_MESSAGE_BYTES,
-    }
-}
-
-/// `sdp` with `ours` as the largest frame in place of its author's.
-///
-/// The stack takes the smaller of both sides' limits also for what it *receives*, and drops anything longer with nothing
-/// but a log line; yet a side that accepts little may send much. Frames to send are checked against
-/// [`max_frame_bytes`] before the stack sees them.
-pub(super) fn with_limit(sdp: &str, ours: usize) -> String {
-    let ours = format!("a=max-message-size:{ours}\r\n");
-    let mut out = String::with_capacity(sdp.len() + ours.len());
-    let mut in_application = false;
-    for line in sdp.lines().filter(|line| !line.starts_with("a=max-message-size:")) {
-        if line.starts_with("m=") {
-            if in_application {
-                out.push_str(&ours);
-            }
-            in_application = line.starts_with("m=application ");
-        }
-        out.push_str(line);
-        out.push_str("\r\n");
-    }
-    if in_application {
-        out.push_str(&ours);
-    }
-    out
-}
-
-/// The attribute by which this backend says how much its sockets can hold.
-const WINDOW: &str = "p2pt-window";
-
-/// `sdp`, which is our own, with what our sockets can hold. Others pass over a line they do not know.
-pub(super) fn with_window(mut sdp: String, bytes: u32) -> String {
-    let _ = write!(sdp, "a={WINDOW}:{bytes}\r\n");
-    sdp
-}
-
-/// How many bytes the sockets of the author of `sdp` can hold, if that is said.
-pub(super) fn window(sdp: &str) -> Option<usize> {
-    // Nothing would ever fit into none.
-    attributes(sdp, WINDOW).next()?.trim().parse().ok().filter(|bytes| *bytes > 0)
-}
-
-/// The kinds of candidates in `sdp`, for people: `"host srflx"`.
-pub(super) fn candidate_types(sdp: &str) -> String {
-    let types: BTreeSet<&str> = attributes(sdp, "candidate")
-        .filter_map(|candidate| {
-            let mut words = candidate.split_ascii_whitespace();
-            let address = words.nth(4)?;
-            let kind = words.skip_while(|word| *word != "typ").nth(1)?;
-            Some(if address.ends_with(".local") { "mdns" } else { kind })
-        })
-        .collect();
-    if types.is_empty() { "none".to_owned() } else { types.into_iter().collect::<Vec<_>>().join(" ") }
-}
-
-/// The values of all lines `a=name:value`.
-fn attributes<'a>(sdp: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    sdp.lines().filter_map(move |line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
-}
-
+mod candidate;
+mod error;
+mod fingerprint;
+mod lines;
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+mod tests;
+#[cfg(test)]
+mod tolerance_tests;
+mod write;
 
-    use super::*;
+use std::net::SocketAddr;
 
-    const OURS: usize = 262_144;
+pub(crate) use self::{
+    candidate::{CandidateKinds, UnusableCandidate, parse_candidate_line},
+    error::SdpError,
+    fingerprint::RemoteFingerprint,
+    write::{DataProtocol, LocalDescription, Outline, RejectedSection},
+};
+use self::{
+    error::Problem,
+    lines::{Line, Section},
+};
+use super::candidate::Candidate;
 
-    const SDP: &str = "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AA\r\n\
-        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
-        a=candidate:1 1 udp 2113937151 0e1a.local 5000 typ host\r\n\
-        a=candidate:2 1 udp 1677729535 203.0.113.4 5000 typ srflx raddr 10.0.0.1 rport 5000\r\n\
-        a=candidate:3 1 udp 2113937150 10.0.0.1 5001 typ host generation 0\r\na=sctp-port:5000\r\n";
+/// The largest description that is read, in bytes. Browsers on machines with many addresses stay under 16 KiB, and the
+/// strictest public tracker passes on no more.
+pub(crate) const MAX_SDP_BYTES: usize = 65_536;
 
-    #[test]
-    fn a_limit_is_read_and_has_its_default() {
-        assert_eq!(max_frame_bytes(SDP, OURS), 65_536);
-        for (value, bytes) in
-            [("1000", 1000), ("0", 262_144), ("1073741823", 262_144), ("much", 65_536), ("-1", 65_536)]
+/// How many usable candidates of a description count; those after them are passed over. A host with 10 addresses,
+/// each with its own reflexive and relayed ones, has 30.
+pub(crate) const MAX_CANDIDATES: usize = 32;
+
+/// How many sections a description may have. An answer must repeat them all, and applications that share a data
+/// channel's connection with media have a handful.
+const MAX_SECTIONS: usize = 16;
+
+/// The longest section identifier that an answer repeats, in bytes. RFC 9143 section 5 asks for at most 3; libwebrtc makes
+/// up to 16 and lets applications choose theirs.
+const MAX_MID_BYTES: usize = 64;
+
+/// The SCTP port where a description says none: the one all implementations use (RFC 8841 section 5.2 has no default).
+pub(crate) const DEFAULT_SCTP_PORT: u16 = 5_000;
+
+/// What is sent at most, in bytes, when a description does not say otherwise (RFC 8841 section 6.1).
+const DEFAULT_MAX_MESSAGE_BYTES: u64 = 65_536;
+
+/// The attributes by which this backend says how many bytes its sockets can hold, and that it sees a channel's reset.
+/// Other implementations pass over lines they do not know.
+const WINDOW: &str = "p2pt-window";
+const CLOSE: &str = "p2pt-close";
+const CLOSE_BY_RESET: &str = "reset";
+
+/// Which side of the DTLS handshake the author of a description takes (RFC 8842 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// Either; the answer chooses.
+    ActPass,
+    /// The client.
+    Active,
+    /// The server.
+    Passive,
+}
+
+impl Setup {
+    fn name(self) -> &'static str {
+        match self {
+            Self::ActPass => "actpass",
+            Self::Active => "active",
+            Self::Passive => "passive",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::ActPass, Self::Active, Self::Passive].into_iter().find(|setup| name.eq_ignore_ascii_case(setup.name()))
+    }
+}
+
+/// What a remote description says, as far as a data channel needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Description {
+    /// The ICE user name fragment, of 4 to 256 characters.
+    pub(crate) ufrag: String,
+    /// The ICE password, of 22 to 256 characters.
+    pub(crate) pwd: String,
+    /// The certificate's fingerprint: of several the one by the strongest hash function, the first of its like.
+    pub(crate) fingerprint: RemoteFingerprint,
+    /// The DTLS role, where one that is known is given. [`answer_setup`](Self::answer_setup) and
+    /// [`is_dtls_client`](Self::is_dtls_client) say what it means in an offer and in an answer.
+    pub(crate) setup: Option<Setup>,
+    /// The port of its SCTP association.
+    pub(crate) sctp_port: u16,
+    /// The largest message in bytes that its author takes; 0 for any. `None` where nothing readable is said.
+    pub(crate) max_message_bytes: Option<u64>,
+    /// The first [`MAX_CANDIDATES`] usable candidates, each address once.
+    pub(crate) candidates: Vec<Candidate>,
+    /// The kinds of all candidates, usable or not, for people.
+    pub(crate) kinds: CandidateKinds,
+    /// Its author only answers connectivity checks (`a=ice-lite`), so that this side is the controlling one whatever its
+    /// role (RFC 8445 section 6.1.1).
+    pub(crate) ice_lite: bool,
+    /// How many bytes the sockets of its author can hold, where its author is of this kind.
+    pub(crate) window: Option<usize>,
+    /// Its author takes the reset of a channel for its end.
+    pub(crate) close_by_reset: bool,
+    /// What an answer to it repeats.
+    pub(crate) outline: Outline,
+}
+
+impl Description {
+    /// Reads an offer or an answer.
+    ///
+    /// Sections of one `BUNDLE` group share the transport of its first, where libwebrtc and Firefox then write the
+    /// candidates. That section is read, too, if the data channel's has no ICE parameters or the same.
+    ///
+    /// # Errors
+    /// When a peer could not be connected to by what `sdp` says; names the line.
+    pub(crate) fn parse(sdp: &str) -> Result<Self, SdpError> {
+        if sdp.len() > MAX_SDP_BYTES {
+            return Err(Problem::TooLong.into());
+        }
+        if sdp.lines().next().map(str::trim_end) != Some("v=0") {
+            return Err(Problem::NoVersion.into());
+        }
+        let (session, media) = lines::sections(sdp)?;
+        let position = data_section(&session, &media)?;
+        let own = &media[position];
+        let group = bundle_of(&session, own);
+        let tagged = group.and_then(|group| tagged_section(group, own, &media));
+        let mut places = vec![own];
+        places.extend(tagged);
+        places.push(&session);
+
+        // What a section says of its transport, and what it says of its data channel.
+        let value = |name: &'static str| places.iter().find_map(|place| place.attribute(name));
+        let own_value = |name: &'static str| own.attribute(name).or_else(|| session.attribute(name));
+        let required = |name: &'static str| value(name).ok_or_else(|| Problem::Missing(name).at(own.first_line()));
+        let ufrag = credential(required("ice-ufrag")?, "ice-ufrag", 4)?;
+        let pwd = credential(required("ice-pwd")?, "ice-pwd", 22)?;
+        let fingerprint = fingerprint::find(&places, own.first_line())?;
+        let (candidates, kinds) = candidates(&places);
+        Ok(Self {
+            ufrag,
+            pwd,
+            fingerprint,
+            setup: value("setup").and_then(|line| Setup::parse(line.value())),
+            sctp_port: sctp_port(own),
+            max_message_bytes: own_value("max-message-size").and_then(|line| line.value().parse().ok()),
+            candidates,
+            kinds,
+            ice_lite: session.attribute("ice-lite").is_some(),
+            // Nothing would ever fit into none.
+            window: own_value(WINDOW).and_then(|line| line.value().parse().ok()).filter(|bytes| *bytes > 0),
+            close_by_reset: own_value(CLOSE).is_some_and(|line| line.value() == CLOSE_BY_RESET),
+            outline: outline(&media, position, group.is_some())?,
+        })
+    }
+
+    /// The DTLS role of this side when this is an offer: the client unless the offer claims that.
+    pub(crate) fn answer_setup(&self) -> Setup {
+        if self.setup == Some(Setup::Active) { Setup::Passive } else { Setup::Active }
+    }
+
+    /// Whether its author is the DTLS client when this is an answer to an offer that leaves the choice. One that does not
+    /// choose is taken as active, which RFC 8842 section 5.3 recommends.
+    pub(crate) fn is_dtls_client(&self) -> bool {
+        self.setup != Some(Setup::Passive)
+    }
+
+    /// The largest frame in bytes its author accepts, but no more than `ours`.
+    pub(crate) fn max_frame_bytes(&self, ours: usize) -> usize {
+        match self.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES) {
+            0 => ours,
+            bytes => usize::try_from(bytes).unwrap_or(ours).min(ours),
+        }
+    }
+}
+
+/// Which of the sections is that of the data channel: the first that is one and not rejected.
+fn data_section(session: &Section<'_>, media: &[Section<'_>]) -> Result<usize, SdpError> {
+    let is_usable = |section: &Section<'_>| {
+        // A section with port 0 is rejected, unless it says that its address is that of its group.
+        section.media().port() != Some(0)
+            || section.attribute("bundle-only").is_some() && bundle_of(session, section).is_some()
+    };
+    if let Some(position) = media.iter().position(|section| section.media().is_data_channel() && is_usable(section)) {
+        return Ok(position);
+    }
+    let rejected = media.iter().find(|section| section.media().is_data_channel());
+    let other = media.iter().find(|section| section.media().kind == "application");
+    Err(match (rejected, other) {
+        (Some(section), _) => Problem::Rejected.at(section.first_line()),
+        (None, Some(section)) => Problem::NoDataChannel.at(section.first_line()),
+        (None, None) => Problem::NoDataChannel.into(),
+    })
+}
+
+/// The members of the `BUNDLE` group that `section` is in.
+fn bundle_of<'a>(session: &Section<'a>, section: &Section<'a>) -> Option<&'a str> {
+    let mid = section.mid()?;
+    session
+        .attributes("group")
+        .filter_map(|line| line.value().strip_prefix("BUNDLE "))
+        .find(|mids| mids.split_ascii_whitespace().any(|other| other == mid))
+}
+
+/// The section whose transport all of `group` use, if `own` does not contradict it. It may be `own` itself.
+fn tagged_section<'s, 'a>(group: &str, own: &Section<'a>, media: &'s [Section<'a>]) -> Option<&'s Section<'a>> {
+    let tag = group.split_ascii_whitespace().next()?;
+    let tagged = media.iter().find(|section| section.mid() == Some(tag))?;
+    let ufrag = |section: &Section<'a>| section.attribute("ice-ufrag").map(|line| line.value());
+    ufrag(own).is_none_or(|own| Some(own) == ufrag(tagged)).then_some(tagged)
+}
+
+/// The value of `line`, if it can be part of a STUN user name or be a password.
+///
+/// RFC 8839 section 5.4 allows letters, digits, `+` and `/`. libwebrtc takes four signs more, because there are
+/// implementations that write them.
+fn credential(line: Line<'_>, name: &'static str, min: usize) -> Result<String, SdpError> {
+    let value = line.value();
+    let is_ice_char = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-=#_".contains(&byte);
+    if !(min..=256).contains(&value.len()) || !value.bytes().all(is_ice_char) {
+        return Err(Problem::Credential { name, min }.at(line));
+    }
+    Ok(value.to_owned())
+}
+
+/// The usable candidates of `places`, and the kinds of all of them.
+fn candidates(places: &[&Section<'_>]) -> (Vec<Candidate>, CandidateKinds) {
+    let mut usable: Vec<Candidate> = Vec::new();
+    let mut kinds = CandidateKinds::default();
+    for line in places.iter().flat_map(|place| place.attributes("candidate")) {
+        let read = candidate::parse(line.value());
+        kinds.note(&read);
+        let is_known = |address: SocketAddr| usable.iter().any(|other| other.address == address);
+        if let Ok(candidate) = read
+            && usable.len() < MAX_CANDIDATES
+            && !is_known(candidate.address)
         {
-            assert_eq!(max_frame_bytes(&format!("{SDP}a=max-message-size:{value}\r\n"), OURS), bytes);
+            usable.push(candidate);
         }
     }
+    (usable, kinds)
+}
 
-    #[test]
-    fn our_limit_takes_the_place_of_theirs() {
-        let changed = with_limit(&format!("{SDP}a=max-message-size:1000\r\na=p2pt:1\r\n"), OURS);
-        assert_eq!(changed, format!("{SDP}a=p2pt:1\r\na=max-message-size:262144\r\n"));
-        let audio = "m=audio 0 UDP/TLS/RTP/SAVPF 0\n";
-        assert_eq!(
-            with_limit(&format!("{SDP}{audio}"), OURS),
-            format!("{SDP}a=max-message-size:262144\r\nm=audio 0 UDP/TLS/RTP/SAVPF 0\r\n")
-        );
-    }
+/// The port of the SCTP association: by `a=sctp-port`, by the older `a=sctpmap`, or by the m= line of that time.
+fn sctp_port(own: &Section<'_>) -> u16 {
+    let said = [
+        own.attribute("sctp-port").map(|line| line.value()),
+        own.attribute("sctpmap").and_then(|line| line.value().split_ascii_whitespace().next()),
+        Some(own.media().format),
+    ];
+    let mut ports = said.into_iter().flatten().filter_map(|port| port.parse().ok());
+    ports.find(|port| *port != 0).unwrap_or(DEFAULT_SCTP_PORT)
+}
 
-    #[test]
-    fn a_window_is_told() {
-        assert_eq!(window(SDP), None);
-        assert_eq!(window(&with_window(SDP.to_owned(), 1_310_720)), Some(1_310_720));
-        assert_eq!(window(&format!("{SDP}a=p2pt-window:much\r\n")), None);
-        assert_eq!(window(&with_window(SDP.to_owned(), 0)), None);
-    }
-
-    #[test]
-    fn candidates_are_named_for_people() {
-        assert_eq!(candidate_types(SDP), "host mdns srflx");
-        assert_eq!(candidate_types("v=0\r\na=candidate:1 1 udp\r\n"), "none");
-    }
-
-    #[test]
-    fn what_is_no_session_description_is_refused_by_name() {
-        assert!(check(SDP).is_ok());
-        for (sdp, why) in [
-            ("", "v=0"),
-            ("gAAAAABnX…", "v=0"),
-            ("v=0\r\n", "data channel"),
-            (SDP.split("a=ice-ufrag").next().unwrap(), "ice-ufrag"),
-            (&"v=0\r\n".repeat(20_000), "64 KiB"),
-        ] {
-            assert!(check(sdp).unwrap_err().to_string().contains(why), "{why}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_survived(text in ".{0,300}") {
-            let sdp = format!("v=0\r\n{text}\r\na=candidate:{text}\r\na=max-message-size:{text}");
-            let _ = check(&sdp);
-            let _ = candidate_types(&sdp);
-            prop_assert!(max_frame_bytes(&sdp, OURS) <= OURS);
-            let _ = with_limit(&sdp, OURS);
-        }
-    }
+/// What an answer repeats of `media`, in which the data channel is at `position`.
+fn outline(media: &[Section<'_>], position: usize, bundle: bool) -> Result<Outline, SdpError> {
+    let own = &media[position];
+    let rejected = |sections: &[Section<'_>]| -> Result<Vec<RejectedSection>, SdpError> {
+        sections.iter().map(|section| section.media().rejected(section.mid())).collect()
+    };
+    Ok(Outline {
+        mid: own.mid().map(str::to_owned),
+        bundle,
+        protocol: own.media().data_protocol().unwrap_or_default(),
+        sctpmap: own.media().is_sctpmap(),
+        before: rejected(&media[..position])?,
+        after: rejected(&media[position + 1..])?,
+    })
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Fingerprint,
-    endpoint::{candidate::CandidateKind, fuzzing::check_description},
+    webrtc::{candidate::CandidateKind, fuzzing::check_description},
 };
 
 /// An offer of libwebrtc, as simple-peer sends it when it does not trickle.
@@ -263,7 +263,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
     ]);
     (ip, any::<u16>(), kind, any::<u32>())
         .prop_map(|(ip, port, kind, priority)| Candidate { address: SocketAddr::new(ip, port), kind, priority })
-        .prop_filter("reachable", |candidate| crate::endpoint::candidate::is_reachable(candidate.address))
+        .prop_filter("reachable", |candidate| crate::webrtc::candidate::is_reachable(candidate.address))
 }
 
 fn any_outline() -> impl Strategy<Value = Outline> {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -163,11 +162,6 @@ impl Core {
             });
             served.link.finished.cancel();
         }
-    }
-
-    /// A local address is gone.
-    pub(super) fn forget_socket(&mut self, address: SocketAddr) {
-        self.endpoint.remove_base(address);
     }
 }
 

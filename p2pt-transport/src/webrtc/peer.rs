@@ -382,6 +382,18 @@ impl Peer {
         self.closing == Closing::Done
     }
 
+    /// Whether all that was to be sent is acknowledged, or given up, and only the other side's farewell is waited for.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.closing, Closing::Lingering { .. } | Closing::Resetting { .. })
+    }
+
+    /// Ends at once.
+    pub(crate) fn end_now(&mut self, now: Instant) {
+        if self.closing != Closing::Done {
+            self.end(now, End::Local);
+        }
+    }
+
     /// Whether it is an offer without an answer.
     pub(crate) fn is_waiting(&self) -> bool {
         self.stage == Stage::Waiting

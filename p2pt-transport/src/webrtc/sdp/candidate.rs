@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::endpoint::candidate::{Candidate, CandidateKind, is_reachable};
+use crate::webrtc::candidate::{Candidate, CandidateKind, is_reachable};
 
 /// Why a line of a candidate gives none to be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

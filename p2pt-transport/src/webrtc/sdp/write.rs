@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{CLOSE, CLOSE_BY_RESET, DEFAULT_SCTP_PORT, Setup, WINDOW, candidate};
-use crate::{Fingerprint, endpoint::candidate::Candidate};
+use crate::{Fingerprint, webrtc::candidate::Candidate};
 
 /// How an m= line names DTLS and SCTP. It says nothing about the transport, which ICE finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -152,7 +152,7 @@ fn what_makes_a_difference_of_one_field() {
             "a relayed candidate",
             changed("typ srflx", "typ relay"),
             with(&|d| {
-                d.candidates[2].kind = crate::endpoint::candidate::CandidateKind::Relay;
+                d.candidates[2].kind = crate::webrtc::candidate::CandidateKind::Relay;
                 d.kinds = parse(&LIBWEBRTC.replace("typ srflx", "typ relay")).kinds;
             }),
         ),

@@ -44,12 +44,20 @@ const DATA_BYTES: usize = 500;
 /// No share is smaller, in bytes: ten packets keep a connection going.
 const SMALLEST_SHARE: u32 = 12_000;
 
-/// Sets of sockets of a transport: one for offers, the others for answers.
+/// Sets of sockets of a transport: offers leave from the first ones, answers from the others, so that two nodes whose
+/// offers cross never choose the same two sockets. With four of each, sixteen connections each way fit between two nodes.
 pub(crate) const MAX_SETS: usize = 8;
+pub(crate) const OFFER_SETS: usize = 4;
+
+/// How many connections leave from a set for offers before the next is opened: an answerer has no more sets to tell those
+/// between the same two nodes apart.
+const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
 struct Slot {
     peer: Peer,
     ufrag: String,
+    /// The set of sockets it leaves from.
+    set: usize,
     /// Received and not processed.
     queue: VecDeque<Datagram>,
     timer: Option<Instant>,
@@ -156,7 +164,7 @@ impl Endpoint {
         self.peers.iter().map(|(key, _)| key).collect()
     }
 
-    fn insert(&mut self, now: Instant, opening: Opening, bases: Vec<Base>) -> Key {
+    fn insert(&mut self, now: Instant, set: usize, opening: Opening, bases: Vec<Base>) -> Key {
         let entry = self.peers.vacant_entry();
         let key = entry.key();
         let peer = Peer::new(now, self.config.clone(), key as u32, opening, bases);
@@ -164,6 +172,7 @@ impl Endpoint {
         entry.insert(Slot {
             peer,
             ufrag: ufrag.clone(),
+            set,
             queue: VecDeque::new(),
             timer: None,
             check_at: None,
@@ -178,18 +187,30 @@ impl Endpoint {
         key
     }
 
+    /// The set that the next offer shall leave from.
+    pub(crate) fn set_for_offer(&self) -> usize {
+        let mut loads = [0; OFFER_SETS];
+        for (_, slot) in &self.peers {
+            if let Some(load) = loads.get_mut(slot.set) {
+                *load += 1;
+            }
+        }
+        let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
+        room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+    }
+
     /// A connection that waits for an answer, with the label of its channel.
-    pub(crate) fn offer(&mut self, now: Instant, label: String, bases: Vec<Base>) -> Key {
-        self.insert(now, Opening::Open(label), bases)
+    pub(crate) fn offer(&mut self, now: Instant, set: usize, label: String, bases: Vec<Base>) -> Key {
+        self.insert(now, set, Opening::Open(label), bases)
     }
 
     /// A connection that answers; the paths from `bases` to its candidates are its own from here on.
     ///
     /// # Errors
     /// When no session can be made.
-    pub(crate) fn answer(&mut self, now: Instant, bases: Vec<Base>, remote: Remote) -> Result<Key, String> {
+    pub(crate) fn answer(&mut self, now: Instant, set: usize, bases: Vec<Base>, remote: Remote) -> Result<Key, String> {
         let claimed: Vec<Path> = paths(bases.iter().map(|base| base.address), &remote).collect();
-        let key = self.insert(now, Opening::Adopt, bases);
+        let key = self.insert(now, set, Opening::Adopt, bases);
         for path in &claimed {
             self.claims.insert(*path, key);
         }
@@ -216,18 +237,17 @@ impl Endpoint {
         !paths(locals.iter().copied(), remote).any(|path| taken(&path))
     }
 
-    /// Makes room for an answer: ends the oldest of the connections in its way from whose other side nothing has come. A
-    /// stranger whose offers name addresses of others takes no places for ever. Whether there was one.
+    /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
+    /// side nothing has come. A stranger whose offers name addresses of others takes no places for ever. Whether there was
+    /// one.
     pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
         let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
-        let unproven = in_the_way.filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty()));
-        let Some(oldest) = unproven.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
-        tracing::debug!(key = oldest, "an attempt that was never answered gives way");
-        let slot = &mut self.peers[oldest];
-        slot.peer.close(now);
-        for path in std::mem::take(&mut slot.claimed) {
-            self.claims.remove(&path);
-        }
+        let give_way = in_the_way
+            .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
+        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
+        tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
+        self.peers[oldest].peer.end_now(now);
+        self.release(oldest);
         self.list(oldest);
         true
     }
@@ -461,18 +481,26 @@ impl Endpoint {
             self.timers.remove(&(at, key));
         }
         self.ufrags.remove(&slot.ufrag);
-        let own = |map: &mut HashMap<Path, Key>, paths: &mut dyn Iterator<Item = &Path>| {
-            for path in paths {
+        Self::release_paths(key, &slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+        self.ready.retain(|ready| *ready != key);
+        self.listed.retain(|listed| *listed != key);
+    }
+
+    /// Frees the paths of a connection that is over.
+    fn release(&mut self, key: Key) {
+        if let Some(slot) = self.peers.get(key) {
+            Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+        }
+    }
+
+    fn release_paths(key: Key, slot: &Slot, maps: [&mut HashMap<Path, Key>; 3]) {
+        for map in maps {
+            for path in slot.owned.iter().chain(&slot.claimed).chain(&slot.heard) {
                 if map.get(path) == Some(&key) {
                     map.remove(path);
                 }
             }
-        };
-        own(&mut self.owners, &mut slot.owned.iter());
-        own(&mut self.claims, &mut slot.claimed.iter());
-        own(&mut self.heard, &mut slot.heard.iter());
-        self.ready.retain(|ready| *ready != key);
-        self.listed.retain(|listed| *listed != key);
+        }
     }
 }
 

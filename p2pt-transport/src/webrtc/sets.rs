@@ -82,7 +82,12 @@ impl Sets {
         config: &WebRtcConfig,
         is_used: impl Fn(SocketAddr) -> bool,
     ) -> Result<(Vec<Arc<dyn DatagramSocket>>, bool), TransportError> {
-        let wanted = self.addresses(config);
+        let mut wanted = self.addresses(config);
+        for address in &mut wanted {
+            if address.port() == 0 {
+                address.set_port(config.port);
+            }
+        }
         let mut changed = false;
         let mut chosen = Vec::new();
         for address in &wanted {

@@ -180,11 +180,6 @@ impl Session {
         }
     }
 
-    /// Whether records are expected: the handshake has begun, or is for the other side to begin.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.is_secure
-    }
-
     /// Takes a DTLS datagram. Whether it carried anything that only the other side could have written.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
