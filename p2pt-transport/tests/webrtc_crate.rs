@@ -122,3 +122,20 @@ async fn meets_the_other_backend() {
     }
     within(async { tokio::join!(ours.shutdown(), crates.shutdown()) }).await;
 }
+
+/// Several times what both sides hold, into a side that reads none of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_gives_up_on_a_side_that_takes_nothing() {
+    let config = || WebRtcCrateConfig::default().close_timeout(Duration::from_millis(200));
+    let (alice, bob) = (WebRtcCrate::with_config(config()), WebRtcCrate::with_config(config()));
+    let (a, _b) = connect(&alice, &bob).await;
+    let frame = Frame::binary(vec![0; 65_536]);
+    // Until nothing more is accepted for three seconds, which is longer than the stalls of the crate.
+    while let Ok(sent) = tokio::time::timeout(Duration::from_secs(3), a.sender.send(frame.clone())).await {
+        sent.unwrap();
+    }
+    let closed = tokio::time::timeout(Duration::from_secs(15), a.sender.close()).await;
+    assert!(closed.is_ok(), "the close waits for a reader");
+    assert!(a.sender.unacknowledged_bytes() > 0);
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}

@@ -132,10 +132,17 @@ async fn run(
         End::Asked { written } => {
             shared.room.close();
             let flushing = async {
-                if !written {
-                    (&mut writing).await;
+                let writing_on = async {
+                    if !written {
+                        (&mut writing).await;
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = writing_on => {}
+                    // While the other side takes nothing, neither does the crate.
+                    () = shared.flush(&*channel, patience) => {}
                 }
-                shared.flush(&*channel, patience).await;
                 // Gone already if the other side has closed too.
                 let _ = channel.close().await;
                 sleep(patience).await;
@@ -223,12 +230,12 @@ impl Shared {
         }
     }
 
-    /// Waits until everything has been acknowledged, or nothing more has been for as long as `patience`.
+    /// Waits until all that was accepted has been acknowledged, or nothing more has been for as long as `patience`.
     async fn flush(&self, channel: &dyn DataChannel, patience: Duration) {
         let (mut least, mut since) = (u64::MAX, Instant::now());
         loop {
             self.look(channel).await;
-            let left = self.in_flight_bytes.load(Ordering::Relaxed);
+            let left = self.unacknowledged_bytes();
             if left < least {
                 (least, since) = (left, Instant::now());
             }
@@ -237,6 +244,10 @@ impl Shared {
             }
             sleep(LOOK_INTERVAL).await;
         }
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed) + self.in_flight_bytes.load(Ordering::Relaxed)
     }
 
     fn end(&self, reason: ChannelClosed) {
@@ -314,7 +325,7 @@ impl FrameSender for Sender {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        self.shared.queued_bytes.load(Ordering::Relaxed) + self.shared.in_flight_bytes.load(Ordering::Relaxed)
+        self.shared.unacknowledged_bytes()
     }
 
     async fn close(&self) {
