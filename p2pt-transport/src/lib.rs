@@ -9,10 +9,10 @@
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
 mod channel;
-#[cfg(feature = "webrtc")]
-pub mod endpoint;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "webrtc")]
+pub mod endpoint;
 mod error;
 mod maybe;
 #[cfg(feature = "memory")]

@@ -3,6 +3,10 @@
 
 mod candidate;
 mod datagram;
+mod gather;
+#[cfg(test)]
+mod gather_tests;
 mod socket;
+mod transaction;
 
 pub use socket::{DatagramSocket, Network, Received, Resolving};
