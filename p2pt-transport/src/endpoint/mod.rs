@@ -6,6 +6,8 @@ mod datagram;
 mod gather;
 #[cfg(test)]
 mod gather_tests;
+mod relay;
+mod servers;
 mod socket;
 mod transaction;
 

@@ -20,9 +20,9 @@ pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "st
 /// A STUN or TURN server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    pub(super) urls: Vec<String>,
-    pub(super) username: String,
-    pub(super) credential: String,
+    pub(crate) urls: Vec<String>,
+    pub(crate) username: String,
+    pub(crate) credential: String,
 }
 
 impl IceServer {
