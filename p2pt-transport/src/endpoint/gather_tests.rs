@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use proptest::prelude::*;
 use rtc_stun::{
     message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, Setter},
     xoraddr::XorMappedAddress,
@@ -288,4 +289,24 @@ fn servers_of_the_other_family_and_too_many_of_them_are_not_asked() {
     world.request(&servers);
     assert_eq!(world.sent.len(), 8);
     assert!(world.sent.iter().all(|(_, server)| server.is_ipv4()));
+}
+
+proptest! {
+    #[test]
+    fn no_response_of_a_server_panics_or_is_offered_unless_it_is_an_address(
+        data in proptest::collection::vec(any::<u8>(), 0..100),
+        success in any::<bool>(),
+    ) {
+        let mut world = World::new(&[]);
+        world.mappings.request(world.now, at(SOCKET), &[at(ONE)]);
+        let request = world.mappings.poll_transmit().expect("a request");
+        let mut datagram = response(&request, at("198.51.100.7:6000"));
+        datagram.data.truncate(20);
+        let typ = if success { BINDING_SUCCESS } else { BINDING_ERROR };
+        datagram.data[..2].copy_from_slice(&typ.value().to_be_bytes());
+        datagram.data[2..4].copy_from_slice(&u16::try_from(data.len()).expect("short").to_be_bytes());
+        datagram.data.extend_from_slice(&data);
+        world.mappings.handle_datagram(world.now, &datagram);
+        prop_assert!(success || world.mapped().is_empty());
+    }
 }

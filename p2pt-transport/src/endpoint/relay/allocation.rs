@@ -56,6 +56,11 @@ const MAX_REFRESH_FAILURES: u32 = 3;
 /// An allocation that was lost sooner than this after it was made is not made again at once.
 const MIN_HELD: Duration = Duration::from_secs(60);
 
+/// How soon, and how many times at most, an allocation is asked for again that an old one is in the way of: coturn
+/// forgets one that was given back after a second or two.
+const MISMATCH_RETRY: Duration = Duration::from_secs(1);
+const MAX_MISMATCHES: u32 = 4;
+
 /// RFC 8656 section 18.8 and RFC 8489 section 14.8.
 mod code {
     pub(super) const UNAUTHENTICATED: u16 = 401;
@@ -69,8 +74,8 @@ mod code {
 enum Phase {
     /// There is none.
     Idle,
-    /// One is asked for. `cleared` says that an old one in its way has been given back.
-    Allocating { cleared: bool },
+    /// One is asked for, anew at `retry` if an old one was in its way so many times.
+    Allocating { mismatches: u32, retry: Option<Instant> },
     /// There is one.
     Held(Held),
     /// It is being given back, and then asked for `again`.
@@ -154,6 +159,7 @@ impl Allocation {
             self.server = server.clone();
             self.authentication = None;
             (self.failures, self.again) = (0, now);
+            self.settled = self.held().is_some();
         }
         if let Phase::Releasing { again } = &mut self.phase {
             *again = true;
@@ -205,7 +211,7 @@ impl Allocation {
 
     fn allocate_when_due(&mut self, now: Instant) {
         if self.is_idle() && self.again <= now {
-            self.phase = Phase::Allocating { cleared: false };
+            self.phase = Phase::Allocating { mismatches: 0, retry: None };
             self.start(now, Purpose::Allocate);
         }
     }
@@ -387,13 +393,7 @@ impl Allocation {
     /// A request was refused with a code, or not answered.
     fn failed(&mut self, now: Instant, purpose: Purpose, code: Option<u16>) {
         match (purpose, code) {
-            (Purpose::Allocate, Some(code::ALLOCATION_MISMATCH))
-                if matches!(self.phase, Phase::Allocating { cleared: false }) =>
-            {
-                // This address has an allocation of an earlier time, which a restart left behind.
-                self.phase = Phase::Allocating { cleared: true };
-                self.start(now, Purpose::Release);
-            }
+            (Purpose::Allocate, Some(code::ALLOCATION_MISMATCH)) => self.mismatched(now),
             (Purpose::Allocate, _) => self.not_allocated(now),
             (Purpose::Release, _) => self.released(now),
             (Purpose::Refresh, code) if code.is_none_or(|code| code >= code::SERVER_ERROR) => {
@@ -407,6 +407,21 @@ impl Allocation {
                 self.start(now, Purpose::Refresh);
             }
             (Purpose::Bind(peer, _), code) => self.peers.not_bound(peer, code.is_some()),
+        }
+    }
+
+    /// This socket has an allocation of an earlier time: one that a restart left behind, or that was given back just now.
+    fn mismatched(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Allocating { mismatches, .. } if *mismatches == 0 => {
+                *mismatches = 1;
+                self.start(now, Purpose::Release);
+            }
+            Phase::Allocating { mismatches, retry } if *mismatches < MAX_MISMATCHES => {
+                *mismatches += 1;
+                *retry = Some(now + MISMATCH_RETRY);
+            }
+            _ => self.not_allocated(now),
         }
     }
 
@@ -479,6 +494,10 @@ impl Allocation {
         }
         match &mut self.phase {
             Phase::Idle if self.wanted => self.allocate_when_due(now),
+            Phase::Allocating { retry, .. } if retry.is_some_and(|retry| retry <= now) => {
+                *retry = None;
+                self.start(now, Purpose::Allocate);
+            }
             Phase::Held(held) if held.expires <= now => self.lost(now),
             Phase::Held(_) => self.look_after(now),
             Phase::Idle | Phase::Allocating { .. } | Phase::Releasing { .. } => {}
@@ -517,7 +536,8 @@ impl Allocation {
         let phase = match &self.phase {
             Phase::Idle => self.wanted.then_some(self.again),
             Phase::Held(held) => Some(held.expires.min(held.refresh).min(held.round)),
-            Phase::Allocating { .. } | Phase::Releasing { .. } => None,
+            Phase::Allocating { retry, .. } => *retry,
+            Phase::Releasing { .. } => None,
         };
         self.requests.iter().map(|pending| pending.transaction.due()).chain(phase).min()
     }

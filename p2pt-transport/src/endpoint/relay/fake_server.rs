@@ -50,6 +50,9 @@ pub(super) struct FakeServer {
     pub(super) held: BTreeMap<SocketAddr, Held>,
     pub(super) nonce: u64,
     pub(super) lifetime: Duration,
+    /// For how long an allocation that was given back is in the way of the next, as with coturn.
+    pub(super) lingers: Duration,
+    gone: BTreeMap<SocketAddr, Instant>,
     /// Hosts that are refused with 403.
     pub(super) forbidden: BTreeSet<IpAddr>,
     /// The code with which allocations are refused.
@@ -76,6 +79,8 @@ impl FakeServer {
             held: BTreeMap::new(),
             nonce: 1,
             lifetime: Duration::from_secs(600),
+            lingers: Duration::ZERO,
+            gone: BTreeMap::new(),
             forbidden: BTreeSet::new(),
             refuse: None,
             knows_secret: true,
@@ -146,6 +151,11 @@ impl FakeServer {
         let key = self.key(CREDENTIAL);
         let nonce = self.nonce.to_string().into_bytes();
         let text = |attribute| request.get(attribute).unwrap_or_default();
+        let lingers = self.gone.get(&client).is_some_and(|gone| now < *gone + self.lingers);
+        if method == METHOD_ALLOCATE && (lingers || self.held.contains_key(&client)) {
+            // Said also to those who are not authenticated, as coturn does.
+            return self.error(request, method, 437);
+        }
         if !request.contains(ATTR_MESSAGE_INTEGRITY) {
             return self.error(request, method, 401);
         }
@@ -169,9 +179,6 @@ impl FakeServer {
             if let Some(code) = self.refuse {
                 return Err(code);
             }
-            if self.held.contains_key(&client) {
-                return Err(437);
-            }
             self.next_port += 1;
             let relayed = self.tells.pop().unwrap_or(SocketAddr::new(self.relay, self.next_port));
             let (permissions, channels) = Default::default();
@@ -182,6 +189,7 @@ impl FakeServer {
         match request.typ.method {
             METHOD_REFRESH if request.get(ATTR_LIFETIME).is_ok_and(|lifetime| lifetime == [0; 4]) => {
                 self.held.remove(&client);
+                self.gone.insert(client, now);
                 Ok(vec![Attribute::Lifetime(Duration::ZERO)])
             }
             METHOD_REFRESH => {
@@ -232,7 +240,7 @@ impl FakeServer {
     }
 
     /// A peer's datagram to the relayed address of `client`, as the server hands it on.
-    pub(super) fn from_peer(
+    pub(super) fn relay(
         &mut self,
         now: Instant,
         client: SocketAddr,

@@ -22,6 +22,8 @@ use allocation::Allocation;
 
 mod allocation;
 #[cfg(test)]
+mod coturn;
+#[cfg(test)]
 mod fake_server;
 mod message;
 mod peers;
