@@ -2,17 +2,25 @@
 //! Sans-I/O: datagrams and frames come and go as values.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     WebRtcConfig,
+    candidate::{Candidate, CandidateKind},
     datagram::Datagram,
     endpoint::{Endpoint, Key},
+    gather::Mappings,
+    ice::Base,
     link::{Link, NEAR_WINDOW, Opening},
     peer::{self, Peer, PeerEvent},
+    relay::{RelayEvent, Relayed, Relays},
+    servers::Servers,
 };
 use crate::{ChannelClosed, LinkStats};
 
@@ -37,14 +45,85 @@ struct Served {
 pub(super) struct Core {
     pub(super) endpoint: Endpoint,
     links: HashMap<Key, Served>,
+    mappings: Mappings,
+    relays: Relays,
+    /// The addresses of all servers that were ever asked: datagrams from elsewhere are no concern of theirs.
+    servers: HashSet<SocketAddr>,
+    /// Something was learned from a server, or it was given up.
+    pub(super) learned: Arc<Notify>,
     /// To be sent.
     pub(super) out: VecDeque<Datagram>,
     silence: Duration,
 }
 
+/// Where a connection can be reached.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) bases: Vec<Base>,
+    pub(super) candidates: Vec<Candidate>,
+}
+
 impl Core {
-    pub(super) fn new(endpoint: Endpoint, config: &WebRtcConfig) -> Self {
-        Self { endpoint, links: HashMap::new(), out: VecDeque::new(), silence: config.silence_timeout }
+    pub(super) fn new(endpoint: Endpoint, relays: Relays, config: &WebRtcConfig) -> Self {
+        Self {
+            endpoint,
+            links: HashMap::new(),
+            mappings: Mappings::new(),
+            relays,
+            servers: HashSet::new(),
+            learned: Arc::default(),
+            out: VecDeque::new(),
+            silence: config.silence_timeout,
+        }
+    }
+
+    /// Asks servers where sockets can be reached, unless that is known.
+    pub(super) fn ask(&mut self, now: Instant, sockets: &[SocketAddr], servers: &Servers) {
+        self.servers.extend(&servers.stun);
+        self.servers.extend(servers.turn.iter().map(|server| server.address));
+        for socket in sockets {
+            self.mappings.request(now, *socket, &servers.stun);
+            self.relays.request(now, *socket, &servers.turn);
+        }
+        self.keep_alive(now, sockets, true);
+    }
+
+    fn keep_alive(&mut self, now: Instant, sockets: &[SocketAddr], wanted: bool) {
+        for socket in sockets {
+            self.mappings.keep_alive(now, *socket, wanted);
+            self.relays.keep_alive(now, *socket, wanted);
+        }
+    }
+
+    /// Whether nothing more is to be learned of where these sockets can be reached.
+    pub(super) fn is_settled(&self, sockets: &[SocketAddr]) -> bool {
+        sockets.iter().all(|socket| self.mappings.is_settled(*socket) && self.relays.is_settled(*socket))
+    }
+
+    /// Where a connection from these sockets can be reached, as far as it is known.
+    pub(super) fn gathered(&self, sockets: &[SocketAddr], relay_only: bool) -> Gathered {
+        let mut gathered = Gathered::default();
+        let mut reflexive = Vec::new();
+        for (rank, socket) in (0..).zip(sockets) {
+            let relays = self.relays.relayed(*socket);
+            if !relay_only {
+                gathered.add_base(*socket, CandidateKind::Host, rank);
+                let mapped = self.mappings.mapped(*socket).into_iter();
+                reflexive.extend(mapped.chain(relays.iter().filter_map(|relay| relay.mapped)).map(|at| (at, rank)));
+            }
+            for relay in relays {
+                gathered.add_base(relay.relayed, CandidateKind::Relay, rank);
+            }
+        }
+        for (address, rank) in reflexive {
+            let known = gathered.candidates.iter().any(|candidate| candidate.address == address);
+            if !known {
+                let kind = CandidateKind::ServerReflexive;
+                gathered.candidates.push(Candidate { address, kind, priority: kind.priority(rank) });
+            }
+        }
+        gathered.candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.priority));
+        gathered
     }
 
     /// Serves a connection's channel through `link` from now on.
@@ -64,8 +143,67 @@ impl Core {
     }
 
     /// Takes a received datagram.
-    pub(super) fn receive(&mut self, datagram: Datagram) {
-        self.endpoint.receive(datagram);
+    pub(super) fn receive(&mut self, now: Instant, datagram: Datagram) {
+        if !self.servers.contains(&datagram.remote) {
+            self.endpoint.receive(datagram);
+            return;
+        }
+        if self.mappings.handle_datagram(now, &datagram) {
+            self.learned.notify_waiters();
+            return;
+        }
+        match self.relays.handle_datagram(now, datagram) {
+            Relayed::Consumed => self.learned.notify_waiters(),
+            Relayed::Peer(datagram) | Relayed::NotOurs(datagram) => self.endpoint.receive(datagram),
+        }
+    }
+
+    /// Does what is due at servers.
+    fn servers_turn(&mut self, now: Instant) {
+        if self.server_timeout().is_some_and(|at| at <= now) {
+            // Whether offers wait is looked at whenever something would be done for them.
+            let idle: Vec<SocketAddr> =
+                self.mappings.sockets().filter(|socket| !self.endpoint.is_waiting_on(*socket)).collect();
+            self.keep_alive(now, &idle, false);
+            self.mappings.handle_timeout(now);
+            self.relays.handle_timeout(now);
+            self.learned.notify_waiters();
+        }
+        while let Some(RelayEvent::Gone(address)) = self.relays.poll_event() {
+            tracing::debug!(%address, "a relay has given an address up");
+            self.endpoint.remove_base(address);
+        }
+    }
+
+    fn server_timeout(&self) -> Option<Instant> {
+        [self.mappings.poll_timeout(), self.relays.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Puts what goes through relays into what goes to them, and adds what is for servers.
+    fn wrap(&mut self, now: Instant, from: usize) {
+        if !self.servers.is_empty() {
+            for index in from..self.out.len() {
+                if self.relays.owns(self.out[index].local) {
+                    let placeholder = Datagram { data: bytes::BytesMut::new(), ..self.out[index] };
+                    let datagram = std::mem::replace(&mut self.out[index], placeholder);
+                    self.relays.send(now, datagram);
+                }
+            }
+            self.out.retain(|datagram| !datagram.data.is_empty());
+        }
+        while let Some(datagram) = self.mappings.poll_transmit().or_else(|| self.relays.poll_transmit()) {
+            self.out.push_back(datagram);
+        }
+    }
+
+    /// Gives allocations back, at shutdown.
+    pub(super) fn release_relays(&mut self, now: Instant) {
+        self.relays.release(now);
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.endpoint.len() == 0 && self.out.is_empty() && self.relays.is_released()
     }
 
     /// A half of a channel has something to do.
@@ -78,6 +216,8 @@ impl Core {
 
     /// Does what is due, for at most `most` received datagrams. Whether something is left to do.
     pub(super) fn turn(&mut self, now: Instant, most: usize) -> bool {
+        self.servers_turn(now);
+        let before = self.out.len();
         let mut more = self.endpoint.process(now, most);
         self.endpoint.handle_timeout(now);
         while self.out.len() < MAX_OUT
@@ -88,13 +228,14 @@ impl Core {
                 self.remove(key);
             }
         }
+        self.wrap(now, before);
         more |= self.endpoint.next_timeout().is_some_and(|at| at <= now);
         more
     }
 
     /// When there is something to do again.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.endpoint.next_timeout()
+        [self.endpoint.next_timeout(), self.server_timeout()].into_iter().flatten().min()
     }
 
     /// Moves events, received and accepted frames of a connection.
@@ -162,6 +303,14 @@ impl Core {
             });
             served.link.finished.cancel();
         }
+    }
+}
+
+impl Gathered {
+    fn add_base(&mut self, address: SocketAddr, kind: CandidateKind, rank: u16) {
+        let priority = kind.priority(rank);
+        self.bases.push(Base { address, kind, priority });
+        self.candidates.push(Candidate { address, kind, priority });
     }
 }
 

@@ -42,6 +42,9 @@ const RUN_BYTES: usize = 65_000;
 /// When a socket is tried again that fails.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long a relay's word is waited for that it has taken its allocation back. Without it the allocation lapses by itself.
+const RELEASE: Duration = Duration::from_millis(200);
+
 /// What the driver shares with everything else of a transport.
 pub(super) struct Shared {
     pub(super) core: Mutex<Core>,
@@ -98,6 +101,8 @@ pub(super) struct Driver {
     buffers: Vec<Vec<u8>>,
     sleep: Pin<Box<Sleep>>,
     run: Vec<u8>,
+    /// The transport has shut down, and relays are given their allocations back until then.
+    relays_until: Option<Instant>,
     /// A socket has failed and is looked at again then.
     try_again_at: Option<Instant>,
 }
@@ -120,6 +125,7 @@ impl Driver {
             buffers: vec![vec![0; BUFFER_BYTES]; RECEIVE_BATCH],
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             run: Vec::with_capacity(RUN_BYTES),
+            relays_until: None,
             try_again_at: None,
         }
     }
@@ -142,11 +148,18 @@ impl Driver {
         again |= core.turn(now.into_std(), MOST_PROCESSED);
         let is_blocked = self.send(cx, &mut core);
         let next = [core.next_timeout().map(Instant::from_std), self.try_again_at].into_iter().flatten().min();
-        let is_empty = core.endpoint.len() == 0 && core.out.is_empty();
-        drop(core);
-        if is_empty && shared.ended.load(Ordering::Acquire) {
-            return Poll::Ready(());
+        if shared.ended.load(Ordering::Acquire) && core.endpoint.len() == 0 {
+            let until = *self.relays_until.get_or_insert_with(|| {
+                core.release_relays(now.into_std());
+                again = true;
+                now + RELEASE
+            });
+            if core.is_idle() || now >= until {
+                return Poll::Ready(());
+            }
         }
+        drop(core);
+        let next = [next, self.relays_until].into_iter().flatten().min();
         if let Some(next) = next {
             if self.sleep.deadline() != next {
                 self.sleep.as_mut().reset(next);
@@ -178,6 +191,7 @@ impl Driver {
     fn receive(&mut self, cx: &mut Context<'_>, core: &mut Core) -> bool {
         self.try_again_at = None;
         let mut more = false;
+        let now = Instant::now().into_std();
         for (local, socket) in &self.sockets {
             let mut failed = None;
             for round in 0..=ROUNDS {
@@ -195,7 +209,7 @@ impl Driver {
                     Poll::Ready(Ok(filled)) => {
                         failed = None;
                         for (buffer, received) in self.buffers.iter().zip(&received[..filled]) {
-                            take(core, *local, received, buffer);
+                            take(core, now, *local, received, buffer);
                         }
                     }
                     Poll::Ready(Err(error)) => failed = Some(error),
@@ -254,10 +268,10 @@ const NOTHING: Received = Received {
 };
 
 /// Takes the datagrams in a buffer.
-fn take(core: &mut Core, local: SocketAddr, received: &Received, buffer: &[u8]) {
+fn take(core: &mut Core, now: std::time::Instant, local: SocketAddr, received: &Received, buffer: &[u8]) {
     let remote = bare(received.remote);
     let bytes = buffer.get(..received.bytes).unwrap_or(buffer);
     for data in bytes.chunks(received.segment_bytes.max(1)) {
-        core.receive(Datagram { local, remote, data: BytesMut::from(data) });
+        core.receive(now, Datagram { local, remote, data: BytesMut::from(data) });
     }
 }

@@ -56,8 +56,9 @@ const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 struct Slot {
     peer: Peer,
     ufrag: String,
-    /// The set of sockets it leaves from.
+    /// The set of sockets it leaves from, and these.
     set: usize,
+    sockets: Arc<[SocketAddr]>,
     /// Received and not processed.
     queue: VecDeque<Datagram>,
     timer: Option<Instant>,
@@ -85,6 +86,15 @@ pub(crate) struct Counters {
 
 /// Identifies a connection for as long as it lives.
 pub(crate) type Key = usize;
+
+/// The sockets that a connection leaves from.
+#[derive(Debug, Clone)]
+pub(crate) struct From {
+    /// The number of their set.
+    pub(crate) set: usize,
+    /// The addresses they are known by.
+    pub(crate) sockets: Arc<[SocketAddr]>,
+}
 
 /// All connections of a transport.
 pub(crate) struct Endpoint {
@@ -164,7 +174,7 @@ impl Endpoint {
         self.peers.iter().map(|(key, _)| key).collect()
     }
 
-    fn insert(&mut self, now: Instant, set: usize, opening: Opening, bases: Vec<Base>) -> Key {
+    fn insert(&mut self, now: Instant, from: From, opening: Opening, bases: Vec<Base>) -> Key {
         let entry = self.peers.vacant_entry();
         let key = entry.key();
         let peer = Peer::new(now, self.config.clone(), key as u32, opening, bases);
@@ -172,7 +182,8 @@ impl Endpoint {
         entry.insert(Slot {
             peer,
             ufrag: ufrag.clone(),
-            set,
+            set: from.set,
+            sockets: from.sockets,
             queue: VecDeque::new(),
             timer: None,
             check_at: None,
@@ -200,17 +211,17 @@ impl Endpoint {
     }
 
     /// A connection that waits for an answer, with the label of its channel.
-    pub(crate) fn offer(&mut self, now: Instant, set: usize, label: String, bases: Vec<Base>) -> Key {
-        self.insert(now, set, Opening::Open(label), bases)
+    pub(crate) fn offer(&mut self, now: Instant, from: From, label: String, bases: Vec<Base>) -> Key {
+        self.insert(now, from, Opening::Open(label), bases)
     }
 
     /// A connection that answers; the paths from `bases` to its candidates are its own from here on.
     ///
     /// # Errors
     /// When no session can be made.
-    pub(crate) fn answer(&mut self, now: Instant, set: usize, bases: Vec<Base>, remote: Remote) -> Result<Key, String> {
+    pub(crate) fn answer(&mut self, now: Instant, from: From, bases: Vec<Base>, remote: Remote) -> Result<Key, String> {
         let claimed: Vec<Path> = paths(bases.iter().map(|base| base.address), &remote).collect();
-        let key = self.insert(now, set, Opening::Adopt, bases);
+        let key = self.insert(now, from, Opening::Adopt, bases);
         for path in &claimed {
             self.claims.insert(*path, key);
         }
@@ -462,6 +473,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether an offer that leaves from `socket` waits for its answer.
+    pub(crate) fn is_waiting_on(&self, socket: SocketAddr) -> bool {
+        self.peers.iter().any(|(_, slot)| slot.peer.is_waiting() && slot.sockets.contains(&socket))
+    }
+
     /// Local addresses that are gone.
     pub(crate) fn remove_base(&mut self, address: SocketAddr) {
         for (_, slot) in &mut self.peers {
@@ -469,9 +485,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether any connection can be reached at `address`.
-    pub(crate) fn uses(&self, address: SocketAddr) -> bool {
-        self.peers.iter().any(|(_, slot)| slot.peer.has_base(address))
+    /// Whether any connection leaves from `socket`.
+    pub(crate) fn uses(&self, socket: SocketAddr) -> bool {
+        self.peers.iter().any(|(_, slot)| slot.sockets.contains(&socket))
     }
 
     /// Forgets a connection.

@@ -320,10 +320,6 @@ impl IceAgent {
         }
     }
 
-    pub(crate) fn has_base(&self, address: SocketAddr) -> bool {
-        self.bases.iter().any(|base| base.address == address)
-    }
-
     fn best_valid(&self) -> Option<usize> {
         let valid = (0..self.pairs.len()).filter(|index| self.pairs[*index].state == PairState::Valid);
         valid.max_by_key(|index| self.pairs[*index].priority)

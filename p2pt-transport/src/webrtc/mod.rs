@@ -63,17 +63,23 @@ mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
+#[cfg(test)]
+mod gather_tests;
 mod halves;
 mod ice;
 mod link;
 mod peer;
 mod pending;
+mod relay;
 mod sack;
 mod sdp;
+mod servers;
 mod session;
 mod sets;
 mod socket;
 mod stun;
+mod transaction;
 
 pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
 pub use socket::{DatagramSocket, Network, Received, Resolving};
@@ -85,25 +91,27 @@ use std::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use ring::digest;
 use rtc_dtls::crypto::Certificate;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    candidate::{Candidate, CandidateKind},
-    core::Core,
+    core::{Core, Gathered},
     driver::{Driver, Shared},
-    endpoint::{Endpoint, MAX_SETS, OFFER_SETS},
+    endpoint::{Endpoint, From, MAX_SETS, OFFER_SETS},
     flow::{LARGEST_WINDOW, lock},
-    ice::{Base, IceConfig},
+    ice::IceConfig,
     link::{Limits, Link},
     peer::{FLUSH_FACTOR, PeerConfig, Remote},
     pending::Guard,
-    sdp::{CandidateKinds, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
+    relay::Relays,
+    sdp::{Description, LocalDescription, Outline, RemoteFingerprint, Setup},
+    servers::ServerNames,
     session::{CertificateHash, DtlsRole, SessionConfig},
     sets::{Sets, bare},
     socket::SystemNetwork,
@@ -111,9 +119,17 @@ use self::{
 };
 use crate::{Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
 
+/// How long an offer waits for its first candidate when even those take longer than the gathering deadline. Host
+/// candidates are there at once; this matters with relays only.
+const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What all connections of one transport share.
 struct Node {
     config: WebRtcConfig,
+    servers: ServerNames,
+    /// Look-ups of server names.
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
     fingerprint: Fingerprint,
     shared: Arc<Shared>,
     is_started: Once,
@@ -154,6 +170,7 @@ impl WebRtc {
             Certificate::generate_self_signed(vec!["p2pt".to_owned()], crypto.crypto()).map_err(backend)?;
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, certificate.certificate[0].as_ref()).as_ref());
+        let relays = Relays::new(crypto.clone());
         let peers = PeerConfig {
             ice: IceConfig {
                 crypto: crypto.clone(),
@@ -172,11 +189,14 @@ impl WebRtc {
             session_timeout: config.session_timeout(),
             close_timeout: config.close_timeout,
         };
-        let core = Core::new(Endpoint::new(peers), &config);
+        let core = Core::new(Endpoint::new(peers), relays, &config);
         Ok(Self {
             node: Arc::new(Node {
                 fingerprint: Fingerprint(fingerprint),
-                shared: Arc::new(Shared::new(core, Sets::new(network))),
+                shared: Arc::new(Shared::new(core, Sets::new(network.clone()))),
+                servers: ServerNames::new(network),
+                tasks: TaskTracker::new(),
+                shutdown: CancellationToken::new(),
                 is_started: Once::new(),
                 driven: CancellationToken::new(),
                 has_started: AtomicBool::new(false),
@@ -188,20 +208,9 @@ impl WebRtc {
 
 impl Drop for WebRtc {
     fn drop(&mut self) {
+        self.node.shutdown.cancel();
         self.node.shared.ended.store(true, Ordering::Release);
         self.node.shared.wake();
-    }
-}
-
-/// Where a connection can be reached.
-struct Gathered {
-    bases: Vec<Base>,
-    candidates: Vec<Candidate>,
-}
-
-impl Gathered {
-    fn kinds(&self) -> CandidateKinds {
-        self.candidates.iter().map(|candidate| candidate.kind).collect()
     }
 }
 
@@ -227,8 +236,8 @@ impl Node {
         Ok(())
     }
 
-    /// The sockets of a set, by the addresses they are known by.
-    fn set(&self, number: usize) -> Result<Vec<SocketAddr>, TransportError> {
+    /// The sockets of a set.
+    fn set(&self, number: usize) -> Result<From, TransportError> {
         let mut sets = lock(&self.shared.sets);
         let is_used = |address| lock(&self.shared.core).endpoint.uses(address);
         let (sockets, changed) = sets.set(number, &self.config, is_used)?;
@@ -238,7 +247,7 @@ impl Node {
             self.size_windows(granted);
             self.shared.sockets_changed();
         }
-        Ok(sockets.iter().map(|socket| bare(socket.local_addr())).collect())
+        Ok(From { set: number, sockets: sockets.iter().map(|socket| bare(socket.local_addr())).collect() })
     }
 
     /// Fits the receive windows to the sockets' buffers.
@@ -260,15 +269,42 @@ impl Node {
         lock(&self.shared.core).endpoint.set_windows(u32::try_from(window).unwrap_or(u32::MAX), budget);
     }
 
-    /// Finds out where a connection that leaves from these sockets can be reached.
+    /// Finds out where a connection that leaves from these sockets can be reached, within the gathering deadline; where
+    /// there is nothing else, a little longer.
     async fn gather(&self, sockets: &[SocketAddr]) -> Result<Gathered, TransportError> {
-        let mut gathered = Gathered { bases: Vec::new(), candidates: Vec::new() };
-        for (rank, address) in (0..).zip(sockets) {
-            let (kind, priority) = (CandidateKind::Host, CandidateKind::Host.priority(rank));
-            gathered.bases.push(Base { address: *address, kind, priority });
-            gathered.candidates.push(Candidate { address: *address, kind, priority });
+        let relay_only = self.config.ice_policy == IcePolicy::RelayOnly;
+        let deadline = Instant::now() + self.config.gather_timeout;
+        if !self.config.ice_servers.is_empty() {
+            let servers = self.servers.resolve(&self.config.ice_servers, deadline, &self.tasks, &self.shutdown).await;
+            lock(&self.shared.core).ask(Instant::now().into_std(), sockets, &servers);
+            self.shared.wake();
         }
-        Ok(gathered)
+        let last = deadline + FIRST_CANDIDATE_TIMEOUT;
+        let learned = lock(&self.shared.core).learned.clone();
+        loop {
+            let mut waits = std::pin::pin!(learned.notified());
+            waits.as_mut().enable();
+            let (settled, gathered) = {
+                let core = lock(&self.shared.core);
+                (core.is_settled(sockets), core.gathered(sockets, relay_only))
+            };
+            let (now, reachable) = (Instant::now(), !gathered.candidates.is_empty());
+            if reachable && (settled || now >= deadline) {
+                return Ok(gathered);
+            }
+            if settled {
+                return Err(TransportError::NoCandidate);
+            }
+            if now >= last {
+                let after = self.config.gather_timeout + FIRST_CANDIDATE_TIMEOUT;
+                return Err(TransportError::Deadline { step: "finding a candidate", after });
+            }
+            tokio::select! {
+                () = waits => {}
+                () = tokio::time::sleep_until(if now < deadline { deadline } else { last }) => {}
+                () = self.shutdown.cancelled() => return Err(TransportError::ShutDown),
+            }
+        }
     }
 
     /// Reads a description, which may be anything.
@@ -333,9 +369,9 @@ impl Node {
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
         let set = lock(&self.shared.core).endpoint.set_for_offer();
-        let sockets = self.set(set)?;
-        let gathered = self.gather(&sockets).await?;
-        let kinds = gathered.kinds();
+        let from = self.set(set)?;
+        let gathered = self.gather(&from.sockets).await?;
+        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         let mut core = lock(&self.shared.core);
@@ -345,7 +381,7 @@ impl Node {
         if core.endpoint.waiting() >= self.config.max_offers {
             return Err(TransportError::TooManyConnections { max: self.config.max_offers });
         }
-        let key = core.endpoint.offer(Instant::now().into_std(), set, label, gathered.bases.clone());
+        let key = core.endpoint.offer(Instant::now().into_std(), from, label, gathered.bases.clone());
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
         core.attach(key, link.clone());
@@ -365,9 +401,9 @@ impl Node {
         let setup = offer.answer_setup();
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
-        let (set, sockets) = self.free_set(&remote)?;
-        let gathered = self.gather(&sockets).await?;
-        let kinds = gathered.kinds();
+        let from = self.free_set(&remote)?;
+        let gathered = self.gather(&from.sockets).await?;
+        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         let mut core = lock(&self.shared.core);
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
@@ -377,7 +413,7 @@ impl Node {
         }
         let key = core
             .endpoint
-            .answer(Instant::now().into_std(), set, gathered.bases.clone(), remote)
+            .answer(Instant::now().into_std(), from, gathered.bases.clone(), remote)
             .map_err(|error| TransportError::Backend(error.into()))?;
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
@@ -392,20 +428,20 @@ impl Node {
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 
-    /// The first set from which no connection goes to any address of an offer, and its sockets.
-    fn free_set(&self, remote: &Remote) -> Result<(usize, Vec<SocketAddr>), TransportError> {
+    /// The first set from which no connection goes to any address of an offer.
+    fn free_set(&self, remote: &Remote) -> Result<From, TransportError> {
         for set in OFFER_SETS..MAX_SETS {
-            let sockets = self.set(set)?;
-            if lock(&self.shared.core).endpoint.is_free(&sockets, remote) {
-                return Ok((set, sockets));
+            let from = self.set(set)?;
+            if lock(&self.shared.core).endpoint.is_free(&from.sockets, remote) {
+                return Ok(from);
             }
         }
         let now = Instant::now().into_std();
         for set in OFFER_SETS..MAX_SETS {
-            let sockets = self.set(set)?;
-            if lock(&self.shared.core).endpoint.evict(now, &sockets, remote) {
+            let from = self.set(set)?;
+            if lock(&self.shared.core).endpoint.evict(now, &from.sockets, remote) {
                 self.shared.wake();
-                return Ok((set, sockets));
+                return Ok(from);
             }
         }
         Err(TransportError::TooManyConnections { max: MAX_SETS - OFFER_SETS })
@@ -424,6 +460,8 @@ impl Transport for WebRtc {
 
     async fn shutdown(&self) {
         self.node.shared.ended.store(true, Ordering::Release);
+        self.node.shutdown.cancel();
+        self.node.tasks.close();
         {
             let core = lock(&self.node.shared.core);
             for link in core.links() {
@@ -433,6 +471,7 @@ impl Transport for WebRtc {
             }
         }
         self.node.shared.wake();
+        self.node.tasks.wait().await;
         if !self.node.has_started.load(Ordering::Acquire) {
             return;
         }

@@ -444,11 +444,6 @@ impl Peer {
         self.ice.remove_base(address);
     }
 
-    /// Whether it can be reached at a local address.
-    pub(crate) fn has_base(&self, address: std::net::SocketAddr) -> bool {
-        self.ice.has_base(address)
-    }
-
     /// When the next check that nobody has asked for is due; the endpoint says when it is made, by
     /// [`check`](Self::check).
     pub(crate) fn next_check(&self) -> Option<Instant> {
