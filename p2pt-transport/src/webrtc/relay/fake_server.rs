@@ -55,6 +55,10 @@ pub(super) struct FakeServer {
     gone: BTreeMap<SocketAddr, Instant>,
     /// Hosts that are refused with 403.
     pub(super) forbidden: BTreeSet<IpAddr>,
+    /// Whether channels are refused with 400.
+    pub(super) no_channels: bool,
+    /// The user's password.
+    pub(super) credential: &'static str,
     /// The code with which allocations are refused.
     pub(super) refuse: Option<u16>,
     /// Whether responses are signed with another key.
@@ -82,6 +86,8 @@ impl FakeServer {
             lingers: Duration::ZERO,
             gone: BTreeMap::new(),
             forbidden: BTreeSet::new(),
+            no_channels: false,
+            credential: CREDENTIAL,
             refuse: None,
             knows_secret: true,
             tells: Vec::new(),
@@ -148,7 +154,7 @@ impl FakeServer {
             other => panic!("{other}"),
         };
         *self.requests.entry(name).or_default() += 1;
-        let key = self.key(CREDENTIAL);
+        let key = self.key(self.credential);
         let nonce = self.nonce.to_string().into_bytes();
         let text = |attribute| request.get(attribute).unwrap_or_default();
         let lingers = self.gone.get(&client).is_some_and(|gone| now < *gone + self.lingers);
@@ -207,7 +213,7 @@ impl FakeServer {
                     let number = request.get(ATTR_CHANNEL_NUMBER).map_err(|_| 400_u16)?;
                     let number = u16::from_be_bytes([number[0], number[1]]);
                     let taken = held.channels.iter().any(|(n, (p, _))| (*n == number) != (*p == peer));
-                    if !(0x4000..=0x4fff).contains(&number) || taken {
+                    if !(0x4000..=0x4fff).contains(&number) || taken || self.no_channels {
                         return Err(400);
                     }
                     held.channels.insert(number, (peer, now + Duration::from_secs(600)));
@@ -223,7 +229,7 @@ impl FakeServer {
         for attribute in attributes {
             attribute.add_to(&mut response);
         }
-        let key = self.key(if self.knows_secret { CREDENTIAL } else { "another" });
+        let key = self.key(if self.knows_secret { self.credential } else { "another" });
         MessageIntegrity::new_raw_integrity_with_provider(key, self.crypto.crypto())
             .add_to(&mut response)
             .expect("room");

@@ -472,3 +472,12 @@ fn no_secret_is_shown() {
     let shown = format!("{:?} {:?}", server_of(CREDENTIAL), World::allocated().0.relays);
     assert!(!shown.contains(CREDENTIAL), "{shown}");
 }
+
+#[test]
+fn other_credentials_serve_the_allocation_that_is_held() {
+    let (mut world, relayed) = World::allocated();
+    world.server.credential = "rotated";
+    world.request("rotated");
+    world.pass(minutes(20));
+    assert_eq!((world.relayed(), world.relays.poll_event()), (Some(relayed), None));
+}

@@ -111,11 +111,34 @@ fn a_forbidden_peer_is_asked_for_once() {
     assert_eq!(world.requests("permission"), 2);
     assert_eq!(world.server.to_peers.len(), 100);
     assert!(world.server.to_peers.iter().all(|datagram| datagram.remote == peer(2)));
-    world.server.forbidden.insert(peer(3).ip());
-    world.server.forbidden.insert(peer(2).ip());
-    world.pass(minutes(4));
-    world.send(relayed, peer(2), b"x");
-    assert!(world.relayed().is_some(), "a refused channel is not a lost allocation");
+    assert_eq!(world.sizes().2, 0, "nothing waits for what was refused");
+    world.server.forbidden.clear();
+    world.pass(minutes(5));
+    world.send(relayed, peer(1), b"x");
+    assert_eq!(world.server.to_peers.last().map(|datagram| datagram.remote), Some(peer(1)), "asked again in time");
+}
+
+#[test]
+fn a_server_without_channels_is_asked_for_one_once() {
+    let (mut world, relayed) = World::allocated();
+    world.server.no_channels = true;
+    for _ in 0..100 {
+        world.send(relayed, peer(1), b"x");
+        world.pass(seconds(1));
+    }
+    assert_eq!((world.server.to_peers.len(), world.requests("channel")), (100, 1));
+    assert_eq!(world.relayed(), Some(relayed), "a refused channel is not a lost allocation");
+}
+
+#[test]
+fn a_permission_lapses_although_no_timer_fired() {
+    let (mut world, relayed) = World::allocated();
+    world.server.lifetime = minutes(60);
+    world.pass(minutes(6));
+    world.send(relayed, peer(1), b"x");
+    world.now += minutes(6);
+    world.send(relayed, peer(1), b"x");
+    assert_eq!((world.server.to_peers.len(), world.server.dropped), (2, 0));
 }
 
 #[test]
