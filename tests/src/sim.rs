@@ -1,6 +1,7 @@
 //! Swarms in one process under paused time: real nodes, the real tracker over in-memory streams with real WebSocket
 //! framing, and a seeded network in place of WebRTC.
 
+mod emulated;
 mod gate;
 mod underlay;
 
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::dialect::{Dialect, DialectTracker, Family};
 use gate::{Gate, Gated};
 
+pub use emulated::{Emulated, EmulatedNode};
 pub use underlay::Underlay;
 
 /// How much a stream to a tracker buffers, in bytes.
