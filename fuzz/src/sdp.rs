@@ -1,6 +1,6 @@
 //! Session descriptions of strangers.
 
-use p2pt_transport::{Fingerprint, endpoint::fuzzing::check_description};
+use p2pt_transport::{Fingerprint, webrtc::fuzzing::check_description};
 
 /// A fingerprint that is read stands in the description, as it is shown. What an endpoint reads is within its bounds, and
 /// an answer can be written to it.

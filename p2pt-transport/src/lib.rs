@@ -6,12 +6,17 @@
 //! What to expect when peers and networks die is said there: silence for the liveness time is death, on both sides, and
 //! each end of a channel says why in its [`ChannelClosed`], each opening that fails in its [`TransportError`].
 //!
+//! The `emulator` (feature `emulator`) is a network in memory below the WebRTC backend rather than in its place: hosts
+//! exchange datagrams with delay and loss through NATs, so that real ICE, DTLS and SCTP run under paused time.
+//!
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 
 mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 mod error;
 mod maybe;
 #[cfg(feature = "memory")]

@@ -10,6 +10,9 @@ use p2pt_transport::{
     webrtc::{WebRtc, WebRtcConfig},
 };
 
+/// The sockets of a transport for each local address.
+const MAX_SETS: usize = 8;
+
 /// How many connections are made in each way.
 const CONNECTIONS: usize = 200;
 
@@ -52,18 +55,15 @@ async fn connect(alice: &WebRtc, bob: &WebRtc) -> (Channel, Channel) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_of_connections_closed_dropped_or_abandoned() {
+    let before = held();
     let (alice, bob) = (WebRtc::new(WebRtcConfig::loopback()).unwrap(), WebRtc::new(WebRtcConfig::loopback()).unwrap());
     // Whatever the process makes once is made by the first.
     let (a, b) = connect(&alice, &bob).await;
     within(a.sender.close()).await;
     within(b.sender.close()).await;
-    let start = {
-        let (tasks, descriptors) = held();
-        // A driver for each transport, and this one.
-        (tasks.min(3), descriptors)
-    };
-    back_to((start.0, usize::MAX)).await;
-    let start = (start.0, held().1);
+    // A driver for each transport, whose sockets are at most eight and serve all connections.
+    let start = (2, before.1 + 2 * MAX_SETS);
+    back_to(start).await;
 
     for _ in 0..CONNECTIONS {
         let (a, b) = connect(&alice, &bob).await;
@@ -92,6 +92,6 @@ async fn nothing_is_left_of_connections_closed_dropped_or_abandoned() {
     let pending = within(alice.offer()).await.unwrap();
     let open = connect(&alice, &bob).await;
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
-    back_to(start).await;
+    back_to(before).await;
     drop((pending, open));
 }

@@ -9,10 +9,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use p2pt_transport::memory::MemoryNetwork;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Dialect, Lie};
+use crate::sim::Underlay;
 
 pub use world::{Most, Outcome, Requests};
 
@@ -157,13 +159,21 @@ impl Plan {
     /// # Panics
     /// If something does not hold that must.
     pub fn run(&self) -> Outcome {
-        world::run(self).0
+        self.trace().0
+    }
+
+    /// The same over another network, which is made within the runtime of the plan.
+    ///
+    /// # Panics
+    /// If something does not hold that must.
+    pub fn run_over<N: Underlay>(&self, network: impl FnOnce() -> N) -> Outcome {
+        world::run(self, network).0
     }
 
     /// The same, and everything that the nodes' applications heard, in order, with the virtual time and the number of
     /// the node.
     pub fn trace(&self) -> (Outcome, Vec<String>) {
-        world::run(self)
+        world::run(self, || MemoryNetwork::new(self.seed))
     }
 }
 

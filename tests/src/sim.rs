@@ -1,7 +1,9 @@
 //! Swarms in one process under paused time: real nodes, the real tracker over in-memory streams with real WebSocket
 //! framing, and a seeded network in place of WebRTC.
 
+mod emulated;
 mod gate;
+mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use p2pt::tracker::{ConnectError, Connector, Route, ServerConfig, Socket, TrackerService};
 use p2pt::{AnnounceUrl, Builder, Events, NodeBuilder, P2pt};
-use p2pt_transport::memory::{MemoryNetwork, NodeId};
+use p2pt_transport::memory::MemoryNetwork;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
@@ -18,6 +20,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::dialect::{Dialect, DialectTracker, Family};
 use gate::{Gate, Gated};
+
+pub use emulated::{Emulated, EmulatedNode};
+pub use underlay::Underlay;
 
 /// How much a stream to a tracker buffers, in bytes.
 const STREAM_BYTES: usize = 64 << 10;
@@ -27,30 +32,37 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// A world: one network, any number of trackers and nodes.
 #[derive(Debug)]
-pub struct Sim {
+pub struct Sim<N: Underlay = MemoryNetwork> {
     /// The network between the nodes, where faults are set.
-    pub network: MemoryNetwork,
+    pub network: N,
     trackers: Arc<Trackers>,
-    gates: Mutex<BTreeMap<NodeId, Gate>>,
+    gates: Mutex<BTreeMap<N::Node, Gate>>,
     rng: Mutex<StdRng>,
 }
 
 /// One node under one identifier.
 #[derive(Debug)]
-pub struct SimNode {
+pub struct SimNode<N: Underlay = MemoryNetwork> {
     /// Its handle.
     pub p2pt: P2pt,
     /// Its events.
     pub events: Events,
     /// Its name in the network.
-    pub node: NodeId,
+    pub node: N::Node,
 }
 
 impl Sim {
     /// A world without trackers and nodes; the same seed draws the same ids and delays.
     pub fn new(seed: u64) -> Self {
+        Self::over(MemoryNetwork::new(seed), seed)
+    }
+}
+
+impl<N: Underlay> Sim<N> {
+    /// A world without trackers and nodes over another network; the same seed draws the same ids.
+    pub fn over(network: N, seed: u64) -> Self {
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
-        Self { network: MemoryNetwork::new(seed), trackers: Arc::default(), gates: Mutex::default(), rng }
+        Self { network, trackers: Arc::default(), gates: Mutex::default(), rng }
     }
 
     /// Starts a tracker at `url`, or starts it again with its memory lost.
@@ -91,57 +103,64 @@ impl Sim {
     }
 
     /// Kills a node as `kill -9` does: its links die silently, its sockets to trackers just end. Drop its handle too.
-    pub fn kill(&self, node: NodeId) {
+    pub fn kill(&self, node: N::Node) {
         self.gate(node).set_shut(true);
         self.network.kill(node);
+        let gate = self.gate(node);
         for service in lock(&self.trackers.0).values() {
-            let own = service.streams.iter().filter(|(of, _)| *of == node);
+            let own = service.streams.iter().filter(|(of, _)| *of == gate);
             own.for_each(|(_, stream)| stream.abort());
         }
     }
 
     /// Stops a node as `kill -STOP` does: peers and trackers hear nothing of it, and it hears nothing.
-    pub fn freeze(&self, node: NodeId) {
+    pub fn freeze(&self, node: N::Node) {
         self.gate(node).set_shut(true);
         self.network.freeze(node);
     }
 
     /// Lets a stopped node go on.
-    pub fn thaw(&self, node: NodeId) {
+    pub fn thaw(&self, node: N::Node) {
         self.gate(node).set_shut(false);
         self.network.thaw(node);
     }
 
     /// Takes every network from a node: its links and its sockets to trackers fall silent, and new sockets fail at
     /// once. Its timers run.
-    pub fn unplug(&self, node: NodeId) {
+    pub fn unplug(&self, node: N::Node) {
         self.gate(node).set_offline(true);
-        self.others(node).for_each(|other| self.network.cut(node, other));
+        for other in self.others(node) {
+            self.network.cut_from(node, other);
+            self.network.cut_from(other, node);
+        }
     }
 
     /// Gives it its networks back.
-    pub fn plug_in(&self, node: NodeId) {
+    pub fn plug_in(&self, node: N::Node) {
         self.gate(node).set_offline(false);
-        self.others(node).for_each(|other| self.network.mend(node, other));
+        for other in self.others(node) {
+            self.network.mend_from(node, other);
+            self.network.mend_from(other, node);
+        }
     }
 
     /// Gives a node another network address, as moving to another network does: its sockets to trackers break when it
     /// next writes, and the trackers do not hear of it. Links survive.
-    pub fn change_address(&self, node: NodeId) {
+    pub fn change_address(&self, node: N::Node) {
         self.gate(node).change_address();
     }
 
-    fn others(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+    fn others(&self, node: N::Node) -> impl Iterator<Item = N::Node> {
         let all: Vec<_> = lock(&self.gates).keys().copied().filter(|other| *other != node).collect();
         all.into_iter()
     }
 
-    fn gate(&self, node: NodeId) -> Gate {
+    fn gate(&self, node: N::Node) -> Gate {
         lock(&self.gates).entry(node).or_default().clone()
     }
 
     /// Starts a node with one swarm.
-    pub async fn start(&self, identifier: &str, trackers: &[&str]) -> SimNode {
+    pub async fn start(&self, identifier: &str, trackers: &[&str]) -> SimNode<N> {
         self.start_with(identifier, trackers, |builder| builder).await
     }
 
@@ -151,7 +170,7 @@ impl Sim {
         identifier: &str,
         trackers: &[&str],
         change: impl FnOnce(NodeBuilder) -> NodeBuilder,
-    ) -> SimNode {
+    ) -> SimNode<N> {
         self.start_from(&[Family::V4], identifier, trackers, change).await
     }
 
@@ -162,12 +181,11 @@ impl Sim {
         identifier: &str,
         trackers: &[&str],
         change: impl FnOnce(NodeBuilder) -> NodeBuilder,
-    ) -> SimNode {
-        let transport = self.network.transport();
-        let node = transport.node();
+    ) -> SimNode<N> {
+        let (node, transport) = self.network.join();
         let seed = self.random();
         let families = families.to_vec();
-        let connector = SimConnector { trackers: self.trackers.clone(), node, families, gate: self.gate(node) };
+        let connector = SimConnector { trackers: self.trackers.clone(), families, gate: self.gate(node) };
         let builder: Builder = P2pt::builder(identifier).trackers(trackers.iter().copied()).transport(transport);
         let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).seed(seed)));
         let (p2pt, events) = builder.start().await.expect("a node starts");
@@ -191,7 +209,8 @@ enum Server {
 #[derive(Debug)]
 struct Service {
     server: Server,
-    streams: Vec<(NodeId, JoinHandle<()>)>,
+    /// Each with the gate that it passes.
+    streams: Vec<(Gate, JoinHandle<()>)>,
 }
 
 #[derive(Debug, Default)]
@@ -200,7 +219,6 @@ struct Trackers(Mutex<BTreeMap<AnnounceUrl, Service>>);
 #[derive(Debug)]
 struct SimConnector {
     trackers: Arc<Trackers>,
-    node: NodeId,
     families: Vec<Family>,
     gate: Gate,
 }
@@ -222,7 +240,7 @@ impl Connector for SimConnector {
                 Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, family)),
             };
             service.streams.retain(|(_, stream)| !stream.is_finished());
-            service.streams.push((self.node, serving));
+            service.streams.push((self.gate.clone(), serving));
             Gated::new(stream, self.gate.clone())
         };
         let route = Route::new(family, self.families.len() > 1);

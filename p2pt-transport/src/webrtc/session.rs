@@ -206,7 +206,7 @@ impl Session {
             }
         }
         if is_closed {
-            self.closed_by_peer();
+            self.closed_by_peer(now);
         }
         is_authentic
     }
@@ -231,7 +231,7 @@ impl Session {
                 if let Some(before) = before {
                     self.handle_chunks(now, before);
                 }
-                self.rescue();
+                self.rescue(now);
                 self.handle_chunks(now, end);
             }
             None => self.handle_chunks(now, packet),
@@ -255,8 +255,8 @@ impl Session {
         self.sctp_events(now);
     }
 
-    fn closed_by_peer(&mut self) {
-        self.rescue();
+    fn closed_by_peer(&mut self, now: Instant) {
+        self.rescue(now);
         if !self.is_over {
             self.is_over = true;
             self.events.push_back(SessionEvent::ClosedByPeer);
@@ -265,13 +265,13 @@ impl Session {
 
     /// Takes out what has been received and acknowledged, and notes what is outstanding. At most two windows are held so,
     /// however often the other side seems to end.
-    fn rescue(&mut self) {
+    fn rescue(&mut self, now: Instant) {
         if self.is_over {
             return;
         }
         self.last_outstanding = self.outstanding();
         while self.rescued_bytes < self.window as usize
-            && let Some(frame) = self.next_frame()
+            && let Some(frame) = self.next_frame(now)
         {
             self.rescued_bytes += frame.len() + RESCUED_OVERHEAD;
             self.rescued.push_back(frame);
@@ -304,9 +304,9 @@ impl Session {
         let is_closed = association.is_closed() && !association.is_handshaking();
         if let Some(reason) = lost {
             tracing::debug!(reason, "the channel has ended");
-            self.closed_by_peer();
+            self.closed_by_peer(now);
         } else if is_closed {
-            self.closed_by_peer();
+            self.closed_by_peer(now);
         }
     }
 
@@ -376,6 +376,7 @@ impl Session {
             // DATA_CHANNEL_ACK.
             let _ = stream.write_chunk_with_ppi(now, &Bytes::from_static(&[2]), Ppi::Dcep);
         }
+        self.acknowledge(now);
         self.opened(label);
     }
 
@@ -386,7 +387,17 @@ impl Session {
         Some((chunks.ppi, payload))
     }
 
-    fn next_frame(&mut self) -> Option<Frame> {
+    /// Acknowledges at once what the stack would let wait for 200 ms: a side that closes soon after the channel is open
+    /// would wait for that.
+    fn acknowledge(&mut self, now: Instant) {
+        if let Some((_, association)) = &mut self.association
+            && !association.is_closed()
+        {
+            association.handle_timeout(now + ACK_DELAY);
+        }
+    }
+
+    fn next_frame(&mut self, now: Instant) -> Option<Frame> {
         let id = self.stream?;
         loop {
             let (ppi, payload) = self.next_message(id)?;
@@ -397,7 +408,10 @@ impl Session {
                 Ppi::StringEmpty => Frame::Text(Bytes::new()),
                 Ppi::BinaryEmpty => Frame::Binary(Bytes::new()),
                 // A DATA_CHANNEL_ACK, or what no data channel sends.
-                _ => continue,
+                _ => {
+                    self.acknowledge(now);
+                    continue;
+                }
             });
         }
     }
@@ -411,7 +425,7 @@ impl Session {
             self.rescued_bytes -= frame.len() + RESCUED_OVERHEAD;
             return Some(frame);
         }
-        let frame = self.next_frame();
+        let frame = self.next_frame(now);
         if frame.is_none() && !self.is_over {
             self.sctp_events(now);
             // The stack never says that its window has opened again, and the other side would wait for a time-out.
@@ -471,11 +485,7 @@ impl Session {
     pub(crate) fn end(&mut self, now: Instant) {
         self.last_outstanding = self.outstanding();
         self.is_over = true;
-        if let Some((_, association)) = &mut self.association
-            && !association.is_closed()
-        {
-            association.handle_timeout(now + ACK_DELAY);
-        }
+        self.acknowledge(now);
         self.flush_association(now);
         if let Some((_, association)) = &mut self.association {
             let _ = association.abort();

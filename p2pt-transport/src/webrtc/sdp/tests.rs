@@ -319,21 +319,6 @@ fn any_line() -> impl Strategy<Value = String> {
     (name, value, end).prop_map(|(name, value, end)| format!("{name}{value}{end}"))
 }
 
-#[tokio::test]
-async fn the_backend_over_the_webrtc_crate_answers() {
-    let other = crate::webrtc::WebRtc::new(crate::webrtc::WebRtcConfig::loopback()).expect("a transport");
-    let candidates = [Candidate { address: at("192.0.2.2:5000"), kind: CandidateKind::ServerReflexive, priority: 5 }];
-    let offer = crate::Transport::offer(&other).await.expect("an offer");
-    let outline = parse(offer.sdp()).outline;
-    assert_eq!(outline, Outline::default());
-    let answer = crate::Transport::answer(&other, &local(&outline, &candidates).to_string()).await.expect("an answer");
-    let read = parse(answer.sdp());
-    assert_eq!(read.outline, outline);
-    assert!(read.window.is_some() && !read.close_by_reset);
-    drop((offer, answer));
-    crate::Transport::shutdown(&other).await;
-}
-
 #[test]
 fn every_cut_is_survived() {
     for sdp in [LIBWEBRTC, LIBDATACHANNEL, FIREFOX] {

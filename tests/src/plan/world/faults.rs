@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use p2pt_transport::memory::{Conditions, NodeId};
-
 use super::{Member, World, url};
 use crate::dialect::{Dialect, Lie};
 use crate::plan::Fault;
+use crate::sim::Underlay;
 
 /// How a tracker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +16,7 @@ pub(super) enum Condition {
     Lying(Lie),
 }
 
-impl World<'_> {
+impl<N: Underlay> World<'_, N> {
     pub(super) fn kill(&mut self, at: u64, number: usize) {
         if self.alive().count() <= 2 {
             return;
@@ -108,7 +107,7 @@ impl World<'_> {
         for (from, to) in self.slowed.drain(..) {
             network.slow_from(from, to, Duration::ZERO);
         }
-        let (mut refuse, mut conditions) = (0, Conditions::default());
+        let (mut refuse, mut latency) = (0, None);
         for fault in faults {
             match fault {
                 Fault::Partition { nodes } => {
@@ -117,7 +116,8 @@ impl World<'_> {
                 }
                 Fault::Cut { a, b } => {
                     if let Some((a, b)) = self.pair(*a, *b) {
-                        network.cut(a, b);
+                        network.cut_from(a, b);
+                        network.cut_from(b, a);
                     }
                 }
                 Fault::CutFrom { from, to } => {
@@ -132,27 +132,27 @@ impl World<'_> {
                     }
                 }
                 Fault::Slow { millis } => {
-                    let latency = Duration::from_millis(*millis);
-                    conditions = Conditions { latency, jitter: latency, ..Conditions::default() };
+                    let slow = Duration::from_millis(*millis);
+                    latency = Some((slow, slow));
                 }
                 Fault::Refuse { percent } => refuse = refuse.max(*percent),
                 _ => {}
             }
         }
         network.refuse(f64::from(refuse) / 100.0);
-        network.set_conditions(conditions);
+        network.set_latency(latency);
     }
 
-    pub(super) fn numbered(&self) -> impl Iterator<Item = (usize, &Member)> {
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (usize, &Member<N>)> {
         self.members.iter().enumerate().filter_map(|(n, member)| Some((n, member.as_ref()?)))
     }
 
-    fn chosen(&self, faults: &[&Fault], is_it: impl Fn(&Fault, usize) -> bool) -> BTreeSet<NodeId> {
+    fn chosen(&self, faults: &[&Fault], is_it: impl Fn(&Fault, usize) -> bool) -> BTreeSet<N::Node> {
         let chosen = self.numbered().filter(|(n, _)| faults.iter().any(|fault| is_it(fault, *n)));
         chosen.map(|(_, member)| member.node).collect()
     }
 
-    fn pair(&self, a: usize, b: usize) -> Option<(NodeId, NodeId)> {
+    fn pair(&self, a: usize, b: usize) -> Option<(N::Node, N::Node)> {
         let [a, b] = [a, b].map(|n| Some(self.members[n % self.members.len()].as_ref()?.node));
         a.zip(b).filter(|(a, b)| a != b)
     }

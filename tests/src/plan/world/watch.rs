@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use p2pt::{Event, Events, P2pt, RequestError, SendError};
-use p2pt_transport::memory::MemoryNetwork;
 use tokio::time::{Instant, sleep};
 
 use super::{Most, REQUEST_DEADLINE, Requests, STALL_DEADLINE};
 use crate::plan::Plan;
+use crate::sim::Underlay;
 
 /// Notes what happens. Clones share one notebook.
 #[derive(Debug, Clone)]
-pub(super) struct Watch {
-    network: MemoryNetwork,
+pub(super) struct Watch<N> {
+    network: N,
     nodes: usize,
     bounds: Most,
     start: Instant,
@@ -29,8 +29,8 @@ struct Notes {
     trace: Vec<String>,
 }
 
-impl Watch {
-    pub(super) fn new(network: MemoryNetwork, plan: &Plan) -> Self {
+impl<N: Underlay> Watch<N> {
+    pub(super) fn new(network: N, plan: &Plan) -> Self {
         let (nodes, trackers) = (plan.nodes, plan.trackers.len());
         // For each node: links to each other one, and as many more as two of them make when each tracker brings both
         // together at once; the offers that may be alive at each tracker, and an answer for each attempt under way.
@@ -62,8 +62,8 @@ impl Watch {
         loop {
             let each = |count: usize| count.div_ceil(self.nodes);
             let now = Most {
-                channels: each(self.network.open_channels()),
-                pending: each(self.network.pending()),
+                channels: each(self.network.open_channels().unwrap_or(0)),
+                pending: each(self.network.pending().unwrap_or(0)),
                 tasks: each(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
             };
             {
@@ -93,7 +93,7 @@ impl Watch {
 }
 
 /// Reads a node's events to their end, and answers messages. For each peer: connected, messages, closed.
-pub(super) async fn read(node: usize, mut events: Events, watch: Watch) {
+pub(super) async fn read<N: Underlay>(node: usize, mut events: Events, watch: Watch<N>) {
     let mut connected = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
@@ -127,7 +127,7 @@ pub(super) async fn read(node: usize, mut events: Events, watch: Watch) {
 }
 
 /// Asks one peer after the other for as long as the node runs. Every request must end in time, with a reason.
-pub(super) async fn ask(p2pt: P2pt, watch: Watch) {
+pub(super) async fn ask<N: Underlay>(p2pt: P2pt, watch: Watch<N>) {
     let mut turn = 0;
     while p2pt.tracker_stats().total > 0 {
         sleep(Duration::from_secs(5)).await;
