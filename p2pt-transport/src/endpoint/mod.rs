@@ -3,6 +3,7 @@
 
 mod candidate;
 mod datagram;
+mod guard;
 mod socket;
 
 pub use socket::{DatagramSocket, Network, Received, Resolving};
