@@ -66,13 +66,13 @@ pub mod fuzzing;
 mod gather;
 #[cfg(test)]
 mod gather_tests;
+mod guard;
 mod halves;
 mod ice;
 mod link;
 mod peer;
 mod pending;
 mod relay;
-mod sack;
 mod sdp;
 mod servers;
 mod session;

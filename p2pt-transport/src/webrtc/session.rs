@@ -22,7 +22,7 @@ use rtc_sctp::{
 };
 use rtc_shared::{TransportProtocol, error::Error};
 
-use super::sack;
+use super::guard::{self, DtlsGuard, Limits, RecordVerdict, SctpGuard, Verdict};
 use crate::Frame;
 
 /// Stands for the other side, whose real address may change.
@@ -97,6 +97,8 @@ pub(crate) enum SessionEvent {
 /// Handshake and association of one connection.
 pub(crate) struct Session {
     dtls: Dtls,
+    dtls_guard: DtlsGuard,
+    sctp_guard: SctpGuard,
     /// Until the handshake begins, on the side that begins it.
     client: Option<Arc<HandshakeConfig>>,
     role: DtlsRole,
@@ -140,6 +142,8 @@ impl Session {
         let server = (!is_client).then(|| Arc::new(ServerConfig::new(transport.clone())));
         Ok(Self {
             dtls: Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone())),
+            dtls_guard: DtlsGuard::new(),
+            sctp_guard: SctpGuard::new(Limits { receive_window: config.window }),
             client: is_client.then_some(handshake),
             role,
             sctp: Sctp::new(local, TransportProtocol::UDP, EndpointConfig::default().into(), server),
@@ -182,6 +186,10 @@ impl Session {
 
     /// Takes a DTLS datagram. Whether it carried anything that only the other side could have written.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
+        // After the end, any datagram would make a DTLS server begin anew.
+        if self.is_over || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
+            return false;
+        }
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
             Ok(events) => events,
             Err(error) => {
@@ -213,6 +221,7 @@ impl Session {
 
     fn secure(&mut self, now: Instant) {
         self.is_secure = true;
+        self.dtls_guard.completed();
         self.events.push_back(SessionEvent::Secure);
         // The DTLS client begins, in a second association of both sides there is no point.
         if self.role == DtlsRole::Client {
@@ -226,7 +235,19 @@ impl Session {
     /// Hands a packet to SCTP. What it ends is settled before: frames that were acknowledged are taken out, and what is
     /// outstanding is noted behind the acknowledgement that may stand in the same packet.
     fn handle_packet(&mut self, now: Instant, packet: Bytes) {
-        match sack::split_before_end(&packet) {
+        match self.sctp_guard.inspect(now, &packet) {
+            Ok(Verdict::Pass) => {}
+            Ok(Verdict::Drop) => return,
+            Ok(Verdict::Answer(answer)) => {
+                self.send_packet(now, answer, self.share);
+                return;
+            }
+            Err(violation) => {
+                self.fail(violation.to_string());
+                return;
+            }
+        }
+        match guard::split_before_end(&packet) {
             Some((before, end)) => {
                 if let Some(before) = before {
                     self.handle_chunks(now, before);
@@ -337,6 +358,9 @@ impl Session {
     }
 
     fn opened(&mut self, label: String) {
+        if let Some(stream) = self.stream {
+            self.sctp_guard.channel(stream);
+        }
         self.is_open = true;
         self.events.push_back(SessionEvent::Open { label });
     }
@@ -470,8 +494,11 @@ impl Session {
         self.share = bytes;
     }
 
-    /// Closes the channel in the way that peers of this library understand.
+    /// Closes the channel in the way that peers of this library understand. What it has received is acknowledged before:
+    /// the other side counts what was not as lost.
     pub(crate) fn reset_channel(&mut self, now: Instant) {
+        self.acknowledge(now);
+        self.flush_association(now);
         self.last_outstanding = self.outstanding();
         if let (Some(id), Some((_, association))) = (self.stream, &mut self.association)
             && let Ok(mut stream) = association.stream(id)
@@ -543,18 +570,22 @@ impl Session {
         if std::mem::take(&mut self.window_update)
             && let Some(last) = self.last_sack.take()
         {
-            self.send_packet(now, Bytes::from(sack::with_window(&last, share)), share);
+            self.send_packet(now, guard::with_window(&last, share).freeze(), share);
         }
     }
 
     fn send_packet(&mut self, now: Instant, mut packet: Bytes, share: u32) {
-        if let Some(window) = sack::window(&packet) {
+        self.sctp_guard.sent(&packet);
+        if let Some(window) = guard::sack_window(&packet) {
             if window > share {
-                packet = sack::with_window(&packet, share).freeze();
+                packet = guard::with_window(&packet, share).freeze();
             }
             self.window_told = window.min(share);
             self.window_update = false;
             self.last_sack = Some(packet.clone());
+        }
+        if let Some(fitted) = guard::fitted(&packet) {
+            packet = fitted.freeze();
         }
         if let Err(error) = self.dtls.write(now, REMOTE, &packet) {
             tracing::debug!(%error, "writing a DTLS record");

@@ -1,0 +1,30 @@
+//! The guard: what stands between a peer's packets and the stacks that trust the numbers in them.
+//!
+//! `rtc-dtls` and `rtc-sctp` 0.21.1 take some of a peer's numbers for loop counts, sizes and positions. [`DtlsGuard`]
+//! looks at every datagram before `rtc-dtls` does, [`SctpGuard`] at every SCTP packet before `rtc-sctp` does, and also
+//! at what `rtc-sctp` answers. What an honest peer sends passes; what costs without bound is dropped, as a network
+//! would have lost it, or ends the connection with a [`Violation`].
+
+mod chunks;
+mod dtls;
+mod sack;
+mod sctp;
+mod split;
+
+#[cfg(test)]
+mod dtls_tests;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod harm_tests;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod honest_tests;
+
+pub(crate) use dtls::{DtlsGuard, RecordVerdict};
+pub(crate) use sack::{fitted, sack_window, with_window};
+#[cfg(test)]
+pub(crate) use sctp::Violation;
+pub(crate) use sctp::{Limits, SctpGuard, Verdict};
+pub(crate) use split::split_before_end;
