@@ -20,7 +20,8 @@ use super::{
 };
 
 /// Checks that nobody has asked for leave a transport at least so far apart (RFC 8445 section 14.2): 200 a second, however
-/// many connections are opening.
+/// many connections are opening. One with each answer is left out: it costs no more than the answer, and near peers would
+/// feel the wait.
 const CHECK_PACE: Duration = Duration::from_millis(5);
 
 /// How many datagrams of one connection are processed before others have their turn. A window of 1.25 MiB has 1,100.
@@ -228,7 +229,10 @@ impl Endpoint {
         let Some(slot) = self.peers.get_mut(key) else { return Err("it is gone".to_owned()) };
         slot.claimed = claimed;
         match slot.peer.set_remote(now, remote) {
-            Ok(()) => Ok(key),
+            Ok(()) => {
+                slot.peer.check(now);
+                Ok(key)
+            }
             Err(error) => {
                 self.remove(key);
                 Err(error)
