@@ -1,5 +1,6 @@
 //! Peers that may only meet through a TURN server: a real one, coturn, on loopback.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtc, WebRtcConfig};
 use p2pt::{Event, Events, P2pt, Peer, Transport, TransportError};
+use p2pt_transport::{Channel, Frame};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -120,4 +122,46 @@ async fn wrong_credentials_leave_a_relay_only_peer_without_an_offer() {
     let error = transport.offer().await.expect_err("the server refuses");
     assert!(matches!(error, TransportError::NoCandidate), "{error}");
     transport.shutdown().await;
+}
+
+/// How many peers one node talks to through its relay.
+const LINKS: usize = 50;
+
+async fn connect(offerer: &WebRtc, answerer: &WebRtc) -> (Channel, Channel, String) {
+    let offer = timeout(DEADLINE, offerer.offer()).await.expect("in time").expect("an offer");
+    let answer = timeout(DEADLINE, answerer.answer(offer.sdp())).await.expect("in time").expect("an answer");
+    let sdp = answer.sdp().to_owned();
+    let (a, b) = timeout(DEADLINE, async { tokio::join!(offer.open(&sdp), answer.open()) }).await.expect("in time");
+    (a.expect("open"), b.expect("open"), sdp)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs coturn: apt-get install coturn, then cargo test -p p2pt-tests --test turn -- --ignored"]
+async fn one_allocation_serves_all_links_of_a_node() {
+    let turn = Turn::start().await;
+    let hub = WebRtc::new(turn.config("secret")).expect("a transport");
+    let (mut peers, mut links, mut addresses) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for _ in 0..LINKS {
+        let peer = WebRtc::new(turn.config("secret")).expect("a transport");
+        let (to_hub, at_hub, answer) = connect(&peer, &hub).await;
+        let candidates = answer.lines().filter(|line| line.starts_with("a=candidate:"));
+        addresses.extend(candidates.map(|line| line.split(' ').skip(4).take(2).collect::<Vec<_>>().join(" ")));
+        peers.push(peer);
+        links.push((to_hub, at_hub));
+    }
+    assert_eq!(addresses.len(), 1, "each answer names the one address at the relay: {addresses:?}");
+    for (index, (to_hub, at_hub)) in links.iter_mut().enumerate() {
+        let there = Frame::text(format!("to the hub, {index}"));
+        to_hub.sender.send(there.clone()).await.expect("accepted");
+        assert_eq!(timeout(DEADLINE, at_hub.receiver.recv()).await.expect("in time"), Ok(there));
+        let back = Frame::binary(vec![7; 65_536]);
+        at_hub.sender.send(back.clone()).await.expect("accepted");
+        assert_eq!(timeout(DEADLINE, to_hub.receiver.recv()).await.expect("in time"), Ok(back));
+        let stats = at_hub.sender.stats().await;
+        assert_eq!(stats.local_candidate.as_deref(), Some("relay"), "{stats:?}");
+    }
+    for peer in peers {
+        peer.shutdown().await;
+    }
+    hub.shutdown().await;
 }

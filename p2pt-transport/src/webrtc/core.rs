@@ -88,6 +88,14 @@ impl Core {
         self.keep_alive(now, sockets, true);
     }
 
+    /// Sockets are gone, and no connection used them.
+    pub(super) fn forget_sockets(&mut self, now: Instant, sockets: &[SocketAddr]) {
+        for socket in sockets {
+            self.mappings.forget(*socket);
+            self.relays.forget(now, *socket);
+        }
+    }
+
     fn keep_alive(&mut self, now: Instant, sockets: &[SocketAddr], wanted: bool) {
         for socket in sockets {
             self.mappings.keep_alive(now, *socket, wanted);

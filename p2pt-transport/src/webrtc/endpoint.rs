@@ -2,7 +2,7 @@
 //! share what there is one of: the sockets' receive buffers and the right to send checks to addresses unasked. Sans-I/O.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -363,8 +363,8 @@ impl Endpoint {
     fn note_validated(&mut self, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         for path in slot.peer.take_validated() {
-            if !self.owners.contains_key(&path) {
-                self.owners.insert(path, key);
+            if let Entry::Vacant(vacant) = self.owners.entry(path) {
+                vacant.insert(key);
                 slot.owned.push(path);
             }
         }

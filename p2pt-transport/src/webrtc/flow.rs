@@ -223,12 +223,6 @@ impl Outbox {
         self.window.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether everything accepted is acknowledged.
-    pub(super) fn is_idle(&self) -> bool {
-        let frames = lock(&self.frames);
-        frames.queue.is_empty() && frames.in_flight.is_empty()
-    }
-
     /// The stack says that of what it was handed `outstanding` bytes are not acknowledged.
     pub(super) fn settle(&self, outstanding: usize) {
         let mut room = 0;
@@ -424,7 +418,7 @@ mod tests {
                 prop_assert!(outbox.unacknowledged_bytes() >= outstanding as u64);
             }
             outbox.settle(0);
-            prop_assert!(outbox.is_idle() && !outbox.is_pressed());
+            prop_assert!(outbox.unacknowledged_bytes() == 0 && !outbox.is_pressed());
             prop_assert_eq!(outbox.room.available_permits(), CAPACITY);
         }
     }
@@ -453,11 +447,11 @@ mod tests {
             outbox.settle(1);
         }
         assert_eq!(taken, 2 * TINY_UNACKNOWLEDGED - 1);
-        assert!(outbox.is_pressed() && !outbox.is_idle());
+        assert!(outbox.is_pressed() && outbox.unacknowledged_bytes() > 0);
         outbox.settle(0);
         assert!(outbox.take().is_some());
         outbox.settle(0);
-        assert!(outbox.is_idle() && !outbox.is_pressed());
+        assert!(outbox.unacknowledged_bytes() == 0 && !outbox.is_pressed());
     }
 
     #[test]

@@ -534,10 +534,10 @@ impl IceAgent {
 
     /// Decides which pair is used, if that is for this side to decide and enough is known.
     fn consider_nomination(&mut self, now: Instant) {
-        if self.nomination.is_none() && self.nomination_due().is_some_and(|due| due <= now) {
-            if let Some(pair) = self.best_valid() {
-                self.nominate(now, Nomination { pair, again_at: now, wait: NOMINATE_AGAIN });
-            }
+        if self.nomination_due().is_some_and(|due| due <= now)
+            && let Some(pair) = self.best_valid()
+        {
+            self.nominate(now, Nomination { pair, again_at: now, wait: NOMINATE_AGAIN });
         }
     }
 
@@ -567,10 +567,8 @@ impl IceAgent {
     /// Does what is due: nominations and keepalives, which go to addresses that have answered.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.consider_nomination(now);
-        if self.nomination.as_ref().is_some_and(|nomination| nomination.again_at <= now) {
-            if let Some(nomination) = self.nomination.take() {
-                self.nominate(now, nomination);
-            }
+        if let Some(nomination) = self.nomination.take_if(|nomination| nomination.again_at <= now) {
+            self.nominate(now, nomination);
         }
         if let (Some(at), Some(pair)) = (self.keepalive_at, self.selected)
             && at <= now

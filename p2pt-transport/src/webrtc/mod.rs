@@ -113,7 +113,7 @@ use self::{
     sdp::{Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole, SessionConfig},
-    sets::{Sets, bare},
+    sets::{Set, Sets, bare},
     socket::SystemNetwork,
     stun::Credentials,
 };
@@ -145,8 +145,12 @@ pub struct WebRtc {
 
 impl fmt::Debug for WebRtc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let in_use = lock(&self.node.shared.core).endpoint.len();
-        f.debug_struct("WebRtc").field("config", &self.node.config).field("in_use", &in_use).finish_non_exhaustive()
+        let core = lock(&self.node.shared.core);
+        f.debug_struct("WebRtc")
+            .field("config", &self.node.config)
+            .field("in_use", &core.endpoint.len())
+            .field("counters", &core.endpoint.counters())
+            .finish_non_exhaustive()
     }
 }
 
@@ -240,9 +244,13 @@ impl Node {
     fn set(&self, number: usize) -> Result<From, TransportError> {
         let mut sets = lock(&self.shared.sets);
         let is_used = |address| lock(&self.shared.core).endpoint.uses(address);
-        let (sockets, changed) = sets.set(number, &self.config, is_used)?;
+        let Set { sockets, opened, closed } = sets.set(number, &self.config, is_used)?;
         drop(sets);
-        if changed {
+        if !closed.is_empty() {
+            lock(&self.shared.core).forget_sockets(Instant::now().into_std(), &closed);
+            self.shared.sockets_changed();
+        }
+        if opened {
             let granted = sockets.iter().map(|socket| socket.receive_buffer_bytes()).min().unwrap_or(0);
             self.size_windows(granted);
             self.shared.sockets_changed();

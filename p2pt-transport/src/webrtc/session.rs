@@ -261,10 +261,8 @@ impl Session {
 
     fn handle_chunks(&mut self, now: Instant, packet: Bytes) {
         match self.sctp.handle(now, REMOTE, None, packet) {
-            Some((handle, DatagramEvent::NewAssociation(association))) => {
-                if self.association.is_none() {
-                    self.association = Some((handle, association));
-                }
+            Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
+                self.association = Some((handle, association));
             }
             Some((_, DatagramEvent::AssociationEvent(event))) => {
                 if let Some((_, association)) = &mut self.association {

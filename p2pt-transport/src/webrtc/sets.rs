@@ -32,6 +32,16 @@ pub(super) fn bare(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
 }
 
+/// One set as it is now.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) sockets: Vec<Arc<dyn DatagramSocket>>,
+    /// Some were bound for this.
+    pub(super) opened: bool,
+    /// The addresses of those that were closed.
+    pub(super) closed: Vec<SocketAddr>,
+}
+
 /// All sockets of a transport.
 #[derive(Debug)]
 pub(super) struct Sets {
@@ -81,14 +91,14 @@ impl Sets {
         number: usize,
         config: &WebRtcConfig,
         is_used: impl Fn(SocketAddr) -> bool,
-    ) -> Result<(Vec<Arc<dyn DatagramSocket>>, bool), TransportError> {
+    ) -> Result<Set, TransportError> {
         let mut wanted = self.addresses(config);
         for address in &mut wanted {
             if address.port() == 0 {
                 address.set_port(config.port);
             }
         }
-        let mut changed = false;
+        let mut opened = false;
         let mut chosen = Vec::new();
         for address in &wanted {
             let known = self.sets[number].iter().find(|socket| is_at(&***socket, *address, number));
@@ -96,7 +106,7 @@ impl Sets {
                 Some(socket) => chosen.push(socket.clone()),
                 None => match self.bind(*address, number, config.socket_buffer_bytes) {
                     Ok(socket) => {
-                        changed = true;
+                        opened = true;
                         self.sets[number].push(socket.clone());
                         chosen.push(socket);
                     }
@@ -107,10 +117,13 @@ impl Sets {
         let stays = |socket: &Arc<dyn DatagramSocket>| {
             chosen.iter().any(|chosen| Arc::ptr_eq(chosen, socket)) || is_used(bare(socket.local_addr()))
         };
-        let before = self.sets[number].len();
-        self.sets[number].retain(stays);
-        changed |= self.sets[number].len() != before;
-        if chosen.is_empty() { Err(TransportError::NoCandidate) } else { Ok((chosen, changed)) }
+        let (stay, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sets[number]).into_iter().partition(stays);
+        self.sets[number] = stay;
+        if chosen.is_empty() {
+            return Err(TransportError::NoCandidate);
+        }
+        let closed = closed.iter().map(|socket| bare(socket.local_addr())).collect();
+        Ok(Set { sockets: chosen, opened, closed })
     }
 
     fn bind(&self, mut address: SocketAddr, number: usize, bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {

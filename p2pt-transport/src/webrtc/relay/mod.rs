@@ -175,11 +175,6 @@ impl Relays {
         self.by_relayed.contains_key(&local)
     }
 
-    /// The socket that a relayed address is served through.
-    pub(crate) fn socket_of(&self, relayed: SocketAddr) -> Option<SocketAddr> {
-        self.by_relayed.get(&relayed).map(|(socket, _)| *socket)
-    }
-
     /// Changes an allocation, and keeps track of its relayed address.
     fn update<T>(&mut self, now: Instant, key: Key, change: impl FnOnce(&mut Allocation) -> T) -> Option<T> {
         let allocation = self.allocations.get_mut(&key)?;
