@@ -41,6 +41,12 @@ async fn meet(identifier: &str, tracker: &Tracker, js: &mut PipePeer) -> (P2pt, 
     (p2pt, events, peer)
 }
 
+/// The time since 1970.
+#[expect(clippy::disallowed_methods, reason = "times of two processes are compared")]
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970")
+}
+
 /// When a JavaScript peer said something, in time since 1970.
 fn at(event: &Value) -> Duration {
     Duration::from_millis(event["at"].as_u64().expect("a time"))
@@ -66,7 +72,7 @@ async fn leaves_are_seen(kind: Kind) {
     let received = js.about("message", &own_id).await;
     js.close_with(&received, &json!("an answer")).await;
     asked.await.expect("no panic").expect("a response");
-    let left = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let left = now();
     p2pt.shutdown().await;
     let idle = seen_after(left, &mut js, &own_id).await;
 

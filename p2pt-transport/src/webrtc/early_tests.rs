@@ -27,7 +27,7 @@ fn config() -> PeerConfig {
             crypto: crypto.clone(),
             silence: 4 * second,
             path_timeout: 15 * second,
-            epoch: Instant::now(),
+            epoch: tokio::time::Instant::now().into_std(),
         },
         session: SessionConfig { crypto, certificate, window: 65_536, max_frame_bytes: 65_536 },
         answer_timeout: 30 * second,
@@ -73,7 +73,7 @@ fn is_record(datagram: &Datagram) -> bool {
 
 #[test]
 fn a_handshake_that_begins_on_another_path_is_kept_until_that_is_proven() {
-    let now = Instant::now();
+    let now = tokio::time::Instant::now().into_std();
     let (ours, theirs) = (Arc::new(config()), Arc::new(config()));
     let our_bases = [base("192.0.2.1:1000", 0)];
     let their_bases = [base("192.0.2.2:2000", 1), base("192.0.2.3:2000", 0)];

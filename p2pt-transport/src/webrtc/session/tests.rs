@@ -37,7 +37,7 @@ fn bare(config: &SessionConfig, role: DtlsRole, srtp: &[SrtpProtectionProfile], 
 
 /// Whether a session in this role becomes secure with a counterpart that has these SRTP profiles.
 fn becomes_secure(role: DtlsRole, srtp: &[SrtpProtectionProfile]) -> bool {
-    let now = Instant::now();
+    let now = tokio::time::Instant::now().into_std();
     let (ours, theirs) = (config(), config());
     let other_role = if role == DtlsRole::Client { DtlsRole::Server } else { DtlsRole::Client };
     let mut other = bare(&theirs, other_role, srtp, now);
