@@ -8,10 +8,10 @@ check:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo test --workspace
 
-# The suites against the JavaScript p2pt; needs npm and chromium.
+# The suites against the JavaScript p2pt; needs npm, chromium and firefox-esr.
 interop:
     tests/js/setup.sh
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium -- --ignored --test-threads=1
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions -- --ignored --test-threads=1
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":

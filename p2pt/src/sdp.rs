@@ -1,7 +1,8 @@
 //! The line by which peers of this library know each other.
 //!
-//! Trackers forward `sdp` untouched and every WebRTC stack ignores attributes it does not know, so a line at the end
-//! of the last media section reaches the other side with no extra round trip.
+//! Trackers forward `sdp` untouched and every WebRTC stack ignores attributes it does not know, so a line more reaches the
+//! other side with no extra round trip. It is the last one of the session: libdatachannel's answers repeat what it does
+//! not know in a media section, and would be taken for this library's.
 
 /// What follows is the wire version this side speaks.
 const MARK: &str = "a=p2pt:";
@@ -9,8 +10,11 @@ const VERSION: &str = "1";
 
 /// The SDP with our line added.
 pub(crate) fn mark(sdp: &str) -> String {
-    let newline = if sdp.ends_with('\n') { "" } else { "\r\n" };
-    format!("{sdp}{newline}{MARK}{VERSION}\r\n")
+    let is_media = |line: &&str| line.starts_with("m=");
+    let session_bytes = sdp.split_inclusive('\n').take_while(|line| !is_media(line)).map(str::len).sum();
+    let (session, media) = sdp.split_at(session_bytes);
+    let newline = if session.ends_with('\n') { "" } else { "\r\n" };
+    format!("{session}{newline}{MARK}{VERSION}\r\n{media}")
 }
 
 /// Whether the SDP was made by this library, in any version.
@@ -24,9 +28,9 @@ mod tests {
 
     #[test]
     fn the_mark_is_one_more_line_and_is_recognised() {
-        let sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+        let sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n";
         let marked = mark(sdp);
-        assert_eq!(marked, format!("{sdp}a=p2pt:1\r\n"));
+        assert_eq!(marked, sdp.replace("m=", "a=p2pt:1\r\nm="));
         assert!(is_marked(&marked) && !is_marked(sdp));
         assert_eq!(mark("v=0"), "v=0\r\na=p2pt:1\r\n");
     }

@@ -7,6 +7,8 @@ const { values, positionals } = parseArgs({
     tracker: { type: 'string', multiple: true, default: [] },
     'first-id': { type: 'string', default: '100000' },
     webrtc: { type: 'string', default: 'ndc' }, // peer.mjs: ndc (what p2pt ships with) or roamhq
+    browser: { type: 'string', default: 'chromium' }, // browser.mjs: chromium or firefox
+    bundle: { type: 'string', default: 'page' }, // browser.mjs: page, page-1.6.1 or page-published
     'no-mdns': { type: 'boolean', default: false } // browser.mjs: plain addresses instead of .local names
   }
 })
@@ -17,5 +19,7 @@ export const options = {
   trackers: values.tracker,
   firstId: Number(values['first-id']),
   webrtc: values.webrtc,
+  browser: values.browser,
+  bundle: values.bundle,
   mdns: !values['no-mdns']
 }

@@ -1,10 +1,12 @@
-// npm p2pt in headless Chromium.  node browser.mjs <identifier> [--tracker URL]… [--no-mdns] [--first-id N]
+// npm p2pt in a headless browser.
+// node browser.mjs <identifier> [--browser chromium|firefox] [--bundle page|page-1.6.1|page-published]
+//   [--tracker URL]… [--no-mdns] [--first-id N]
 // One command more than peer.mjs: {"crash":true} kills the browser, as a crash would.
 import { options } from './arguments.mjs'
-import { launch } from './chromium.mjs'
 import { readLines } from './stdio.mjs'
 
-const browser = await launch({ mdns: options.mdns, bundle: 'page.iife.js' })
+const { launch } = await import(`./${options.browser}.mjs`)
+const browser = await launch({ mdns: options.mdns, bundle: `${options.bundle}.iife.js` })
 
 let ending = false
 async function end () {

@@ -1,9 +1,7 @@
-// A headless Chromium, and a server on loopback for the pages in it.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import http from 'node:http'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
+// A headless Chromium.
+import { readFileSync } from 'node:fs'
 import { chromium } from 'playwright-core'
+import { servePages } from './pages.mjs'
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -14,25 +12,7 @@ const ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-firs
  * addresses behind .local names, as it does for real users.
  */
 export async function launch ({ mdns, bundle }) {
-  const script = new URL(bundle, import.meta.url)
-  if (!existsSync(executablePath)) throw new Error(`no Chromium at ${executablePath}: install it or set CHROMIUM`)
-  if (!existsSync(script)) throw new Error(`${bundle} is missing: run setup.sh`)
-
-  // Chromium leaves files behind when it is killed.
-  const temporary = mkdtempSync(path.join(tmpdir(), 'p2pt-chromium-'))
-  process.env.TMPDIR = temporary
-  process.on('exit', () => rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }))
-
-  const server = http.createServer((request, response) => {
-    // A page that is isolated from others has a clock of microseconds.
-    response.setHeader('cross-origin-opener-policy', 'same-origin')
-    response.setHeader('cross-origin-embedder-policy', 'require-corp')
-    const isScript = request.url === '/page.js'
-    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
-    response.end(isScript ? readFileSync(script) : '<!doctype html><title>p2pt</title><script src="/page.js"></script>')
-  })
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-
+  const url = await servePages({ browser: 'chromium', executablePath, bundle })
   const args = mdns ? ARGUMENTS : [...ARGUMENTS, '--disable-features=WebRtcHideLocalIpsWithMdns']
   const browser = await chromium.launch({ executablePath, headless: true, args })
   // Playwright does not tell its process; it is the one child of this one, and leads a process group of its own.
@@ -47,7 +27,7 @@ export async function launch ({ mdns, bundle }) {
       page.on('pageerror', error => console.error(`page: ${error.stack}`))
       page.on('console', message => console.error(`page: ${message.text()}`))
       for (const [name, call] of Object.entries(functions)) await page.exposeFunction(name, call)
-      await page.goto(`http://127.0.0.1:${server.address().port}/`)
+      await page.goto(url)
       return page
     },
     /** Whoever asks, resolves when it has ended and left nothing behind. */

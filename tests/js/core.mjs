@@ -5,6 +5,7 @@
 //   {"send_raw":{"peer":HEX,"text":TEXT}} or "base64"   a frame past p2pt's own framing
 //   {"close_channel":{"peer":HEX}}                      destroys one of the channels to a peer
 //   {"event":"channel_opened","peer":HEX,"channels":N} and "channel_closed": one more or less, N now open
+// and every event says when it happened: `at`, in ms since 1970.
 
 const MAX_REMEMBERED = 10000
 // destroy() closes the channels and says `peerclose` later, in timers, and what it sends must leave the process.
@@ -33,7 +34,8 @@ function rawFrame (bytes) {
  * p2pt draws its message ids at random and forgets none, so that after some hundred messages one is taken for the answer
  * to an old one and lost. Here they are counted up from `firstId`, which lies in the range p2pt itself uses.
  */
-export async function startPeer (P2PT, { identifier, trackers, firstId, emit, stopped }) {
+export async function startPeer (P2PT, { identifier, trackers, firstId, emit: emitOne, stopped }) {
+  const emit = event => emitOne({ ...event, at: Date.now() })
   const p2pt = new P2PT(trackers, identifier)
   const peers = new Map() // peer id => the channel last heard from, for messages that overtake `peerconnect`
   let nextId = firstId

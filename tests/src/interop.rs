@@ -1,5 +1,7 @@
 //! What any two peers must be able to do with each other, whatever each is written in.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -11,6 +13,9 @@ const JS_CHUNK: usize = 16_000;
 
 /// The size of the biggest text here, in bytes.
 pub const BIG: usize = 1_000_000;
+
+/// A peer of ours notices a vanished one after about 5 s.
+pub const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
 
 /// Waits for this test's turn: two at a time, so that browsers on a small machine do not starve each other.
 pub async fn turn() -> SemaphorePermit<'static> {
@@ -267,6 +272,48 @@ pub async fn trackers_come_and_go(kind: Kind) {
         peer.stop().await;
     }
     new.stop().await;
+}
+
+/// A Rust peer notices that the browser of the other has crashed.
+pub async fn a_crashed_browser_is_noticed(browser: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Npm, Kind::Rust, browser).await;
+    page.process().command(&json!({"crash": true})).await;
+    assert!(!page.process().wait().await.success());
+    rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == page.id()).await;
+    rust.stop().await;
+    tracker.stop().await;
+}
+
+/// A Rust peer is killed, and the JavaScript peer notices.
+pub async fn a_killed_rust_peer_is_noticed(kind: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut js, second: rust } = Pair::meet(TrackerKind::Npm, kind, Kind::Rust).await;
+    let rust_id = rust.id().to_owned();
+    rust.kill().await;
+    js.about("peer_closed", &rust_id).await;
+    js.stop().await;
+    tracker.stop().await;
+}
+
+/// A Rust peer, one in Node and one in a browser all meet and talk.
+pub async fn rust_node_and_a_browser_all_meet(browser: Kind) {
+    let _turn = turn().await;
+    let tracker = Tracker::start(TrackerKind::Npm).await;
+    let mut node = Kind::NodeRoamhq.start("three", &[tracker.url()]).await;
+    node.tracker_connected(tracker.url()).await;
+    let mut rust = Kind::Rust.start("three", &[tracker.url()]).await;
+    connected(&mut node, &mut rust).await;
+    let mut page = browser.start("three", &[tracker.url()]).await;
+    connected(&mut page, &mut node).await;
+    connected(&mut page, &mut rust).await;
+    echo(&mut page, &mut rust, &json!("from the page")).await;
+    echo(&mut rust, &mut node, &json!("from Rust")).await;
+    echo(&mut node, &mut page, &json!("from Node")).await;
+    for peer in [page, rust, node] {
+        peer.stop().await;
+    }
+    tracker.stop().await;
 }
 
 /// As `assert_eq!`, but does not print a megabyte.

@@ -26,6 +26,14 @@ pub enum Kind {
     Chromium,
     /// The same page without `.local` names.
     ChromiumPlain,
+    /// npm p2pt 1.6.1 in such a page: as most pages in the wild it learns of a connection's end, and not of a channel's.
+    Chromium161,
+    /// The bundle that npm p2pt 1.6.2 publishes, in such a page. It is as old as 1.6.1.
+    ChromiumPublished,
+    /// npm p2pt in a page of headless Firefox that hides its addresses behind `.local` names, as pages do.
+    Firefox,
+    /// The same page without `.local` names.
+    FirefoxPlain,
 }
 
 impl Kind {
@@ -53,6 +61,10 @@ impl Kind {
             Self::NodeNdc => javascript("peer.mjs", &[identifier, "--webrtc", "ndc"]),
             Self::Chromium => javascript("browser.mjs", &[identifier]),
             Self::ChromiumPlain => javascript("browser.mjs", &[identifier, "--no-mdns"]),
+            Self::Chromium161 => javascript("browser.mjs", &[identifier, "--bundle", "page-1.6.1"]),
+            Self::ChromiumPublished => javascript("browser.mjs", &[identifier, "--bundle", "page-published"]),
+            Self::Firefox => javascript("browser.mjs", &[identifier, "--browser", "firefox"]),
+            Self::FirefoxPlain => javascript("browser.mjs", &[identifier, "--browser", "firefox", "--no-mdns"]),
         };
         if self != Self::Rust {
             // JavaScript peers that draw the same message id take each other's messages for responses.
@@ -124,7 +136,7 @@ impl Tracker {
 /// If it has not been made ready.
 pub fn javascript(script: &str, arguments: &[&str]) -> Command {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
-    for made in ["node_modules/p2pt/package.json", "page.iife.js", "bench.iife.js"] {
+    for made in ["node_modules/p2pt/package.json", "page-published.iife.js", "bench.iife.js"] {
         assert!(
             directory.join(made).exists(),
             "tests/js/{made} is missing: run tests/js/setup.sh (needs Node 20 or newer and npm)"

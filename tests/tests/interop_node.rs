@@ -1,16 +1,12 @@
 //! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, whoever comes first.
 
-use std::time::Duration;
-
 use p2pt_tests::interop::{
-    Pair, announce_again, assert_undisturbed, connected, converse, echo, everything, trackers_come_and_go, turn,
+    NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, announce_again, assert_undisturbed, connected, converse,
+    echo, everything, trackers_come_and_go, turn,
 };
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::PipePeer;
 use serde_json::json;
-
-/// A peer of ours notices a vanished one after about 5 s.
-const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
@@ -74,14 +70,7 @@ async fn a_killed_node_peer_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
 async fn node_notices_a_killed_rust_peer() {
-    let _turn = turn().await;
-    let Pair { tracker, first: mut node, second: rust } =
-        Pair::meet(TrackerKind::Npm, Kind::NodeRoamhq, Kind::Rust).await;
-    let rust_id = rust.id().to_owned();
-    rust.kill().await;
-    node.about("peer_closed", &rust_id).await;
-    node.stop().await;
-    tracker.stop().await;
+    a_killed_rust_peer_is_noticed(Kind::NodeRoamhq).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,8 @@ mod config;
 mod core;
 mod datagram;
 mod driver;
+#[cfg(test)]
+mod early_tests;
 mod endpoint;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]

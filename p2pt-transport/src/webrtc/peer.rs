@@ -259,9 +259,10 @@ impl Peer {
         }
     }
 
-    /// Keeps a record from where a check has come but no answer yet, until there is one.
+    /// Keeps a record from where a check has come but no answer yet, until there is one: the other side may take another
+    /// path for the first that works.
     pub(crate) fn keep_early_record(&mut self, datagram: Datagram) {
-        if self.stage == Stage::Checking && self.early_records.len() < MAX_EARLY_RECORDS {
+        if matches!(self.stage, Stage::Checking | Stage::Handshaking) && self.early_records.len() < MAX_EARLY_RECORDS {
             let path = Path { local: datagram.local, remote: datagram.remote };
             self.early_records.push((path, datagram.data));
         }

@@ -147,12 +147,13 @@ fn what_is_written_is_small_and_hides_base_addresses() {
     let hex = Fingerprint([0xab; 32]).to_string();
     let expected = format!(
         "v=0\r\no=- 9223372036854775807 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+         a=p2pt-window:1310720\r\na=p2pt-close:reset\r\n\
          m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=sctp-port:5000\r\na=mid:0\r\n\
          a=ice-ufrag:uFrA\r\na=ice-pwd:0ghBpcR9477oB0AKAH5IY6\r\na=fingerprint:sha-256 {hex}\r\na=setup:actpass\r\n\
          a=max-message-size:262144\r\na=candidate:1 1 udp 2130706431 192.0.2.2 5000 typ host\r\n\
          a=candidate:2 1 udp 1694498815 203.0.113.4 5001 typ srflx raddr 0.0.0.0 rport 0\r\n\
          a=candidate:3 1 udp 16777215 2001:db8::1 5002 typ relay raddr :: rport 0\r\n\
-         a=end-of-candidates\r\na=p2pt-window:1310720\r\na=p2pt-close:reset\r\n"
+         a=end-of-candidates\r\n"
     );
     assert_eq!(local(&Outline::default(), &candidates).to_string(), expected);
 }

@@ -119,6 +119,8 @@ impl fmt::Display for LocalDescription<'_> {
         if let Some(mid) = mid.as_ref().filter(|_| *bundle) {
             write!(f, "a=group:BUNDLE {mid}\r\n")?;
         }
+        // Of the session: libdatachannel repeats in its answers what it does not know in a section, and so would claim both.
+        write!(f, "a={WINDOW}:{}\r\na={CLOSE}:{CLOSE_BY_RESET}\r\n", self.window)?;
         before.iter().try_for_each(|section| section.fmt(f))?;
         self.data_section(f)?;
         after.iter().try_for_each(|section| section.fmt(f))
@@ -148,6 +150,6 @@ impl LocalDescription<'_> {
             candidate::write(f, index + 1, address)?;
             f.write_str("\r\n")?;
         }
-        write!(f, "a=end-of-candidates\r\na={WINDOW}:{}\r\na={CLOSE}:{CLOSE_BY_RESET}\r\n", self.window)
+        f.write_str("a=end-of-candidates\r\n")
     }
 }

@@ -1,0 +1,69 @@
+//! Sessions with what is no session of this library.
+
+use super::*;
+
+fn config() -> SessionConfig {
+    let crypto = rtc_crypto::default_provider().expect("a provider");
+    let certificate =
+        Certificate::generate_self_signed(vec!["test".to_owned()], crypto.crypto()).expect("a certificate");
+    SessionConfig { crypto, certificate, window: 65_536, max_frame_bytes: 65_536 }
+}
+
+fn hash(config: &SessionConfig) -> CertificateHash {
+    let digest = digest::digest(&digest::SHA256, config.certificate.certificate[0].as_ref());
+    CertificateHash { algorithm: &digest::SHA256, bytes: digest.as_ref().to_vec() }
+}
+
+/// A DTLS endpoint that has these SRTP profiles.
+fn bare(config: &SessionConfig, role: DtlsRole, srtp: &[SrtpProtectionProfile], now: Instant) -> Dtls {
+    let is_client = role == DtlsRole::Client;
+    let handshake = ConfigBuilder::default()
+        .with_crypto_provider(config.crypto.clone())
+        .with_certificates(vec![config.certificate.clone()])
+        .with_srtp_protection_profiles(srtp.to_vec())
+        .with_client_auth(ClientAuthType::RequireAnyClientCert)
+        .with_insecure_skip_verify(true)
+        .with_extended_master_secret(ExtendedMasterSecretType::Require)
+        .build(is_client, None)
+        .expect("a good configuration");
+    let handshake = Arc::new(handshake);
+    let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let mut dtls = Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone()));
+    if is_client {
+        dtls.connect(now, REMOTE, handshake, None).expect("a handshake begins");
+    }
+    dtls
+}
+
+/// Whether a session in this role becomes secure with a counterpart that has these SRTP profiles.
+fn becomes_secure(role: DtlsRole, srtp: &[SrtpProtectionProfile]) -> bool {
+    let now = tokio::time::Instant::now().into_std();
+    let (ours, theirs) = (config(), config());
+    let other_role = if role == DtlsRole::Client { DtlsRole::Server } else { DtlsRole::Client };
+    let mut other = bare(&theirs, other_role, srtp, now);
+    let mut session = Session::new(&ours, role, Opening::Adopt, hash(&theirs)).expect("a session");
+    session.begin(now);
+    // A handshake has six flights.
+    for _ in 0..12 {
+        while let Some(record) = session.poll_transmit(now) {
+            let _ = other.read(now, REMOTE, None, record);
+        }
+        while let Some(record) = other.poll_transmit() {
+            session.handle_datagram(now, record.message);
+        }
+    }
+    session.poll_event() == Some(SessionEvent::Secure)
+}
+
+#[test]
+fn a_server_without_srtp_is_asked_for_none() {
+    assert!(becomes_secure(DtlsRole::Client, &[]));
+    assert!(becomes_secure(DtlsRole::Client, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]));
+}
+
+#[test]
+fn clients_that_offer_srtp_or_none_are_taken() {
+    assert!(becomes_secure(DtlsRole::Server, &[]));
+    assert!(becomes_secure(DtlsRole::Server, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]));
+    assert!(becomes_secure(DtlsRole::Server, &[SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]));
+}

@@ -1,0 +1,31 @@
+// What the pages of every browser stand on: the script they run, a server on loopback for it, and a directory for what
+// the browser leaves behind.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+
+/** Makes ready pages that run the script `bundle`, which lies beside this file, in `browser`; resolves to their URL. */
+export async function servePages ({ browser, executablePath, bundle }) {
+  const script = new URL(bundle, import.meta.url)
+  if (!existsSync(executablePath)) {
+    throw new Error(`no ${browser} at ${executablePath}: install it or set ${browser.toUpperCase()}`)
+  }
+  if (!existsSync(script)) throw new Error(`${bundle} is missing: run setup.sh`)
+
+  // Browsers leave files behind when they are killed.
+  const temporary = mkdtempSync(path.join(tmpdir(), `p2pt-${browser}-`))
+  process.env.TMPDIR = temporary
+  process.on('exit', () => rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }))
+
+  const server = http.createServer((request, response) => {
+    // A page that is isolated from others has a clock of microseconds.
+    response.setHeader('cross-origin-opener-policy', 'same-origin')
+    response.setHeader('cross-origin-embedder-policy', 'require-corp')
+    const isScript = request.url === '/page.js'
+    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
+    response.end(isScript ? readFileSync(script) : '<!doctype html><title>p2pt</title><script src="/page.js"></script>')
+  })
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
+  return `http://127.0.0.1:${server.address().port}/`
+}
