@@ -68,6 +68,10 @@ mod gather;
 mod gather_tests;
 mod halves;
 mod ice;
+#[cfg(test)]
+mod ice_prop_tests;
+#[cfg(test)]
+mod ice_tests;
 mod link;
 mod peer;
 mod pending;
@@ -77,6 +81,8 @@ mod sdp;
 mod servers;
 mod session;
 mod sets;
+#[cfg(any(test, feature = "fuzzing"))]
+mod sim;
 mod socket;
 mod stun;
 mod transaction;
