@@ -59,6 +59,8 @@ mod core;
 mod datagram;
 mod driver;
 mod endpoint;
+#[cfg(test)]
+mod endpoint_tests;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -74,6 +76,8 @@ mod ice_prop_tests;
 mod ice_tests;
 mod link;
 mod peer;
+#[cfg(test)]
+mod peer_tests;
 mod pending;
 mod relay;
 mod sack;

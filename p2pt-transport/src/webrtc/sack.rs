@@ -35,6 +35,13 @@ pub(crate) fn with_window(packet: &[u8], window: u32) -> BytesMut {
     packet
 }
 
+/// The packet with the right checksum.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn with_sum(mut packet: BytesMut) -> BytesMut {
+    sum(&mut packet);
+    packet
+}
+
 fn sum(packet: &mut [u8]) {
     packet[8..HEADER].fill(0);
     let sum = crc32c::crc32c(packet);

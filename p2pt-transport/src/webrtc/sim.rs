@@ -96,6 +96,12 @@ pub(crate) struct Node {
     pub(crate) frames: HashMap<Key, Vec<Frame>>,
     /// Frames are taken from the connections as they come.
     pub(crate) reads: bool,
+    /// What a channel says that has not come to its connection, in bytes.
+    pub(crate) unsent: u64,
+    /// What was outstanding when a connection was over, in bytes.
+    pub(crate) left: HashMap<Key, usize>,
+    /// The frames that were unread then, of connections that do not read.
+    pub(crate) unread: HashMap<Key, Vec<Frame>>,
     /// Every datagram it has sent, with the time, if that is asked for.
     pub(crate) log: Option<Vec<(Instant, Datagram)>>,
 }
@@ -109,6 +115,9 @@ impl Node {
             events: HashMap::new(),
             frames: HashMap::new(),
             reads: true,
+            unsent: 0,
+            left: HashMap::new(),
+            unread: HashMap::new(),
             log: None,
         }
     }
@@ -123,32 +132,45 @@ impl Node {
 
     /// Why a connection has ended, and at which stage.
     pub(crate) fn end(&self, key: Key) -> Option<(Stage, End)> {
-        self.events.get(&key)?.iter().find_map(|event| match event {
+        match self.events.get(&key)?.last()? {
             PeerEvent::Ended { stage, end } => Some((*stage, end.clone())),
             PeerEvent::Open { .. } => None,
-        })
+        }
     }
 
+    /// Whether the latest connection of this number is open.
     pub(crate) fn is_open(&self, key: Key) -> bool {
-        let events = self.events.get(&key).map_or(&[][..], Vec::as_slice);
-        matches!(events, [PeerEvent::Open { .. }])
+        matches!(self.events.get(&key).and_then(|events| events.last()), Some(PeerEvent::Open { .. }))
     }
 
     pub(crate) fn received(&self, key: Key) -> &[Frame] {
         self.frames.get(&key).map_or(&[], Vec::as_slice)
     }
 
+    /// What a connection that is over had received and not read.
+    pub(crate) fn remains(&mut self, key: Key) -> Vec<Frame> {
+        self.unread.remove(&key).unwrap_or_default()
+    }
+
     fn serve(&mut self, now: Instant, key: Key) {
         let Some(peer) = self.endpoint.peer(key) else { return };
         while let Some(event) = peer.poll_event() {
+            if matches!(event, PeerEvent::Ended { .. }) {
+                self.left.insert(key, peer.outstanding());
+            }
             self.events.entry(key).or_default().push(event);
+        }
+        if peer.is_done() {
+            // As a transport does with a connection that is over, before it is forgotten.
+            let unread = std::iter::from_fn(|| peer.receive(now)).collect();
+            self.unread.insert(key, unread);
         }
         while self.reads
             && let Some(frame) = peer.receive(now)
         {
             self.frames.entry(key).or_default().push(frame);
         }
-        peer.set_unsent(now, 0);
+        peer.set_unsent(now, self.unsent);
     }
 
     /// Does what is due; at most `most` received datagrams are processed.
@@ -179,6 +201,8 @@ pub(crate) struct Sim {
     /// Datagrams to addresses of no node, with the time.
     pub(crate) strays: Vec<(Instant, Datagram)>,
     routes: HashMap<SocketAddr, usize>,
+    /// The address that a socket has outside.
+    rebound: HashMap<SocketAddr, SocketAddr>,
     queue: BTreeMap<(Instant, u64), Datagram>,
     carried: u64,
 }
@@ -193,6 +217,7 @@ impl Sim {
             carries: Box::new(|_, _| true),
             strays: Vec::new(),
             routes: HashMap::new(),
+            rebound: HashMap::new(),
             queue: BTreeMap::new(),
             carried: 0,
         }
@@ -275,34 +300,49 @@ impl Sim {
         self.touch(node, key);
     }
 
+    /// From now on `socket` is seen and reached at `outside` only.
+    pub(crate) fn rebind(&mut self, socket: SocketAddr, outside: SocketAddr) {
+        if let Some(node) = self.routes.get(&socket).copied() {
+            self.routes.insert(outside, node);
+            self.rebound.insert(socket, outside);
+        }
+    }
+
     /// Puts a datagram on its way, as its sender writes it: `local` is the sender.
     pub(crate) fn put(&mut self, datagram: Datagram) {
         if !(self.carries)(self.now, &datagram) {
             return;
         }
         self.carried += 1;
-        let arrived = Datagram { local: datagram.remote, remote: datagram.local, data: datagram.data };
+        if self.rebound.contains_key(&datagram.remote) {
+            return;
+        }
+        let inside = self.rebound.iter().find(|(_, outside)| **outside == datagram.remote).map(|(inside, _)| *inside);
+        let arrived = Datagram {
+            local: inside.unwrap_or(datagram.remote),
+            remote: self.rebound.get(&datagram.local).copied().unwrap_or(datagram.local),
+            data: datagram.data,
+        };
         self.queue.insert((self.now + self.delay, self.carried), arrived);
     }
 
     /// Does what every node has to do now.
     pub(crate) fn pump(&mut self) {
         for node in 0..self.nodes.len() {
-            for _ in 0.. {
-                let out = self.nodes[node].turn(self.now, 1024);
-                for datagram in out {
+            for turns in 0.. {
+                assert!(turns < 1000, "there is always something to do: a timer that fired is set again in the past");
+                for datagram in self.nodes[node].turn(self.now, 64) {
                     if self.routes.contains_key(&datagram.remote) {
                         self.put(datagram);
                     } else {
                         self.strays.push((self.now, datagram));
                     }
                 }
-                if !self.nodes[node].endpoint.process(self.now, 0) {
+                let is_due = self.nodes[node].endpoint.next_timeout().is_some_and(|next| next <= self.now);
+                if !is_due && !self.nodes[node].endpoint.process(self.now, 0) {
                     break;
                 }
             }
-            let next = self.nodes[node].endpoint.next_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "a timer that fired is set again in the past");
         }
     }
 
