@@ -86,6 +86,7 @@ mod servers;
 mod session;
 mod sets;
 #[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need less of it than tests"))]
 mod sim;
 mod socket;
 mod stun;

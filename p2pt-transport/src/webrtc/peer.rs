@@ -441,7 +441,7 @@ impl Peer {
     }
 
     /// How many checks and records are kept until they may be read.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(crate) fn kept(&self) -> (usize, usize) {
         (self.early_checks.len(), self.early_records.len())
     }

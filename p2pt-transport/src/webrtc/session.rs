@@ -1,6 +1,7 @@
 //! What runs on a path: DTLS, SCTP in it, and the one data channel in that. It knows records and frames, and no addresses.
 
 #[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need less of it than tests"))]
 mod probe;
 
 use std::{

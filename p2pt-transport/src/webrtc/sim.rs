@@ -96,6 +96,8 @@ pub(crate) struct Node {
     pub(crate) frames: HashMap<Key, Vec<Frame>>,
     /// Frames are taken from the connections as they come.
     pub(crate) reads: bool,
+    /// But not from this one.
+    pub(crate) ignored: Option<Key>,
     /// What a channel says that has not come to its connection, in bytes.
     pub(crate) unsent: u64,
     /// What was outstanding when a connection was over, in bytes.
@@ -115,6 +117,7 @@ impl Node {
             events: HashMap::new(),
             frames: HashMap::new(),
             reads: true,
+            ignored: None,
             unsent: 0,
             left: HashMap::new(),
             unread: HashMap::new(),
@@ -166,6 +169,7 @@ impl Node {
             self.unread.insert(key, unread);
         }
         while self.reads
+            && self.ignored != Some(key)
             && let Some(frame) = peer.receive(now)
         {
             self.frames.entry(key).or_default().push(frame);
@@ -306,6 +310,12 @@ impl Sim {
             self.routes.insert(outside, node);
             self.rebound.insert(socket, outside);
         }
+    }
+
+    /// Has a datagram arrive now.
+    pub(crate) fn arrive(&mut self, node: usize, remote: SocketAddr, local: SocketAddr, data: &[u8]) {
+        self.nodes[node].endpoint.receive(Datagram { local, remote, data: data.into() });
+        self.pump();
     }
 
     /// Puts a datagram on its way, as its sender writes it: `local` is the sender.
