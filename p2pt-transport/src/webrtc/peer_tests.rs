@@ -318,6 +318,44 @@ fn what_was_received_before_the_silence_is_still_there() {
     }
 }
 
+/// One that opens channel after channel is cut off, which loses nothing of what was acknowledged before.
+#[test]
+fn channel_after_channel_is_too_many() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    for node in 0..2 {
+        sim.send(node, [a, b][node], Frame::text("first"));
+        sim.touch(node, [a, b][node]);
+    }
+    sim.run(Duration::from_secs(1));
+    sim.nodes[1].reads = false;
+    sim.send(0, a, Frame::text("unread"));
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(1));
+    let (header, _) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    // The stack that has not sent these packets does not hear what comes of them.
+    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4) || is_stun(&datagram.data));
+    let mut opened = 0;
+    while sim.nodes[1].end(b).is_none() && opened < 100 {
+        opened += 1;
+        let (_, tsn) = sim.nodes[1].peer(b).session().acknowledged().expect("an acknowledgement");
+        // DATA of its own TSN, on stream 100 and so on, whole: a DATA_CHANNEL_OPEN.
+        let mut chunk = vec![0, 3, 0, 28];
+        chunk.extend((tsn + 1).to_be_bytes());
+        chunk.extend((100 + opened as u16).to_be_bytes());
+        chunk.extend([0, 0, 0, 0, 0, 50, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let now = sim.now;
+        sim.nodes[0].peer(a).session().forge(now, header, &chunk);
+        sim.touch(0, a);
+        sim.run(ms(250));
+    }
+    assert_eq!(opened, 17);
+    assert!(
+        matches!(sim.nodes[1].end(b), Some((Stage::Open, End::Failed(why))) if why.contains("channel after channel"))
+    );
+    assert_eq!(sim.nodes[1].remains(b), [Frame::text("unread")]);
+}
+
 /// When the other side says that it has closed politely, it has read everything.
 #[test]
 fn nothing_is_outstanding_after_a_polite_close_of_the_other_side() {

@@ -32,9 +32,4 @@ impl Session {
             + self.records.iter().map(BytesMut::len).sum::<usize>()
             + self.events.len() * size_of::<super::SessionEvent>()
     }
-
-    /// How many streams the association has.
-    pub(crate) fn streams(&self) -> usize {
-        self.association.as_ref().map_or(0, |(_, association)| association.stream_ids().len())
-    }
 }
