@@ -124,7 +124,9 @@ fn the_first_owner_of_an_address_keeps_it_until_it_is_gone() {
     sim.close(0, a);
     sim.run(ms(100));
     assert_eq!((sim.nodes[0].endpoint.len(), sim.nodes[1].endpoint.len()), (0, 0));
-    // The address is free again.
+    // The address is free again, also for a connection of another number.
+    let other = sim.offer(0, 1);
+    assert_eq!(other, a);
     let (a, b) = sim.open(0, 1);
     assert!(sim.nodes[0].is_open(a) && sim.nodes[1].is_open(b));
 }
