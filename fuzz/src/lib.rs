@@ -6,6 +6,7 @@
 //! target for some minutes afterwards and keep what it finds.
 
 mod channel;
+mod endpoint;
 mod frames;
 mod sdp;
 mod server;
@@ -13,6 +14,7 @@ mod session;
 mod swarms;
 
 pub use channel::data_frames;
+pub use endpoint::{endpoint_datagrams, endpoint_packets};
 pub use frames::{client_frames, tracker_frames};
 pub use sdp::sdp;
 pub use server::server_streams;
@@ -25,7 +27,7 @@ use std::{sync::OnceLock, time::Instant};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of the directory of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("client_frames", client_frames),
     ("tracker_frames", tracker_frames),
     ("data_frames", data_frames),
@@ -33,6 +35,8 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("server_inputs", server_inputs),
     ("server_streams", server_streams),
     ("sdp", sdp),
+    ("endpoint_datagrams", endpoint_datagrams),
+    ("endpoint_packets", endpoint_packets),
 ];
 
 /// Some instant to count from, the same for a whole process.

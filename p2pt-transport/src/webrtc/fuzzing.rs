@@ -1,5 +1,11 @@
 //! What the private parts of the endpoint promise about hostile input, for the fuzz targets and the tests.
 
+mod strangers;
+mod victim;
+
+pub use strangers::{Kind, Source, Strangers};
+pub use victim::Victim;
+
 use super::sdp::{Description, LocalDescription, MAX_CANDIDATES, parse_candidate_line};
 use crate::Fingerprint;
 

@@ -112,6 +112,10 @@ struct Pair {
 struct Sent {
     transaction: Transaction,
     pair: usize,
+    /// The role it was made in.
+    role: IceRole,
+    /// It was a nomination.
+    nominates: bool,
     at: Instant,
 }
 
@@ -316,6 +320,7 @@ impl IceAgent {
                 self.pairs[pair].state = PairState::Resting;
                 self.pairs[pair].unanswered = MAX_UNANSWERED;
                 self.selected = self.selected.filter(|selected| *selected != pair);
+                self.nomination = self.nomination.take().filter(|nomination| nomination.pair != pair);
             }
         }
     }
@@ -371,7 +376,7 @@ impl IceAgent {
         if self.sent.len() == MAX_TRANSACTIONS {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent { transaction, pair, at: now });
+        self.sent.push_back(Sent { transaction, pair, role: self.role, nominates: nominate, at: now });
         self.transmit(self.path(pair), data);
     }
 
@@ -472,7 +477,10 @@ impl IceAgent {
         match response {
             Response::Success => {}
             Response::RoleConflict => {
-                self.switch_role();
+                // Several checks may meet the same conflict, which is settled once (RFC 8445 section 7.2.5.1).
+                if self.role == sent.role {
+                    self.switch_role();
+                }
                 self.send_request(now, sent.pair, false);
                 return;
             }
@@ -490,7 +498,8 @@ impl IceAgent {
                 self.follow(now, sent.pair);
             }
         }
-        if self.nomination.as_ref().is_some_and(|nomination| nomination.pair == sent.pair) {
+        // The answer to an earlier check of that pair does not say that the nomination has arrived.
+        if sent.nominates && self.nomination.as_ref().is_some_and(|nomination| nomination.pair == sent.pair) {
             self.nomination = None;
             self.select(now, sent.pair);
         } else if self.selected_is_stale(now) {

@@ -61,6 +61,8 @@ mod driver;
 #[cfg(test)]
 mod early_tests;
 mod endpoint;
+#[cfg(test)]
+mod endpoint_tests;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -71,14 +73,23 @@ mod gather_tests;
 mod guard;
 mod halves;
 mod ice;
+#[cfg(test)]
+mod ice_prop_tests;
+#[cfg(test)]
+mod ice_tests;
 mod link;
 mod peer;
+#[cfg(test)]
+mod peer_tests;
 mod pending;
 mod relay;
 mod sdp;
 mod servers;
 mod session;
 mod sets;
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need less of it than tests"))]
+mod sim;
 mod socket;
 mod stun;
 mod transaction;

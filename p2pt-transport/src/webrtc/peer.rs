@@ -13,7 +13,7 @@ use super::{
     datagram::Datagram,
     ice::{Base, IceAgent, IceConfig, IceEvent, Path},
     session::{CertificateHash, DtlsRole, Opening, Session, SessionConfig, SessionEvent},
-    stun::{Credentials, Unverified},
+    stun::{Class, Credentials, Unverified},
 };
 use crate::Frame;
 
@@ -253,8 +253,13 @@ impl Peer {
     }
 
     fn keep_early_check(&mut self, datagram: Datagram) {
+        // A response cannot be one to this side, which has asked nothing.
+        let is_request = Unverified::parse(&datagram.data).is_some_and(|message| message.class() == Class::Request);
+        if !is_request || datagram.data.len() > MAX_EARLY_CHECK_BYTES {
+            return;
+        }
         self.early_checks.retain(|early| early.remote != datagram.remote || early.local != datagram.local);
-        if self.early_checks.len() < MAX_EARLY_CHECKS && datagram.data.len() <= MAX_EARLY_CHECK_BYTES {
+        if self.early_checks.len() < MAX_EARLY_CHECKS {
             self.early_checks.push(datagram);
         }
     }
@@ -428,6 +433,18 @@ impl Peer {
         if let Some(session) = &mut self.session {
             session.set_share(bytes);
         }
+    }
+
+    /// The encrypted session, for tests.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn session(&mut self) -> &mut Session {
+        self.session.as_mut().expect("both descriptions are known")
+    }
+
+    /// How many checks and records are kept until they may be read.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        (self.early_checks.len(), self.early_records.len())
     }
 
     /// The last measured round trip of a check.

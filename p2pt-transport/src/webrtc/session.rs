@@ -1,5 +1,9 @@
 //! What runs on a path: DTLS, SCTP in it, and the one data channel in that. It knows records and frames, and no addresses.
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need less of it than tests"))]
+mod probe;
+
 use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -41,8 +45,8 @@ const MAX_LABEL_BYTES: usize = 1024;
 /// The SCTP stack's longest delay of an acknowledgement (RFC 9260 section 6.2).
 const ACK_DELAY: Duration = Duration::from_millis(200);
 
-/// What a frame costs beside its payload, in bytes.
-const RESCUED_OVERHEAD: usize = 40;
+/// The most frames the SCTP stack can hold unread: their stream sequence numbers have 16 bits.
+const MAX_RESCUED: usize = 65_536;
 
 /// The certificate's hash that a description announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +125,9 @@ pub(crate) struct Session {
     window: u32,
     share: u32,
     last_sack: Option<Bytes>,
+    /// The window that the stack had then, and what has been read since, in bytes.
+    window_free: u32,
+    read: u32,
     window_told: u32,
     window_update: bool,
 }
@@ -163,6 +170,8 @@ impl Session {
             window: config.window,
             share: u32::MAX,
             last_sack: None,
+            window_free: config.window,
+            read: 0,
             window_told: u32::MAX,
             window_update: false,
         })
@@ -173,12 +182,13 @@ impl Session {
         if let Some(client) = self.client.take()
             && let Err(error) = self.dtls.connect(now, REMOTE, client, None)
         {
-            self.fail(format!("DTLS: {error}"));
+            self.fail(now, format!("DTLS: {error}"));
         }
     }
 
-    fn fail(&mut self, why: String) {
+    fn fail(&mut self, now: Instant, why: String) {
         if !self.is_over {
+            self.rescue(now);
             self.is_over = true;
             self.events.push_back(SessionEvent::Failed(why));
         }
@@ -195,7 +205,7 @@ impl Session {
             Err(error) => {
                 tracing::debug!(%error, "a DTLS datagram was not understood");
                 if !self.is_secure && is_fatal(&error) {
-                    self.fail(format!("DTLS: {error}"));
+                    self.fail(now, format!("DTLS: {error}"));
                 }
                 return false;
             }
@@ -227,7 +237,7 @@ impl Session {
         if self.role == DtlsRole::Client {
             match self.sctp.connect(now, ClientConfig::new(self.transport.clone()), REMOTE) {
                 Ok(made) => self.association = Some(made),
-                Err(error) => self.fail(format!("SCTP: {error}")),
+                Err(error) => self.fail(now, format!("SCTP: {error}")),
             }
         }
     }
@@ -243,7 +253,7 @@ impl Session {
                 return;
             }
             Err(violation) => {
-                self.fail(violation.to_string());
+                self.fail(now, violation.to_string());
                 return;
             }
         }
@@ -290,9 +300,10 @@ impl Session {
         }
         self.last_outstanding = self.outstanding();
         while self.rescued_bytes < self.window as usize
+            && self.rescued.len() < MAX_RESCUED
             && let Some(frame) = self.next_frame(now)
         {
-            self.rescued_bytes += frame.len() + RESCUED_OVERHEAD;
+            self.rescued_bytes += frame.len();
             self.rescued.push_back(frame);
         }
     }
@@ -351,7 +362,7 @@ impl Session {
                 self.stream = Some(id);
                 self.opened(label.clone());
             }
-            Err(error) => self.fail(format!("SCTP: {error}")),
+            Err(error) => self.fail(now, format!("SCTP: {error}")),
         }
     }
 
@@ -385,7 +396,7 @@ impl Session {
             }
             self.further_channels += 1;
             if self.further_channels > MAX_FURTHER_CHANNELS {
-                self.fail("the other side opens channel after channel".to_owned());
+                self.fail(now, "the other side opens channel after channel".to_owned());
             }
         }
     }
@@ -406,6 +417,7 @@ impl Session {
         let (_, association) = self.association.as_mut()?;
         let chunks = association.stream(id).ok()?.read_sctp().ok()??;
         let payload = chunks.to_payload(usize::MAX).ok()?.freeze();
+        self.read = self.read.saturating_add(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         Some((chunks.ppi, payload))
     }
 
@@ -444,16 +456,31 @@ impl Session {
             return None;
         }
         if let Some(frame) = self.rescued.pop_front() {
-            self.rescued_bytes -= frame.len() + RESCUED_OVERHEAD;
+            self.rescued_bytes -= frame.len();
             return Some(frame);
         }
         let frame = self.next_frame(now);
         if frame.is_none() && !self.is_over {
             self.sctp_events(now);
-            // The stack never says that its window has opened again, and the other side would wait for a time-out.
-            self.window_update = self.window_told < self.window.min(self.share) / 2;
+            self.reopen_window(now);
         }
         frame
+    }
+
+    /// What the last acknowledgement would say if it were sent now. Parts of frames may still be held, for which there is no
+    /// room twice.
+    fn window_now(&self) -> u32 {
+        self.window_free.saturating_add(self.read).min(self.window).min(self.share)
+    }
+
+    /// The stack never says that its window has opened again, and the other side would wait for a time-out.
+    fn reopen_window(&mut self, now: Instant) {
+        let half = self.window.min(self.share) / 2;
+        if self.window_told < half && self.window_now() >= half && !self.window_update {
+            self.window_update = true;
+            // One that waits to be sent says more than the last one again.
+            self.acknowledge(now);
+        }
     }
 
     /// Takes a frame to send; gives it back if the channel does not take it. The caller bounds what is under way.
@@ -508,7 +535,7 @@ impl Session {
 
     /// Ends association and session. What is acknowledged by then is said before, and nothing after.
     pub(crate) fn end(&mut self, now: Instant) {
-        self.last_outstanding = self.outstanding();
+        self.rescue(now);
         self.is_over = true;
         self.acknowledge(now);
         self.flush_association(now);
@@ -529,7 +556,7 @@ impl Session {
         if let Err(error) = self.dtls.handle_timeout(REMOTE, now)
             && self.poll_timeout().is_some_and(|at| at <= now)
         {
-            self.fail(format!("DTLS: {error}"));
+            self.fail(now, format!("DTLS: {error}"));
         }
         if let Some((_, association)) = &mut self.association {
             association.handle_timeout(now);
@@ -568,7 +595,8 @@ impl Session {
         if std::mem::take(&mut self.window_update)
             && let Some(last) = self.last_sack.take()
         {
-            self.send_packet(now, guard::with_window(&last, share).freeze(), share);
+            let window = self.window_now();
+            self.send_packet(now, guard::with_window(&last, window).freeze(), share);
         }
     }
 
@@ -578,6 +606,8 @@ impl Session {
             if window > share {
                 packet = guard::with_window(&packet, share).freeze();
             }
+            self.window_free = window;
+            self.read = 0;
             self.window_told = window.min(share);
             self.window_update = false;
             self.last_sack = Some(packet.clone());

@@ -26,3 +26,23 @@ async fn two_transports_talk() {
     assert_eq!(within(b.receiver.recv()).await, Ok(Frame::text("hello")));
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
+
+/// A tracker that reflects offers would make a node meet itself: its own certificate is refused, in an offer and in an answer,
+/// whatever the case of its digits.
+#[tokio::test]
+async fn a_description_of_its_own_is_refused() {
+    let new = || WebRtc::new(WebRtcConfig::loopback()).expect("a transport");
+    let (alice, bob) = (new(), new());
+    let offer = within(alice.offer()).await.expect("an offer");
+    let (sdp, lower) = (offer.sdp().to_owned(), offer.sdp().replace(&alice.node.fingerprint.to_string(), "{}"));
+    assert_ne!(sdp, lower, "the fingerprint stands in it");
+    let lower = lower.replace("{}", &alice.node.fingerprint.to_string().to_lowercase());
+    for sdp in [&sdp, &lower] {
+        let refused = within(alice.answer(sdp)).await.err();
+        assert!(matches!(&refused, Some(TransportError::InvalidSdp(why)) if why.contains("itself")), "{refused:?}");
+        assert!(within(bob.answer(sdp)).await.is_ok());
+    }
+    let refused = within(offer.open(&sdp)).await.err();
+    assert!(matches!(&refused, Some(TransportError::InvalidSdp(why)) if why.contains("itself")), "{refused:?}");
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}

@@ -23,6 +23,8 @@ mod harness;
 mod honest_tests;
 
 pub(crate) use dtls::{DtlsGuard, RecordVerdict};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use sack::with_checksum;
 pub(crate) use sack::{fitted, sack_window, with_window};
 #[cfg(test)]
 pub(crate) use sctp::Violation;

@@ -71,6 +71,13 @@ fn is_sack(packet: &[u8]) -> bool {
 }
 
 /// Writes the CRC32c of an SCTP packet, whose header is complete, into it (RFC 9260 §6.8: little-endian).
+/// The packet with the right checksum.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn with_checksum(mut packet: BytesMut) -> BytesMut {
+    write_checksum(&mut packet);
+    packet
+}
+
 pub(super) fn write_checksum(packet: &mut [u8]) {
     packet[8..COMMON_HEADER].fill(0);
     let checksum = crc32c::crc32c(packet);

@@ -1,0 +1,554 @@
+//! One connection: what it keeps until it may read it, what it fails of, when it is dead, and how it closes.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use ring::digest;
+
+use super::{
+    datagram::Datagram,
+    endpoint::Key,
+    peer::{End, PeerEvent, Remote, Stage},
+    session::DtlsRole,
+    sim::{SILENCE, Sim, WINDOW, crypto, hash, socket},
+    stun::{Class, Credentials, IceRole, Unverified, Writer},
+};
+use crate::Frame;
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn is_request(data: &[u8]) -> bool {
+    Unverified::parse(data).is_some_and(|message| message.class() == Class::Request)
+}
+
+fn is_stun(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| *first < 4)
+}
+
+/// Runs until a connection of a node has ended, and says after how long, and of what.
+fn ends(sim: &mut Sim, node: usize, key: Key) -> (Duration, Stage, End) {
+    let begin = sim.now;
+    assert!(sim.run_until(Duration::from_secs(1000), |sim| sim.nodes[node].end(key).is_some()), "it never ends");
+    let (stage, end) = sim.nodes[node].end(key).expect("it has ended");
+    (sim.now - begin, stage, end)
+}
+
+/// The answerer's checks arrive before the answer does, which comes through a tracker.
+#[test]
+fn checks_that_overtake_the_answer_are_replayed() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    sim.run(Duration::from_secs(2));
+    // From here on the answerer's own checks are lost: the kept one is all there is.
+    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4) || !is_request(&datagram.data));
+    // And the answer names no candidate, as that of a browser which hides its addresses.
+    let mut remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    remote.candidates.clear();
+    let begin = sim.now;
+    sim.accept(0, offer, remote);
+    assert!(sim.run_until(Duration::from_secs(1), |sim| sim.nodes[0].is_open(offer)));
+    assert!(sim.now - begin < ms(20), "{:?}", sim.now - begin);
+}
+
+#[test]
+fn what_an_offer_keeps_is_bounded() {
+    let mut sim = Sim::new(1);
+    let offer = sim.offer(0, 0);
+    let ours = sim.nodes[0].peer(offer).credentials().clone();
+    let writer = Writer::new(crypto());
+    let arrives = |sim: &mut Sim, from: u8, data: BytesMut| {
+        let remote = ([203, 0, 113, from], 9).into();
+        sim.nodes[0].endpoint.receive(Datagram { local: socket(0, 0), remote, data });
+        sim.pump();
+    };
+    // Responses, which any number in front of them brings here; they would take the places of checks.
+    for from in 0..40 {
+        let mut data = writer.success([0; 12], &ours, socket(0, 0));
+        data[8..12].copy_from_slice(&(offer as u32).to_be_bytes());
+        arrives(&mut sim, 100 + from, data);
+    }
+    // Each address has one check, of which the last counts.
+    for round in 0..3u8 {
+        for from in 0..40 {
+            let data = writer.request([round; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
+            arrives(&mut sim, from, data);
+        }
+    }
+    // One that is too large takes the place of none.
+    let mut large = writer.request([9; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
+    large.resize(549, 0);
+    arrives(&mut sim, 3, large);
+    let remote = Remote {
+        credentials: Credentials { ufrag: "them".to_owned(), pwd: "p".repeat(24) },
+        certificate: sim.nodes[0].hash(),
+        candidates: Vec::new(),
+        dtls_role: DtlsRole::Server,
+        is_lite: false,
+        shares_sockets: false,
+        closes_by_reset: false,
+    };
+    sim.accept(0, offer, remote);
+    let responses = sim.strays.iter().map(|(_, datagram)| datagram).filter(|datagram| !is_request(&datagram.data));
+    let mut answered: Vec<_> = responses
+        .map(|datagram| (datagram.remote, Unverified::parse(&datagram.data).expect("a response").transaction()[0]))
+        .collect();
+    answered.sort();
+    let expected: Vec<_> = (0..12).map(|from| (([203, 0, 113, from], 9).into(), 2)).collect();
+    assert_eq!(answered, expected);
+}
+
+/// The handshake's first records may overtake the proof that their sender is the other side: they are kept, up to a
+/// flight of them, and read when there is proof.
+#[test]
+fn records_before_the_proof_are_kept() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    // Responses to the offerer come late: the answerer has its proof, and begins the handshake, long before. Nothing that
+    // it says of the handshake later arrives.
+    let late = sim.now + ms(150);
+    sim.carries = Box::new(move |now, datagram| {
+        datagram.local != socket(1, 4)
+            || if is_stun(&datagram.data) { now >= late || is_request(&datagram.data) } else { now < late }
+    });
+    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    sim.run(ms(149));
+    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 1));
+    sim.nodes[0].log = Some(Vec::new());
+    sim.run(ms(1000));
+    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 0));
+    let log = sim.nodes[0].log.take().expect("a log");
+    assert!(log.iter().any(|(_, datagram)| !is_stun(&datagram.data)), "what was kept is not answered");
+}
+
+#[test]
+fn junk_before_the_proof_is_bounded() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let key = sim.answer(1, 4, remote);
+    sim.carries = Box::new(|_, _| false);
+    let ours = sim.nodes[1].peer(key).credentials().clone();
+    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
+    let wrong = Credentials { pwd: "x".repeat(24), ..ours };
+    let data = Writer::new(crypto()).request([0; 12], &theirs, &wrong, (IceRole::Controlling(1), 1, false));
+    let from = ([203, 0, 113, 1], 9).into();
+    sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
+    sim.pump();
+    for _ in 0..100 {
+        let data = BytesMut::from(&[22; 1400][..]);
+        sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
+        sim.pump();
+    }
+    assert_eq!(sim.nodes[1].peer(key).kept(), (0, 4));
+}
+
+/// Each stage has its deadline, and says what the opening has failed of.
+#[test]
+fn an_opening_fails_of_what_it_waits_for() {
+    let seconds = Duration::from_secs;
+    // No answer.
+    let mut sim = Sim::new(2);
+    let key = sim.offer(0, 0);
+    assert_eq!(ends(&mut sim, 0, key), (seconds(120), Stage::Waiting, End::TimedOut));
+    assert_eq!(sim.nodes[0].endpoint.len(), 0);
+
+    // No path.
+    let mut sim = Sim::new(2);
+    sim.carries = Box::new(|_, _| false);
+    let (a, b) = sim.connect(0, 1, 4);
+    assert_eq!(ends(&mut sim, 0, a), (seconds(15), Stage::Checking, End::TimedOut));
+    assert_eq!(sim.nodes[1].end(b), Some((Stage::Checking, End::TimedOut)));
+
+    // A path in one direction is none, whatever its side makes of it.
+    let mut sim = Sim::new(2);
+    sim.carries = Box::new(|_, datagram| {
+        datagram.local == socket(0, 0) || is_stun(&datagram.data) && !is_request(&datagram.data)
+    });
+    let (a, b) = sim.connect(0, 1, 4);
+    let (_, stage, _) = ends(&mut sim, 1, b);
+    assert_eq!(stage, Stage::Checking);
+    ends(&mut sim, 0, a);
+
+    // A path, and no handshake: checks keep it from falling silent.
+    let mut sim = Sim::new(2);
+    sim.carries = Box::new(|_, datagram| is_stun(&datagram.data));
+    let (a, b) = sim.connect(0, 1, 4);
+    let (after, stage, end) = ends(&mut sim, 0, a);
+    assert_eq!((stage, end), (Stage::Handshaking, End::TimedOut));
+    assert!((seconds(10)..seconds(11)).contains(&after), "{after:?}");
+    assert_eq!(ends(&mut sim, 1, b).1, Stage::Handshaking);
+
+    // A handshake, and no channel.
+    let mut sim = Sim::new(2);
+    let begin = sim.now;
+    let (a, b) = sim.connect(0, 1, 4);
+    // Records of the handshake are of epoch 0, and the Finished of epoch 1 is of handshakes: 22.
+    sim.carries = Box::new(|_, datagram| datagram.data[0] != 23);
+    let (_, stage, end) = ends(&mut sim, 1, b);
+    assert_eq!((sim.now - begin, stage, end), (seconds(30), Stage::Secure, End::TimedOut));
+    assert_eq!(sim.nodes[0].end(a).map(|(stage, _)| stage), Some(Stage::Secure));
+
+    // The other side is heard and then gone: it is not waited for any longer than for an open one.
+    let mut sim = Sim::new(2);
+    let (a, _) = sim.connect(0, 1, 4);
+    let gone = sim.now + ms(5);
+    sim.carries = Box::new(move |now, _| now < gone);
+    let (after, stage, end) = ends(&mut sim, 0, a);
+    assert_eq!(end, End::Silent, "{stage:?}");
+    assert!(after < SILENCE + ms(10), "{after:?}");
+}
+
+/// An open connection is dead when nothing authentic was heard for the silence timeout: not before, and not after.
+#[test]
+fn silence_is_death_at_its_time() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(10));
+    sim.nodes[1].log = Some(Vec::new());
+    sim.run(Duration::from_secs(2));
+    let last = sim.nodes[1].log.take().expect("a log").last().expect("keepalives").0;
+    sim.carries = Box::new(|_, _| false);
+    // What is on its way still arrives.
+    sim.run(ms(2));
+    ends(&mut sim, 0, a);
+    assert_eq!(sim.now, last + sim.delay + SILENCE);
+    assert_eq!(sim.nodes[0].end(a), Some((Stage::Open, End::Silent)));
+    ends(&mut sim, 1, b);
+}
+
+/// When one direction is cut, the side that hears nothing ends, and tells the other at once.
+#[test]
+fn one_direction_is_not_enough() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(10));
+    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4));
+    ends(&mut sim, 0, a);
+    let (after, stage, end) = ends(&mut sim, 1, b);
+    assert_eq!((stage, end), (Stage::Open, End::Remote));
+    assert!(after <= ms(1), "{after:?}");
+}
+
+/// A silence shorter than that loses nothing.
+#[test]
+fn an_interruption_loses_nothing() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(10));
+    let back = sim.now + ms(2900);
+    sim.carries = Box::new(move |now, _| now >= back);
+    for number in 0..100 {
+        sim.send(0, a, Frame::text(number.to_string()));
+    }
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(20));
+    assert!(sim.nodes[0].is_open(a) && sim.nodes[1].is_open(b));
+    let expected: Vec<Frame> = (0..100).map(|number| Frame::text(number.to_string())).collect();
+    assert_eq!(sim.nodes[1].received(b), expected);
+}
+
+/// Sends frames to a reader that reads nothing, closes, and says how many the reader then finds.
+fn closed_before_it_is_read(frames: usize, bytes: usize, by_reset: bool) -> (usize, usize) {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, Remote { closes_by_reset: by_reset, ..remote });
+    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    sim.accept(0, offer, Remote { closes_by_reset: by_reset, ..remote });
+    assert!(sim.run_until(Duration::from_secs(5), |sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer)));
+    sim.nodes[1].reads = false;
+    for number in 0..frames {
+        sim.send(0, offer, Frame::binary(number.to_be_bytes().repeat(bytes / 8)));
+    }
+    sim.close(0, offer);
+    let (_, stage, end) = ends(&mut sim, 1, answer);
+    assert_eq!((stage, end), (Stage::Open, End::Remote));
+    let outstanding = sim.nodes[0].endpoint.peer(offer).map_or(0, |peer| peer.outstanding());
+    assert_eq!(sim.nodes[0].end(offer), Some((Stage::Open, End::Local)));
+    // It has ended, and what it has received is still there to be read, once the reader is.
+    let received = sim.nodes[1].remains(answer);
+    for (number, frame) in received.iter().enumerate() {
+        assert_eq!(*frame, Frame::binary(number.to_be_bytes().repeat(bytes / 8)));
+    }
+    (received.len(), outstanding)
+}
+
+#[test]
+fn acknowledged_frames_are_never_lost() {
+    for by_reset in [true, false] {
+        for (frames, bytes) in [(20_000, 104), (60, 30_000), (30_000, 24)] {
+            let (received, outstanding) = closed_before_it_is_read(frames, bytes, by_reset);
+            assert_eq!((received, outstanding), (if frames * bytes < WINDOW as usize { frames } else { received }, 0));
+            // What does not fit into the window was not acknowledged, and is given up after the close timeout.
+            assert!(received * bytes >= (frames * bytes).min(WINDOW as usize * 9 / 10), "{received} of {frames}");
+        }
+    }
+}
+
+/// As there, but the connection ends because nothing is heard any more, or because it fails.
+#[test]
+fn what_was_received_before_the_silence_is_still_there() {
+    for fails in [false, true] {
+        let mut sim = Sim::new(2);
+        let (a, b) = sim.open(0, 1);
+        sim.run(Duration::from_secs(5));
+        sim.nodes[1].reads = false;
+        for number in 0..60 {
+            sim.send(0, a, Frame::text(number.to_string()));
+        }
+        sim.touch(0, a);
+        sim.run(ms(500));
+        assert_eq!(sim.nodes[0].peer(a).outstanding(), 0, "all is acknowledged");
+        if fails {
+            let now = sim.now;
+            sim.nodes[1].peer(b).fail(now, "a reason".to_owned());
+            sim.touch(1, b);
+        }
+        sim.carries = Box::new(|_, _| false);
+        ends(&mut sim, 1, b);
+        let expected: Vec<Frame> = (0..60).map(|number| Frame::text(number.to_string())).collect();
+        assert_eq!(sim.nodes[1].remains(b), expected, "{fails}");
+    }
+}
+
+/// One that opens channel after channel is cut off, which loses nothing of what was acknowledged before.
+#[test]
+fn channel_after_channel_is_too_many() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    for node in 0..2 {
+        sim.send(node, [a, b][node], Frame::text("first"));
+        sim.touch(node, [a, b][node]);
+    }
+    sim.run(Duration::from_secs(1));
+    sim.nodes[1].reads = false;
+    sim.send(0, a, Frame::text("unread"));
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(1));
+    let (header, _) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    // The stack that has not sent these packets does not hear what comes of them.
+    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4) || is_stun(&datagram.data));
+    let mut opened = 0;
+    while sim.nodes[1].end(b).is_none() && opened < 100 {
+        opened += 1;
+        let (_, tsn) = sim.nodes[1].peer(b).session().acknowledged().expect("an acknowledgement");
+        // DATA of its own TSN, on stream 100 and so on, whole: a DATA_CHANNEL_OPEN.
+        let mut chunk = vec![0, 3, 0, 28];
+        chunk.extend((tsn + 1).to_be_bytes());
+        chunk.extend((100 + opened as u16).to_be_bytes());
+        chunk.extend([0, 0, 0, 0, 0, 50, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let now = sim.now;
+        sim.nodes[0].peer(a).session().forge(now, header, &chunk);
+        sim.touch(0, a);
+        sim.run(ms(250));
+    }
+    assert_eq!(opened, 17);
+    assert!(
+        matches!(sim.nodes[1].end(b), Some((Stage::Open, End::Failed(why))) if why.contains("channel after channel"))
+    );
+    assert_eq!(sim.nodes[1].remains(b), [Frame::text("unread")]);
+}
+
+/// When the other side says that it has closed politely, it has read everything.
+#[test]
+fn nothing_is_outstanding_after_a_polite_close_of_the_other_side() {
+    for closes_by_reset in [true, false] {
+        let mut sim = Sim::new(2);
+        let offer = sim.offer(0, 0);
+        let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+        let answer = sim.answer(1, 4, Remote { closes_by_reset, ..remote });
+        let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+        sim.accept(0, offer, remote);
+        sim.run(ms(500));
+        // Sent and read, but not acknowledged yet: the stack would wait 200 ms with that.
+        sim.send(0, offer, Frame::text("the last"));
+        sim.touch(0, offer);
+        sim.run(ms(1));
+        sim.close(1, answer);
+        ends(&mut sim, 0, offer);
+        assert_eq!(sim.nodes[0].end(offer), Some((Stage::Open, End::Remote)), "{closes_by_reset}");
+        assert_eq!(sim.nodes[1].received(answer), [Frame::text("the last")]);
+        assert_eq!(sim.nodes[0].left[&offer], 0, "{closes_by_reset}");
+    }
+}
+
+fn gone(sim: &Sim) -> bool {
+    sim.nodes.iter().all(|node| node.endpoint.len() == 0)
+}
+
+/// Toward a peer that understands a reset the close is over after a round trip; toward others after 100 ms of patience.
+#[test]
+fn a_close_takes_as_long_as_the_other_side_needs() {
+    for (closes_by_reset, least, most) in [(true, 0, 10), (false, 100, 110)] {
+        let mut sim = Sim::new(2);
+        let offer = sim.offer(0, 0);
+        let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+        let answer = sim.answer(1, 4, remote);
+        let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+        sim.accept(0, offer, Remote { closes_by_reset, ..remote });
+        sim.run(ms(500));
+        sim.close(0, offer);
+        let begin = sim.now;
+        assert!(sim.run_until(Duration::from_secs(10), gone));
+        let took = sim.now - begin;
+        assert!((ms(least)..ms(most)).contains(&took), "{took:?}");
+        assert_eq!(sim.nodes[0].end(offer), Some((Stage::Open, End::Local)));
+        assert_eq!(sim.nodes[1].end(answer), Some((Stage::Open, End::Remote)));
+    }
+}
+
+#[test]
+fn both_may_close_at_once() {
+    for closes_by_reset in [true, false] {
+        let mut sim = Sim::new(2);
+        let offer = sim.offer(0, 0);
+        let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+        let answer = sim.answer(1, 4, Remote { closes_by_reset, ..remote });
+        let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+        sim.accept(0, offer, Remote { closes_by_reset, ..remote });
+        sim.run(ms(500));
+        let now = sim.now;
+        for (node, key) in [(0, offer), (1, answer)] {
+            sim.send(node, key, Frame::text("the last"));
+            sim.nodes[node].peer(key).close(now);
+            sim.nodes[node].endpoint.list(key);
+        }
+        sim.pump();
+        assert!(sim.run_until(ms(1500), gone), "{closes_by_reset}");
+        for (node, key) in [(0, offer), (1, answer)] {
+            assert_eq!(sim.nodes[node].received(key), [Frame::text("the last")]);
+            let ended = PeerEvent::Ended { stage: Stage::Open, end: End::Local };
+            assert_eq!(sim.nodes[node].events[&key].iter().filter(|event| **event == ended).count(), 1);
+        }
+    }
+}
+
+/// A flush is given up after the close timeout without progress, and after ten of them with it.
+#[test]
+fn a_flush_has_its_deadlines() {
+    // Nothing arrives any more.
+    let mut sim = Sim::new(2);
+    let (a, _) = sim.open(0, 1);
+    sim.run(Duration::from_secs(1));
+    sim.carries = Box::new(|_, _| false);
+    sim.send(0, a, Frame::text("lost"));
+    let begin = sim.now;
+    sim.close(0, a);
+    assert!(sim.run_until(Duration::from_secs(60), |sim| sim.nodes[0].endpoint.len() == 0));
+    // A second for the flush, another for the other side's own close.
+    assert_eq!(sim.now - begin, Duration::from_secs(2));
+
+    // A little arrives each second: one datagram in 100 ms.
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(1));
+    for _ in 0..2000 {
+        sim.send(0, a, Frame::binary(vec![1; 1000]));
+    }
+    let mut last: Option<Instant> = None;
+    sim.carries = Box::new(move |now, datagram| {
+        if datagram.local == socket(1, 4) || datagram.data.len() < 500 {
+            return true;
+        }
+        let carries = last.is_none_or(|last| now >= last + ms(100));
+        if carries {
+            last = Some(now);
+        }
+        carries
+    });
+    let begin = sim.now;
+    sim.close(0, a);
+    assert!(sim.run_until(Duration::from_secs(60), |sim| sim.nodes[0].endpoint.len() == 0));
+    assert!((Duration::from_secs(2)..=Duration::from_secs(12)).contains(&(sim.now - begin)), "{:?}", sim.now - begin);
+    assert!(!sim.nodes[1].received(b).is_empty());
+
+    // Frames that have not come to the connection yet are waited for too.
+    let mut sim = Sim::new(2);
+    let (a, _) = sim.open(0, 1);
+    sim.run(Duration::from_secs(1));
+    let now = sim.now;
+    sim.nodes[0].unsent = 5;
+    sim.nodes[0].peer(a).set_unsent(now, 5);
+    sim.close(0, a);
+    sim.run(ms(900));
+    assert_eq!(sim.nodes[0].endpoint.len(), 1);
+    sim.nodes[0].unsent = 0;
+    sim.touch(0, a);
+    sim.run(ms(20));
+    assert_eq!(sim.nodes[0].endpoint.len(), 0);
+}
+
+/// Opens a connection whose sides expect of each other what `remote` makes of the truth.
+fn with_certificates(change: impl Fn(usize, &Sim, &mut Remote)) -> (Sim, Key, Key) {
+    let mut sim = Sim::new(3);
+    let offer = sim.offer(0, 0);
+    let mut remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    change(0, &sim, &mut remote);
+    let answer = sim.answer(1, 4, remote);
+    let mut remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    change(1, &sim, &mut remote);
+    sim.accept(0, offer, remote);
+    sim.run(ms(1000));
+    (sim, offer, answer)
+}
+
+#[test]
+fn certificates_are_verified_by_any_of_the_hashes() {
+    for algorithm in [&digest::SHA256, &digest::SHA384, &digest::SHA512] {
+        let (sim, offer, answer) = with_certificates(|node, sim, remote| {
+            remote.certificate = hash(&sim.nodes[node].config.session.certificate, algorithm);
+        });
+        assert!(sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer), "{algorithm:?}");
+    }
+}
+
+/// Whichever side finds that the certificate is another one, both fail at once and name the handshake.
+#[test]
+fn another_certificate_fails_both_sides() {
+    for of in [0, 1] {
+        for algorithm in [&digest::SHA256, &digest::SHA512] {
+            let (mut sim, offer, answer) = with_certificates(|node, sim, remote| {
+                if node == of {
+                    remote.certificate = hash(&sim.nodes[2].config.session.certificate, algorithm);
+                }
+            });
+            for (node, key) in [(0, offer), (1, answer)] {
+                let ended = sim.nodes[node].end(key);
+                assert!(
+                    matches!(ended, Some((Stage::Handshaking, End::Failed(_) | End::Remote))),
+                    "node {node}, certificate of {of}: {ended:?}"
+                );
+            }
+            sim.run(ms(100));
+            assert!(gone(&sim));
+        }
+    }
+}
+
+/// What comes along a way that only the other side's translation knows is heard as from where it came.
+#[test]
+fn a_connection_survives_a_new_address_of_the_other_side() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(5));
+    let rebound: std::net::SocketAddr = ([203, 0, 113, 9], 4000).into();
+    sim.rebind(socket(1, 4), rebound);
+    sim.run(Duration::from_secs(5));
+    assert!(sim.nodes[0].is_open(a) && sim.nodes[1].is_open(b));
+    sim.send(0, a, Frame::text("to the new address"));
+    sim.touch(0, a);
+    sim.send(1, b, Frame::text("from there"));
+    sim.touch(1, b);
+    sim.run(ms(100));
+    assert_eq!(sim.nodes[1].received(b), [Frame::text("to the new address")]);
+    assert_eq!(sim.nodes[0].received(a), [Frame::text("from there")]);
+    sim.run(Duration::from_secs(60));
+    assert!(sim.nodes[0].is_open(a) && sim.nodes[1].is_open(b));
+}
