@@ -59,6 +59,7 @@ mod core;
 mod datagram;
 mod driver;
 mod endpoint;
+mod flight;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

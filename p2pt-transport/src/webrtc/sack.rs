@@ -4,6 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 /// The common header (RFC 9260 section 3.1), in bytes.
 const HEADER: usize = 12;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
 const SACK: u8 = 3;
 const ABORT: u8 = 6;
 const RE_CONFIG: u8 = 130;
@@ -19,6 +21,16 @@ fn chunks(packet: &[u8]) -> impl Iterator<Item = (usize, u8)> {
         at += length.max(4).next_multiple_of(4);
         Some((here, header[0]))
     })
+}
+
+/// Whether a packet wishes for an association. Such a chunk stands alone (RFC 9260 section 6.10).
+pub(crate) fn is_init(packet: &[u8]) -> bool {
+    packet.get(HEADER) == Some(&INIT)
+}
+
+/// Whether a packet answers such a wish.
+pub(crate) fn is_init_ack(packet: &[u8]) -> bool {
+    packet.get(HEADER) == Some(&INIT_ACK)
 }
 
 /// The receive window that a packet announces, if it begins with a SACK.

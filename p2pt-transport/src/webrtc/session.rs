@@ -22,13 +22,13 @@ use rtc_sctp::{
 };
 use rtc_shared::{TransportProtocol, error::Error};
 
-use super::sack;
+use super::{flight::Flights, sack};
 use crate::Frame;
 
 /// Stands for the other side, whose real address may change.
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 65_535);
 
-/// How long a flight of the handshake waits for its answer, doubled each time. RFC 9147 section 5.8.2 has a second for
+/// How long a flight of the handshake waits for its answer, doubled each time by [`Flights`]. RFC 9147 section 5.8.2 has a second for
 /// devices that are slow, and libwebrtc 50 ms; a round trip around the world takes 300.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -97,11 +97,14 @@ pub(crate) enum SessionEvent {
 /// Handshake and association of one connection.
 pub(crate) struct Session {
     dtls: Dtls,
+    flights: Flights,
     /// Until the handshake begins, on the side that begins it.
     client: Option<Arc<HandshakeConfig>>,
     role: DtlsRole,
     sctp: Sctp,
     association: Option<(AssociationHandle, Association)>,
+    /// The answer to the other side's wish for an association, which the stack does not repeat.
+    init_ack: Option<Bytes>,
     transport: TransportConfig,
     opening: Opening,
     stream: Option<u16>,
@@ -140,10 +143,12 @@ impl Session {
         let server = (!is_client).then(|| Arc::new(ServerConfig::new(transport.clone())));
         Ok(Self {
             dtls: Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone())),
+            flights: Flights::new(FLIGHT_INTERVAL),
             client: is_client.then_some(handshake),
             role,
             sctp: Sctp::new(local, TransportProtocol::UDP, EndpointConfig::default().into(), server),
             association: None,
+            init_ack: None,
             transport,
             opening,
             stream: None,
@@ -182,6 +187,9 @@ impl Session {
 
     /// Takes a DTLS datagram. Whether it carried anything that only the other side could have written.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
+        if !self.is_secure && !self.flights.is_new(&datagram) {
+            return false;
+        }
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
             Ok(events) => events,
             Err(error) => {
@@ -239,6 +247,14 @@ impl Session {
     }
 
     fn handle_chunks(&mut self, now: Instant, packet: Bytes) {
+        if self.association.is_some() && sack::is_init(&packet) {
+            // Its answer was lost, or is late; another association would not be the one whose answer is on its way.
+            let answer = self.init_ack.clone().filter(|_| !self.is_open && !self.is_over);
+            if let Some(answer) = answer {
+                self.send_packet(now, answer, self.share);
+            }
+            return;
+        }
         match self.sctp.handle(now, REMOTE, None, packet) {
             Some((handle, DatagramEvent::NewAssociation(association))) => {
                 if self.association.is_none() {
@@ -338,6 +354,7 @@ impl Session {
 
     fn opened(&mut self, label: String) {
         self.is_open = true;
+        self.init_ack = None;
         self.events.push_back(SessionEvent::Open { label });
     }
 
@@ -501,7 +518,12 @@ impl Session {
         if self.is_over {
             return;
         }
-        if let Err(error) = self.dtls.handle_timeout(REMOTE, now)
+        let flight_is_due = !self.is_secure && self.flight_due().is_some_and(|at| at <= now);
+        if flight_is_due {
+            self.flights.repeated();
+        }
+        if flight_is_due
+            && let Err(error) = self.dtls.handle_timeout(REMOTE, now)
             && self.poll_timeout().is_some_and(|at| at <= now)
         {
             self.fail(format!("DTLS: {error}"));
@@ -516,9 +538,14 @@ impl Session {
         if self.is_over {
             return None;
         }
-        let dtls = if self.is_secure { None } else { self.dtls.poll_timeout(&REMOTE) };
+        let dtls = if self.is_secure { None } else { self.flight_due() };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
         [dtls, sctp].into_iter().flatten().min()
+    }
+
+    /// When this side's flight is sent again.
+    fn flight_due(&self) -> Option<Instant> {
+        Some(self.dtls.poll_timeout(&REMOTE)? + self.flights.patience())
     }
 
     /// The next datagram for the other side.
@@ -537,6 +564,9 @@ impl Session {
         while let Some(sent) = self.association.as_mut().and_then(|(_, association)| association.poll_transmit(now)) {
             let Payload::RawEncode(packets) = sent.message else { continue };
             for packet in packets {
+                if !self.is_open && sack::is_init_ack(&packet) {
+                    self.init_ack = Some(packet.clone());
+                }
                 self.send_packet(now, packet, share);
             }
         }
