@@ -490,6 +490,9 @@ impl Session {
     /// Closes the channel in the way that peers of this library understand.
     pub(crate) fn reset_channel(&mut self, now: Instant) {
         self.last_outstanding = self.outstanding();
+        // The other side forgets the association as soon as it reads the reset.
+        self.acknowledge(now);
+        self.flush_association(now);
         if let (Some(id), Some((_, association))) = (self.stream, &mut self.association)
             && let Ok(mut stream) = association.stream(id)
             && let Err(error) = stream.close(now)
