@@ -1,5 +1,6 @@
 //! Peers and networks that come and go.
 
+use p2pt_transport::emulator::HostConfig;
 use tokio::time::Instant;
 
 use super::*;
@@ -143,4 +144,27 @@ async fn an_idle_hour_costs_its_keepalives() {
     assert!((7200..=9800).contains(&sent), "{sent}");
     carries(&mut a, &mut b).await;
     shut_down([&alice, &bob]).await;
+}
+
+/// A cable between two machines, and no network besides: IPv4, IPv6, and both.
+#[tokio::test(start_paused = true)]
+async fn hosts_with_only_link_local_addresses_meet() {
+    for (ipv4, ipv6) in [(true, false), (false, true), (true, true)] {
+        let internet = Internet::new(8);
+        let link = internet.link();
+        let config = HostConfig::from(line(2)).ipv4(ipv4).ipv6(ipv6);
+        let [alice, bob] = [(); 2].map(|()| transport(&link.host(config.clone()).unwrap()));
+        for (from, to) in [(&alice, &bob), (&bob, &alice)] {
+            let offer = within(from.offer()).await.unwrap();
+            let offered = candidates(offer.sdp());
+            assert_eq!(offered.len(), usize::from(ipv4) + usize::from(ipv6), "{offered:?}");
+            let (mut a, mut b) = connect(from, to).await;
+            carries(&mut a, &mut b).await;
+        }
+        // Who is elsewhere is not reached, though it has such an address too.
+        let elsewhere = transport(&internet.link().host(config).unwrap());
+        let (a, b) = open(&alice, &elsewhere, Duration::ZERO).await;
+        assert!(matches!((a, b), (Err(TransportError::IceFailed { .. }), Err(TransportError::IceFailed { .. }))));
+        shut_down([&alice, &bob]).await;
+    }
 }
