@@ -159,32 +159,6 @@ enum Reset {
     Any(Parameter),
 }
 
-/// Whether the endpoint reads packets before its SCTP stack does. Where it does not, [`tame`] takes out what the stack is
-/// known to fail of.
-const GUARDED: bool = false;
-
-/// The farthest that a FORWARD-TSN goes: the stack counts every number up to it, for seconds if it is far.
-const FARTHEST: u32 = 1000;
-
-/// Takes the causes out of aborts and errors, whose lengths the stack believes, and makes FORWARD-TSNs near.
-fn tame(packet: &mut [u8], received: u32) {
-    let mut at = 0;
-    while !GUARDED && at + 4 <= packet.len() {
-        let length = usize::from(u16::from_be_bytes([packet[at + 2], packet[at + 3]]));
-        match packet[at] {
-            6 | 9 => packet[at] = 11,
-            192 => {
-                if let Some(tsn) = packet[at..].first_chunk_mut::<8>() {
-                    let ahead = u32::from_be_bytes([tsn[4], tsn[5], tsn[6], tsn[7]]).wrapping_sub(received);
-                    tsn[4..].copy_from_slice(&received.wrapping_add(ahead % FARTHEST).to_be_bytes());
-                }
-            }
-            _ => {}
-        }
-        at += length.max(4).next_multiple_of(4);
-    }
-}
-
 fn parameter(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let value = &value[..value.len().min(1000)];
     out.extend(kind.to_be_bytes());
@@ -304,7 +278,6 @@ fn packet(victim: &mut Victim, chunks: &[Chunk]) {
     for chunk in chunks {
         chunk.write(&mut out, victim.received(), victim.sent());
     }
-    tame(&mut out, victim.received());
     victim.packet(&out);
 }
 
@@ -318,7 +291,6 @@ pub fn endpoint_packets(data: &[u8]) {
             Op::Packet(chunks) => packet(&mut victim, &chunks),
             Op::Many(times, chunks) => (0..times).for_each(|_| packet(&mut victim, &chunks)),
             Op::AnyPacket(header, mut chunks) => {
-                tame(&mut chunks, victim.received());
                 victim.any_packet(header, &chunks);
             }
             Op::Datagram(bytes) => victim.datagram(&bytes),

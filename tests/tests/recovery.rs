@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
 use p2pt_tests::dialect::Dialect;
-use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::sim::{Emulated, Sim, SimNode, Underlay, is_full_mesh, until};
+use p2pt_transport::memory::MemoryNetwork;
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -22,7 +23,7 @@ const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 /// that was not known to be dead yet.
 const BACK_WITHIN: Duration = Duration::from_secs(80);
 
-async fn start_all(sim: &Sim, count: usize, trackers: &[&str]) -> Vec<SimNode> {
+async fn start_all<N: Underlay>(sim: &Sim<N>, count: usize, trackers: &[&str]) -> Vec<SimNode<N>> {
     let mut nodes = Vec::new();
     for _ in 0..count {
         nodes.push(sim.start("room", trackers).await);
@@ -34,114 +35,143 @@ async fn start_all(sim: &Sim, count: usize, trackers: &[&str]) -> Vec<SimNode> {
     nodes
 }
 
-fn is_mesh(nodes: &[SimNode]) -> bool {
+fn is_mesh<N: Underlay>(nodes: &[SimNode<N>]) -> bool {
     is_full_mesh(nodes.iter().map(|node| &node.p2pt))
 }
 
-fn connected(node: &SimNode) -> usize {
+fn connected<N: Underlay>(node: &SimNode<N>) -> usize {
     node.p2pt.tracker_stats().connected
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_node_without_any_network_for_ten_minutes_comes_back() {
-    for dialect in Dialect::all() {
-        for outage in [30, 600] {
-            let (sim, what) = (Sim::new(31), format!("{outage} s at {}", dialect.name));
-            sim.start_dialect(A, dialect.clone());
-            sim.start_dialect(B, Dialect::bittorrent_tracker());
-            let nodes = start_all(&sim, 4, &[A, B]).await;
-            let peers = |n: usize| nodes[n].p2pt.peers().len();
-            sim.unplug(nodes[0].node);
-            let noticed = until(NOTICED_WITHIN, || peers(0) == 0 && (1..4).all(|n| peers(n) == 2)).await;
-            assert!(noticed.is_some(), "{what}: dead links are left");
-            sleep(outage * SECOND - noticed.unwrap_or_default()).await;
-            if outage > 60 {
-                for tracker in nodes[0].p2pt.tracker_stats().trackers {
-                    let TrackerStatus::WaitingToReconnect { retry_in } = tracker.status else {
-                        panic!("{what}: {tracker:?}")
-                    };
-                    assert!(retry_in <= RECONNECTED_WITHIN && tracker.last_error.is_some(), "{what}: {tracker:?}");
-                }
+/// Ends of channels that are open.
+fn channels<N: Underlay>(sim: &Sim<N>, nodes: &[SimNode<N>]) -> usize {
+    let links = || nodes.iter().flat_map(|node| node.p2pt.peers()).map(|peer| peer.link_count()).sum();
+    sim.network.open_channels().unwrap_or_else(links)
+}
+
+async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+    for outage in [30, 600] {
+        let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", dialect.name));
+        sim.start_dialect(A, dialect.clone());
+        sim.start_dialect(B, Dialect::bittorrent_tracker());
+        let nodes = start_all(&sim, 4, &[A, B]).await;
+        let peers = |n: usize| nodes[n].p2pt.peers().len();
+        sim.unplug(nodes[0].node);
+        let noticed = until(NOTICED_WITHIN, || peers(0) == 0 && (1..4).all(|n| peers(n) == 2)).await;
+        assert!(noticed.is_some(), "{what}: dead links are left");
+        sleep(outage * SECOND - noticed.unwrap_or_default()).await;
+        if outage > 60 {
+            for tracker in nodes[0].p2pt.tracker_stats().trackers {
+                let TrackerStatus::WaitingToReconnect { retry_in } = tracker.status else {
+                    panic!("{what}: {tracker:?}")
+                };
+                assert!(retry_in <= RECONNECTED_WITHIN && tracker.last_error.is_some(), "{what}: {tracker:?}");
             }
-            sim.plug_in(nodes[0].node);
-            let back = until(BACK_WITHIN, || is_mesh(&nodes)).await;
-            let reached = until(RECONNECTED_WITHIN, || connected(&nodes[0]) == 2).await;
-            println!("{what}: whole again after {back:?}, all trackers another {reached:?} later");
-            assert!(back.is_some() && reached.is_some(), "{what}: {back:?} {reached:?} {:?}", peers(0));
-            assert_eq!(sim.network.open_channels(), 4 * 3, "{what}");
         }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn when_all_networks_of_all_nodes_fail_everything_comes_back() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(32), dialect.name);
-        sim.start_dialect(A, dialect);
-        sim.start_dialect(B, Dialect::wt_tracker());
-        let nodes = start_all(&sim, 6, &[A, B]).await;
-        nodes.iter().for_each(|node| sim.unplug(node.node));
-        let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
-        assert!(alone.is_some(), "{name}: dead links are left");
-        sleep(600 * SECOND).await;
-        assert_eq!(sim.network.pending(), 0, "{name}: offers made for nobody");
-        nodes.iter().for_each(|node| sim.plug_in(node.node));
-        let back = until(BACK_WITHIN * 2, || is_mesh(&nodes)).await;
-        println!("{name}: six nodes whole again after {back:?}");
-        assert!(back.is_some(), "{name}");
-        assert!(until(RECONNECTED_WITHIN, || nodes.iter().all(|node| connected(node) == 2)).await.is_some(), "{name}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_that_slept_for_eight_hours_comes_back() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(33), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
-        let nodes = start_all(&sim, 4, &[A]).await;
-        sim.freeze(nodes[0].node);
-        sleep(8 * 3600 * SECOND).await;
-        assert_eq!(tracker.members(), 3, "{name}");
-        assert!(nodes[1..].iter().all(|node| node.p2pt.peers().len() == 2), "{name}");
-        sim.thaw(nodes[0].node);
+        sim.plug_in(nodes[0].node);
         let back = until(BACK_WITHIN, || is_mesh(&nodes)).await;
-        println!("{name}: back after {back:?}");
-        assert!(back.is_some(), "{name}");
-        assert_eq!((tracker.members(), sim.network.open_channels()), (4, 4 * 3), "{name}");
+        let reached = until(RECONNECTED_WITHIN, || connected(&nodes[0]) == 2).await;
+        println!("{what}: whole again after {back:?}, all trackers another {reached:?} later");
+        assert!(back.is_some() && reached.is_some(), "{what}: {back:?} {reached:?} {:?}", peers(0));
+        assert_eq!(channels(&sim, &nodes), 4 * 3, "{what}");
     }
+}
+
+async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+    let (sim, name) = (Sim::over(over(32), 32), dialect.name);
+    sim.start_dialect(A, dialect);
+    sim.start_dialect(B, Dialect::wt_tracker());
+    let nodes = start_all(&sim, 6, &[A, B]).await;
+    nodes.iter().for_each(|node| sim.unplug(node.node));
+    let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
+    assert!(alone.is_some(), "{name}: dead links are left");
+    sleep(600 * SECOND).await;
+    assert_eq!(sim.network.pending().unwrap_or(0), 0, "{name}: offers made for nobody");
+    nodes.iter().for_each(|node| sim.plug_in(node.node));
+    let back = until(BACK_WITHIN * 2, || is_mesh(&nodes)).await;
+    println!("{name}: six nodes whole again after {back:?}");
+    assert!(back.is_some(), "{name}");
+    assert!(until(RECONNECTED_WITHIN, || nodes.iter().all(|node| connected(node) == 2)).await.is_some(), "{name}");
+}
+
+async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+    let (sim, name) = (Sim::over(over(33), 33), dialect.name);
+    let tracker = sim.start_dialect(A, dialect);
+    let nodes = start_all(&sim, 4, &[A]).await;
+    sim.freeze(nodes[0].node);
+    sleep(8 * 3600 * SECOND).await;
+    assert_eq!(tracker.members(), 3, "{name}");
+    assert!(nodes[1..].iter().all(|node| node.p2pt.peers().len() == 2), "{name}");
+    sim.thaw(nodes[0].node);
+    let back = until(BACK_WITHIN, || is_mesh(&nodes)).await;
+    println!("{name}: back after {back:?}");
+    assert!(back.is_some(), "{name}");
+    assert_eq!((tracker.members(), channels(&sim, &nodes)), (4, 4 * 3), "{name}");
 }
 
 /// All timers of eight hours are due at once.
-#[tokio::test(start_paused = true)]
-async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(34), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
-        let nodes = start_all(&sim, 4, &[A]).await;
-        tokio::time::advance(8 * 3600 * SECOND).await;
-        let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
-        println!("{name}: back after {back:?}");
-        assert!(back.is_some(), "{name}: {} members", tracker.members());
-        assert!(nodes.iter().all(|node| connected(node) == 1), "{name}");
-    }
+async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Underlay>(
+    over: fn(u64) -> N,
+    dialect: Dialect,
+) {
+    let (sim, name) = (Sim::over(over(34), 34), dialect.name);
+    let tracker = sim.start_dialect(A, dialect);
+    let nodes = start_all(&sim, 4, &[A]).await;
+    tokio::time::advance(8 * 3600 * SECOND).await;
+    let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
+    println!("{name}: back after {back:?}");
+    assert!(back.is_some(), "{name}: {} members", tracker.members());
+    assert!(nodes.iter().all(|node| connected(node) == 1), "{name}");
 }
 
 /// As when an address translation is lost: the sockets to trackers live, and nobody is missing from there.
-#[tokio::test(start_paused = true)]
-async fn two_that_lose_each_other_meet_again_soon() {
-    for dialect in Dialect::all() {
-        for count in [2, 6] {
-            let (sim, what) = (Sim::new(35), format!("{count} at {}", dialect.name));
-            sim.start_dialect(A, dialect.clone());
-            let nodes = start_all(&sim, count, &[A]).await;
-            let [one, two] = [nodes[0].node, nodes[1].node];
-            sim.network.cut(one, two);
-            let noticed = until(NOTICED_WITHIN, || nodes[..2].iter().all(|node| node.p2pt.peers().len() == count - 2));
-            assert!(noticed.await.is_some(), "{what}");
-            sim.network.mend(one, two);
-            let back = until(300 * SECOND, || is_mesh(&nodes)).await;
-            println!("{what}: met again after {back:?}");
-            assert!(back.is_some_and(|back| back <= 20 * SECOND), "{what}: {back:?}");
-        }
+async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+    for count in [2, 6] {
+        let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", dialect.name));
+        sim.start_dialect(A, dialect.clone());
+        let nodes = start_all(&sim, count, &[A]).await;
+        let [one, two] = [nodes[0].node, nodes[1].node];
+        sim.network.cut_from(one, two);
+        sim.network.cut_from(two, one);
+        let noticed = until(NOTICED_WITHIN, || nodes[..2].iter().all(|node| node.p2pt.peers().len() == count - 2));
+        assert!(noticed.await.is_some(), "{what}");
+        sim.network.mend_from(one, two);
+        sim.network.mend_from(two, one);
+        let back = until(300 * SECOND, || is_mesh(&nodes)).await;
+        println!("{what}: met again after {back:?}");
+        assert!(back.is_some_and(|back| back <= 20 * SECOND), "{what}: {back:?}");
     }
 }
+
+/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
+macro_rules! over_both_networks {
+    ($($scenario:ident),+ $(,)?) => {
+        mod memory {
+            use super::*;
+
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                for dialect in Dialect::all() {
+                    super::$scenario(MemoryNetwork::new, dialect).await;
+                }
+            })+
+        }
+
+        mod full_stack {
+            use super::*;
+
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                super::$scenario(Emulated::usual, Dialect::aquatic()).await;
+            })+
+        }
+    };
+}
+
+over_both_networks!(
+    a_node_without_any_network_for_ten_minutes_comes_back,
+    when_all_networks_of_all_nodes_fail_everything_comes_back,
+    a_node_that_slept_for_eight_hours_comes_back,
+    when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long,
+    two_that_lose_each_other_meet_again_soon,
+);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use p2pt::{Event, Events, Swarm};
 use p2pt_tests::dialect::{Dialect, DialectTracker};
-use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::sim::{Emulated, Sim, SimNode, Underlay, until};
+use p2pt_transport::memory::MemoryNetwork;
 use tokio::time::{sleep, timeout};
 
 const A: &str = "ws://a.test/announce";
@@ -17,18 +18,18 @@ const REJOINED_WITHIN: Duration = Duration::from_secs(20);
 
 const ROOMS: [&str; 4] = ["red", "green", "blue", "room"];
 
-struct World {
-    sim: Sim,
+struct World<N: Underlay> {
+    sim: Sim<N>,
     tracker: DialectTracker,
-    nodes: Vec<SimNode>,
+    nodes: Vec<SimNode<N>>,
     /// For each node, its swarms beside the first.
     swarms: Vec<Vec<(Swarm, Events)>>,
 }
 
-impl World {
+impl<N: Underlay> World<N> {
     /// So many nodes, each in every room.
-    async fn new(dialect: Dialect, nodes: usize) -> Self {
-        let sim = Sim::new(51);
+    async fn new(over: fn(u64) -> N, dialect: Dialect, nodes: usize) -> Self {
+        let sim = Sim::over(over(51), 51);
         let tracker = sim.start_dialect(A, dialect);
         let mut world = Self { sim, tracker, nodes: Vec::new(), swarms: Vec::new() };
         for _ in 0..nodes {
@@ -50,83 +51,109 @@ impl World {
         let first = self.nodes.iter().all(|node| node.p2pt.peers().len() == others);
         first && self.swarms.iter().flatten().all(|(swarm, _)| swarm.peers().len() == others)
     }
-
-    /// What was heard of peers in a swarm.
-    async fn heard(events: &mut Events) -> Vec<Event> {
-        let mut heard = Vec::new();
-        while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
-            if matches!(event, Event::PeerConnected(_) | Event::PeerClosed(_) | Event::Message(_)) {
-                heard.push(event);
-            }
-        }
-        heard
-    }
 }
 
-#[tokio::test(start_paused = true)]
-async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared() {
-    for dialect in Dialect::all() {
-        let name = dialect.name;
-        let mut world = World::new(dialect, 3).await;
-        assert_eq!((world.tracker.log().connections, world.tracker.members()), (3, 3 * 4), "{name}");
-        for (_, events) in world.swarms.iter_mut().flatten() {
-            assert_eq!(World::heard(events).await.len(), 2, "{name}: each is heard of once in each room");
+/// What was heard of peers in a swarm.
+async fn heard(events: &mut Events) -> Vec<Event> {
+    let mut heard = Vec::new();
+    while let Ok(Some(event)) = timeout(Duration::ZERO, events.next()).await {
+        if matches!(event, Event::PeerConnected(_) | Event::PeerClosed(_) | Event::Message(_)) {
+            heard.push(event);
         }
-        let (red, mut end) = world.swarms[0].remove(0);
-        red.leave().await.expect("left");
-        assert_eq!(World::heard(&mut end).await.len(), 2, "{name}: they are said to have gone");
-        assert!(end.next().await.is_none(), "{name}");
-        sleep(600 * SECOND).await;
-        assert_eq!(world.tracker.members(), 3 * 4 - 1, "{name}");
-        assert_eq!((world.tracker.log().stopped, world.tracker.log().connections), (1, 3), "{name}");
-        for (n, (swarm, events)) in world.swarms[0].iter_mut().enumerate() {
-            assert_eq!(
-                (swarm.peers().len(), World::heard(events).await.len()),
-                (2, 0),
-                "{name}: room {n} was disturbed"
-            );
-        }
-        for swarms in &mut world.swarms[1..] {
-            let (swarm, events) = &mut swarms[0];
-            let heard = World::heard(events).await;
-            assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
-        }
-        // What is sent in one room is heard in that room alone.
-        world.swarms[1][2].0.broadcast("blue").await;
-        sleep(SECOND).await;
-        for (n, swarms) in world.swarms.iter_mut().enumerate() {
-            for (swarm, events) in swarms {
-                let expected = usize::from(n != 1 && swarm.identifier() == "blue");
-                assert_eq!(World::heard(events).await.len(), expected, "{name}: {} of node {n}", swarm.identifier());
-            }
+    }
+    heard
+}
+
+async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+    let name = dialect.name;
+    let mut world = World::new(over, dialect, 3).await;
+    assert_eq!((world.tracker.log().connections, world.tracker.members()), (3, 3 * 4), "{name}");
+    for (_, events) in world.swarms.iter_mut().flatten() {
+        assert_eq!(heard(events).await.len(), 2, "{name}: each is heard of once in each room");
+    }
+    let (red, mut end) = world.swarms[0].remove(0);
+    red.leave().await.expect("left");
+    assert_eq!(heard(&mut end).await.len(), 2, "{name}: they are said to have gone");
+    assert!(end.next().await.is_none(), "{name}");
+    sleep(600 * SECOND).await;
+    assert_eq!(world.tracker.members(), 3 * 4 - 1, "{name}");
+    assert_eq!((world.tracker.log().stopped, world.tracker.log().connections), (1, 3), "{name}");
+    for (n, (swarm, events)) in world.swarms[0].iter_mut().enumerate() {
+        assert_eq!((swarm.peers().len(), heard(events).await.len()), (2, 0), "{name}: room {n} was disturbed");
+    }
+    for swarms in &mut world.swarms[1..] {
+        let (swarm, events) = &mut swarms[0];
+        let heard = heard(events).await;
+        assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
+    }
+    // What is sent in one room is heard in that room alone.
+    world.swarms[1][2].0.broadcast("blue").await;
+    sleep(SECOND).await;
+    for (n, swarms) in world.swarms.iter_mut().enumerate() {
+        for (swarm, events) in swarms {
+            let expected = usize::from(n != 1 && swarm.identifier() == "blue");
+            assert_eq!(heard(events).await.len(), expected, "{name}: {} of node {n}", swarm.identifier());
         }
     }
 }
 
 /// Users of trystero cannot.
-#[tokio::test(start_paused = true)]
-async fn rejoining_works_at_once_and_always_also_when_everybody_does() {
-    for dialect in Dialect::all() {
-        let name = dialect.name;
-        let mut world = World::new(dialect, 3).await;
-        for turn in 0..10 {
-            // One of them, then two, then all, in one or more rooms.
-            let leavers = 1 + turn % 3;
-            let rooms = 1 + turn % 2;
-            let again = world.swarms[..leavers].iter_mut().zip(&world.nodes).map(|(swarms, node)| async move {
-                for (swarm, events) in &mut swarms[..rooms] {
-                    let room = swarm.identifier();
-                    swarm.leave().await.expect("left");
-                    (*swarm, *events) = node.p2pt.as_node().join(room).await.expect("joined at once");
-                }
-            });
-            join_all(again).await;
-            let back = until(REJOINED_WITHIN, || world.is_whole()).await;
-            assert!(back.is_some(), "{name}: not back in turn {turn}");
-        }
-        let log = world.tracker.log();
-        assert_eq!((log.connections, log.bad_inputs, log.second_ids), (3, 0, 0), "{name}: {log:?}");
-        assert_eq!(world.tracker.members(), 3 * 4, "{name}");
-        assert!(until(60 * SECOND, || world.sim.network.open_channels() == 4 * 3 * 2).await.is_some(), "{name}");
+async fn rejoining_works_at_once_and_always_also_when_everybody_does<N: Underlay>(
+    over: fn(u64) -> N,
+    dialect: Dialect,
+) {
+    let name = dialect.name;
+    let mut world = World::new(over, dialect, 3).await;
+    for turn in 0..10 {
+        // One of them, then two, then all, in one or more rooms.
+        let leavers = 1 + turn % 3;
+        let rooms = 1 + turn % 2;
+        let again = world.swarms[..leavers].iter_mut().zip(&world.nodes).map(|(swarms, node)| async move {
+            for (swarm, events) in &mut swarms[..rooms] {
+                let room = swarm.identifier();
+                swarm.leave().await.expect("left");
+                (*swarm, *events) = node.p2pt.as_node().join(room).await.expect("joined at once");
+            }
+        });
+        join_all(again).await;
+        let back = until(REJOINED_WITHIN, || world.is_whole()).await;
+        assert!(back.is_some(), "{name}: not back in turn {turn}");
     }
+    let log = world.tracker.log();
+    assert_eq!((log.connections, log.bad_inputs, log.second_ids), (3, 0, 0), "{name}: {log:?}");
+    assert_eq!(world.tracker.members(), 3 * 4, "{name}");
+    assert!(
+        until(60 * SECOND, || world.sim.network.open_channels().is_none_or(|ends| ends == 4 * 3 * 2)).await.is_some(),
+        "{name}"
+    );
 }
+
+/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
+macro_rules! over_both_networks {
+    ($($scenario:ident),+ $(,)?) => {
+        mod memory {
+            use super::*;
+
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                for dialect in Dialect::all() {
+                    super::$scenario(MemoryNetwork::new, dialect).await;
+                }
+            })+
+        }
+
+        mod full_stack {
+            use super::*;
+
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                super::$scenario(Emulated::usual, Dialect::aquatic()).await;
+            })+
+        }
+    };
+}
+
+over_both_networks!(
+    leaving_one_leaves_the_others_alone_and_sockets_are_shared,
+    rejoining_works_at_once_and_always_also_when_everybody_does,
+);

@@ -10,7 +10,8 @@
 //! no task and holds no descriptor. Datagrams arrive within the millisecond after they are due, because tokio's timers
 //! count in milliseconds.
 //!
-//! What it leaves out: ICMP, fragments, broadcast and multicast, and IPv6 link-local addresses. Datagrams to a socket
+//! What it leaves out: ICMP, fragments, broadcast and multicast, and IPv6 link-local addresses of hosts beyond a [`Link`].
+//! Datagrams to a socket
 //! that is not bound yet when they are sent are dropped, also when it is bound before they arrive.
 //!
 //! ```
@@ -102,6 +103,12 @@ impl Internet {
     /// As [`host`](Self::host).
     pub fn nat(&self, config: impl Into<NatConfig>) -> io::Result<Nat> {
         Nat::new(&self.shared, World::INTERNET, &config.into())
+    }
+
+    /// Adds a link that leads nowhere, as a cable between two machines.
+    pub fn link(&self) -> Link {
+        let realm = self.shared.lock().add_link();
+        Link { shared: self.shared.clone(), realm }
     }
 
     /// Adds a STUN server: it answers binding requests and tells the address they came from. Its line is perfect.
@@ -231,6 +238,23 @@ impl Host {
     /// How many datagrams this host has sent, by own address and remote address: whom it has spoken to, or tried to.
     pub fn flows(&self) -> BTreeMap<(SocketAddr, SocketAddr), u64> {
         self.shared.lock().host(self.id).flows.clone()
+    }
+}
+
+/// A link without a router and without a DHCP server: hosts have link-local addresses. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Link {
+    shared: Arc<Shared>,
+    realm: RealmId,
+}
+
+impl Link {
+    /// Adds a host on this link alone, with addresses of 169.254.0.0/16 and fe80::/64.
+    ///
+    /// # Errors
+    /// When there is no address left: 65,024 hosts have IPv4 addresses here.
+    pub fn host(&self, config: impl Into<HostConfig>) -> io::Result<Host> {
+        Host::new(&self.shared, self.realm, config.into())
     }
 }
 

@@ -48,14 +48,20 @@ pub(super) struct EmulatedNetwork {
 impl Network for EmulatedNetwork {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let mut world = self.shared.lock();
-        Ok(world.host(self.host).addresses().map(|ip| SocketAddr::new(ip, 0)).collect())
+        let host = world.host(self.host);
+        Ok(host.addresses().map(|ip| host.scoped(SocketAddr::new(ip, 0))).collect())
     }
 
     fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
         let mut world = self.shared.lock();
-        let config = &world.host(self.host).config;
+        let host = world.host(self.host);
+        if scope(host.scoped(address)) != scope(address) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let config = &host.config;
         let (buffer_bytes, max_segments) = (buffer_bytes.min(config.socket_buffer_bytes), config.max_segments);
-        let (key, local) = world.bind(self.host, address, buffer_bytes)?;
+        let (key, local) = world.bind(self.host, bare(address), buffer_bytes)?;
+        let local = with_scope(local, scope(address));
         drop(world);
         let shared = self.shared.clone();
         Ok(Arc::new(EmulatedSocket { shared, key, local, buffer_bytes, max_segments, timer: Mutex::new(None) }))
@@ -75,6 +81,30 @@ impl Network for EmulatedNetwork {
             Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         })
     }
+}
+
+/// Without scope and flow label, as addresses are known in the world.
+fn bare(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
+fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
+}
+
+fn with_scope(mut address: SocketAddr, scope: u32) -> SocketAddr {
+    if let SocketAddr::V6(address) = &mut address {
+        address.set_scope_id(scope);
+    }
+    address
+}
+
+/// Whether an address means something only together with an interface.
+fn needs_scope(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local())
 }
 
 struct EmulatedSocket {
@@ -125,6 +155,9 @@ impl DatagramSocket for EmulatedSocket {
                 // Read under the lock: the time that the world sees never runs backwards.
                 let filled = world.receive(self.key, Instant::now(), buffers, received);
                 if filled > 0 {
+                    for received in received.iter_mut().take(filled).filter(|received| needs_scope(received.remote)) {
+                        received.remote = with_scope(received.remote, scope(self.local));
+                    }
                     return Poll::Ready(Ok(filled));
                 }
                 world.wait(self.key, cx.waker())
@@ -142,6 +175,10 @@ impl DatagramSocket for EmulatedSocket {
         if contents.len().div_ceil(segment_bytes) > self.max_segments {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        if needs_scope(remote) && (scope(remote) == 0 || scope(remote) != scope(self.local)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let remote = bare(remote);
         let contents = Bytes::copy_from_slice(contents);
         // An empty datagram is one, too.
         let starts = (0..contents.len().max(1)).step_by(segment_bytes);

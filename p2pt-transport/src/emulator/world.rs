@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque, hash_map::Entry},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     task::Waker,
     time::Duration,
 };
@@ -51,6 +51,8 @@ enum Subnet {
     Internet,
     /// A /24 network. The first address is the gateway's.
     Lan(Ipv4Addr),
+    /// 169.254.0.0/16, in which hosts without a DHCP server choose their addresses (RFC 3927). It leads nowhere.
+    Link,
 }
 
 impl Subnet {
@@ -59,6 +61,8 @@ impl Subnet {
         match self {
             Self::Internet => 254 + (1 << 17) - 2,
             Self::Lan(_) => 253,
+            // The first and the last 256 are reserved.
+            Self::Link => (1 << 16) - 512,
         }
     }
 
@@ -67,6 +71,7 @@ impl Subnet {
             Self::Internet if index < 254 => (Ipv4Addr::new(203, 0, 113, 1), index),
             Self::Internet => (Ipv4Addr::new(198, 18, 0, 1), index - 254),
             Self::Lan(network) => (network, index + 2),
+            Self::Link => (Ipv4Addr::new(169, 254, 1, 0), index),
         };
         Ipv4Addr::from_bits(base.to_bits() + offset)
     }
@@ -74,6 +79,7 @@ impl Subnet {
     /// Whether an address is of this network, so that it is looked for nowhere else.
     fn contains(self, ip: IpAddr) -> bool {
         match (self, ip) {
+            (Self::Link, IpAddr::V4(ip)) => ip.is_link_local(),
             (Self::Lan(network), IpAddr::V4(ip)) => ip.octets()[..3] == network.octets()[..3],
             _ => false,
         }
@@ -141,6 +147,16 @@ impl HostState {
     /// Which interface has an address.
     pub(super) fn interface(&self, ip: IpAddr) -> Option<usize> {
         self.interfaces.iter().position(|interface| interface.addresses.contains(&ip))
+    }
+
+    /// An address of this host as its system writes it: link-local ones of IPv6 with the number of the interface.
+    pub(super) fn scoped(&self, address: SocketAddr) -> SocketAddr {
+        match (address, self.interface(address.ip())) {
+            (SocketAddr::V6(v6), Some(index)) if v6.ip().is_unicast_link_local() => {
+                SocketAddrV6::new(*v6.ip(), v6.port(), 0, index as u32 + 1).into()
+            }
+            _ => address,
+        }
     }
 
     /// The socket that receives what comes to an address of this host.
@@ -322,9 +338,12 @@ impl World {
 
     /// The address is known in all networks around, because IPv6 is routed through NATs.
     fn attach_ipv6(&mut self, mut realm: RealmId, mut attached: Attached) -> IpAddr {
-        // 2001:db8::/32 is set aside for examples (RFC 3849).
-        let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).to_bits();
-        let ip = IpAddr::V6(Ipv6Addr::from_bits(prefix + self.next_ipv6));
+        let prefix = match self.realms[realm.0].subnet {
+            Subnet::Link => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
+            // 2001:db8::/32 is set aside for examples (RFC 3849).
+            Subnet::Internet | Subnet::Lan(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+        };
+        let ip = IpAddr::V6(Ipv6Addr::from_bits(prefix.to_bits() + self.next_ipv6));
         self.next_ipv6 += 1;
         loop {
             self.realms[realm.0].attached.insert(ip, attached);
@@ -366,6 +385,11 @@ impl World {
             line: Line::new(config.path.clone()),
         });
         Ok(id)
+    }
+
+    pub(super) fn add_link(&mut self) -> RealmId {
+        self.realms.push(Realm::new(Subnet::Link, None));
+        RealmId(self.realms.len() - 1)
     }
 
     pub(super) fn change_nat_address(&mut self, id: NatId) -> io::Result<()> {

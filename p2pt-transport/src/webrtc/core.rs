@@ -255,10 +255,11 @@ impl Core {
             peer.set_unsent(now, link.outbox.unsent_bytes());
             peer.close(now);
         }
-        report(now, peer, link, self.silence);
-        if !peer.is_open() {
-            return;
+        let is_silent = report(now, peer, link, self.silence);
+        if is_silent && let Some(sockets) = self.endpoint.sockets(key) {
+            sockets.iter().for_each(|socket| self.mappings.doubt(now, *socket));
         }
+        let Some(peer) = self.endpoint.peer(key).filter(|peer| peer.is_open()) else { return };
         if peer.is_done() {
             let _ = link.last_stats.set(stats(peer));
         }
@@ -328,14 +329,16 @@ fn far(round_trip: Option<Duration>) -> usize {
     (beyond.as_secs_f64() * FAR_WINDOW_RATE) as usize
 }
 
-/// Tells the halves, or the opening, what has happened to a connection.
-fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) {
+/// Tells the halves, or the opening, what has happened to a connection. Whether it has fallen silent.
+fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) -> bool {
+    let mut is_silent = false;
     while let Some(event) = peer.poll_event() {
         match event {
             PeerEvent::Open { label } => {
                 link.opening.send_replace(Opening::Open(label));
             }
             PeerEvent::Ended { stage: peer::Stage::Open, end } => {
+                is_silent |= end == peer::End::Silent;
                 let reason = match end {
                     peer::End::Local => {
                         // What it had accepted is still sent.
@@ -357,6 +360,7 @@ fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) {
             }
         }
     }
+    is_silent
 }
 
 /// The numbers of a connection.

@@ -489,6 +489,11 @@ impl Endpoint {
         }
     }
 
+    /// The sockets that a connection leaves from.
+    pub(crate) fn sockets(&self, key: Key) -> Option<Arc<[SocketAddr]>> {
+        self.peers.get(key).map(|slot| slot.sockets.clone())
+    }
+
     /// Whether any connection leaves from `socket`.
     pub(crate) fn uses(&self, socket: SocketAddr) -> bool {
         self.peers.iter().any(|(_, slot)| slot.sockets.contains(&socket))

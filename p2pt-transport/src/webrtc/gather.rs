@@ -32,6 +32,9 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(20);
 /// lives for at least two minutes; afterwards another peer may have it.
 const MAX_AGE: Duration = Duration::from_secs(120);
 
+/// An address confirmed more recently than this is not doubted, however many connections end.
+const CERTAIN: Duration = Duration::from_secs(2);
+
 /// How many servers are asked from one socket. Each one more costs an offer a candidate and a datagram each 20 s, and two
 /// suffice to survive an outage.
 const MAX_SERVERS: usize = 8;
@@ -120,6 +123,13 @@ impl Mappings {
         true
     }
 
+    /// A connection from `socket` has fallen silent, as it does when the NAT has another address or has forgotten: servers
+    /// are asked anew, at once if offers wait, and the next offer waits for their answer.
+    pub(crate) fn doubt(&mut self, now: Instant, socket: SocketAddr) {
+        let state = self.sockets.get_mut(&socket).into_iter();
+        state.flat_map(|state| state.servers.values_mut()).for_each(|mapping| mapping.doubt(now));
+    }
+
     /// Sends requests again, gives servers up, refreshes what is wanted and forgets what is too old.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for (socket, state) in &mut self.sockets {
@@ -196,6 +206,13 @@ impl Mapping {
             again: now + REFRESH_INTERVAL,
             settled: true,
         };
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        if self.asking.is_none() && self.address.is_some_and(|(_, until)| now + MAX_AGE >= until + CERTAIN) {
+            self.again = now;
+            self.settled = false;
+        }
     }
 
     /// The server did not answer, or told no address: what it told before is in doubt, and no longer offered.

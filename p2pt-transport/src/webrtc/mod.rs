@@ -63,6 +63,7 @@ mod early_tests;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
+mod flight;
 mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

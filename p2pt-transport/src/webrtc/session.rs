@@ -26,13 +26,16 @@ use rtc_sctp::{
 };
 use rtc_shared::{TransportProtocol, error::Error};
 
-use super::guard::{self, DtlsGuard, Limits, RecordVerdict, SctpGuard, Verdict};
+use super::{
+    flight::Flights,
+    guard::{self, DtlsGuard, Limits, RecordVerdict, SctpGuard, Verdict},
+};
 use crate::Frame;
 
 /// Stands for the other side, whose real address may change.
 const REMOTE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 65_535);
 
-/// How long a flight of the handshake waits for its answer, doubled each time. RFC 9147 section 5.8.2 has a second for
+/// How long a flight of the handshake waits for its answer, doubled each time by [`Flights`]. RFC 9147 section 5.8.2 has a second for
 /// devices that are slow, and libwebrtc 50 ms; a round trip around the world takes 300.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -103,6 +106,7 @@ pub(crate) struct Session {
     dtls: Dtls,
     dtls_guard: DtlsGuard,
     sctp_guard: SctpGuard,
+    flights: Flights,
     /// Until the handshake begins, on the side that begins it.
     client: Option<Arc<HandshakeConfig>>,
     role: DtlsRole,
@@ -151,6 +155,7 @@ impl Session {
             dtls: Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone())),
             dtls_guard: DtlsGuard::new(),
             sctp_guard: SctpGuard::new(Limits { receive_window: config.window }),
+            flights: Flights::new(FLIGHT_INTERVAL),
             client: is_client.then_some(handshake),
             role,
             sctp: Sctp::new(local, TransportProtocol::UDP, EndpointConfig::default().into(), server),
@@ -198,6 +203,9 @@ impl Session {
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
         // After the end, any datagram would make a DTLS server begin anew.
         if self.is_over || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
+            return false;
+        }
+        if !self.is_secure && !self.flights.is_new(&datagram) {
             return false;
         }
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
@@ -553,7 +561,12 @@ impl Session {
         if self.is_over {
             return;
         }
-        if let Err(error) = self.dtls.handle_timeout(REMOTE, now)
+        let flight_is_due = !self.is_secure && self.flight_due().is_some_and(|at| at <= now);
+        if flight_is_due {
+            self.flights.repeated();
+        }
+        if flight_is_due
+            && let Err(error) = self.dtls.handle_timeout(REMOTE, now)
             && self.poll_timeout().is_some_and(|at| at <= now)
         {
             self.fail(now, format!("DTLS: {error}"));
@@ -568,9 +581,14 @@ impl Session {
         if self.is_over {
             return None;
         }
-        let dtls = if self.is_secure { None } else { self.dtls.poll_timeout(&REMOTE) };
+        let dtls = if self.is_secure { None } else { self.flight_due() };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
         [dtls, sctp].into_iter().flatten().min()
+    }
+
+    /// When this side's flight is sent again.
+    fn flight_due(&self) -> Option<Instant> {
+        Some(self.dtls.poll_timeout(&REMOTE)? + self.flights.patience())
     }
 
     /// The next datagram for the other side.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use p2pt_transport::Transport;
-use p2pt_transport::emulator::{Host, Internet, Path};
+use p2pt_transport::emulator::{Host, Internet, Nat, NatKind, Path};
+use p2pt_transport::webrtc::{IceServer, WebRtc, WebRtcConfig};
 
 use super::Underlay;
 
@@ -35,6 +36,7 @@ pub struct Emulated {
     pub internet: Internet,
     place: Arc<Place>,
     make: Arc<Make>,
+    gateways: Arc<Mutex<BTreeMap<usize, Nat>>>,
     nodes: Arc<Mutex<Nodes>>,
 }
 
@@ -64,12 +66,55 @@ impl Emulated {
     ) -> Self {
         let path = path.delay(LATENCY / 2).jitter(Duration::ZERO);
         let nodes = Nodes { hosts: Vec::new(), path, partitions: BTreeMap::new(), next_partition: 1 };
-        Self { internet, place: Arc::new(place), make: Arc::new(make), nodes: Arc::new(Mutex::new(nodes)) }
+        Self {
+            internet,
+            place: Arc::new(place),
+            make: Arc::new(make),
+            nodes: Arc::new(Mutex::new(nodes)),
+            gateways: Arc::default(),
+        }
+    }
+
+    /// A network of WebRTC transports with a STUN server, on lines like `path`, whose nodes are behind these NATs in turn,
+    /// each behind one of its own; `None` is a public address.
+    pub fn webrtc(seed: u64, path: Path, nats: &'static [Option<NatKind>]) -> Self {
+        let internet = Internet::new(seed);
+        let server = IceServer::stun(format!("stun:{}", internet.stun_server().expect("an address")));
+        let config = WebRtcConfig::default().ice_servers([server]);
+        let gateways: Arc<Mutex<BTreeMap<usize, Nat>>> = Arc::default();
+        let built = gateways.clone();
+        let place = move |internet: &Internet, number: usize| {
+            let host = match nats.get(number % nats.len().max(1)).copied().flatten() {
+                Some(kind) => internet.nat(kind).and_then(|nat| {
+                    let host = nat.host(Path::default());
+                    built.lock().unwrap_or_else(PoisonError::into_inner).insert(number, nat);
+                    host
+                }),
+                None => internet.host(Path::default()),
+            };
+            host.expect("an address")
+        };
+        let make = move |host: &Host| -> Arc<dyn Transport> {
+            Arc::new(WebRtc::with_network(config.clone(), host.network()).expect("a certificate"))
+        };
+        Self { gateways, ..Self::new(internet, path, place, make) }
+    }
+
+    /// [`webrtc`](Self::webrtc) as nodes at home are connected: each datagram is lost with 1 %, and every second node is behind a
+    /// NAT of the most common kind.
+    pub fn usual(seed: u64) -> Self {
+        // Each way takes two lines.
+        Self::webrtc(seed, Path::default().loss(0.005), &[None, Some(NatKind::PortRestricted)])
     }
 
     /// The host of a node.
     pub fn host(&self, node: EmulatedNode) -> Host {
         self.nodes().hosts[node.0].clone()
+    }
+
+    /// The NAT in front of a node of [`webrtc`](Self::webrtc), if it is behind one.
+    pub fn nat(&self, node: EmulatedNode) -> Option<Nat> {
+        self.gateways.lock().unwrap_or_else(PoisonError::into_inner).get(&node.0).cloned()
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
