@@ -378,7 +378,8 @@ impl Node {
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
-        if core.endpoint.waiting() >= self.config.max_offers {
+        // The second count takes longer, and is less only while offers are being given up.
+        if core.endpoint.waiting() >= self.config.max_offers && core.waiting() >= self.config.max_offers {
             return Err(TransportError::TooManyConnections { max: self.config.max_offers });
         }
         let key = core.endpoint.offer(Instant::now().into_std(), from, label, gathered.bases.clone());
