@@ -1,6 +1,6 @@
 //! What can go wrong, one enum per operation.
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use crate::Frame;
 
@@ -26,6 +26,15 @@ pub enum TransportError {
     /// that answers and takes the credentials.
     #[error("no address to be reached at")]
     NoCandidate,
+    /// No UDP socket could be bound; this is the first that could not. A port is in use, or too high for the seven after
+    /// it, or the address is not this machine's.
+    #[error("cannot bind UDP {address}: {source}")]
+    Bind {
+        /// The address and port.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// No candidate pair worked.
     #[error("ICE found no path (local candidates: {local}, remote candidates: {remote})")]
     IceFailed {

@@ -54,12 +54,31 @@ pub enum IcePolicy {
     RelayOnly,
 }
 
+/// Which of the addresses that a peer names are sent to.
+///
+/// A peer's description may name any address, and connectivity checks go to those that it names, at most seven to one that
+/// never answers unless the peer is heard there. Never, whatever the setting, do they go to unspecified, multicast,
+/// broadcast or reserved addresses, nor to loopback or link-local ones unless from such an address, which this side has
+/// only where it is told so or has no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Destinations {
+    /// All that a peer could be at, private networks among them: peers in one network meet directly.
+    #[default]
+    Any,
+    /// Moreover none for private use: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, nor those in
+    /// which such an address is embedded. For servers that must not be used to probe the network they are in; peers in
+    /// that network are then met by their public addresses or through a TURN server only.
+    PublicOnly,
+}
+
 /// The settings of a [`WebRtc`](super::WebRtc) transport. Start from [`Default`] and change what matters.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct WebRtcConfig {
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) ice_policy: IcePolicy,
+    pub(crate) destinations: Destinations,
     pub(crate) bind_addresses: Vec<SocketAddr>,
     pub(crate) port: u16,
     pub(crate) include_loopback: bool,
@@ -81,6 +100,7 @@ impl Default for WebRtcConfig {
         Self {
             ice_servers: DEFAULT_STUN_SERVERS.into_iter().map(IceServer::stun).collect(),
             ice_policy: IcePolicy::All,
+            destinations: Destinations::Any,
             bind_addresses: Vec::new(),
             port: 0,
             include_loopback: false,
@@ -122,6 +142,12 @@ impl WebRtcConfig {
         self
     }
 
+    /// Which of the addresses that a peer names are sent to. [All](Destinations::Any) by default.
+    pub fn destinations(mut self, destinations: Destinations) -> Self {
+        self.destinations = destinations;
+        self
+    }
+
     /// The local addresses to use, each offered as a candidate. Where one has a port other than 0, that and the seven ports
     /// after it are used, and no other, as [`port`](Self::port) says.
     ///
@@ -140,7 +166,9 @@ impl WebRtcConfig {
     /// The first of the eight UDP ports that are bound at each local address, and no others: one rule of a firewall or router
     /// serves all connections. 0, the default, leaves the choice to the system.
     ///
-    /// Offers leave from the first; an answer leaves from the first other from which no connection goes to the same peer.
+    /// Offers leave from the first four, answers from the others, each from the first from which no connection goes to the
+    /// same peer yet. The highest first port is 65,528; a higher one is refused with
+    /// [`TransportError::Bind`](crate::TransportError::Bind), and so is an offer or answer for which no port is free.
     pub fn port(mut self, first: u16) -> Self {
         self.port = first;
         self

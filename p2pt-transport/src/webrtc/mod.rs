@@ -81,7 +81,7 @@ mod socket;
 mod stun;
 mod transaction;
 
-pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
+pub use config::{DEFAULT_STUN_SERVERS, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
 pub use socket::{DatagramSocket, Network, Received, Resolving};
 
 use std::{
@@ -113,7 +113,7 @@ use self::{
     sdp::{Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole, SessionConfig},
-    sets::{Sets, bare},
+    sets::{Sets, bare, check_ports},
     socket::SystemNetwork,
     stun::Credentials,
 };
@@ -154,7 +154,8 @@ impl WebRtc {
     /// A transport with its own DTLS certificate. Opens no socket yet and needs no runtime yet.
     ///
     /// # Errors
-    /// [`TransportError::Backend`] if no certificate can be made.
+    /// [`TransportError::Backend`] if no certificate can be made; [`TransportError::Bind`] if a configured port is too high
+    /// for the seven after it.
     pub fn new(config: WebRtcConfig) -> Result<Self, TransportError> {
         Self::with_network(config, Arc::new(SystemNetwork))
     }
@@ -164,6 +165,7 @@ impl WebRtc {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_network(config: WebRtcConfig, network: Arc<dyn Network>) -> Result<Self, TransportError> {
+        check_ports(&config)?;
         let backend = |error: rtc_shared::error::Error| TransportError::Backend(error.into());
         let crypto = rtc_crypto::default_provider().map_err(|error| TransportError::Backend(error.into()))?;
         let certificate =
@@ -174,6 +176,7 @@ impl WebRtc {
         let peers = PeerConfig {
             ice: IceConfig {
                 crypto: crypto.clone(),
+                destinations: config.destinations,
                 silence: config.silence_timeout,
                 path_timeout: config.path_timeout(),
                 epoch: Instant::now().into_std(),
@@ -368,8 +371,7 @@ impl Node {
 
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
-        let set = lock(&self.shared.core).endpoint.set_for_offer();
-        let from = self.set(set)?;
+        let from = self.set_for_offer()?;
         let gathered = self.gather(&from.sockets).await?;
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
@@ -429,17 +431,37 @@ impl Node {
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 
-    /// The first set from which no connection goes to any address of an offer.
+    /// The set that an offer leaves from. Where a fixed port is taken, another set will do.
+    fn set_for_offer(&self) -> Result<From, TransportError> {
+        let best = lock(&self.shared.core).endpoint.set_for_offer();
+        self.set(best).or_else(|error| {
+            let others = (0..OFFER_SETS).filter(|set| *set != best);
+            others.map(|set| self.set(set)).find_map(Result::ok).ok_or(error)
+        })
+    }
+
+    /// The first set from which no connection goes to any address of an offer, of those that can be bound.
     fn free_set(&self, remote: &Remote) -> Result<From, TransportError> {
+        let mut bound = Vec::new();
+        let mut failure = None;
         for set in OFFER_SETS..MAX_SETS {
-            let from = self.set(set)?;
+            let from = match self.set(set) {
+                Ok(from) => from,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             if lock(&self.shared.core).endpoint.is_free(&from.sockets, remote) {
                 return Ok(from);
             }
+            bound.push(from);
+        }
+        if let Some(error) = failure.filter(|_| bound.is_empty()) {
+            return Err(error);
         }
         let now = Instant::now().into_std();
-        for set in OFFER_SETS..MAX_SETS {
-            let from = self.set(set)?;
+        for from in bound {
             if lock(&self.shared.core).endpoint.evict(now, &from.sockets, remote) {
                 self.shared.wake();
                 return Ok(from);
