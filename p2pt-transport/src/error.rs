@@ -50,10 +50,10 @@ pub enum TransportError {
     /// The other side closed or went between the encrypted session and the channel.
     #[error("closed before the channel opened")]
     ClosedEarly,
-    /// As many connections exist as the backend is configured to hold.
-    #[error("already {max} connections")]
+    /// As many connections exist as the backend is configured to hold; where an offer is asked for, as many offers wait.
+    #[error("already {max} connections, or offers of them")]
     TooManyConnections {
-        /// The limit.
+        /// The limit that is reached, which may be that on offers.
         max: usize,
     },
     /// The backend failed in a way of its own.

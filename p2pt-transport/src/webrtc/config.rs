@@ -9,8 +9,7 @@ use std::{
 /// The largest frame this backend can be made to send or receive, in bytes: the hard limit of the SCTP stack.
 pub const MAX_FRAME_BYTES: usize = 262_144;
 
-/// The largest frame unless configured. A JavaScript p2pt's are of up to 96 KiB; the stack keeps a buffer of this size for
-/// each connection.
+/// The largest frame unless configured. A JavaScript p2pt's are of up to 96 KiB; the receive window holds one and a half.
 const DEFAULT_FRAME_BYTES: usize = 98_304;
 
 /// STUN servers used when nothing else is configured. Two operators, so that one outage does not take away every
@@ -180,7 +179,8 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered.
+    /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered. What they have
+    /// answered is kept while offers wait, so that mostly the first offer alone waits for them.
     ///
     /// 300 ms by default: a near STUN server answers within 50 ms, and one that does not answer must not be felt. A relay
     /// takes several round trips; with one that is far away, allow more.
@@ -252,8 +252,8 @@ impl WebRtcConfig {
         self
     }
 
-    /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and two small packets each
-    /// way per [silence timeout](Self::silence_timeout) and quarter. They share descriptors: at most eight for each local
+    /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and four checks and their
+    /// answers each way in the [silence timeout](Self::silence_timeout). They share descriptors: at most eight for each local
     /// address. Offers that wait are counted by [`max_offers`](Self::max_offers), and never keep a connection out.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
@@ -261,7 +261,9 @@ impl WebRtcConfig {
     }
 
     /// How many offers may wait for their answers at a time, beside the [connections](Self::max_connections). 4,096 by
-    /// default: each takes about 8 KB and no descriptor.
+    /// default: each takes about 8 KB and no descriptor. Beyond that offers fail with
+    /// [`TooManyConnections`](crate::TransportError::TooManyConnections). The nodes of crate `p2pt` give up offers of less use
+    /// then, so that the limit bounds memory and keeps no peer waiting.
     pub fn max_offers(mut self, max: usize) -> Self {
         self.max_offers = max;
         self

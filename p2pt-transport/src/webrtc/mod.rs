@@ -38,20 +38,36 @@
 //!   the other side.
 //! - **A path that is interrupted for less than the liveness time** loses nothing.
 //! - **After a suspend** the other sides have given up their links; this side learns it from what they sent meanwhile, or
-//!   after its own liveness time, counted in time awake. It does not migrate a link to a new network address: the link
-//!   ends, and what is offered next has the addresses of then, read anew for each connection.
+//!   after its own liveness time, counted in time awake.
+//! - **A host that changes its network** loses its links, which are not moved to new addresses; what is offered next has the
+//!   addresses of then, read anew while the transport lives. A link goes on when only a translation on its way has given
+//!   one side another address, since that side is heard from there.
 //! - **An opening that fails** says what of: [`IceFailed`](TransportError::IceFailed) with the candidate types of both
 //!   sides after half the [connect timeout](WebRtcConfig::connect_timeout), [`SessionFailed`](TransportError::SessionFailed)
 //!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
-//!   [`Deadline`](TransportError::Deadline). Until then it holds one of the
-//!   [connections](WebRtcConfig::max_connections), a descriptor for each local address, and a quarter of a megabyte.
+//!   [`Deadline`](TransportError::Deadline). Until then it is one of the
+//!   [connections](WebRtcConfig::max_connections) and takes some 30 KB; no descriptor, since all connections share those.
 //! - **A flood of frames under 40 bytes that nobody reads** ends the link at 65,536 of them, because the SCTP stack would
 //!   lose them; larger ones make the sender wait, however long.
 //!
+//! # What it costs
+//!
+//! - **Descriptors**: at most eight sockets for each local address, of which there are eight at most, however many
+//!   connections there are; two for each address as long as no two connections go to the same peer.
+//! - **A connection**: some 30 KB while idle, and four checks each way in the liveness time.
+//! - **An offer that waits**: some 8 KB. Servers are asked where a socket is reached when the first offer leaves from it, and
+//!   again while offers wait, so that those after it take no round trip. Offers that wait have a
+//!   [bound of their own](WebRtcConfig::max_offers) and take no place of a connection.
+//! - **What a stranger's description may cause**: at most 32 of its candidates are looked at, and seven checks go to an
+//!   address that never answers (28 if authentic checks come from there), spread over the time for finding a path. All connections of a transport together make at
+//!   most 200 unasked checks a second. Where they may go is [`Destinations`].
+//!
 //! # What it needs, and what it does not do
 //!
-//! It must run on a Tokio runtime with time and I/O enabled, on the real clock. It does not do media, TCP candidates,
-//! or mDNS: `.local` candidates of browsers are passed over, and such peers are reached by the packets they send.
+//! It must run on a Tokio runtime with time enabled, and I/O unless it runs on a [`Network`] of its own. Between two nodes
+//! there may be 16 connections of offers of each, in swarms or beside each other; further offers are not answered until one
+//! ends. It does not do media, TCP candidates, relays over TCP or TLS, or mDNS: `.local` candidates of browsers are passed
+//! over, and such peers are reached by the packets they send.
 
 mod candidate;
 mod config;
