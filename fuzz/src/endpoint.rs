@@ -290,7 +290,7 @@ pub fn endpoint_packets(data: &[u8]) {
         match op {
             Op::Packet(chunks) => packet(&mut victim, &chunks),
             Op::Many(times, chunks) => (0..times).for_each(|_| packet(&mut victim, &chunks)),
-            Op::AnyPacket(header, mut chunks) => {
+            Op::AnyPacket(header, chunks) => {
                 victim.any_packet(header, &chunks);
             }
             Op::Datagram(bytes) => victim.datagram(&bytes),

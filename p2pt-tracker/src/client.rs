@@ -99,6 +99,12 @@ impl TrackerClient {
         self.feed(Input::Offers { info_hash, offers });
     }
 
+    /// Takes offers back, which end as [`OfferEnd::Withdrawn`](crate::OfferEnd). Until the socket is open, no others are
+    /// asked for in their place; then [`TrackerEvent::OffersWanted`] follows, also where none were taken back.
+    pub fn withdraw_offers(&self, info_hash: InfoHash, offers: Vec<OfferId>) {
+        self.feed(Input::WithdrawOffers { info_hash, offers });
+    }
+
     /// Answers the offer of a stranger.
     pub fn answer(&self, info_hash: InfoHash, to: PeerId, offer_id: OfferId, sdp: String) {
         self.feed(Input::Answer { info_hash, to, offer_id, sdp });
@@ -183,8 +189,13 @@ impl<K: Clone + Send + Sync + 'static> Driver<K> {
                     }
                     self.shared.input(Input::Timeout);
                 }
-                // Only waits: `drain` finds the room.
-                _ = self.events.reserve(), if pending.events => {}
+                // The room is used here: given back, it would go to the next client that waits, and from that to another,
+                // with none of them delivering anything.
+                Ok(room) = self.events.reserve(), if pending.events => {
+                    if let Some(event) = self.shared.session().poll_event() {
+                        room.send((self.key.clone(), event));
+                    }
+                }
                 input = link.next(pending.reading) => self.shared.input(input),
             }
         }

@@ -85,7 +85,7 @@ pub enum TrackerEvent {
 pub enum OfferEnd {
     /// It was old, announced or not.
     Expired,
-    /// Its swarm was left, or the client stopped.
+    /// Its swarm was left, the client stopped, or it was taken back.
     Withdrawn,
     /// There are as many offers already as may be alive ([`ClientConfig::max_offers`](crate::ClientConfig)).
     TooMany,

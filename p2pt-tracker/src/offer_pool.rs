@@ -115,6 +115,11 @@ impl OfferPool {
         }
     }
 
+    /// Ends an offer. Whether it was alive.
+    pub(crate) fn withdraw(&mut self, id: OfferId) -> bool {
+        self.offers.remove(&id).is_some()
+    }
+
     /// When the next offer expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.offers.values().map(|entry| self.end_of(entry)).min()

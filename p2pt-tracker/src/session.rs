@@ -80,6 +80,13 @@ pub enum Input {
         /// May be fewer than wanted.
         offers: Vec<Offer>,
     },
+    /// Take offers back, because there is better use for what they hold.
+    WithdrawOffers {
+        /// Which swarm.
+        info_hash: InfoHash,
+        /// Which offers. Those that have ended are passed over.
+        offers: Vec<OfferId>,
+    },
     /// Answer a stranger's offer.
     Answer {
         /// Which swarm.
@@ -239,6 +246,7 @@ impl Session {
             Input::SetWanted { info_hash, offers } => self.set_wanted(info_hash, offers),
             Input::Announce(info_hash) => self.request_announce(info_hash),
             Input::Offers { info_hash, offers } => self.take_offers(info_hash, offers),
+            Input::WithdrawOffers { info_hash, offers } => self.withdraw_offers(info_hash, offers),
             Input::Answer { info_hash, to, offer_id, sdp } => self.queue_answer(info_hash, to, offer_id, sdp),
             Input::Scrape(info_hashes) => self.request_scrape(info_hashes),
             Input::Stop => self.stop(),

@@ -290,3 +290,19 @@ async fn dropping_the_handle_closes_the_socket() {
         assert_eq!(event, TrackerEvent::Connected, "nothing but what was there before");
     }
 }
+
+/// Each refused attempt to connect is an event, and there are more clients than room for events.
+#[tokio::test(start_paused = true)]
+async fn clients_that_wait_for_the_same_receiver_get_their_turns() {
+    let (sender, mut events) = tokio::sync::mpsc::channel(4);
+    let clients: Vec<_> =
+        (0..40).map(|n| Setup { refusals: 1, ..Setup::default() }.start_as(n, sender.clone())).collect();
+    clients.iter().for_each(|(client, _)| client.join(swarm()));
+    let mut heard = std::collections::BTreeSet::new();
+    while heard.len() < clients.len() {
+        let (key, event) = timeout(support::GUARD, events.recv()).await.expect("in time").expect("an event");
+        if matches!(event, TrackerEvent::Warning(TrackerWarning::ConnectFailed { .. })) {
+            heard.insert(key);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What can go wrong, one enum per operation.
 
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use crate::Frame;
 
@@ -26,6 +26,15 @@ pub enum TransportError {
     /// that answers and takes the credentials.
     #[error("no address to be reached at")]
     NoCandidate,
+    /// No UDP socket could be bound; this is the first that could not. A port is in use, or too high for the seven after
+    /// it, or the address is not this machine's.
+    #[error("cannot bind UDP {address}: {source}")]
+    Bind {
+        /// The address and port.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// No candidate pair worked.
     #[error("ICE found no path (local candidates: {local}, remote candidates: {remote})")]
     IceFailed {
@@ -41,10 +50,10 @@ pub enum TransportError {
     /// The other side closed or went between the encrypted session and the channel.
     #[error("closed before the channel opened")]
     ClosedEarly,
-    /// As many connections exist as the backend is configured to hold.
-    #[error("already {max} connections")]
+    /// As many connections exist as the backend is configured to hold; where an offer is asked for, as many offers wait.
+    #[error("already {max} connections, or offers of them")]
     TooManyConnections {
-        /// The limit.
+        /// The limit that is reached, which may be that on offers.
         max: usize,
     },
     /// The backend failed in a way of its own.

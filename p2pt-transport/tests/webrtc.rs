@@ -473,3 +473,38 @@ async fn a_channel_whose_halves_are_gone_closes_after_sending() {
     assert_eq!(within(b.receiver.recv()).await, Err(ChannelClosed::Remote));
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
+
+/// Two of eight fixed ports are taken, the first for offers and the first for answers.
+#[tokio::test]
+async fn ports_that_are_taken_are_passed_over() {
+    let bind = |port| std::net::UdpSocket::bind(("127.0.0.1", port)).ok();
+    let range = |first: &u16| (*first..first + 8).map(bind).collect::<Option<Vec<_>>>();
+    let (first, mut taken) = (40_000..).step_by(8).find_map(|first| Some((first, range(&first)?))).unwrap();
+    let config = || WebRtcConfig::loopback().port(first);
+    let alice = WebRtc::new(config()).unwrap();
+    let refused = alice.offer().await.unwrap_err();
+    assert!(
+        matches!(&refused, TransportError::Bind { address, source }
+            if address.port() == first && source.kind() == std::io::ErrorKind::AddrInUse),
+        "{refused}"
+    );
+    taken.retain(|socket| [first, first + 4].contains(&socket.local_addr().unwrap().port()));
+    let bob = transport();
+    let (a, b) = connect(&alice, &bob).await;
+    let (c, d) = connect(&bob, &alice).await;
+    drop((a, b, c, d));
+    let ports = |sdp: &str| sdp.contains(&format!(" {} typ host", first + 1));
+    assert!(ports(alice.offer().await.unwrap().sdp()));
+}
+
+#[test]
+fn a_port_without_room_for_seven_more_is_refused() {
+    assert!(WebRtc::new(WebRtcConfig::loopback().port(65_528)).is_ok());
+    for config in [
+        WebRtcConfig::default().port(65_529),
+        WebRtcConfig::default().bind_addresses(["127.0.0.1:65535".parse().unwrap()]),
+    ] {
+        let refused = WebRtc::new(config).unwrap_err().to_string();
+        assert!(refused.contains("65528 is the highest"), "{refused}");
+    }
+}

@@ -22,7 +22,7 @@ use crate::node::{NodeHandle, NodeShared};
 use crate::peer::Settings;
 use crate::{Candidate, Events, Node, P2pt, StartError};
 
-/// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs about 285 KB.
+/// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
 
 /// Configures and starts a [`Node`].
@@ -122,7 +122,12 @@ impl NodeBuilder {
     }
 
     /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered; nor are they
-    /// while as many peers have gone again and the application has not heard that.
+    /// while as many peers have gone again and the application has not heard that. The transport bounds the connections of
+    /// all swarms together; with WebRTC that is `WebRtcConfig::max_connections`, 256 unless configured.
+    ///
+    /// Offers that wait for their answers take no place of a connection, in however many swarms and at however many
+    /// trackers they wait. Where the transport holds no more of them, those for trackers without a socket give way, then
+    /// those of swarms that want none, and the swarms share what is left.
     pub fn max_peers(mut self, peers: usize) -> Self {
         self.mesh.max_peers = peers;
         self

@@ -4,6 +4,7 @@
 //! and reports back. Messages do not pass through here.
 
 mod attempts;
+mod offers;
 mod trackers;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
-use p2pt_transport::{Channel, ChannelClosed, PendingOffer, Transport, TransportError};
+use p2pt_transport::{Channel, ChannelClosed, Transport, TransportError};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -31,7 +32,7 @@ use crate::swarm::{Identity, SwarmShared};
 use crate::{NodeError, Peer};
 
 pub(crate) use attempts::Via;
-use trackers::Made;
+use offers::{Made, Waiting};
 
 /// The time all of an ordered shutdown may take. Each step has a shorter deadline of its own; this one is for bugs.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -82,6 +83,8 @@ enum Done {
         swarm: SwarmId,
         tracker: ClientKey,
         made: Vec<Made>,
+        /// Others have given way to some of them.
+        made_room: bool,
     },
     Attempt {
         swarm: SwarmId,
@@ -118,6 +121,8 @@ pub(crate) struct Engine {
     closing_sender: mpsc::Sender<LinkClosed>,
     swarms: BTreeMap<SwarmId, Stay>,
     next_swarm: u64,
+    /// Offers made so far, which numbers them.
+    offers_made: u64,
     tasks: JoinSet<Done>,
     /// Good-byes to trackers and peers. They have deadlines of their own, and outlast the engine's loop.
     farewells: JoinSet<()>,
@@ -128,7 +133,7 @@ struct Stay {
     info_hash: InfoHash,
     shared: Arc<SwarmShared>,
     members: Members,
-    offers: BTreeMap<OfferId, (AnnounceUrl, Box<dyn PendingOffer>)>,
+    offers: BTreeMap<OfferId, Waiting>,
     /// The tasks of the attempts under way.
     attempts: BTreeMap<AttemptId, AbortHandle>,
     /// Ends the stay's tasks.
@@ -149,6 +154,7 @@ impl Engine {
             closing_sender,
             swarms: BTreeMap::new(),
             next_swarm: 0,
+            offers_made: 0,
             tasks: JoinSet::new(),
             farewells: JoinSet::new(),
         }
@@ -309,7 +315,7 @@ impl Engine {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Offers { swarm, tracker, made } => self.hand_in_offers(swarm, &tracker, made),
+            Done::Offers { swarm, tracker, made, made_room } => self.hand_in_offers(swarm, tracker, made, made_room),
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(stay) = self.swarms.get_mut(&swarm) {
                     stay.attempts.remove(&attempt);

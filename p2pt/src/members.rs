@@ -191,6 +191,11 @@ impl Members {
         (counts.wanted.replace(wanted) != Some(wanted)).then_some(wanted)
     }
 
+    /// Whether this tracker was last told that offers are wanted.
+    pub(crate) fn wants_offers(&self, tracker: &AnnounceUrl) -> bool {
+        self.trackers.get(tracker).and_then(|counts| counts.wanted) != Some(0)
+    }
+
     fn is_member(&self, peer: &PeerId, tracker: &AnnounceUrl) -> bool {
         self.seen.get(peer).is_some_and(|trackers| trackers.contains(tracker))
     }

@@ -31,6 +31,8 @@ pub(crate) struct Tracker {
     /// Tells it from one with the same URL that was removed.
     pub(crate) number: u64,
     pub(crate) client: Arc<TrackerClient>,
+    /// There is a socket to it.
+    pub(crate) connected: bool,
     /// It has answered an announce on its present connection.
     pub(crate) reached: bool,
 }

@@ -1,6 +1,7 @@
 //! Arguments about the network: how trackers and peers are reached.
 
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ pub(crate) const PROXY_VARIABLE: &str = "P2PT_PROXY";
 
 /// Peers connected at most, unless it is said how many.
 const DEFAULT_MAX_PEERS: usize = 100;
+
+/// The highest port that has seven after it.
+const LAST_PORT: i64 = 65_528;
 
 /// How long an offer waits for TURN servers, which take several round trips; with none, the transport's default holds.
 const TURN_GATHER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +64,13 @@ pub(crate) struct NetworkArgs {
     /// Meet only peers on this machine: use 127.0.0.1 and no STUN
     #[arg(long, conflicts_with = "stun")]
     loopback: bool,
+    /// Use the UDP ports PORT to PORT+7 and no others, so that one firewall rule serves all connections; at most 65528
+    /// [default: free ones]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=LAST_PORT))]
+    port: Option<u16>,
+    /// Use this address of this machine and no others; may be repeated [default: those of all interfaces]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "loopback")]
+    bind: Vec<IpAddr>,
     /// Data channels kept to each peer
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     links: NonZeroUsize,
@@ -126,6 +137,8 @@ impl NetworkArgs {
             turn_password: None,
             relay_only: false,
             loopback: true,
+            port: None,
+            bind: Vec::new(),
             links: NonZeroUsize::MIN,
             max_peers: DEFAULT_MAX_PEERS,
         }
@@ -149,6 +162,8 @@ impl NetworkArgs {
 
     fn webrtc(&self) -> WebRtcConfig {
         let config = if self.loopback { WebRtcConfig::loopback() } else { WebRtcConfig::default() };
+        let config = if self.bind.is_empty() { config } else { config.bind_ips(self.bind.iter().copied()) };
+        let config = config.port(self.port.unwrap_or_default());
         // Where only relays may be used, a STUN server would learn an address for nothing.
         let no_stun = self.no_default_stun || self.loopback || self.relay_only;
         let default_stun: &[&str] = if no_stun { &[] } else { &DEFAULT_STUN_SERVERS };
@@ -243,6 +258,10 @@ mod tests {
             (&["--turn", "turn:example.org"], "--turn-user"),
             (&["--relay-only"], "--turn"),
             (&["--links", "0"], "from 1 on"),
+            (&["--port", "0"], "1..=65528"),
+            (&["--port", "65529"], "1..=65528"),
+            (&["--bind", "localhost"], "invalid IP address"),
+            (&["--bind", "127.0.0.1", "--loopback"], "cannot be used with"),
             (&["--header", "Origin"], "NAME: VALUE"),
             (&["--proxy", "ftp://example.org:21"], "socks5://"),
         ] {

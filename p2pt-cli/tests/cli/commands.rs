@@ -26,7 +26,16 @@ async fn help_names_every_command_and_option() {
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
         (
             &["pipe", "--help"],
-            &["<IDENTIFIER>", "--tracker", "--no-default-stun", "--links", "--max-peers", "--peer-id", "--allow"],
+            &[
+                "<IDENTIFIER>",
+                "--tracker",
+                "--no-default-stun",
+                "--port",
+                "--bind",
+                "--links",
+                "--max-peers",
+                "--allow",
+            ],
         ),
     ] {
         let output = run(arguments).await;

@@ -7,4 +7,6 @@ mod demo;
 mod dying;
 mod in_charge;
 mod pipe;
+#[cfg(target_os = "linux")]
+mod ports;
 mod program;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use p2pt_proto::{InfoHash, Offer};
+use p2pt_proto::{InfoHash, Offer, OfferId};
 
 use super::swarm::{encode, fits_announce};
 use super::{Session, SocketState};
@@ -60,6 +60,18 @@ impl Session {
         }
         if let Some(swarm) = self.swarms.get_mut(&info_hash) {
             swarm.offers_arrived(self.now, &self.config);
+        }
+    }
+
+    pub(super) fn withdraw_offers(&mut self, info_hash: InfoHash, offers: Vec<OfferId>) {
+        let is_open = matches!(self.socket, SocketState::Open(_));
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        let ended: Vec<OfferId> = offers.into_iter().filter(|offer_id| swarm.pool.withdraw(*offer_id)).collect();
+        if !is_open {
+            swarm.ask_again();
+        }
+        for offer_id in ended {
+            self.end_offer(info_hash, offer_id, OfferEnd::Withdrawn);
         }
     }
 

@@ -211,6 +211,11 @@ impl Swarm {
         (count > 0).then_some(count)
     }
 
+    /// What was to be had does not count: offers are asked for once there is a socket.
+    pub(super) fn ask_again(&mut self) {
+        self.plan.asked = false;
+    }
+
     pub(super) fn has_asked(&self) -> bool {
         self.plan.asked
     }

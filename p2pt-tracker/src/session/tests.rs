@@ -73,6 +73,23 @@ fn a_reply_with_none_just_before_the_socket_opens_is_taken_for_an_answer_but_an_
 }
 
 #[test]
+fn offers_taken_back_are_asked_for_anew_once_there_is_a_socket() {
+    let mut bench = Bench::new(ClientConfig::default());
+    bench.input(Input::Join(SWARM()));
+    bench.input(offers_input([1, 2]));
+    bench.acts();
+    bench.input(Input::WithdrawOffers { info_hash: SWARM(), offers: vec![offer_id(1), offer_id(9)] });
+    let end = TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(1), end: OfferEnd::Withdrawn };
+    assert_eq!(bench.acts(), [Act::Event(end)]);
+    bench.connected();
+    assert!(bench.acts().contains(&wanted(4)), "one is left");
+    bench.input(offers_input([3, 4, 5, 6]));
+    assert_eq!(bench.announces(), [(SWARM(), vec![2, 3, 4, 5, 6])]);
+    bench.input(Input::WithdrawOffers { info_hash: SWARM(), offers: vec![offer_id(3)] });
+    assert_eq!(bench.acts().len(), 1, "a socket that is open asks when its announce is due");
+}
+
+#[test]
 fn wanting_peers_again_asks_again() {
     let mut bench = Bench::new(ClientConfig::default());
     bench.input(Input::Join(SWARM()));

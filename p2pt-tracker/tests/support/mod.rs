@@ -97,15 +97,24 @@ impl Default for Setup {
 
 impl Setup {
     pub(crate) fn start(self) -> Bench {
-        let (far_ends_tx, far_ends) = mpsc::channel(16);
         let (events_tx, events) = mpsc::channel(self.events);
+        let (client, far_ends) = self.start_as(KEY, events_tx);
+        Bench { client, far_ends, events, start: Instant::now() }
+    }
+
+    /// A client whose events have this key and go there, and the far ends of its sockets.
+    pub(crate) fn start_as<K: Clone + Send + Sync + 'static>(
+        self,
+        key: K,
+        events: mpsc::Sender<(K, TrackerEvent)>,
+    ) -> (TrackerClient, mpsc::Receiver<DuplexStream>) {
+        let (far_ends_tx, far_ends) = mpsc::channel(16);
         let connector = Arc::new(Streams {
             far_ends: far_ends_tx,
             refusals: AtomicUsize::new(self.refusals),
             capacity_bytes: self.capacity_bytes,
         });
-        let client = TrackerClient::start(url(), peer(1), self.config, connector, KEY, events_tx);
-        Bench { client, far_ends, events, start: Instant::now() }
+        (TrackerClient::start(url(), peer(1), self.config, connector, key, events), far_ends)
     }
 }
 

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use super::config::Destinations;
+
 /// How an address was found (RFC 8445 section 5.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum CandidateKind {
@@ -97,10 +99,46 @@ pub(crate) fn is_reachable(remote: SocketAddr) -> bool {
     remote.port() != 0 && reach(remote.ip()) != Reach::None
 }
 
+/// Whether an address is for use within a site: RFC 1918, the shared ones of RFC 6598, and unique local ones (RFC 4193).
+/// So are those of the deprecated site-local range (RFC 3879), and those in which an IPv4 address is embedded that is
+/// (RFC 6052, and 6to4 of RFC 3056).
+fn is_private_use(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let octets = ip.octets();
+            ip.is_private() || (octets[0] == 100 && octets[1] & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => {
+            let segments = ip.segments();
+            let embedded = match segments {
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some([high, low]),
+                _ => None,
+            };
+            let embedded = embedded.map(|[high, low]| {
+                let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+                std::net::Ipv4Addr::new(a, b, c, d)
+            });
+            let ends_in_a_site =
+                |ip: std::net::Ipv4Addr| reach(ip.into()) != Reach::Routed || is_private_use(ip.into());
+            segments[0] & 0xfe00 == 0xfc00 || segments[0] & 0xffc0 == 0xfec0 || embedded.is_some_and(ends_in_a_site)
+        }
+    }
+}
+
 /// Whether this side, at `local`, may send to `remote`, which a stranger has named: never to unspecified, multicast,
 /// broadcast or reserved addresses, nor to port 0, and to loopback or link-local ones only from such an address.
 pub(crate) fn may_reach(local: SocketAddr, remote: SocketAddr) -> bool {
     local.is_ipv4() == remote.is_ipv4() && is_reachable(remote) && reach(local.ip()) == reach(remote.ip())
+}
+
+impl Destinations {
+    /// Whether, among the addresses that can be reached, this one may be sent to.
+    pub(crate) fn allow(self, remote: SocketAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::PublicOnly => !is_private_use(remote.ip()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +185,42 @@ mod tests {
             "[::ffff:10.0.0.1]:9",
         ] {
             assert!(reached(nowhere).is_empty(), "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn public_destinations_are_not_those_of_a_site() {
+        let allows = |remote: &str, destinations: Destinations| destinations.allow(at(remote));
+        let site = [
+            "10.0.0.1:9",
+            "172.16.0.1:9",
+            "172.31.255.255:9",
+            "192.168.7.7:9",
+            "100.64.0.1:9",
+            "100.127.255.255:9",
+            "[fc00::1]:9",
+            "[fdff::1]:9",
+            "[fec0::1]:9",
+            "[64:ff9b::10.0.0.1]:9",
+            "[64:ff9b::169.254.169.254]:9",
+            "[2002:a00:1::1]:9",
+        ];
+        let public = [
+            "9.255.255.255:9",
+            "172.15.0.1:9",
+            "172.32.0.1:9",
+            "192.167.0.1:9",
+            "100.63.0.1:9",
+            "100.128.0.1:9",
+            "203.0.113.1:9",
+            "[2001:db8::7]:9",
+            "[64:ff9b::203.0.113.1]:9",
+        ];
+        for remote in site {
+            assert!(allows(remote, Destinations::Any) && !allows(remote, Destinations::PublicOnly), "{remote}");
+        }
+        for remote in public {
+            assert!(allows(remote, Destinations::Any) && allows(remote, Destinations::PublicOnly), "{remote}");
         }
     }
 }

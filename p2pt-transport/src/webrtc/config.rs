@@ -9,8 +9,7 @@ use std::{
 /// The largest frame this backend can be made to send or receive, in bytes: the hard limit of the SCTP stack.
 pub const MAX_FRAME_BYTES: usize = 262_144;
 
-/// The largest frame unless configured. A JavaScript p2pt's are of up to 96 KiB; the stack keeps a buffer of this size for
-/// each connection.
+/// The largest frame unless configured. A JavaScript p2pt's are of up to 96 KiB; the receive window holds one and a half.
 const DEFAULT_FRAME_BYTES: usize = 98_304;
 
 /// STUN servers used when nothing else is configured. Two operators, so that one outage does not take away every
@@ -54,12 +53,31 @@ pub enum IcePolicy {
     RelayOnly,
 }
 
+/// Which of the addresses that a peer names are sent to.
+///
+/// A peer's description may name any address, and connectivity checks go to those that it names, at most seven to one that
+/// never answers unless the peer is heard there. Never, whatever the setting, do they go to unspecified, multicast,
+/// broadcast or reserved addresses, nor to loopback or link-local ones unless from such an address, which this side has
+/// only where it is told so or has no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Destinations {
+    /// All that a peer could be at, private networks among them: peers in one network meet directly.
+    #[default]
+    Any,
+    /// Moreover none for private use: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, nor those in
+    /// which such an address is embedded. For servers that must not be used to probe the network they are in; peers in
+    /// that network are then met by their public addresses or through a TURN server only.
+    PublicOnly,
+}
+
 /// The settings of a [`WebRtc`](super::WebRtc) transport. Start from [`Default`] and change what matters.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct WebRtcConfig {
     pub(crate) ice_servers: Vec<IceServer>,
     pub(crate) ice_policy: IcePolicy,
+    pub(crate) destinations: Destinations,
     pub(crate) bind_addresses: Vec<SocketAddr>,
     pub(crate) port: u16,
     pub(crate) include_loopback: bool,
@@ -81,6 +99,7 @@ impl Default for WebRtcConfig {
         Self {
             ice_servers: DEFAULT_STUN_SERVERS.into_iter().map(IceServer::stun).collect(),
             ice_policy: IcePolicy::All,
+            destinations: Destinations::Any,
             bind_addresses: Vec::new(),
             port: 0,
             include_loopback: false,
@@ -122,6 +141,12 @@ impl WebRtcConfig {
         self
     }
 
+    /// Which of the addresses that a peer names are sent to. [All](Destinations::Any) by default.
+    pub fn destinations(mut self, destinations: Destinations) -> Self {
+        self.destinations = destinations;
+        self
+    }
+
     /// The local addresses to use, each offered as a candidate. Where one has a port other than 0, that and the seven ports
     /// after it are used, and no other, as [`port`](Self::port) says.
     ///
@@ -140,7 +165,9 @@ impl WebRtcConfig {
     /// The first of the eight UDP ports that are bound at each local address, and no others: one rule of a firewall or router
     /// serves all connections. 0, the default, leaves the choice to the system.
     ///
-    /// Offers leave from the first; an answer leaves from the first other from which no connection goes to the same peer.
+    /// Offers leave from the first four, answers from the others, each from the first from which no connection goes to the
+    /// same peer yet. The highest first port is 65,528; a higher one is refused with
+    /// [`TransportError::Bind`](crate::TransportError::Bind), and so is an offer or answer for which no port is free.
     pub fn port(mut self, first: u16) -> Self {
         self.port = first;
         self
@@ -152,7 +179,8 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered.
+    /// How long an offer or answer waits for STUN and TURN servers; what has been found by then is offered. What they have
+    /// answered is kept while offers wait, so that mostly the first offer alone waits for them.
     ///
     /// 300 ms by default: a near STUN server answers within 50 ms, and one that does not answer must not be felt. A relay
     /// takes several round trips; with one that is far away, allow more.
@@ -224,8 +252,8 @@ impl WebRtcConfig {
         self
     }
 
-    /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and two small packets each
-    /// way per [silence timeout](Self::silence_timeout) and quarter. They share descriptors: at most eight for each local
+    /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and four checks and their
+    /// answers each way in the [silence timeout](Self::silence_timeout). They share descriptors: at most eight for each local
     /// address. Offers that wait are counted by [`max_offers`](Self::max_offers), and never keep a connection out.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
@@ -233,7 +261,9 @@ impl WebRtcConfig {
     }
 
     /// How many offers may wait for their answers at a time, beside the [connections](Self::max_connections). 4,096 by
-    /// default: each takes about 8 KB and no descriptor.
+    /// default: each takes about 8 KB and no descriptor. Beyond that offers fail with
+    /// [`TooManyConnections`](crate::TransportError::TooManyConnections). The nodes of crate `p2pt` give up offers of less use
+    /// then, so that the limit bounds memory and keeps no peer waiting.
     pub fn max_offers(mut self, max: usize) -> Self {
         self.max_offers = max;
         self

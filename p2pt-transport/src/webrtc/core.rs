@@ -144,6 +144,13 @@ impl Core {
         self.links.values().map(|served| &served.link)
     }
 
+    /// How many offers wait for their answer, but for those that are given up and not yet gone.
+    pub(super) fn waiting(&self) -> usize {
+        let waits =
+            |served: &&Served| !served.link.close.load(Ordering::Acquire) && self.endpoint.is_waiting(served.link.key);
+        self.links.values().filter(waits).count()
+    }
+
     /// The connection of a link, while there is one.
     pub(super) fn peer_of(&mut self, link: &Arc<Link>) -> Option<&mut Peer> {
         self.links.get(&link.key).filter(|served| Arc::ptr_eq(&served.link, link))?;

@@ -24,6 +24,7 @@ fn config() -> PeerConfig {
     let second = Duration::from_secs(1);
     PeerConfig {
         ice: IceConfig {
+            destinations: crate::webrtc::Destinations::Any,
             crypto: crypto.clone(),
             silence: 4 * second,
             path_timeout: 15 * second,

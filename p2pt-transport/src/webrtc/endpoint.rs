@@ -154,6 +154,11 @@ impl Endpoint {
         self.peers.iter().filter(|(_, slot)| slot.peer.is_waiting()).count()
     }
 
+    /// Whether this is an offer that waits for its answer.
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.peers.get(key).is_some_and(|slot| slot.peer.is_waiting())
+    }
+
     /// How many connections open or are open.
     pub(crate) fn connecting(&self) -> usize {
         self.peers.len() - self.waiting()

@@ -17,6 +17,7 @@ use rtc_crypto::RTCCryptoProvider;
 
 use super::{
     candidate::{Candidate, CandidateKind},
+    config::Destinations,
     datagram::Datagram,
     stun::{Credentials, IceRole, Request, Response, Transaction, Unverified, Writer},
 };
@@ -133,6 +134,7 @@ pub(crate) struct IceAgent {
     crypto: Arc<dyn RTCCryptoProvider>,
     /// The number of the connection, by which responses find it.
     key: u32,
+    destinations: Destinations,
     role: IceRole,
     local: Credentials,
     remote: Option<Credentials>,
@@ -169,6 +171,8 @@ impl std::fmt::Debug for IceAgent {
 #[derive(Clone)]
 pub(crate) struct IceConfig {
     pub(crate) crypto: Arc<dyn RTCCryptoProvider>,
+    /// Which addresses may be sent to.
+    pub(crate) destinations: Destinations,
     /// How long an open connection may be silent.
     pub(crate) silence: Duration,
     /// How long finding a path may take.
@@ -197,6 +201,7 @@ impl IceAgent {
             writer: Writer::new(config.crypto.clone()),
             crypto: config.crypto.clone(),
             key,
+            destinations: config.destinations,
             role: if controls { IceRole::Controlling(tie_breaker) } else { IceRole::Controlled(tie_breaker) },
             local: Credentials { ufrag: random_text(UFRAG_CHARACTERS), pwd: random_text(PWD_CHARACTERS) },
             remote: None,
@@ -242,7 +247,7 @@ impl IceAgent {
     /// Adds a candidate of the other side. One that nothing here can reach, or beyond the bounds, is passed over.
     pub(crate) fn add_remote(&mut self, now: Instant, candidate: Candidate) {
         let known = self.remotes.iter().any(|known| known.address == candidate.address);
-        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES || !self.destinations.allow(candidate.address) {
             return;
         }
         self.remotes.push(candidate);
@@ -404,7 +409,7 @@ impl IceAgent {
     }
 
     fn handle_request(&mut self, now: Instant, path: Path, request: Request) {
-        if !self.settle_roles(path, &request) {
+        if !self.destinations.allow(path.remote) || !self.settle_roles(path, &request) {
             return;
         }
         let response = self.writer.success(request.transaction, &self.local, path.remote);

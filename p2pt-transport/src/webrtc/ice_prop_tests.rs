@@ -78,7 +78,7 @@ proptest! {
         controls: bool, lite: bool, bases in 1u8..8, ops in prop::collection::vec(op(), 0..300),
     ) {
         let config =
-            IceConfig { crypto: crypto(), silence: SILENCE, path_timeout: Duration::from_secs(15), epoch: epoch() };
+            IceConfig { crypto: crypto(), silence: SILENCE, path_timeout: Duration::from_secs(15), destinations: crate::webrtc::Destinations::Any, epoch: epoch() };
         let mut agent = IceAgent::new(&config, 3, controls, (0..bases).map(|n| host_base(base(n))).collect());
         let ours = agent.credentials().clone();
         let theirs = Credentials { ufrag: "them".to_owned(), pwd: "p".repeat(24) };

@@ -19,7 +19,13 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 fn config() -> IceConfig {
-    IceConfig { crypto: crypto(), silence: SILENCE, path_timeout: Duration::from_secs(15), epoch: epoch() }
+    IceConfig {
+        crypto: crypto(),
+        silence: SILENCE,
+        path_timeout: Duration::from_secs(15),
+        destinations: crate::webrtc::Destinations::Any,
+        epoch: epoch(),
+    }
 }
 
 fn candidate(address: &str, kind: CandidateKind) -> Candidate {

@@ -38,20 +38,36 @@
 //!   the other side.
 //! - **A path that is interrupted for less than the liveness time** loses nothing.
 //! - **After a suspend** the other sides have given up their links; this side learns it from what they sent meanwhile, or
-//!   after its own liveness time, counted in time awake. It does not migrate a link to a new network address: the link
-//!   ends, and what is offered next has the addresses of then, read anew for each connection.
+//!   after its own liveness time, counted in time awake.
+//! - **A host that changes its network** loses its links, which are not moved to new addresses; what is offered next has the
+//!   addresses of then, read anew while the transport lives. A link goes on when only a translation on its way has given
+//!   one side another address, since that side is heard from there.
 //! - **An opening that fails** says what of: [`IceFailed`](TransportError::IceFailed) with the candidate types of both
 //!   sides after half the [connect timeout](WebRtcConfig::connect_timeout), [`SessionFailed`](TransportError::SessionFailed)
 //!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
-//!   [`Deadline`](TransportError::Deadline). Until then it holds one of the
-//!   [connections](WebRtcConfig::max_connections), a descriptor for each local address, and a quarter of a megabyte.
+//!   [`Deadline`](TransportError::Deadline). Until then it is one of the
+//!   [connections](WebRtcConfig::max_connections) and takes some 30 KB; no descriptor, since all connections share those.
 //! - **A flood of frames under 40 bytes that nobody reads** ends the link at 65,536 of them, because the SCTP stack would
 //!   lose them; larger ones make the sender wait, however long.
 //!
+//! # What it costs
+//!
+//! - **Descriptors**: at most eight sockets for each local address, of which there are eight at most, however many
+//!   connections there are; two for each address as long as no two connections go to the same peer.
+//! - **A connection**: some 30 KB while idle, and four checks each way in the liveness time.
+//! - **An offer that waits**: some 8 KB. Servers are asked where a socket is reached when the first offer leaves from it, and
+//!   again while offers wait, so that those after it take no round trip. Offers that wait have a
+//!   [bound of their own](WebRtcConfig::max_offers) and take no place of a connection.
+//! - **What a stranger's description may cause**: at most 32 of its candidates are looked at, and seven checks go to an
+//!   address that never answers (28 if authentic checks come from there), spread over the time for finding a path. All connections of a transport together make at
+//!   most 200 unasked checks a second. Where they may go is [`Destinations`].
+//!
 //! # What it needs, and what it does not do
 //!
-//! It must run on a Tokio runtime with time and I/O enabled, on the real clock. It does not do media, TCP candidates,
-//! or mDNS: `.local` candidates of browsers are passed over, and such peers are reached by the packets they send.
+//! It must run on a Tokio runtime with time enabled, and I/O unless it runs on a [`Network`] of its own. Between two nodes
+//! there may be 16 connections of offers of each, in swarms or beside each other; further offers are not answered until one
+//! ends. It does not do media, TCP candidates, relays over TCP or TLS, or mDNS: `.local` candidates of browsers are passed
+//! over, and such peers are reached by the packets they send.
 
 mod candidate;
 mod config;
@@ -95,7 +111,7 @@ mod socket;
 mod stun;
 mod transaction;
 
-pub use config::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
+pub use config::{DEFAULT_STUN_SERVERS, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
 pub use socket::{DatagramSocket, Network, Received, Resolving};
 
 use std::{
@@ -127,7 +143,7 @@ use self::{
     sdp::{Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole, SessionConfig},
-    sets::{Set, Sets, bare},
+    sets::{Set, Sets, bare, check_ports},
     socket::SystemNetwork,
     stun::Credentials,
 };
@@ -172,7 +188,8 @@ impl WebRtc {
     /// A transport with its own DTLS certificate. Opens no socket yet and needs no runtime yet.
     ///
     /// # Errors
-    /// [`TransportError::Backend`] if no certificate can be made.
+    /// [`TransportError::Backend`] if no certificate can be made; [`TransportError::Bind`] if a configured port is too high
+    /// for the seven after it.
     pub fn new(config: WebRtcConfig) -> Result<Self, TransportError> {
         Self::with_network(config, Arc::new(SystemNetwork))
     }
@@ -182,6 +199,7 @@ impl WebRtc {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_network(config: WebRtcConfig, network: Arc<dyn Network>) -> Result<Self, TransportError> {
+        check_ports(&config)?;
         let backend = |error: rtc_shared::error::Error| TransportError::Backend(error.into());
         let crypto = rtc_crypto::default_provider().map_err(|error| TransportError::Backend(error.into()))?;
         let certificate =
@@ -192,6 +210,7 @@ impl WebRtc {
         let peers = PeerConfig {
             ice: IceConfig {
                 crypto: crypto.clone(),
+                destinations: config.destinations,
                 silence: config.silence_timeout,
                 path_timeout: config.path_timeout(),
                 epoch: Instant::now().into_std(),
@@ -390,8 +409,7 @@ impl Node {
 
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
-        let set = lock(&self.shared.core).endpoint.set_for_offer();
-        let from = self.set(set)?;
+        let from = self.set_for_offer()?;
         let gathered = self.gather(&from.sockets).await?;
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
@@ -400,7 +418,8 @@ impl Node {
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
-        if core.endpoint.waiting() >= self.config.max_offers {
+        // The second count takes longer, and is less only while offers are being given up.
+        if core.endpoint.waiting() >= self.config.max_offers && core.waiting() >= self.config.max_offers {
             return Err(TransportError::TooManyConnections { max: self.config.max_offers });
         }
         let key = core.endpoint.offer(Instant::now().into_std(), from, label, gathered.bases.clone());
@@ -450,17 +469,37 @@ impl Node {
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 
-    /// The first set from which no connection goes to any address of an offer.
+    /// The set that an offer leaves from. Where a fixed port is taken, another set will do.
+    fn set_for_offer(&self) -> Result<From, TransportError> {
+        let best = lock(&self.shared.core).endpoint.set_for_offer();
+        self.set(best).or_else(|error| {
+            let others = (0..OFFER_SETS).filter(|set| *set != best);
+            others.map(|set| self.set(set)).find_map(Result::ok).ok_or(error)
+        })
+    }
+
+    /// The first set from which no connection goes to any address of an offer, of those that can be bound.
     fn free_set(&self, remote: &Remote) -> Result<From, TransportError> {
+        let mut bound = Vec::new();
+        let mut failure = None;
         for set in OFFER_SETS..MAX_SETS {
-            let from = self.set(set)?;
+            let from = match self.set(set) {
+                Ok(from) => from,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             if lock(&self.shared.core).endpoint.is_free(&from.sockets, remote) {
                 return Ok(from);
             }
+            bound.push(from);
+        }
+        if let Some(error) = failure.filter(|_| bound.is_empty()) {
+            return Err(error);
         }
         let now = Instant::now().into_std();
-        for set in OFFER_SETS..MAX_SETS {
-            let from = self.set(set)?;
+        for from in bound {
             if lock(&self.shared.core).endpoint.evict(now, &from.sockets, remote) {
                 self.shared.wake();
                 return Ok(from);

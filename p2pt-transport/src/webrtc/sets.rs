@@ -85,7 +85,7 @@ impl Sets {
     /// which `is_used` does not hold, are closed.
     ///
     /// # Errors
-    /// [`TransportError::NoCandidate`] if none can be bound.
+    /// [`TransportError::Bind`] if none can be bound.
     pub(super) fn set(
         &mut self,
         number: usize,
@@ -100,6 +100,7 @@ impl Sets {
         }
         let mut opened = false;
         let mut chosen = Vec::new();
+        let mut failure = None;
         for address in &wanted {
             let known = self.sets[number].iter().find(|socket| is_at(&***socket, *address, number));
             match known {
@@ -110,7 +111,10 @@ impl Sets {
                         self.sets[number].push(socket.clone());
                         chosen.push(socket);
                     }
-                    Err(error) => tracing::warn!(%address, %error, "cannot bind a UDP socket"),
+                    Err((address, source)) => {
+                        tracing::warn!(%address, error = %source, "cannot bind a UDP socket");
+                        failure.get_or_insert(TransportError::Bind { address, source });
+                    }
                 },
             }
         }
@@ -120,16 +124,41 @@ impl Sets {
         let (stay, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sets[number]).into_iter().partition(stays);
         self.sets[number] = stay;
         if chosen.is_empty() {
-            return Err(TransportError::NoCandidate);
+            return Err(failure.unwrap_or(TransportError::NoCandidate));
         }
         let closed = closed.iter().map(|socket| bare(socket.local_addr())).collect();
         Ok(Set { sockets: chosen, opened, closed })
     }
 
-    fn bind(&self, mut address: SocketAddr, number: usize, bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
-        address.set_port(port(address.port(), number).ok_or(io::ErrorKind::InvalidInput)?);
-        self.network.bind(address, bytes)
+    fn bind(
+        &self,
+        mut address: SocketAddr,
+        number: usize,
+        bytes: usize,
+    ) -> Result<Arc<dyn DatagramSocket>, (SocketAddr, io::Error)> {
+        let port = port(address.port(), number).ok_or_else(|| (address, no_room()))?;
+        address.set_port(port);
+        self.network.bind(address, bytes).map_err(|error| (address, error))
     }
+}
+
+/// Refuses ports that are too high for those after them.
+///
+/// # Errors
+/// [`TransportError::Bind`].
+pub(super) fn check_ports(config: &WebRtcConfig) -> Result<(), TransportError> {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.port));
+    let mut addresses = config.bind_addresses.iter().copied().chain([any]);
+    match addresses.find(|address| port(address.port(), MAX_SETS - 1).is_none()) {
+        Some(address) => Err(TransportError::Bind { address, source: no_room() }),
+        None => Ok(()),
+    }
+}
+
+fn no_room() -> io::Error {
+    let last = usize::from(u16::MAX) + 1 - MAX_SETS;
+    let why = format!("it is the first of {MAX_SETS} ports, so {last} is the highest");
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// The port of set `number` where the first set has `first`: the ones after it, or any.

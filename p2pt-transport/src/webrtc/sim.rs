@@ -60,6 +60,7 @@ pub(crate) fn peer_config(number: usize) -> PeerConfig {
     let crypto = crypto();
     PeerConfig {
         ice: IceConfig {
+            destinations: crate::webrtc::Destinations::Any,
             crypto: crypto.clone(),
             silence: SILENCE,
             path_timeout: Duration::from_secs(15),

@@ -1,22 +1,17 @@
-//! What the engine has to do with trackers: adding and removing them, what they say, and the offers they are given.
+//! What the engine has to do with trackers: adding and removing them, and what they say.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
-use p2pt_transport::{PendingOffer, TransportError};
 use rand::RngExt as _;
 use tracing::{debug, trace};
 
-use super::{ClientKey, Done, Engine, SwarmId};
+use super::offers::Waiting;
+use super::{ClientKey, Engine};
 use crate::mesh::RemoteOffer;
 use crate::node::Tracker;
 use crate::queue::lock;
 use crate::{TrackerConnected, sdp};
-
-/// What came of making an offer.
-pub(super) type Made = Result<Box<dyn PendingOffer>, TransportError>;
 
 impl Engine {
     pub(crate) fn add_tracker(&mut self, url: AnnounceUrl) {
@@ -39,21 +34,21 @@ impl Engine {
         for stay in self.swarms.values() {
             client.join(stay.info_hash);
         }
-        trackers.insert(url, Tracker { number, client: Arc::new(client), reached: false });
+        trackers.insert(url, Tracker { number, client: Arc::new(client), connected: false, reached: false });
     }
 
     pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
         let Some(tracker) = lock(&self.parts.shared.trackers).remove(url) else { return false };
         for stay in self.swarms.values_mut() {
             stay.members.forget_tracker(url);
-            stay.offers.retain(|_, (via, _)| via != url);
+            stay.offers.retain(|_, waiting| waiting.tracker != *url);
         }
         self.farewells.spawn(async move { tracker.client.stop().await });
         true
     }
 
     /// The client of that name, unless it was removed: what it says then concerns nobody.
-    fn client(&self, key: &ClientKey) -> Option<Arc<TrackerClient>> {
+    pub(super) fn client(&self, key: &ClientKey) -> Option<Arc<TrackerClient>> {
         let trackers = lock(&self.parts.shared.trackers);
         let tracker = trackers.get(&key.url).filter(|tracker| tracker.number == key.number)?;
         Some(tracker.client.clone())
@@ -63,11 +58,14 @@ impl Engine {
         let Some(client) = self.client(&key) else { return };
         let url = key.url.clone();
         match event {
+            TrackerEvent::Connected => self.set_connected(&url, true),
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily } => {
+                self.set_connected(&url, false);
                 self.swarms.values_mut().for_each(|stay| stay.members.forget_tracker(&url));
             }
             TrackerEvent::Disconnected { .. } => {
+                self.set_connected(&url, false);
                 self.set_reached(&url, false);
             }
             TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
@@ -91,7 +89,7 @@ impl Engine {
             }
             TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
                 if let Some(stay) = self.stay(info_hash)
-                    && let Some((_, pending)) = stay.offers.remove(&offer_id)
+                    && let Some(Waiting { pending, .. }) = stay.offers.remove(&offer_id)
                 {
                     let ours = sdp::is_marked(&sdp);
                     stay.members.answer(crate::now(), from, url, ours, pending, sdp);
@@ -123,31 +121,9 @@ impl Engine {
         std::mem::replace(&mut tracker.reached, reached) != reached
     }
 
-    fn make_offers(&mut self, info_hash: InfoHash, tracker: ClientKey, count: usize) {
-        let Some((swarm, stay)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) else { return };
-        let (swarm, token, transport) = (*swarm, stay.token.clone(), self.parts.transport.clone());
-        self.tasks.spawn(async move {
-            let making = join_all((0..count).map(|_| transport.offer()));
-            let Some(made) = token.run_until_cancelled(making).await else { return Done::Nothing };
-            Done::Offers { swarm, tracker, made }
-        });
-    }
-
-    pub(super) fn hand_in_offers(&mut self, swarm: SwarmId, tracker: &ClientKey, made: Vec<Made>) {
-        let Some(client) = self.client(tracker) else { return };
-        let Some(stay) = self.swarms.get_mut(&swarm) else { return };
-        let mut offers = Vec::with_capacity(made.len());
-        for result in made {
-            match result {
-                Ok(pending) => {
-                    let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
-                    offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
-                    stay.offers.insert(offer_id, (tracker.url.clone(), pending));
-                }
-                Err(error) => stay.shared.queue.offer_failed(error),
-            }
+    fn set_connected(&self, url: &AnnounceUrl, connected: bool) {
+        if let Some(tracker) = lock(&self.parts.shared.trackers).get_mut(url) {
+            tracker.connected = connected;
         }
-        // Also with none: the announce waits for them.
-        client.offers(stay.info_hash, offers);
     }
 }

@@ -213,10 +213,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_takes_the_road_takes_its_time_and_all_arrives() {
         let distance = Distance { delay: Duration::from_millis(20), loss_percent: 1.0 };
-        let transport = WebRtc::new(WebRtcConfig::loopback()).unwrap();
-        let offer = transport.offer().await.unwrap();
+        let [near, far] = [(); 2].map(|()| WebRtc::new(WebRtcConfig::loopback()).unwrap());
+        let offer = near.offer().await.unwrap();
         let (road, offer_sdp) = Road::begin(offer.sdp(), distance).unwrap();
-        let answer = transport.answer(&offer_sdp).await.unwrap();
+        let answer = far.answer(&offer_sdp).await.unwrap();
         let answer_sdp = road.complete(answer.sdp());
         let both = async { tokio::try_join!(offer.open(&answer_sdp), answer.open()) };
         let (mut a, mut b) = timeout(PATIENCE, both).await.unwrap().unwrap();
@@ -236,7 +236,7 @@ mod tests {
             let frame = timeout(PATIENCE, b.receiver.recv()).await.unwrap().unwrap();
             assert_eq!(frame, Frame::binary(vec![number; 10_000]));
         }
-        timeout(PATIENCE, transport.shutdown()).await.unwrap();
+        timeout(PATIENCE, async { tokio::join!(near.shutdown(), far.shutdown()) }).await.unwrap();
     }
 
     #[test]
