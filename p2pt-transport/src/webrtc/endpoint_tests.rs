@@ -313,14 +313,17 @@ fn checks_of_all_openings_are_paced_together_and_each_has_its_turn() {
     sim.pump();
     sim.run(Duration::from_secs(5));
     let checks = checks_to_strangers(&sim);
-    assert!(checks.windows(2).all(|pair| pair[1].0 - pair[0].0 >= ms(5)), "closer than 5 ms");
+    // The first checks of sixteen answers run ahead; what comes after makes up for it.
+    assert!(checks[15].0 == begin && checks[16].0 > begin, "sixteen at once, and no more");
+    assert!(checks[15..].windows(2).all(|pair| pair[1].0 - pair[0].0 >= ms(5)), "closer than 5 ms");
+    assert!(checks[16].0 - begin >= ms(80), "ahead of the pace after {:?}", checks[16].0 - begin);
     // In 5 s there is room for 1,000 of them: each of 50 openings has its share.
     assert!((990..=1001).contains(&checks.len()), "{}", checks.len());
     for number in 0..50 {
         let of = |address: &SocketAddr| matches!(address.ip(), std::net::IpAddr::V4(ip) if ip.octets()[2] == number);
         let own: Vec<_> = checks.iter().filter(|(_, to)| of(to)).collect();
         assert!((19..=21).contains(&own.len()), "opening {number} has {} of {}", own.len(), checks.len());
-        assert!(own[0].0 - begin <= ms(250), "its first after {:?}", own[0].0 - begin);
+        assert!(own[0].0 - begin <= ms(250 + 80), "its first after {:?}", own[0].0 - begin);
     }
     // All of them together: as many as the deadline of finding a path has room for, and none after it.
     sim.run(Duration::from_secs(60));

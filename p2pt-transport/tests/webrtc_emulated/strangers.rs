@@ -33,22 +33,17 @@ fn by_remote(host: &Host) -> BTreeMap<SocketAddr, u64> {
     remotes
 }
 
-/// Sees that this host sends at most one datagram at a time, at the pace of checks, for as long as anything is sent.
-async fn watch_pace(host: Host, time: Duration) {
-    let (mut sent, mut last) = (host.counters().sent, None);
+/// First checks of answers that may run ahead of the pace.
+const AHEAD: u64 = 16;
+
+/// Sees that this host keeps the pace of checks, but for so many at the beginning.
+async fn watch_pace(host: Host, ahead: u64, time: Duration) {
     let begin = tokio::time::Instant::now();
     while begin.elapsed() < time {
-        let now = host.counters().sent;
-        if now > sent {
-            assert_eq!(now, sent + 1, "one at a time");
-            let at = tokio::time::Instant::now();
-            assert!(
-                last.is_none_or(|last| at >= last + PACE - ms(1)),
-                "{:?} after another",
-                last.map(|last| at - last)
-            );
-            (sent, last) = (now, Some(at));
-        }
+        let sent = host.counters().sent;
+        // The clock of the network is a millisecond late at the most.
+        let paced = ((begin.elapsed() + ms(1)).as_millis() / PACE.as_millis()) as u64 + 1;
+        assert!(sent <= paced.max(ahead), "{sent} in {:?}", begin.elapsed());
         tokio::time::sleep(ms(1)).await;
     }
 }
@@ -62,7 +57,7 @@ async fn an_offer_that_names_a_thousand_addresses_makes_us_send_little() {
     let offer = within(mallory.offer()).await.unwrap();
     let sdp = naming(offer.sdp(), &thousand);
     let answer = within(bob.answer(&sdp)).await.unwrap();
-    let watching = tokio::spawn(watch_pace(host.clone(), Duration::from_secs(40)));
+    let watching = tokio::spawn(watch_pace(host.clone(), 1, Duration::from_secs(40)));
     let Err(TransportError::IceFailed { .. }) = within(answer.open()).await else { panic!("it opened") };
     within(watching).await.unwrap();
     let remotes = by_remote(&host);
@@ -84,7 +79,7 @@ async fn many_offers_that_name_foreign_addresses_share_one_pace() {
         let offer = within(mallory.offer()).await.unwrap();
         answers.push(within(bob.answer(&naming(offer.sdp(), &foreign))).await.unwrap());
     }
-    within(watch_pace(host.clone(), Duration::from_secs(20))).await;
+    within(watch_pace(host.clone(), AHEAD, Duration::from_secs(20))).await;
     let sent = host.counters().sent;
     println!("{sent} datagrams in 20 s");
     assert!(sent <= 20_000 / 5 && sent > 500, "{sent}");
