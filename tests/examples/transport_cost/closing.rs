@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use crate::ends::{open, within};
 use crate::{config, transport};
 
-/// How many channels are open at a time.
-const TOGETHER: usize = 16;
+/// How many channels are open at a time. Between two addresses there are sockets for some of them only.
+const TOGETHER: usize = 8;
 
 /// How long a sender waits for room before it closes instead.
 const ROOM: Duration = Duration::from_secs(1);
@@ -26,8 +26,9 @@ pub(crate) struct Close {
     /// How many frames are sent in all.
     #[arg(long, default_value_t = 20_000)]
     frames: usize,
-    /// How many of them on one channel.
-    #[arg(long, default_value_t = 1000)]
+    /// How many of them on one channel. Unless told, more than a receive buffer holds, and less than it holds together with
+    /// an SCTP window.
+    #[arg(long, default_value_t = 2000)]
     frames_per_channel: usize,
     /// The size of each in bytes.
     #[arg(long, default_value_t = 1000)]

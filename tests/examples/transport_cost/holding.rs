@@ -16,9 +16,9 @@ const CALM: Duration = Duration::from_secs(2);
 /// How idle connections are measured.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Idle {
-    /// How many connections, all between the same two transports of this process.
-    #[arg(long, default_value_t = 250)]
-    connections: usize,
+    /// How many nodes, each a transport of its own in this process and connected to all the others.
+    #[arg(long, default_value_t = 24)]
+    nodes: usize,
     /// For how long their CPU time is measured.
     #[arg(long, default_value_t = 0)]
     seconds: u64,
@@ -26,30 +26,35 @@ pub(crate) struct Idle {
 
 /// Both ends are in this process, so what is measured is divided by twice the number of connections.
 pub(crate) async fn idle(options: &Idle) -> Value {
-    let (offerer, answerer) = (transport(config()), transport(config()));
-    // What comes with the first connection is not the others'.
-    let first = open(&*offerer, &*answerer).await;
-    sleep(CALM).await;
-    let (memory, files) = (resident_kib("self"), descriptors());
-    let mut channels = Vec::with_capacity(options.connections);
-    for _ in 0..options.connections {
-        channels.push(open(&*offerer, &*answerer).await);
+    let nodes: Vec<_> = (0..options.nodes).map(|_| transport(config())).collect();
+    // What comes with a node's first connection is not the others': a chain of all is not counted.
+    let mut channels = Vec::new();
+    for pair in nodes.windows(2) {
+        channels.push(open(&*pair[0], &*pair[1]).await);
     }
     sleep(CALM).await;
-    let held = (resident_kib("self") - memory) * 1.024 / (2 * options.connections) as f64;
-    let files = descriptors() as f64 - files as f64;
+    let (memory, files, uncounted) = (resident_kib("self"), descriptors(), channels.len());
+    for (number, offerer) in nodes.iter().enumerate() {
+        for answerer in nodes.iter().skip(number + 2) {
+            channels.push(open(&**offerer, &**answerer).await);
+        }
+    }
+    sleep(CALM).await;
+    let ends = 2 * (channels.len() - uncounted);
+    let held = (resident_kib("self") - memory) * 1.024 / ends as f64;
+    let files = (descriptors() as f64 - files as f64) / ends as f64;
     let cpu = cpu_seconds("self");
     sleep(Duration::from_secs(options.seconds)).await;
     let used = cpu_seconds("self") - cpu;
-    for (one, other) in [first].into_iter().chain(channels) {
-        let ends = async { tokio::join!(one.sender.close(), other.sender.close()) };
-        within(ends).await;
+    let open = channels.len();
+    drop(channels);
+    for node in &nodes {
+        within(node.shutdown()).await;
     }
-    within(offerer.shutdown()).await;
-    within(answerer.shutdown()).await;
     json!({
+        "connections": open,
         "memory_kb": held,
-        "descriptors": files / (2 * options.connections) as f64,
+        "descriptors": files,
         "cpu_percent": (options.seconds > 0).then(|| 100.0 * used / options.seconds as f64),
     })
 }

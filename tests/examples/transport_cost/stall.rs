@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use p2pt_transport::Frame;
+use p2pt_transport::{Channel, Frame};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::ends::{median, open, within};
 use crate::{RAW_FRAME, config, transport};
 
-/// How long frames are read before and after each stall.
+/// How long frames are read before and after each stall, and how long gaps are looked for.
 const READING: Duration = Duration::from_millis(500);
 
 /// How stalls are measured.
@@ -35,25 +35,34 @@ pub(crate) async fn run(options: &Stall) -> Value {
         let frame = Bytes::from(vec![b'x'; RAW_FRAME]);
         while sender.send(Frame::Binary(frame.clone())).await.is_ok() {}
     });
-    let mut gaps = Vec::with_capacity(options.stalls);
-    for stall in 0..=options.stalls {
-        let begin = Instant::now();
-        let (mut longest, mut last) = (Duration::ZERO, begin);
-        while last - begin < READING {
-            within(to.receiver.recv()).await.expect("the channel is open");
-            longest = longest.max(last.elapsed());
-            last = Instant::now();
-        }
-        // Nothing has stood still before the first.
-        if stall > 0 {
-            gaps.push(longest.as_secs_f64() * 1e3);
-        }
+    longest_gap(&mut to).await;
+    let (mut without, mut after) = (Vec::new(), Vec::new());
+    for _ in 0..options.stalls {
+        without.push(longest_gap(&mut to).await);
         sleep(Duration::from_millis(options.milliseconds)).await;
+        after.push(longest_gap(&mut to).await);
     }
     drop(to);
     within(from.sender.close()).await;
     within(sending).await.expect("it ends with the channel");
     within(offerer.shutdown()).await;
     within(answerer.shutdown()).await;
-    json!({"gap_ms": median(&gaps), "gap_ms_max": gaps.iter().copied().fold(0.0, f64::max)})
+    json!({
+        "gap_ms": median(&after),
+        "gap_ms_max": after.iter().copied().fold(0.0, f64::max),
+        // What the machine does to a reader that does not stand still.
+        "gap_ms_without": median(&without),
+    })
+}
+
+/// Reads for a while; the longest time between two frames in milliseconds.
+async fn longest_gap(channel: &mut Channel) -> f64 {
+    let begin = Instant::now();
+    let (mut longest, mut last) = (Duration::ZERO, begin);
+    while last - begin < READING {
+        within(channel.receiver.recv()).await.expect("the channel is open");
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+    }
+    longest.as_secs_f64() * 1e3
 }
