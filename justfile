@@ -23,9 +23,10 @@ idle-cost:
     cargo run --release -p p2pt-tests --example idle_cost
 
 # This library beside the JavaScript p2pt and the bare data channel, into BENCHMARKS.md; needs npm and chromium, and half
-# an hour of a machine that does nothing else. `just compare --help` tells what may be left out.
+# an hour of a machine that does nothing else. `just compare --help` tells what may be left out. With `--baseline DIR`, the
+# transport beside that of an earlier checkout: needs neither npm nor chromium, and some four minutes a round.
 compare *options:
-    tests/js/setup.sh
+    case " {{options}} " in *" --baseline"*) ;; *) tests/js/setup.sh ;; esac
     cargo run --release -p p2pt-tests --example compare -- {{options}}
 
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.

@@ -22,6 +22,9 @@ const RAW_FRAME: usize = 65_536;
 /// Every frame of the small-message transfer.
 const SMALL_FRAME: usize = 100;
 
+/// What goes there and back.
+const PING: &str = "ping123";
+
 /// What a program may be told.
 #[derive(Clone, Debug, Parser)]
 #[command(about = "Measures a data channel with nothing of p2pt above it")]

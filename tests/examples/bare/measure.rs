@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use crate::{Options, RAW_FRAME, SMALL_FRAME};
+use crate::{Options, PING, RAW_FRAME, SMALL_FRAME};
 
 /// How long anything may take: 200 MB at 1 MB/s, which is what half a percent of loss leaves of a long path.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
@@ -88,7 +88,7 @@ async fn round_trips(options: &Options, channel: &mut Channel, other: &mut LineP
     let mut taken = Vec::with_capacity(options.round_trips);
     for number in 0..options.round_trips + uncounted {
         let begin = Instant::now();
-        within(channel.sender.send(Frame::text("ping123"))).await.expect("a ping is sent");
+        within(channel.sender.send(Frame::text(PING))).await.expect("a ping is sent");
         within(channel.receiver.recv()).await.expect("a ping is echoed");
         if number >= uncounted {
             taken.push(begin.elapsed().as_secs_f64() * 1e6);

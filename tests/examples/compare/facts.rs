@@ -15,17 +15,8 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn gather() -> Self {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let machine = vec![
-            ("CPU", format!("{}, {cores} cores", cpu_model())),
-            ("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease"))),
-            ("net.core.rmem_max, wmem_max", {
-                let of = |direction| read(&format!("/proc/sys/net/core/{direction}mem_max"));
-                format!("{}, {}", of("r"), of("w"))
-            }),
-        ];
         let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-        let versions = vec![
+        Self::with(vec![
             ("p2pt (Rust)", env!("CARGO_PKG_VERSION").to_owned()),
             ("rustc", output("rustc", &["--version"])),
             ("webrtc (Rust)", locked_version("webrtc")),
@@ -34,6 +25,23 @@ impl Facts {
             ("@roamhq/wrtc", npm_version("@roamhq/wrtc")),
             ("node-datachannel (ndc)", npm_version("node-datachannel")),
             ("Chromium", output(&chromium, &["--version"])),
+        ])
+    }
+
+    /// Where only two checkouts of this workspace are compared.
+    pub(crate) fn of_checkouts(before: &Path, now: &Path) -> Self {
+        Self::with(vec![("rustc", output("rustc", &["--version"])), ("before", commit(before)), ("now", commit(now))])
+    }
+
+    fn with(versions: Vec<(&'static str, String)>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let machine = vec![
+            ("CPU", format!("{}, {cores} cores", cpu_model())),
+            ("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease"))),
+            ("net.core.rmem_max, wmem_max", {
+                let of = |direction| read(&format!("/proc/sys/net/core/{direction}mem_max"));
+                format!("{}, {}", of("r"), of("w"))
+            }),
         ];
         Self { date: output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]), machine, versions, loads: Vec::new() }
     }
@@ -78,6 +86,21 @@ fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let printed = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
     if printed.trim().is_empty() { "unknown".to_owned() } else { printed.trim().to_owned() }
+}
+
+/// What a checkout has checked out, and whether it has changed since.
+fn commit(checkout: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(checkout).args(arguments).output();
+        output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default()
+    };
+    let commit = git(&["log", "-1", "--format=%h of %cs"]);
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", "p2pt-transport", "Cargo.lock"]);
+    match (commit.trim(), changed.is_empty()) {
+        ("", _) => "unknown".to_owned(),
+        (commit, true) => commit.to_owned(),
+        (commit, false) => format!("{commit}, changed"),
+    }
 }
 
 fn npm_version(package: &str) -> String {

@@ -4,13 +4,18 @@
 //! `just compare` runs it; it needs Linux and what the interoperability tests need. It writes BENCHMARKS.md, with the
 //! medians of all rounds, and appends what each round has given to `compare.jsonl` in cargo's target directory. A pair
 //! that fails or is skipped says so in the tables, and stops no other.
+//!
+//! With `--baseline DIR` it compares the transport with that of an earlier checkout instead, for which neither npm nor a
+//! browser is needed, and writes that section of BENCHMARKS.md alone.
 
 mod amounts;
+mod baseline;
 mod facts;
 mod figures;
 mod pairs;
 mod process;
 mod results;
+mod section;
 mod table;
 
 use std::fs::OpenOptions;
@@ -42,6 +47,9 @@ struct Options {
     /// Leave these places out.
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     skip_place: Vec<Place>,
+    /// Compare the transport with that of the checkout in this directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["skip", "skip_place"])]
+    baseline: Option<PathBuf>,
     /// Where the tables go.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../BENCHMARKS.md"))]
     output: PathBuf,
@@ -52,17 +60,29 @@ async fn main() {
     let options = Options::parse();
     let mut terminated = signal(SignalKind::terminate()).expect("signals can be awaited");
     tokio::select! {
-        () = compare(&options) => {}
+        () = run(&options) => {}
         // Dropped, all processes are killed.
         _ = terminated.recv() => std::process::exit(1),
     }
 }
 
+async fn run(options: &Options) {
+    match &options.baseline {
+        Some(baseline) => baseline::compare(baseline, options.rounds, options.quick, &options.output).await,
+        None => compare(options).await,
+    }
+}
+
+/// Cargo's target directory.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a program knows its own path");
+    program.ancestors().nth(3).expect("examples lie in <target>/<profile>/examples").to_owned()
+}
+
 async fn compare(options: &Options) {
     let tools = Tools::new();
     let mut facts = Facts::gather();
-    let log = std::env::current_exe().expect("a program knows its own path");
-    let log = log.ancestors().nth(3).expect("examples lie in <target>/<profile>/examples").join("compare.jsonl");
+    let log = target().join("compare.jsonl");
     let mut results = Results::default();
     for round in 1..=options.rounds {
         for place in Place::ALL {
@@ -93,7 +113,12 @@ async fn compare(options: &Options) {
         }
     }
     facts.load();
-    let text = table::document(&results, &facts, options.rounds, options.quick);
+    let mut text = table::document(&results, &facts, options.rounds, options.quick);
+    // What only a comparison with an earlier transport writes stays as it is.
+    let old = std::fs::read_to_string(&options.output).unwrap_or_default();
+    if let Some(kept) = section::section(&old, baseline::TITLE) {
+        text = section::put(&text, baseline::TITLE, kept);
+    }
     std::fs::write(&options.output, text).unwrap_or_else(|error| panic!("{}: {error}", options.output.display()));
     eprintln!("{} and {} are written", options.output.display(), log.display());
 }

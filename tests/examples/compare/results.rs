@@ -33,6 +33,16 @@ pub(crate) struct Best {
     pub(crate) of_all: bool,
 }
 
+impl Spread {
+    /// What all rounds have given; nothing, if none has given anything.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_unstable_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let median = f64::midpoint(values[values.len() / 2], values[(values.len() - 1) / 2]);
+        Some(Self { median, min, max, rounds: values.len() })
+    }
+}
+
 impl Results {
     pub(crate) fn add(&mut self, pair: Pair, place: Place, round: usize, outcome: Result<Figures, String>) {
         self.outcomes.entry((pair, place)).or_default().push((round, outcome));
@@ -56,12 +66,7 @@ impl Results {
     pub(crate) fn of(&self, figure: &Figure, pair: Pair, place: Place) -> Option<Spread> {
         let outcomes = self.outcomes.get(&(pair, place))?;
         let figures = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok());
-        let mut values: Vec<f64> = figures.filter_map(|all| all.get(figure.key)?.as_f64()).collect();
-        values.iter_mut().for_each(|value| *value /= figure.scale);
-        values.sort_unstable_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let median = f64::midpoint(values[values.len() / 2], values[(values.len() - 1) / 2]);
-        Some(Spread { median, min, max, rounds: values.len() })
+        Spread::of(figures.filter_map(|all| Some(all.get(figure.key)?.as_f64()? / figure.scale)).collect())
     }
 
     /// The best that JavaScript does.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use counting::{CountingTracker, Counts};
 use p2pt_tests::js::Kind;
-use p2pt_tests::machine::cpu_seconds;
+use p2pt_tests::machine::{cpu_seconds, resident_kib};
 use p2pt_tests::pipe::PipePeer;
 use p2pt_tests::soak::{HOME, Network, enter};
 use serde_json::json;
@@ -112,7 +112,7 @@ impl Group {
     }
 
     fn memory_kib(&mut self) -> f64 {
-        let all: f64 = self.peers.iter_mut().map(|peer| memory_kib(peer.process().pid())).sum();
+        let all: f64 = self.peers.iter_mut().map(|peer| resident_kib(&peer.process().pid().to_string())).sum();
         all / self.peers.len() as f64
     }
 
@@ -132,12 +132,6 @@ impl Group {
 
 fn read(pid: u32, file: &str) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_else(|error| panic!("process {pid}: {error}"))
-}
-
-fn memory_kib(pid: u32) -> f64 {
-    let status = read(pid, "status");
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
-    resident.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// Bytes sent and received on the network of the process.
