@@ -102,7 +102,7 @@ impl NatTable {
         Some(external)
     }
 
-    /// The internal endpoint behind an external one, whoever asks.
+    /// The internal endpoint behind an external one, for any sender.
     pub(super) fn internal(&self, now: Instant, external: SocketAddr) -> Option<SocketAddr> {
         self.is_alive(&external, now).then(|| self.by_external.get(&external).map(|mapping| mapping.internal))?
     }

@@ -438,7 +438,7 @@ async fn the_same_seed_and_the_same_datagrams_have_the_same_fates() {
 /// Prints what 100 hosts behind NATs cost that send a million datagrams to each other. Measured in this profile on a
 /// machine with two cores: 12 µs of processor time each, all without optimisation.
 #[tokio::test(start_paused = true)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: .ci/long emulator"]
 async fn cost() {
     let internet = Internet::new(1);
     let path = delayed(10).loss(0.01).jitter(ms(5)).bandwidth(10_000_000);

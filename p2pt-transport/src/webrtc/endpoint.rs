@@ -19,7 +19,7 @@ use super::{
     stun::{Class, Unverified},
 };
 
-/// Checks that nobody has asked for leave a transport at least so far apart (RFC 8445 section 14.2): 200 a second, however
+/// Checks that no peer has asked for leave a transport at least so far apart (RFC 8445 section 14.2): 200 a second, however
 /// many connections are opening. The first check of an answer may run ahead of that by [`AHEAD`].
 const CHECK_PACE: Duration = Duration::from_millis(5);
 

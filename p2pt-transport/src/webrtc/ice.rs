@@ -1,8 +1,8 @@
 //! One ICE agent: which of the address pairs work, and which of them is used (RFC 8445).
 //!
 //! It is our own, because what a stranger's description may cost is decided here: which addresses are checked at all, how
-//! often, and when. For UDP, one component and complete or trickled descriptions there is little to it. Checks that nobody
-//! has asked for are made when the endpoint says so, which paces those of all connections together
+//! often, and when. For UDP, one component and complete or trickled descriptions there is little to it. Checks that the
+//! other side has not asked for are made when the endpoint says so, which paces those of all connections together
 //! ([`next_check`](IceAgent::next_check), [`check`](IceAgent::check)).
 
 use std::{
@@ -29,7 +29,7 @@ pub(crate) const MAX_REMOTE_CANDIDATES: usize = 32;
 /// The most pairs that are checked, the best ones first (RFC 8445 section 6.1.2.5).
 const MAX_PAIRS: usize = 100;
 
-/// The most checks to an address that never answers, whoever names it again: four series as [`Pair::gap`] spaces them.
+/// The most checks to an address that never answers, however often it is named: four series of [`SERIES`].
 const MAX_UNANSWERED: u8 = 28;
 
 /// The checks of a series.
@@ -335,7 +335,7 @@ impl IceAgent {
         valid.max_by_key(|index| self.pairs[*index].priority)
     }
 
-    /// When the next check that nobody has asked for is due. It is for the endpoint to say when it is made.
+    /// When the next check that the other side has not asked for is due. It is for the endpoint to say when it is made.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         if self.remote.is_none() || self.selected.is_some() {
             return None;

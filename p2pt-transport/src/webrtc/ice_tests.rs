@@ -329,7 +329,7 @@ fn an_address_that_never_answers_is_checked_seven_times() {
     assert_eq!(at, [0, 250, 750, 1750, 3750, 7750, 15_750]);
 }
 
-/// An authentic check begins a new series, but whoever names an address again and again cannot have it checked for ever.
+/// An authentic check begins a new series, but an address that is named again and again is not checked for ever.
 #[test]
 fn a_check_from_an_address_renews_its_series_up_to_a_bound() {
     let mut two = Two::hosts();

@@ -3,7 +3,7 @@
 //! `rtc-dtls` and `rtc-sctp` 0.21.1 take some of a peer's numbers for loop counts, sizes and positions. [`DtlsGuard`]
 //! looks at every datagram before `rtc-dtls` does, [`SctpGuard`] at every SCTP packet before `rtc-sctp` does, and also
 //! at what `rtc-sctp` answers. What an honest peer sends passes; what costs without bound is dropped, as a network
-//! would have lost it, or ends the connection with a [`Violation`].
+//! would have lost it, or ends the connection with a [`Violation`](sctp::Violation).
 
 mod chunks;
 mod dtls;

@@ -61,6 +61,7 @@ impl From<Problem> for SdpError {
 
 impl SdpError {
     /// The number of the line, counted from 1, where there is one to blame.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn line(&self) -> Option<usize> {
         self.line.as_ref().map(|(number, _)| *number)
     }
