@@ -244,7 +244,11 @@ impl Session {
         // The DTLS client begins, in a second association of both sides there is no point.
         if self.role == DtlsRole::Client {
             match self.sctp.connect(now, ClientConfig::new(self.transport.clone()), REMOTE) {
-                Ok(made) => self.association = Some(made),
+                Ok(made) => {
+                    self.association = Some(made);
+                    // Before the other side's own INIT is looked at, which may be here already: this one counts.
+                    self.flush_association(now);
+                }
                 Err(error) => self.fail(now, format!("SCTP: {error}")),
             }
         }
