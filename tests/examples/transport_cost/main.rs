@@ -143,6 +143,7 @@ async fn main() {
             }
             Figures::Idle(options) => holding::idle(&options).await,
             Figures::Offers(options) => holding::offers(&options).await,
+            Figures::Senders(options) if options.other_side => return senders::other_side(&options).await,
             Figures::Senders(options) => senders::run(&options).await,
             Figures::Stall(options) => stall::run(&options).await,
             Figures::Simultaneous(options) => simultaneous::run(&options).await,
