@@ -462,7 +462,7 @@ impl Peer {
         self.ice.remove_base(address);
     }
 
-    /// When the next check that nobody has asked for is due; the endpoint says when it is made, by
+    /// When the next check that the other side has not asked for is due; the endpoint says when it is made, by
     /// [`check`](Self::check).
     pub(crate) fn next_check(&self) -> Option<Instant> {
         self.ice.next_check().filter(|_| self.closing == Closing::No)

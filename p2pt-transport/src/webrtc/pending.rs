@@ -21,7 +21,7 @@ use crate::{
     AddCandidateError, Channel, ChannelInfo, PendingAnswer, PendingOffer, RemoteCandidates, Role, TransportError,
 };
 
-/// Closes a connection that nobody opened.
+/// Closes a connection that was dropped before it was open.
 pub(super) struct Guard {
     pub(super) node: Arc<Node>,
     pub(super) link: Arc<Link>,

@@ -1,6 +1,6 @@
 //! The offers that trackers are given, and which of them give way when the transport holds no more.
 //!
-//! A transport bounds how many offers wait. Beyond that the newest would be refused, and whoever came last, a swarm or a
+//! A transport bounds how many offers wait. Beyond that the newest would be refused, and the last to come, a swarm or a
 //! tracker, would announce without any until old ones end. So those give way that are of the least use: first what waits
 //! for trackers without a socket, then what trackers have that want none, then what is more than others have.
 
@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 enum Use {
     /// There is no socket to the tracker.
     NoSocket,
-    /// The tracker knows nobody for whom they could be.
+    /// The tracker knows no peer that they could be for.
     Surplus,
     Wanted,
 }

@@ -1,7 +1,7 @@
 //! Relays: TURN over UDP (RFC 8656), with one allocation for each socket and server, which all connections of a transport
 //! share.
 //!
-//! `rtc-turn`'s client was weighed and not taken. It answers whoever sends it something, since it does not look at the
+//! `rtc-turn`'s client was weighed and not taken. It answers any sender, since it does not look at the
 //! source; an allocation that is lost is never noticed (a refresh that is refused or not answered has no consequence, and
 //! one that meets a stale nonce is repeated only after the allocation has expired); a mismatch (437) is not resolved;
 //! permissions never lapse, are kept for each port instead of each host, and are refreshed all in one datagram of any
