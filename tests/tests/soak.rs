@@ -7,6 +7,9 @@ use p2pt_tests::soak::{Plan, Residents, Usage, World, enter};
 use tokio::time::Instant;
 
 const RESIDENTS: usize = 4;
+
+/// The UDP sockets that a resident may keep, which has one address: those of its transport's eight sets.
+const SOCKETS_EACH: usize = 8;
 const TRACKERS: usize = 2;
 
 /// A guard against hanging, not a measurement.
@@ -64,7 +67,8 @@ async fn soak(residents: &Residents, processes: usize, seed: u64, rounds: u64, l
         residents.at_trackers(&trackers, false).await;
         residents.forget();
         let usage = Usage::steady(residents.runtime()).await;
-        let allowed = allowed.get_or_insert(usage.with_memory(usage.resident_kib / 2));
+        let allowed =
+            allowed.get_or_insert(usage.with_memory(usage.resident_kib / 2).with_udp_sockets(RESIDENTS * SOCKETS_EACH));
         let usage = allowed.is_enough(residents.runtime(), PATIENCE).await.unwrap_or_else(|held| {
             panic!("P2PT_SOAK_SEED={seed}: {held:?} are held, {allowed:?} are allowed");
         });

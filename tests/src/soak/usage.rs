@@ -1,5 +1,6 @@
 //! What a process holds, and whether it has come to hold more.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -15,8 +16,11 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Usage {
     /// Tasks of one runtime.
     pub tasks: usize,
-    /// Open descriptors of the process.
+    /// Open descriptors of the process, but for those of UDP sockets.
     pub descriptors: usize,
+    /// UDP sockets of the process. A transport binds up to eight for each of its addresses, when it needs them, and keeps
+    /// them for later connections.
+    pub udp_sockets: usize,
     /// Memory of the process that is in RAM, in KiB.
     pub resident_kib: u64,
 }
@@ -25,10 +29,12 @@ impl Usage {
     /// What this process holds, and this runtime of it.
     pub fn now(runtime: &Handle) -> Self {
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+        let (udp_sockets, descriptors) = descriptors();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
         Self {
             tasks: runtime.metrics().num_alive_tasks(),
-            descriptors: std::fs::read_dir("/proc/self/fd").expect("Linux tells").count(),
+            descriptors,
+            udp_sockets,
             resident_kib: resident.trim().trim_end_matches(" kB").parse().expect("a number"),
         }
     }
@@ -39,7 +45,8 @@ impl Usage {
         while since.elapsed() < STEADY {
             tokio::time::sleep(POLL).await;
             let now = Self::now(runtime);
-            if (now.tasks, now.descriptors) != (usage.tasks, usage.descriptors) {
+            let held = |usage: Self| (usage.tasks, usage.descriptors, usage.udp_sockets);
+            if held(now) != held(usage) {
                 (usage, since) = (now, Instant::now());
             }
         }
@@ -54,7 +61,8 @@ impl Usage {
         let deadline = Instant::now() + patience;
         loop {
             let now = Self::now(runtime);
-            if now.tasks <= self.tasks && now.descriptors <= self.descriptors && now.resident_kib <= self.resident_kib {
+            let sockets_fit = now.descriptors <= self.descriptors && now.udp_sockets <= self.udp_sockets;
+            if now.tasks <= self.tasks && sockets_fit && now.resident_kib <= self.resident_kib {
                 return Ok(now);
             }
             if Instant::now() >= deadline {
@@ -69,6 +77,32 @@ impl Usage {
     pub fn with_memory(self, more_kib: u64) -> Self {
         Self { resident_kib: self.resident_kib + more_kib, ..self }
     }
+
+    /// The same with so many UDP sockets allowed.
+    #[must_use]
+    pub fn with_udp_sockets(self, most: usize) -> Self {
+        Self { udp_sockets: most, ..self }
+    }
+}
+
+/// How many descriptors of this process are UDP sockets, and how many are not.
+fn descriptors() -> (usize, usize) {
+    let tables =
+        ["/proc/self/net/udp", "/proc/self/net/udp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    // The tenth column names the socket as a descriptor's link does; other processes' sockets are listed too.
+    let inodes: HashSet<&str> = tables
+        .iter()
+        .flat_map(|table| table.lines().skip(1))
+        .filter_map(|line| line.split_whitespace().nth(9))
+        .collect();
+    let is_udp = |entry: &std::fs::DirEntry| {
+        let link = std::fs::read_link(entry.path()).unwrap_or_default();
+        let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+        inode.is_some_and(|inode| inodes.contains(inode))
+    };
+    let entries: Vec<_> = std::fs::read_dir("/proc/self/fd").expect("Linux tells").flatten().collect();
+    let udp = entries.iter().filter(|entry| is_udp(entry)).count();
+    (udp, entries.len() - udp)
 }
 
 #[cfg(test)]
@@ -91,6 +125,13 @@ mod tests {
         let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").expect("it exists")).collect();
         assert!(grown(before).await);
         drop(files);
+
+        let before = Usage::now(&Handle::current());
+        let sockets: Vec<_> = (0..50).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
+        let after = Usage::now(&Handle::current());
+        assert!(after.udp_sockets >= before.udp_sockets + 50, "{before:?}, {after:?}");
+        assert!(grown(before).await);
+        drop(sockets);
 
         let before = Usage::now(&Handle::current());
         let memory = vec![1_u8; 200 << 20];
