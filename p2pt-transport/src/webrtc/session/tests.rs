@@ -1,5 +1,10 @@
 //! Sessions with what is no session of this library.
 
+use rtc_dtls::{
+    config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType},
+    extension::extension_use_srtp::SrtpProtectionProfile,
+};
+
 use super::*;
 
 fn config() -> SessionConfig {
