@@ -5,6 +5,7 @@
 
 mod attempts;
 mod offers;
+mod stays;
 mod trackers;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::{NodeError, Peer};
 
 pub(crate) use attempts::Via;
 use offers::{Made, Waiting};
+use stays::Stays;
 
 /// The time all of an ordered shutdown may take. Each step has a shorter deadline of its own; this one is for bugs.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -119,7 +121,7 @@ pub(crate) struct Engine {
     next_client: u64,
     closings: mpsc::Receiver<LinkClosed>,
     closing_sender: mpsc::Sender<LinkClosed>,
-    swarms: BTreeMap<SwarmId, Stay>,
+    swarms: Stays<Stay>,
     next_swarm: u64,
     /// Offers made so far, which numbers them.
     offers_made: u64,
@@ -152,7 +154,7 @@ impl Engine {
             next_client: 0,
             closings,
             closing_sender,
-            swarms: BTreeMap::new(),
+            swarms: Stays::new(),
             next_swarm: 0,
             offers_made: 0,
             tasks: JoinSet::new(),
@@ -163,7 +165,7 @@ impl Engine {
     pub(crate) async fn run(mut self) {
         let stop = self.parts.shared.stop.clone();
         loop {
-            let due = self.swarms.values().filter_map(|stay| stay.members.poll_timeout()).min();
+            let due = self.swarms.next_due();
             let timer = async {
                 match due {
                     Some(at) => sleep_until(Instant::from_std(at)).await,
@@ -175,12 +177,15 @@ impl Engine {
                 biased;
                 () = stop.cancelled() => break,
                 () = timer => {
-                    for stay in self.swarms.values_mut() {
-                        stay.members.handle_timeout(crate::now());
+                    let now = crate::now();
+                    for id in self.swarms.take_due(now) {
+                        if let Some(stay) = self.swarms.touch(id) {
+                            stay.members.handle_timeout(now);
+                        }
                     }
                 }
                 Some(closed) = self.closings.recv() => {
-                    if let Some(stay) = self.swarms.get_mut(&closed.swarm) {
+                    if let Some(stay) = self.swarms.touch(closed.swarm) {
                         stay.members.link_closed(crate::now(), closed.link, closed.reason);
                     }
                 }
@@ -206,7 +211,7 @@ impl Engine {
             Command::Join { identifier, reply } => {
                 let _ = reply.send(self.join(identifier));
             }
-            Command::Leave { swarm, reply } => match self.swarms.remove(&swarm.identity().swarm) {
+            Command::Leave { swarm, reply } => match self.swarms.remove(swarm.identity().swarm) {
                 Some(stay) => {
                     let closing = self.depart(stay, true);
                     self.farewells.spawn(async move {
@@ -227,7 +232,7 @@ impl Engine {
                 let _ = reply.send(Ok(self.remove_tracker(&url)));
             }
             Command::RequestMorePeers { swarm, reply } => {
-                let stay = self.swarms.get(&swarm.identity().swarm).ok_or(NodeError::Stopped);
+                let stay = self.swarms.get(swarm.identity().swarm).ok_or(NodeError::Stopped);
                 let _ = reply.send(stay.map(|stay| {
                     for tracker in lock(&self.parts.shared.trackers).values() {
                         tracker.client.announce(stay.info_hash);
@@ -242,8 +247,11 @@ impl Engine {
     /// Closes the links of a peer, in those swarms of which it is asked, and then replies.
     fn part(&mut self, peer: PeerId, from: impl Fn(&Members) -> bool, reply: Reply<()>) {
         let mut links: Vec<(SwarmId, Arc<Link>)> = Vec::new();
-        for (swarm, stay) in self.swarms.iter_mut().filter(|(_, stay)| from(&stay.members)) {
-            links.extend(stay.members.part(crate::now(), peer).into_iter().map(|link| (*swarm, link)));
+        let concerned: Vec<SwarmId> =
+            self.swarms.iter().filter(|(_, stay)| from(&stay.members)).map(|(swarm, _)| swarm).collect();
+        for swarm in concerned {
+            let Some(stay) = self.swarms.touch(swarm) else { continue };
+            links.extend(stay.members.part(crate::now(), peer).into_iter().map(|link| (swarm, link)));
         }
         self.tasks.spawn(async move {
             join_all(links.iter().map(|(_, link)| link.close())).await;
@@ -260,7 +268,7 @@ impl Engine {
 
     fn identity(&mut self, identifier: String) -> Result<Identity, NodeError> {
         let info_hash = InfoHash::of(&identifier);
-        if self.swarms.values().any(|stay| stay.info_hash == info_hash) {
+        if self.swarms.id(info_hash).is_some() {
             return Err(NodeError::AlreadyJoined);
         }
         self.next_swarm += 1;
@@ -273,18 +281,18 @@ impl Engine {
         let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.gate.clone());
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
-        self.swarms.insert(swarm, Stay { info_hash, shared, members, offers, attempts, token });
+        self.swarms.insert(swarm, info_hash, Stay { info_hash, shared, members, offers, attempts, token });
         for tracker in lock(&self.parts.shared.trackers).values() {
             tracker.client.join(info_hash);
         }
     }
 
     fn set_identifier(&mut self, swarm: SwarmId, identifier: String) -> Result<(), NodeError> {
-        if !self.swarms.contains_key(&swarm) {
+        if self.swarms.get(swarm).is_none() {
             return Err(NodeError::Stopped);
         }
         let identity = self.identity(identifier)?;
-        if let Some(stay) = self.swarms.remove(&swarm) {
+        if let Some(stay) = self.swarms.remove(swarm) {
             let shared = stay.shared.clone();
             let closing = self.depart(stay, false);
             self.farewells.spawn(closing);
@@ -310,26 +318,26 @@ impl Engine {
     }
 
     fn stay(&mut self, info_hash: InfoHash) -> Option<&mut Stay> {
-        self.swarms.values_mut().find(|stay| stay.info_hash == info_hash)
+        self.swarms.touch(self.swarms.id(info_hash)?)
     }
 
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Offers { swarm, tracker, made, made_room } => self.hand_in_offers(swarm, tracker, made, made_room),
             Done::Attempt { swarm, attempt, result } => {
-                if let Some(stay) = self.swarms.get_mut(&swarm) {
+                if let Some(stay) = self.swarms.touch(swarm) {
                     stay.attempts.remove(&attempt);
                     stay.members.attempt_ended(crate::now(), attempt, result);
                 }
             }
             Done::Read { swarm, peer } => {
-                if let Some(stay) = self.swarms.get_mut(&swarm) {
+                if let Some(stay) = self.swarms.touch(swarm) {
                     stay.members.reader_ended(peer);
                 }
             }
             Done::Parted { links, reply } => {
                 for (swarm, link) in links {
-                    if let Some(stay) = self.swarms.get_mut(&swarm) {
+                    if let Some(stay) = self.swarms.touch(swarm) {
                         stay.members.link_closed(crate::now(), link, ChannelClosed::Local);
                     }
                 }
@@ -341,7 +349,7 @@ impl Engine {
 
     async fn shut_down(&mut self) {
         self.commands.close();
-        let stays = std::mem::take(&mut self.swarms).into_values();
+        let stays = self.swarms.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));
         let links: Vec<_> = stays
@@ -366,7 +374,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // However the task ended, nobody waits for it in vain and no stream stays open.
-        for stay in self.swarms.values_mut() {
+        for mut stay in self.swarms.take_all() {
             stay.members.leave();
             stay.shared.queue.end();
         }

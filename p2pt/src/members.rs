@@ -66,6 +66,22 @@ pub(crate) struct Members {
     seen: BTreeMap<PeerId, BTreeSet<AnnounceUrl>>,
     /// When trackers were last asked soon because a link was lost.
     lost: Option<Instant>,
+    concerned: Concerned,
+}
+
+/// The trackers that may have to be told how many offers are wanted from now on.
+#[derive(Debug, PartialEq, Eq)]
+enum Concerned {
+    All,
+    These(BTreeSet<AnnounceUrl>),
+}
+
+impl Concerned {
+    fn add(&mut self, tracker: &AnnounceUrl) {
+        if let Self::These(trackers) = self {
+            trackers.insert(tracker.clone());
+        }
+    }
 }
 
 /// What the driver holds of an input, for the output it may lead to.
@@ -124,6 +140,7 @@ impl Members {
             trackers: BTreeMap::new(),
             seen: BTreeMap::new(),
             lost: None,
+            concerned: Concerned::All,
         }
     }
 
@@ -151,6 +168,7 @@ impl Members {
     /// A tracker said how many members it knows, this node included.
     pub(crate) fn count(&mut self, now: Instant, tracker: AnnounceUrl, members: usize) {
         let strangers = members.saturating_sub(1 + self.mesh.satisfied(now).count());
+        self.concerned.add(&tracker);
         let counts = self.trackers.entry(tracker).or_default();
         counts.members = Some(members);
         counts.stale = false;
@@ -160,12 +178,36 @@ impl Members {
         counts.hunt = counts.patience().filter(|_| strangers > 0).map(|patience| now + patience);
     }
 
+    /// There is a tracker more.
+    pub(crate) fn add_tracker(&mut self, tracker: &AnnounceUrl) {
+        self.concerned.add(tracker);
+    }
+
     pub(crate) fn forget_tracker(&mut self, tracker: &AnnounceUrl) {
+        self.concerned.add(tracker);
         self.trackers.remove(tracker);
         self.mesh.forget_tracker(tracker);
         self.seen.values_mut().for_each(|trackers| {
             trackers.remove(tracker);
         });
+    }
+
+    /// Those of `trackers` for which something has changed since the last call that
+    /// [`poll_wanted`](Self::poll_wanted) goes by.
+    pub(crate) fn take_concerned<'a>(
+        &mut self,
+        trackers: impl Iterator<Item = &'a AnnounceUrl>,
+    ) -> BTreeSet<AnnounceUrl> {
+        self.count_lingering();
+        match std::mem::replace(&mut self.concerned, Concerned::These(BTreeSet::new())) {
+            Concerned::All => trackers.cloned().collect(),
+            Concerned::These(concerned) => concerned,
+        }
+    }
+
+    /// Whether there is no place because the application has not heard yet of peers that have gone.
+    pub(crate) fn waits_for_application(&self) -> bool {
+        self.mesh.is_held_up()
     }
 
     /// How many offers a tracker should be given from now on, if that has changed: some while it may know strangers,
@@ -203,13 +245,18 @@ impl Members {
     /// Something of a peer came by a tracker. Remembered of those only with whom there is more than words.
     fn saw(&mut self, peer: PeerId, tracker: AnnounceUrl) {
         if self.mesh.knows(&peer) && !self.is_member(&peer, &tracker) {
+            self.concerned.add(&tracker);
             self.seen.retain(|peer, _| self.mesh.knows(peer));
             self.seen.entry(peer).or_default().insert(tracker);
         }
     }
 
     fn count_lingering(&mut self) {
+        let places = self.mesh.places();
         self.mesh.set_lingering(self.shared.queue.known().saturating_sub(self.mesh.connected()));
+        if self.mesh.places() != places {
+            self.concerned = Concerned::All;
+        }
     }
 
     pub(crate) fn offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<Via>) {
@@ -269,6 +316,7 @@ impl Members {
             Some(())
         });
         if removed.is_some() {
+            self.concerned = Concerned::All;
             self.step(now, Input::Closed { link }, None);
             if matches!(reason, ChannelClosed::Silent(_) | ChannelClosed::Failed(_)) {
                 self.lost_peer(now);
@@ -318,6 +366,7 @@ impl Members {
         self.count_lingering();
         self.mesh.handle_input(now, input);
         while let Some(output) = self.mesh.poll_output() {
+            self.note(&output);
             match output {
                 Output::Answer { attempt, peer, offer } => {
                     self.actions.push_back(Action::Answer { attempt, peer, offer });
@@ -353,8 +402,25 @@ impl Members {
                     let links = self.slots.get(&peer).map(|slot| slot.peer.shared().links()).unwrap_or_default();
                     self.actions.extend(links.into_iter().filter(|l| l.id == link).map(|link| Action::Retire { link }));
                 }
+                Output::Satisfied { .. } => {}
                 Output::PeerClosed { peer } => self.finish(peer),
             }
+        }
+    }
+
+    /// Notes for which trackers an output changes how many offers are wanted: what begins or ends an attempt does for the
+    /// tracker that led to it, what changes the links for all.
+    fn note(&mut self, output: &Output<Via>) {
+        match output {
+            Output::Answer { offer: RemoteOffer { tracker, .. }, .. }
+            | Output::Accept { tracker, .. }
+            | Output::Failed { tracker, .. } => self.concerned.add(tracker),
+            Output::GiveUp { .. }
+            | Output::PeerConnected { .. }
+            | Output::LinkOpened { .. }
+            | Output::Satisfied { .. }
+            | Output::PeerClosed { .. } => self.concerned = Concerned::All,
+            Output::Refused { .. } | Output::Retire { .. } => {}
         }
     }
 

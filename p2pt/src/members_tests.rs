@@ -254,3 +254,6 @@ async fn a_peer_lost_without_a_farewell_is_asked_for_soon_but_not_over_and_over(
     }
     assert_eq!(asked, [None, Some(LOSS_HUNT), Some(HUNT_FIRST)]);
 }
+
+#[path = "members_work_tests.rs"]
+mod work;

@@ -40,7 +40,7 @@ const MOST_WAITING: usize = 8;
 
 /// How long further links to a peer are sought, where more than one is kept, and again when one of that age is gone. A
 /// peer that keeps fewer closes them or declines, and does not say so.
-const LINKS_SOUGHT: Duration = Duration::from_secs(600);
+pub(crate) const LINKS_SOUGHT: Duration = Duration::from_secs(600);
 
 /// Links to one peer beyond those kept, with attempts counted in: room for glare at several trackers. A peer that keeps
 /// its retired links busy gets no more than these.
@@ -111,7 +111,7 @@ pub(crate) enum Output<T> {
     /// Answer this offer and open the channel.
     Answer { attempt: AttemptId, peer: PeerId, offer: RemoteOffer<T> },
     /// Apply the answer just reported to its offer and open the channel.
-    Accept { attempt: AttemptId, peer: PeerId },
+    Accept { attempt: AttemptId, peer: PeerId, tracker: AnnounceUrl },
     /// An offer was not answered, or the answer to one of ours that was just reported is not taken up.
     Refused { peer: PeerId, tracker: AnnounceUrl, role: Role, why: RefusalReason },
     /// An attempt has failed.
@@ -124,6 +124,8 @@ pub(crate) enum Output<T> {
     LinkOpened { peer: PeerId, attempt: AttemptId, link: LinkId },
     /// Send over other links as soon as order allows, and close this one when it is quiet.
     Retire { peer: PeerId, link: LinkId },
+    /// No further link to this peer is sought any more, though there are fewer than configured.
+    Satisfied { peer: PeerId },
     /// The last link is gone.
     PeerClosed { peer: PeerId },
 }
@@ -195,8 +197,12 @@ impl<T> Mesh<T> {
 
     /// How many more peers there are places for.
     pub(crate) fn places(&self) -> usize {
-        let max = self.config.max_peers;
-        if self.lingering < max { max.saturating_sub(self.connected()) } else { 0 }
+        if self.is_held_up() { 0 } else { self.config.max_peers.saturating_sub(self.connected()) }
+    }
+
+    /// Whether so many peers linger that no further one is welcome.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.lingering > 0 && self.lingering >= self.config.max_peers
     }
 
     /// With how many more peers that this tracker introduces an attempt may begin.
@@ -219,7 +225,8 @@ impl<T> Mesh<T> {
         };
         let expiry = self.peers.values().flat_map(|entry| &entry.held).map(|(until, _)| *until);
         let settle = self.peers.values().filter_map(|entry| entry.settled_at(self.config.links_per_peer));
-        expiry.chain(settle).chain(self.attempts.slow_at(holds_back)).min()
+        let sought = self.peers.values().filter_map(|entry| entry.sought_until(self.config.links_per_peer));
+        expiry.chain(settle).chain(sought).chain(self.attempts.slow_at(holds_back)).min()
     }
 
     pub(crate) fn handle_input(&mut self, now: Instant, input: Input<T>) {
@@ -232,12 +239,23 @@ impl<T> Mesh<T> {
             Input::Parted { peer } => self.handle_parted(now, peer),
             Input::Timeout => {
                 self.attempts.age(now);
+                self.stop_seeking(now);
                 for peer in self.peers.keys().copied().collect::<Vec<_>>() {
                     self.settle(now, peer);
                 }
             }
         }
         self.settle_held(now);
+    }
+
+    fn stop_seeking(&mut self, now: Instant) {
+        let wanted = self.config.links_per_peer;
+        for (peer, entry) in &mut self.peers {
+            if entry.sought_until(wanted).is_some_and(|until| now >= until) {
+                entry.sought_until = None;
+                self.outputs.push_back(Output::Satisfied { peer: *peer });
+            }
+        }
     }
 
     fn handle_closed(&mut self, now: Instant, link: LinkId) {
@@ -330,7 +348,7 @@ impl<T> Mesh<T> {
             RefusalReason::Busy
         } else {
             let attempt = self.begin(now, from, &tracker, Role::Offerer, ours);
-            self.outputs.push_back(Output::Accept { attempt, peer: from });
+            self.outputs.push_back(Output::Accept { attempt, peer: from, tracker });
             return;
         };
         self.refuse(from, tracker, Role::Offerer, why);
@@ -456,6 +474,11 @@ impl<T> Entry<T> {
     /// Links that may carry new messages.
     fn live(&self) -> usize {
         self.links.iter().filter(|link| !link.retiring).count()
+    }
+
+    /// Until when further links are sought to a peer that has fewer than `wanted`.
+    fn sought_until(&self, wanted: usize) -> Option<Instant> {
+        self.sought_until.filter(|_| !self.links.is_empty() && self.live() < wanted)
     }
 
     /// Keeps an offer in place of an older one by the same tracker.

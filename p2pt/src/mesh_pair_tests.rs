@@ -168,7 +168,7 @@ impl Pair {
                 Output::PeerConnected { .. } => self.sides[side].connected += 1,
                 Output::PeerClosed { .. } => self.gone += 1,
                 Output::Accept { attempt, .. } => self.tries[n].attempts[side] = Some(attempt),
-                Output::Refused { .. } | Output::Failed { .. } | Output::GiveUp { .. } => {}
+                Output::Refused { .. } | Output::Failed { .. } | Output::GiveUp { .. } | Output::Satisfied { .. } => {}
             }
         }
     }

@@ -143,7 +143,7 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(1, OURS), [], "held");
     assert_eq!(bench.input(Input::Parted { peer: peer(1) }), [Output::GiveUp { attempt }]);
-    assert_eq!(bench.mesh.poll_timeout(), None);
+    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + LINKS_SOUGHT), "another link is sought, and no offer kept");
     assert_eq!(bench.input(Input::Opened { attempt, label: "b".into() }), []);
     assert_eq!(bench.input(Input::Closed { link }), [Output::PeerClosed { peer: peer(1) }]);
     assert!(!bench.mesh.knows(&peer(1)));
@@ -484,7 +484,7 @@ proptest! {
                         prop_assert!(links.values().all(|p| *p != peer), "closed with a link open");
                     }
                     Output::GiveUp { attempt } => attempts.retain(|a| *a != attempt),
-                    Output::Refused { .. } | Output::Failed { .. } => {}
+                    Output::Refused { .. } | Output::Failed { .. } | Output::Satisfied { .. } => {}
                 }
             }
             prop_assert!(connected.len() <= max_peers, "more peers than allowed");

@@ -17,10 +17,11 @@ use crate::swarm::SwarmShared;
 use crate::{Peer, sdp};
 
 impl Engine {
-    /// Carries out what the meshes decided, and tells the trackers how many peers are still wanted.
+    /// Carries out what the meshes of the swarms that have changed decided, and tells the trackers concerned how many
+    /// peers are still wanted.
     pub(super) fn act(&mut self) {
-        for (swarm, stay) in &mut self.swarms {
-            let swarm = *swarm;
+        for swarm in self.swarms.take_touched() {
+            let Some(stay) = self.swarms.look_at(swarm) else { continue };
             while let Some(action) = stay.members.poll_action() {
                 let (token, info_hash) = (stay.token.clone(), stay.info_hash);
                 match action {
@@ -63,10 +64,20 @@ impl Engine {
                     }
                 }
             }
-            for (url, tracker) in lock(&self.parts.shared.trackers).iter() {
-                if let Some(wanted) = stay.members.poll_wanted(crate::now(), url) {
+            let trackers = lock(&self.parts.shared.trackers);
+            for url in stay.members.take_concerned(trackers.keys()) {
+                if let Some(tracker) = trackers.get(&url)
+                    && let Some(wanted) = stay.members.poll_wanted(crate::now(), &url)
+                {
                     tracker.client.set_wanted(stay.info_hash, wanted);
                 }
+            }
+            drop(trackers);
+            let (due, waits) = (stay.members.poll_timeout(), stay.members.waits_for_application());
+            self.swarms.set_due(swarm, due);
+            if waits {
+                // The application says nothing when it has heard what it lacked, so the next event has it looked at.
+                self.swarms.touch(swarm);
             }
         }
     }

@@ -68,14 +68,14 @@ fn giving_way(held: &mut BTreeMap<Place, Held>, place: &Place, count: usize) -> 
 
 impl Engine {
     pub(super) fn make_offers(&mut self, info_hash: InfoHash, tracker: ClientKey, count: usize) {
-        if let Some((swarm, _)) = self.swarms.iter().find(|(_, stay)| stay.info_hash == info_hash) {
-            self.make(*swarm, tracker, Vec::new(), count, false);
+        if let Some(swarm) = self.swarms.id(info_hash) {
+            self.make(swarm, tracker, Vec::new(), count, false);
         }
     }
 
     /// Makes so many offers and hands them in with those that were made before.
     fn make(&mut self, swarm: SwarmId, tracker: ClientKey, mut made: Vec<Made>, count: usize, made_room: bool) {
-        let Some(stay) = self.swarms.get(&swarm) else { return };
+        let Some(stay) = self.swarms.get(swarm) else { return };
         let (token, transport) = (stay.token.clone(), self.parts.transport.clone());
         self.tasks.spawn(async move {
             let making = join_all((0..count).map(|_| transport.offer()));
@@ -102,7 +102,7 @@ impl Engine {
                 return;
             }
         }
-        let Some(stay) = self.swarms.get_mut(&swarm) else { return };
+        let Some(stay) = self.swarms.touch(swarm) else { return };
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
             match result {
@@ -129,7 +129,7 @@ impl Engine {
     fn make_room(&mut self, place: &Place, count: usize) -> usize {
         let trackers = lock(&self.parts.shared.trackers);
         let mut held: BTreeMap<Place, Held> = BTreeMap::new();
-        for (swarm, stay) in &self.swarms {
+        for (swarm, stay) in self.swarms.iter() {
             let mut offers: Vec<_> = stay.offers.iter().collect();
             offers.sort_by_key(|(_, waiting)| waiting.number);
             for (offer_id, waiting) in offers {
@@ -138,14 +138,14 @@ impl Engine {
                     Some(tracker) if tracker.connected => Use::Surplus,
                     _ => Use::NoSocket,
                 };
-                let place = (*swarm, waiting.tracker.clone());
+                let place = (swarm, waiting.tracker.clone());
                 let held = held.entry(place).or_insert_with(|| Held { is_for, offers: VecDeque::new() });
                 held.offers.push_back(*offer_id);
             }
         }
         let chosen = giving_way(&mut held, place, count);
         for ((swarm, url), offer_id) in &chosen {
-            let Some(stay) = self.swarms.get_mut(swarm) else { continue };
+            let Some(stay) = self.swarms.touch(*swarm) else { continue };
             stay.offers.remove(offer_id);
             if let Some(tracker) = trackers.get(url) {
                 tracker.client.withdraw_offers(stay.info_hash, vec![*offer_id]);

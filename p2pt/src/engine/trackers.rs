@@ -31,15 +31,16 @@ impl Engine {
             ClientKey { url: url.clone(), number },
             self.tracker_sender.clone(),
         );
-        for stay in self.swarms.values() {
+        for stay in self.swarms.touch_all() {
             client.join(stay.info_hash);
+            stay.members.add_tracker(&url);
         }
         trackers.insert(url, Tracker { number, client: Arc::new(client), connected: false, reached: false });
     }
 
     pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
         let Some(tracker) = lock(&self.parts.shared.trackers).remove(url) else { return false };
-        for stay in self.swarms.values_mut() {
+        for stay in self.swarms.touch_all() {
             stay.members.forget_tracker(url);
             stay.offers.retain(|_, waiting| waiting.tracker != *url);
         }
@@ -62,7 +63,7 @@ impl Engine {
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily } => {
                 self.set_connected(&url, false);
-                self.swarms.values_mut().for_each(|stay| stay.members.forget_tracker(&url));
+                self.swarms.touch_all().for_each(|stay| stay.members.forget_tracker(&url));
             }
             TrackerEvent::Disconnected { .. } => {
                 self.set_connected(&url, false);
@@ -71,7 +72,7 @@ impl Engine {
             TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
                 if self.set_reached(&url, true) {
                     let (connected, total) = self.parts.shared.reached();
-                    for stay in self.swarms.values() {
+                    for (_, stay) in self.swarms.iter() {
                         let event = TrackerConnected { tracker: url.clone(), connected, total };
                         stay.shared.queue.tracker_connected(event);
                     }
@@ -106,7 +107,7 @@ impl Engine {
                 if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
                     self.set_reached(&url, false);
                 }
-                for stay in self.swarms.values() {
+                for (_, stay) in self.swarms.iter() {
                     stay.shared.queue.tracker_warning(url.clone(), warning.clone());
                 }
             }
