@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::{
     WebRtcConfig,
     candidate::{Candidate, CandidateKind},
+    contain::{DEFECT, contained},
     datagram::Datagram,
     endpoint::{Endpoint, Key},
     gather::Mappings,
@@ -151,10 +152,19 @@ impl Core {
         self.links.values().filter(waits).count()
     }
 
-    /// The connection of a link, while there is one.
-    pub(super) fn peer_of(&mut self, link: &Arc<Link>) -> Option<&mut Peer> {
+    /// Does something with the connection of a link, while there is one.
+    pub(super) fn with_peer<R>(&mut self, link: &Arc<Link>, turn: impl FnOnce(&mut Peer) -> R) -> Option<R> {
         self.links.get(&link.key).filter(|served| Arc::ptr_eq(&served.link, link))?;
-        self.endpoint.peer(link.key)
+        let result = self.endpoint.attempt(link.key, |endpoint| endpoint.peer(link.key).map(turn));
+        self.end_broken();
+        result?
+    }
+
+    /// Says the end of connections whose turn has panicked, before another one can have their number.
+    fn end_broken(&mut self) {
+        while let Some((key, stage)) = self.endpoint.poll_broken() {
+            self.remove(key, stage, &peer::End::Defect);
+        }
     }
 
     /// Takes a received datagram.
@@ -235,12 +245,17 @@ impl Core {
         let before = self.out.len();
         let mut more = self.endpoint.process(now, most);
         self.endpoint.handle_timeout(now);
+        self.end_broken();
         while self.out.len() < MAX_OUT
             && let Some(key) = self.endpoint.poll_listed()
         {
-            self.serve(now, key);
-            if !self.endpoint.transmit(now, key, &mut self.out) {
-                self.remove(key);
+            if contained(|| self.serve(now, key)).is_none() {
+                self.endpoint.break_off(key);
+            }
+            let stays = self.endpoint.transmit(now, key, &mut self.out);
+            self.end_broken();
+            if !stays {
+                self.remove(key, peer::Stage::Waiting, &peer::End::Local);
             }
         }
         self.wrap(now, before);
@@ -296,29 +311,40 @@ impl Core {
     }
 
     /// Ends everything at once: there is no driver any more.
-    pub(super) fn abandon(&mut self) {
-        for key in self.endpoint.keys() {
-            if let Some(served) = self.links.get(&key) {
-                served.link.end_with(ChannelClosed::Failed("its driver is gone".to_owned()));
-            }
-            self.endpoint.remove(key);
-            self.remove(key);
+    pub(super) fn abandon(&mut self, end: &peer::End) {
+        for key in self.links.keys().copied().collect::<Vec<_>>() {
+            contained(|| self.endpoint.remove(key));
+            self.remove(key, peer::Stage::Waiting, end);
         }
         self.out.clear();
     }
 
-    fn remove(&mut self, key: Key) {
-        if let Some(served) = self.links.remove(&key) {
-            served.link.end_with(served.link.local_reason());
-            served.link.opening.send_if_modified(|opening| {
-                let was_pending = *opening == Opening::Pending;
-                if was_pending {
-                    *opening = Opening::Failed(peer::Stage::Waiting, peer::End::Local);
-                }
-                was_pending
-            });
-            served.link.finished.cancel();
-        }
+    /// Begins as a transport that has just been made, after a panic that no connection accounts for.
+    pub(super) fn begin_anew(&mut self) {
+        self.abandon(&peer::End::Defect);
+        self.endpoint.begin_anew();
+        self.mappings = Mappings::new();
+        self.relays = self.relays.anew();
+        self.servers.clear();
+        self.learned.notify_waiters();
+    }
+
+    /// Tells the halves of a connection that is gone, or its opening, unless they know of another end.
+    fn remove(&mut self, key: Key, stage: peer::Stage, end: &peer::End) {
+        let Some(served) = self.links.remove(&key) else { return };
+        served.link.end_with(match end {
+            peer::End::Failed(why) => ChannelClosed::Failed(why.clone()),
+            peer::End::Defect => ChannelClosed::Failed(DEFECT.to_owned()),
+            _ => served.link.local_reason(),
+        });
+        served.link.opening.send_if_modified(|opening| {
+            let was_pending = *opening == Opening::Pending;
+            if was_pending {
+                *opening = Opening::Failed(stage, end.clone());
+            }
+            was_pending
+        });
+        served.link.finished.cancel();
     }
 }
 
@@ -355,6 +381,7 @@ fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) -> bool
                     peer::End::Remote => ChannelClosed::Remote,
                     peer::End::Silent | peer::End::TimedOut => ChannelClosed::Silent(silence),
                     peer::End::Failed(why) => ChannelClosed::Failed(why),
+                    peer::End::Defect => ChannelClosed::Failed(DEFECT.to_owned()),
                 };
                 while let Some(frame) = peer.receive(now) {
                     link.inbox.push(frame);

@@ -18,11 +18,13 @@ use bytes::BytesMut;
 use tokio::time::{Instant, Sleep};
 
 use super::{
+    contain::contained,
     core::Core,
     datagram::Datagram,
     endpoint::Key,
     flow::lock,
     link::Link,
+    peer,
     sets::{Sets, bare, scoped},
     socket::{DatagramSocket, RECEIVE_BATCH, Received},
 };
@@ -39,7 +41,7 @@ const MOST_PROCESSED: usize = 512;
 /// The largest run of datagrams that is sent at once, in bytes: what one datagram could have.
 const RUN_BYTES: usize = 65_000;
 
-/// When a socket is tried again that fails.
+/// When a socket is tried again that fails, or the driver begins anew.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a relay's word is waited for that it has taken its allocation back. Without it the allocation lapses by itself.
@@ -94,7 +96,7 @@ impl Shared {
 }
 
 /// The task.
-pub(super) struct Driver {
+struct Driver {
     shared: Arc<Shared>,
     sockets: HashMap<SocketAddr, Arc<dyn DatagramSocket>>,
     generation: Option<u64>,
@@ -107,17 +109,35 @@ pub(super) struct Driver {
     try_again_at: Option<Instant>,
 }
 
-/// However the driver ends, also with its runtime, everyone who waits is told.
-impl Drop for Driver {
+/// However the task ends, also with its runtime, all who wait are told.
+struct End(Arc<Shared>);
+
+impl Drop for End {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Release);
-        lock(&self.shared.core).abandon();
-        lock(&self.shared.sets).clear();
+        self.0.ended.store(true, Ordering::Release);
+        lock(&self.0.core).abandon(&peer::End::Failed("its driver is gone".to_owned()));
+        lock(&self.0.sets).clear();
+    }
+}
+
+/// Runs until the transport has shut down and its last connection is gone. Where the driver panics for another reason than
+/// one connection, it begins anew, without any connection.
+pub(super) async fn drive(shared: Arc<Shared>) {
+    let _end = End(shared.clone());
+    let mut driver = Driver::new(shared.clone());
+    while poll_fn(|cx| contained(|| driver.poll(cx)).map_or(Poll::Ready(true), |poll| poll.map(|()| false))).await {
+        tracing::error!("the driver of all connections has panicked, and begins anew without them");
+        lock(&shared.core).begin_anew();
+        // The other sides take what comes from the old ones for their old connections, until those fall silent.
+        lock(&shared.sets).clear();
+        // What has panicked may do so again.
+        tokio::time::sleep(TRY_AGAIN).await;
+        driver = Driver::new(shared.clone());
     }
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             sockets: HashMap::new(),
@@ -128,11 +148,6 @@ impl Driver {
             relays_until: None,
             try_again_at: None,
         }
-    }
-
-    /// Runs until the transport has shut down and its last connection is gone.
-    pub(super) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -12,9 +12,10 @@ use slab::Slab;
 
 use super::{
     candidate::may_reach,
+    contain::{DEFECT, contained},
     datagram::Datagram,
     ice::{Base, IceAgent, Path},
-    peer::{Peer, PeerConfig, Remote},
+    peer::{Peer, PeerConfig, Remote, Stage},
     session::Opening,
     stun::{Class, Unverified},
 };
@@ -113,6 +114,8 @@ pub(crate) struct Endpoint {
     ready: VecDeque<Key>,
     /// Those whose events, frames and datagrams are to be looked at.
     listed: VecDeque<Key>,
+    /// Those whose turn has panicked, and how far they had come.
+    broken: VecDeque<(Key, Stage)>,
     next_check_at: Option<Instant>,
     /// What all connections together may have on its way to one socket, in bytes.
     receive_budget: u32,
@@ -133,12 +136,43 @@ impl Endpoint {
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
             listed: VecDeque::new(),
+            broken: VecDeque::new(),
             next_check_at: None,
             receive_budget: u32::MAX,
             share: u32::MAX,
             share_at: None,
             counters: Counters::default(),
         }
+    }
+
+    /// Forgets all connections.
+    pub(crate) fn begin_anew(&mut self) {
+        let config = (*self.config).clone();
+        *self = Self { receive_budget: self.receive_budget, counters: self.counters, ..Self::new(config) };
+    }
+
+    /// Has a connection take its turn, which ends this one connection where it panics. Maps that the turn has changed have
+    /// entries of single connections, which go with it.
+    pub(crate) fn attempt<R>(&mut self, key: Key, turn: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        let result = contained(|| turn(self));
+        if result.is_none() {
+            self.break_off(key);
+        }
+        result
+    }
+
+    /// Takes out a connection whose turn has panicked.
+    pub(crate) fn break_off(&mut self, key: Key) {
+        let Some(stage) = self.peers.get(key).map(|slot| slot.peer.stage()) else { return };
+        tracing::error!(key, ?stage, "a connection has ended because its turn has panicked");
+        // What is half-changed may panic once more when it is dropped, which comes last.
+        contained(|| self.remove(key));
+        self.broken.push_back((key, stage));
+    }
+
+    /// The next connection that has ended so.
+    pub(crate) fn poll_broken(&mut self) -> Option<(Key, Stage)> {
+        self.broken.pop_front()
     }
 
     /// The receive window of connections made from now on, and what all of them may have on its way together, in bytes.
@@ -179,6 +213,7 @@ impl Endpoint {
         self.peers.get_mut(key).map(|slot| &mut slot.peer)
     }
 
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.peers.iter().map(|(key, _)| key).collect()
     }
@@ -236,21 +271,24 @@ impl Endpoint {
         }
         let Some(slot) = self.peers.get_mut(key) else { return Err("it is gone".to_owned()) };
         slot.claimed = claimed;
-        match slot.peer.set_remote(now, remote) {
-            Ok(()) => {
-                let next = self.next_check_at.map_or(now, |next| next.max(now));
-                if next <= now + AHEAD {
-                    self.next_check_at = Some(next + CHECK_PACE);
-                    self.counters.checks += 1;
-                    slot.peer.check(now);
-                }
-                Ok(key)
+        let next = self.next_check_at.map_or(now, |next| next.max(now));
+        let runs_ahead = next <= now + AHEAD;
+        let begun = contained(|| {
+            slot.peer.set_remote(now, remote)?;
+            if runs_ahead {
+                slot.peer.check(now);
             }
-            Err(error) => {
-                self.remove(key);
-                Err(error)
-            }
+            Ok(())
+        });
+        if let Err(error) = begun.unwrap_or_else(|| Err(DEFECT.to_owned())) {
+            contained(|| self.remove(key));
+            return Err(error);
         }
+        if runs_ahead {
+            self.next_check_at = Some(next + CHECK_PACE);
+            self.counters.checks += 1;
+        }
+        Ok(key)
     }
 
     /// Whether an answer from these addresses could be told from every other connection.
@@ -344,7 +382,7 @@ impl Endpoint {
             for _ in 0..turn {
                 let Some(slot) = self.peers.get_mut(key) else { break };
                 let Some(datagram) = slot.queue.pop_front() else { break };
-                self.handle(now, key, datagram);
+                self.attempt(key, |endpoint| endpoint.handle(now, key, datagram));
             }
             if self.peers.get(key).is_some_and(|slot| !slot.queue.is_empty()) {
                 self.ready.push_back(key);
@@ -404,6 +442,10 @@ impl Endpoint {
     /// Moves to `out` what a connection has to send, and notes when it is due next. A connection that is done is removed:
     /// `false`.
     pub(crate) fn transmit(&mut self, now: Instant, key: Key, out: &mut VecDeque<Datagram>) -> bool {
+        self.attempt(key, |endpoint| endpoint.transmit_all(now, key, out)).unwrap_or(false)
+    }
+
+    fn transmit_all(&mut self, now: Instant, key: Key, out: &mut VecDeque<Datagram>) -> bool {
         let share = self.current_share(now);
         let Some(slot) = self.peers.get_mut(key) else { return false };
         slot.peer.set_share(share);
@@ -466,17 +508,21 @@ impl Endpoint {
                 return;
             }
             self.timers.pop_first();
-            let Some(slot) = self.peers.get_mut(key) else { continue };
-            slot.timer = None;
-            if slot.check_at.is_some_and(|at| at <= now) {
-                slot.check_at = None;
-                self.counters.checks += 1;
-                slot.peer.check(now);
-            }
-            slot.peer.handle_timeout(now);
-            self.note_validated(key);
-            self.list(key);
+            self.attempt(key, |endpoint| endpoint.handle_timeout_of(now, key));
         }
+    }
+
+    fn handle_timeout_of(&mut self, now: Instant, key: Key) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        slot.timer = None;
+        if slot.check_at.is_some_and(|at| at <= now) {
+            slot.check_at = None;
+            self.counters.checks += 1;
+            slot.peer.check(now);
+        }
+        slot.peer.handle_timeout(now);
+        self.note_validated(key);
+        self.list(key);
     }
 
     /// A process that stood still, suspended or starved, has heard nothing, but that says nothing of others.

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{core, driver::Shared, flow::lock, link::Link};
+use super::{core, driver::Shared, flow::lock, link::Link, peer::Peer};
 use crate::{
     ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
 };
@@ -49,8 +49,8 @@ impl Half {
     /// What looks full may only not have been looked at.
     fn look_for_room(&self) {
         let mut core = lock(&self.shared.core);
-        if let Some(peer) = core.peer_of(&self.link) {
-            self.link.outbox.settle(peer.outstanding());
+        if let Some(outstanding) = core.with_peer(&self.link, Peer::outstanding) {
+            self.link.outbox.settle(outstanding);
         }
     }
 
@@ -135,7 +135,7 @@ impl FrameSender for Sender {
     async fn stats(&self) -> LinkStats {
         let mut stats = {
             let mut core = lock(&self.0.shared.core);
-            let of_now = core.peer_of(&self.0.link).map(|peer| core::stats(peer));
+            let of_now = core.with_peer(&self.0.link, |peer| core::stats(peer));
             of_now.or_else(|| self.0.link.last_stats.get().cloned()).unwrap_or_default()
         };
         stats.bytes_sent = self.0.link.outbox.accepted_bytes();

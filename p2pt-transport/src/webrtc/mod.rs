@@ -47,6 +47,9 @@
 //!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
 //!   [`Deadline`](TransportError::Deadline). Until then it is one of the
 //!   [connections](WebRtcConfig::max_connections) and takes some 30 KB; no descriptor, since all connections share those.
+//! - **A panic**, which is a defect of this library or of what it is built on, ends the connection in whose turn it happens,
+//!   with [`ChannelClosed::Failed`](crate::ChannelClosed::Failed) or [`Backend`](TransportError::Backend). One in what all
+//!   connections share, as the asking of servers, ends all of them so, and the transport begins anew.
 //! - **A flood of frames under 40 bytes that nobody reads** ends the link at 65,536 of them, because the SCTP stack would
 //!   lose them; larger ones make the sender wait, however long.
 //!
@@ -71,6 +74,9 @@
 
 mod candidate;
 mod config;
+mod contain;
+#[cfg(test)]
+mod contain_tests;
 mod core;
 mod datagram;
 mod driver;
@@ -132,7 +138,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     core::{Core, Gathered},
-    driver::{Driver, Shared},
+    driver::{Shared, drive},
     endpoint::{Endpoint, From, MAX_SETS, OFFER_SETS},
     flow::{LARGEST_WINDOW, lock},
     ice::IceConfig,
@@ -263,11 +269,10 @@ impl Node {
         }
         self.is_started.call_once(|| {
             self.has_started.store(true, Ordering::Release);
-            let driver = Driver::new(self.shared.clone());
-            let driven = self.driven.clone().drop_guard();
+            let (driver, driven) = (drive(self.shared.clone()), self.driven.clone().drop_guard());
             tokio::spawn(async move {
                 let _driven = driven;
-                driver.run().await;
+                driver.await;
             });
         });
         Ok(())

@@ -90,6 +90,8 @@ pub(crate) enum End {
     TimedOut,
     /// It cannot go on; the text says why.
     Failed(String),
+    /// This side has a defect and has lost the connection.
+    Defect,
 }
 
 /// What has happened to a connection.
@@ -153,6 +155,25 @@ pub(crate) struct Peer {
     /// Paths at which the other side has proven that it is there, not yet taken.
     validated: Vec<Path>,
     events: VecDeque<PeerEvent>,
+    /// The turn in which it panics.
+    #[cfg(test)]
+    pub(crate) panics_in: Option<Turn>,
+}
+
+/// What a connection does, for tests of what happens when that panics.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It begins, with the other side's description.
+    Remote,
+    Check,
+    Record,
+    Timeout,
+    Transmit,
+    /// A received frame is taken out.
+    Receive,
+    /// It is asked what is on its way.
+    Outstanding,
 }
 
 impl std::fmt::Debug for Peer {
@@ -191,7 +212,19 @@ impl Peer {
             early_records: Vec::new(),
             validated: Vec::new(),
             events: VecDeque::new(),
+            #[cfg(test)]
+            panics_in: None,
         }
+    }
+
+    #[cfg(test)]
+    fn enter_turn(&self, turn: Turn) {
+        assert!(self.panics_in != Some(turn), "as a test wants it");
+    }
+
+    /// How far it has come.
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
     }
 
     /// When both descriptions were known, or this side's was made.
@@ -214,6 +247,8 @@ impl Peer {
     /// # Errors
     /// When no session can be made.
     pub(crate) fn set_remote(&mut self, now: Instant, remote: Remote) -> Result<(), String> {
+        #[cfg(test)]
+        self.enter_turn(Turn::Remote);
         let opening = self.opening.clone();
         let session = Session::new(&self.config.session, remote.dtls_role, opening, remote.certificate);
         self.session = Some(session.map_err(|error| error.to_string())?);
@@ -240,6 +275,8 @@ impl Peer {
 
     /// Takes a STUN message.
     pub(crate) fn handle_check(&mut self, now: Instant, datagram: Datagram) {
+        #[cfg(test)]
+        self.enter_turn(Turn::Check);
         if self.stage == Stage::Waiting {
             self.keep_early_check(datagram);
             return;
@@ -275,6 +312,8 @@ impl Peer {
 
     /// Takes a DTLS datagram from where the other side is known to be.
     pub(crate) fn handle_record(&mut self, now: Instant, data: BytesMut) {
+        #[cfg(test)]
+        self.enter_turn(Turn::Record);
         let Some(session) = &mut self.session else { return };
         if self.closing != Closing::Done && session.handle_datagram(now, data) {
             self.heard = Some(now);
@@ -412,6 +451,8 @@ impl Peer {
 
     /// The next frame received. Those that came before the end are still there after it.
     pub(crate) fn receive(&mut self, now: Instant) -> Option<Frame> {
+        #[cfg(test)]
+        self.enter_turn(Turn::Receive);
         self.session.as_mut()?.receive(now)
     }
 
@@ -425,6 +466,8 @@ impl Peer {
 
     /// Bytes of frames sent that are not acknowledged.
     pub(crate) fn outstanding(&mut self) -> usize {
+        #[cfg(test)]
+        self.enter_turn(Turn::Outstanding);
         self.session.as_mut().map_or(0, Session::outstanding)
     }
 
@@ -475,6 +518,8 @@ impl Peer {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        #[cfg(test)]
+        self.enter_turn(Turn::Timeout);
         if self.closing == Closing::Done {
             return;
         }
@@ -537,6 +582,8 @@ impl Peer {
 
     /// The next datagram to send.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Datagram> {
+        #[cfg(test)]
+        self.enter_turn(Turn::Transmit);
         if let Some(datagram) = self.ice.poll_transmit() {
             return Some(datagram);
         }

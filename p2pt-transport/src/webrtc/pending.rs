@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     Node,
+    contain::DEFECT,
     flow::lock,
     halves::{Half, Receiver, Sender},
     link::{Link, NEAR_FRAME_BYTES, Opening},
@@ -128,6 +129,7 @@ async fn opened(
 /// What an opening has failed of.
 fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: &Description) -> TransportError {
     match (stage, end) {
+        (_, End::Defect) => TransportError::Backend(DEFECT.into()),
         (Stage::Waiting, End::TimedOut) => {
             TransportError::Deadline { step: "waiting for the answer", after: node.config.answer_timeout }
         }
@@ -155,8 +157,8 @@ impl Node {
                 return Err(TransportError::TooManyConnections { max: self.config.max_connections });
             }
             // It may have ended meanwhile, which its opening says.
-            if let Some(peer) = core.peer_of(link) {
-                peer.set_remote(now, remote).map_err(|error| TransportError::Backend(error.into()))?;
+            if let Some(taken) = core.with_peer(link, |peer| peer.set_remote(now, remote)) {
+                taken.map_err(|error| TransportError::Backend(error.into()))?;
             }
         }
         self.shared.touch(link);
@@ -184,8 +186,8 @@ impl RemoteCandidates for Late {
             Err(_) => return Ok(()),
         };
         let mut core = lock(&self.node.shared.core);
-        let peer = core.peer_of(&self.link).ok_or(AddCandidateError::Closed)?;
-        peer.add_candidate(Instant::now().into_std(), candidate);
+        let now = Instant::now().into_std();
+        core.with_peer(&self.link, |peer| peer.add_candidate(now, candidate)).ok_or(AddCandidateError::Closed)?;
         drop(core);
         self.node.shared.touch(&self.link);
         Ok(())

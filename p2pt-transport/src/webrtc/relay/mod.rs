@@ -100,6 +100,11 @@ impl Relays {
         Self { crypto, allocations: BTreeMap::new(), by_relayed: HashMap::new(), events: VecDeque::new() }
     }
 
+    /// No allocations, as at first. Those there were lapse by themselves.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.crypto.clone())
+    }
+
     /// An offer or answer wants relayed addresses of `socket` at `servers`, the servers of now: asks for those that are
     /// not there, nor asked for, nor have just been refused. Allocations at other servers serve the connections they have.
     pub(crate) fn request(&mut self, now: Instant, socket: SocketAddr, servers: &[RelayServer]) {
