@@ -455,6 +455,33 @@ fn a_reader_that_catches_up_is_sent_to_at_once() {
     assert!(sim.now - begin < ms(100), "it takes {:?}", sim.now - begin);
 }
 
+/// What is read makes room, but for the part of a frame that has come and cannot be read yet.
+#[test]
+fn an_update_says_what_there_is_room_for() {
+    const SMALL: u32 = 100_000;
+    // What is read, in tenths of the window, and whether that is enough to say so.
+    for (read, is_said) in [(4, false), (6, true)] {
+        let mut sim = Sim::new(2);
+        sim.nodes[1].endpoint.set_windows(SMALL, u32::MAX);
+        let (a, b) = sim.open(0, 1);
+        sim.nodes[1].reads = false;
+        for tenths in [read, 9] {
+            sim.send(0, a, Frame::binary(vec![1; SMALL as usize / 10 * tenths]));
+        }
+        sim.touch(0, a);
+        sim.run(ms(300));
+        let told = |sim: &mut Sim| sim.nodes[1].peer(b).session().told_window() as usize;
+        assert!(told(&mut sim) < SMALL as usize / 20, "the window is full");
+        // Nothing more comes, so that what it says next is about what was read.
+        sim.carries = Box::new(|_, datagram| datagram.local == socket(1, 4));
+        sim.nodes[1].reads = true;
+        sim.touch(1, b);
+        assert_eq!(sim.nodes[1].received(b).len(), 1, "the other one is not whole");
+        let tenths = (told(&mut sim) * 10).div_ceil(SMALL as usize);
+        assert!(if is_said { (6..=7).contains(&tenths) } else { tenths <= 1 }, "{tenths} tenths after {read}");
+    }
+}
+
 /// Junk from the other side's address is no sign of life: only what it alone could have written is.
 #[test]
 fn junk_keeps_nothing_alive() {

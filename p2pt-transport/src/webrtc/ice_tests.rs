@@ -370,6 +370,24 @@ fn what_a_description_costs_is_bounded() {
 }
 
 #[test]
+fn thirty_two_addresses_of_the_other_side_are_looked_at_wherever_they_come_from() {
+    for (described, learned) in [(200, 0), (0, 200), (20, 200)] {
+        let mut two = Two::hosts();
+        two.way = Box::new(|_| None);
+        two.start(0, &(0..described).map(|n| host_candidate(at(&format!("10.1.0.{n}:7")))).collect::<Vec<_>>());
+        let (ours, theirs) = (two.agents[0].credentials().clone(), two.agents[1].credentials().clone());
+        let writer = Writer::new(crypto());
+        for n in 0..learned {
+            let data = writer.request([n; 12], &theirs.ufrag, &ours, (IceRole::Controlled(1), 1, false));
+            two.hand(0, &Datagram { local: at(A), remote: at(&format!("10.2.0.{n}:7")), data });
+        }
+        two.run(Duration::from_secs(60));
+        let reached: std::collections::BTreeSet<_> = two.requests(0).map(|(_, datagram)| datagram.remote).collect();
+        assert_eq!(reached.len(), 32, "{described} described, {learned} learned");
+    }
+}
+
+#[test]
 fn better_pairs_take_the_places_of_worse_ones() {
     let bases: Vec<Base> = (1..=4).map(|n| base(&format!("10.0.0.{n}:5000"), CandidateKind::Host)).collect();
     let mut two = Two::new(agent(1, true, &bases), agent(2, false, &[host_base(at(B))]));

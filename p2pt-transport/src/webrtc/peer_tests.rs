@@ -176,6 +176,17 @@ fn an_opening_fails_of_what_it_waits_for() {
     assert_eq!(stage, Stage::Checking);
     ends(&mut sim, 0, a);
 
+    // Nor is one that only the side takes for one that does not decide: no check of the other side arrives, so none
+    // is nominated.
+    let mut sim = Sim::new(2);
+    sim.carries = Box::new(|_, datagram| {
+        datagram.local == socket(1, 4) || is_stun(&datagram.data) && !is_request(&datagram.data)
+    });
+    let (_, b) = sim.connect(0, 1, 4);
+    sim.run(ms(100));
+    assert_eq!(sim.nodes[1].peer(b).stage(), Stage::Handshaking);
+    assert_eq!(ends(&mut sim, 1, b).1, Stage::Checking);
+
     // A path, and no handshake: checks keep it from falling silent.
     let mut sim = Sim::new(2);
     sim.carries = Box::new(|_, datagram| is_stun(&datagram.data));

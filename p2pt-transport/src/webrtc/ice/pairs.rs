@@ -159,7 +159,7 @@ impl IceAgent {
     }
 
     pub(super) fn send_check(&mut self, now: Instant, index: usize) {
-        let gap = self.first_gap * (1 << self.pairs[index].sent.min(SERIES));
+        let gap = self.first_gap * (1 << self.pairs[index].sent);
         let pair = &mut self.pairs[index];
         pair.sent += 1;
         pair.unanswered = pair.unanswered.saturating_add(1);
