@@ -50,7 +50,8 @@ pub enum TransportError {
     /// The other side closed or went between the encrypted session and the channel.
     #[error("closed before the channel opened")]
     ClosedEarly,
-    /// As many connections exist as the backend is configured to hold; where an offer is asked for, as many offers wait.
+    /// As many connections exist as the backend is configured to hold, or, where an offer is answered, as there can be
+    /// between the two nodes; where an offer is asked for, as many offers wait.
     #[error("already {max} connections, or offers of them")]
     TooManyConnections {
         /// The limit that is reached, which may be that on offers.

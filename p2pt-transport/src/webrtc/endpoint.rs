@@ -58,6 +58,10 @@ pub(crate) const OFFER_SETS: usize = 4;
 /// between the same two nodes apart.
 const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
+/// How long an answer may wait for a sign of the other side before it gives way to another one. What answers goes through a
+/// tracker, and the offers of two nodes that have many swarms in common come at once: they must not end one another.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 struct Slot {
     peer: Peer,
     ufrag: String,
@@ -76,6 +80,12 @@ struct Slot {
     data_at: Option<Instant>,
     /// It is in the list of those to be served.
     is_listed: bool,
+}
+
+impl Slot {
+    fn gives_way(&self, now: Instant) -> bool {
+        self.peer.is_leaving() || self.owned.is_empty() && now >= self.peer.began() + PATIENCE
+    }
 }
 
 /// What has come that no connection wanted, and other things worth counting.
@@ -304,12 +314,11 @@ impl Endpoint {
     }
 
     /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
-    /// side nothing has come. A stranger whose offers name addresses of others takes no places for ever. Whether there was
+    /// side nothing has come for a while. A stranger whose offers name addresses of others takes no places for ever. Whether there was
     /// one.
     pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
         let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
-        let give_way = in_the_way
-            .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
+        let give_way = in_the_way.filter(|key| self.peers.get(*key).is_some_and(|slot| slot.gives_way(now)));
         let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
         tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
         self.peers[oldest].peer.end_now(now);

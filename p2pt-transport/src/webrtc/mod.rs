@@ -68,8 +68,8 @@
 //! # What it needs, and what it does not do
 //!
 //! It must run on a Tokio runtime with time enabled, and I/O unless it runs on a [`Network`] of its own. Between two nodes
-//! there may be 16 connections of offers of each, in swarms or beside each other; further offers are not answered until one
-//! ends. It does not do media, TCP candidates, relays over TCP or TLS, or mDNS: `.local` candidates of browsers are passed
+//! there may be 16 connections of offers of each, in swarms or beside each other, so 32 swarms in common at the most; the
+//! answer to a further offer fails with [`TooManyConnections`](TransportError::TooManyConnections) until one ends. It does not do media, TCP candidates, relays over TCP or TLS, or mDNS: `.local` candidates of browsers are passed
 //! over, and such peers are reached by the packets they send.
 
 mod candidate;
@@ -158,6 +158,13 @@ use crate::{Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError}
 /// How long an offer waits for its first candidate when even those take longer than the gathering deadline. Host
 /// candidates are there at once; this matters with relays only.
 const FIRST_CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Connections of one node's offers that there can be between the same two nodes: each socket that offers leave from has one
+/// with each that answers leave from.
+const MAX_BETWEEN_TWO: usize = OFFER_SETS * (MAX_SETS - OFFER_SETS);
+
+/// How often a set of sockets is chosen anew for a connection, each time because others have taken it meanwhile.
+const MAX_TRIES: usize = 2 * MAX_SETS;
 
 /// What all connections of one transport share.
 struct Node {
@@ -414,12 +421,21 @@ impl Node {
 
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
-        let from = self.set_for_offer()?;
-        let gathered = self.gather(&from.sockets).await?;
+        let mut tries = 0;
+        let (from, gathered, mut core) = loop {
+            let best = lock(&self.shared.core).endpoint.set_for_offer();
+            let from = self.set_for_offer(best)?;
+            let gathered = self.gather(&from.sockets).await?;
+            let core = lock(&self.shared.core);
+            tries += 1;
+            // While that took its time, other offers may have filled the set.
+            if core.endpoint.set_for_offer() == best || tries == MAX_TRIES {
+                break (from, gathered, core);
+            }
+        };
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
-        let mut core = lock(&self.shared.core);
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
@@ -447,10 +463,21 @@ impl Node {
         let setup = offer.answer_setup();
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
-        let from = self.free_set(&remote)?;
-        let gathered = self.gather(&from.sockets).await?;
+        let mut tries = 0;
+        let (from, gathered, mut core) = loop {
+            let from = self.free_set(&remote)?;
+            let gathered = self.gather(&from.sockets).await?;
+            let core = lock(&self.shared.core);
+            // While that took its time, another offer from the same addresses may have been answered from there.
+            if core.endpoint.is_free(&from.sockets, &remote) {
+                break (from, gathered, core);
+            }
+            tries += 1;
+            if tries == MAX_TRIES {
+                return Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO });
+            }
+        };
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
-        let mut core = lock(&self.shared.core);
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
@@ -475,8 +502,7 @@ impl Node {
     }
 
     /// The set that an offer leaves from. Where a fixed port is taken, another set will do.
-    fn set_for_offer(&self) -> Result<From, TransportError> {
-        let best = lock(&self.shared.core).endpoint.set_for_offer();
+    fn set_for_offer(&self, best: usize) -> Result<From, TransportError> {
         self.set(best).or_else(|error| {
             let others = (0..OFFER_SETS).filter(|set| *set != best);
             others.map(|set| self.set(set)).find_map(Result::ok).ok_or(error)
@@ -510,7 +536,7 @@ impl Node {
                 return Ok(from);
             }
         }
-        Err(TransportError::TooManyConnections { max: MAX_SETS - OFFER_SETS })
+        Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO })
     }
 }
 
