@@ -1,4 +1,4 @@
-//! The `p2pt` program and JavaScript's p2pt in a page of headless Chromium, through both trackers, whoever comes first.
+//! The `p2pt` program and JavaScript's p2pt in a page of headless Chromium, through both trackers, in either order of coming.
 
 use p2pt_tests::interop::{
     a_crashed_browser_is_noticed, a_killed_rust_peer_is_noticed, everything, rust_node_and_a_browser_all_meet,

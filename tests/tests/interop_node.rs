@@ -1,4 +1,4 @@
-//! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, whoever comes first.
+//! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, in either order of coming.
 
 use p2pt_tests::interop::{
     NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, announce_again, assert_undisturbed, connected, converse,
