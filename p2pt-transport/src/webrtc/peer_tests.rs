@@ -54,6 +54,48 @@ fn checks_that_overtake_the_answer_are_replayed() {
     assert!(sim.now - begin < ms(20), "{:?}", sim.now - begin);
 }
 
+/// libdatachannel answers checks before it has read the answer, and takes no part in a handshake until then: what the client
+/// begins with is lost, and is said again as soon as a check shows that the answer has arrived.
+#[test]
+fn a_handshake_that_overtakes_the_answer_begins_again() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    // What the answerer says of a handshake is lost until then.
+    let then = sim.now + ms(900);
+    sim.carries =
+        Box::new(move |now, datagram| now >= then || is_stun(&datagram.data) || datagram.local != socket(1, 4));
+    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    sim.run(ms(900));
+    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
+    let ours = sim.nodes[1].peer(answer).credentials().clone();
+    let check = Writer::new(crypto()).request([0; 12], &theirs, &ours, (IceRole::Controlling(1), 1, true));
+    sim.put(Datagram { local: socket(0, 0), remote: socket(1, 4), data: check });
+    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
+    assert!(sim.run_until(ms(20), is_open), "the handshake waits for its timer");
+}
+
+/// The first flight is repeated as soon as its answer should have come.
+#[test]
+fn a_first_flight_that_is_lost_costs_a_round_trip_or_two() {
+    let mut sim = Sim::new(2);
+    let (offer, answer) = sim.connect(0, 1, 4);
+    let begin = sim.now;
+    let mut lost = 0;
+    sim.carries = Box::new(move |_, datagram| {
+        let is_lost = lost == 0 && !is_stun(&datagram.data);
+        lost += usize::from(is_lost);
+        !is_lost
+    });
+    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
+    assert!(sim.run_until(Duration::from_secs(1), is_open));
+    // Within 10 ms it would not have been lost.
+    let took = sim.now - begin;
+    assert!(ms(10) < took && took < ms(40), "{took:?}");
+}
+
 #[test]
 fn what_an_offer_keeps_is_bounded() {
     let mut sim = Sim::new(1);
@@ -141,8 +183,8 @@ fn junk_before_the_proof_is_bounded() {
     let from = ([203, 0, 113, 1], 9).into();
     sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
     sim.pump();
-    for _ in 0..100 {
-        let data = BytesMut::from(&[22; 1400][..]);
+    for number in 0..100 {
+        let data = BytesMut::from(&[[22; 700], [number; 700]].concat()[..]);
         sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
         sim.pump();
     }
