@@ -192,7 +192,7 @@ impl Peer {
 
     /// Ends the connection: closes every link to this peer politely, and waits until they are closed.
     ///
-    /// What links have accepted is still sent, for at most as long as the transport gives a close (1 s without progress
+    /// What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
     /// unless configured). Sends and requests under way end with `PeerGone(Local)`, and the application hears
     /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
     /// to connect that were under way come to nothing.

@@ -254,3 +254,31 @@ async fn libdatachannel_does_not_repeat_what_this_side_says_of_itself() {
     node.end().await;
     transport.shutdown().await;
 }
+
+/// What libdatachannel receives before it has read the answer is lost, but for checks: the first flight of the handshake too. It
+/// is said again when libdatachannel shows that it knows the answer, and not only when its timer says so after 250 ms.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_descriptions -- --ignored"]
+async fn a_channel_that_libdatachannel_offers_opens_without_a_wait() {
+    let _turn = turn().await;
+    let transport = WebRtc::new(WebRtcConfig::default().without_ice_servers()).expect("a certificate");
+    let mut node = LineProcess::spawn("libdatachannel", javascript("rtc.mjs", &["--webrtc", "ndc"]));
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        node.command(&json!({"offer": true})).await;
+        let offer = described(&mut node).await;
+        let pending = transport.answer(&offer).await.expect("an answer");
+        let began = Instant::now();
+        node.command(&json!({"accept": pending.sdp()})).await;
+        let channel = timeout(PATIENCE, pending.open()).await.expect("in time").expect("it opens");
+        took.push(began.elapsed());
+        drop(channel);
+    }
+    println!("{took:?}");
+    // A loaded machine may take longer, but not each time.
+    assert!(took.iter().any(|took| *took < Duration::from_millis(200)), "{took:?}");
+    node.command(&json!({"stop": true})).await;
+    node.expect("stopped", |_| true).await;
+    node.end().await;
+    transport.shutdown().await;
+}

@@ -107,7 +107,7 @@ impl Default for WebRtcConfig {
             answer_timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(4),
-            close_timeout: Duration::from_secs(1),
+            close_timeout: Duration::from_secs(2),
             send_buffer_bytes: 2 << 20,
             receive_buffer_bytes: 1 << 20,
             max_frame_bytes: DEFAULT_FRAME_BYTES,
@@ -216,7 +216,7 @@ impl WebRtcConfig {
     }
 
     /// How long a polite close waits without progress: for what was sent to be acknowledged, then for the other side to
-    /// close too. 1 s by default.
+    /// close too. 2 s by default: a packet that is lost is sent again after one, and with less the close would not wait for it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self

@@ -7,8 +7,15 @@
 //!
 //! The stack repeats a flight seven times at equal intervals, and then fails for good: two blocked seconds would end a
 //! handshake. Here each interval is twice as long as the one before.
+//!
+//! The first flight of a client is sent again sooner. The client begins as soon as a check has been answered, and libdatachannel
+//! answers checks before it has read the description that says who the client is: the flight is lost, and is due again when the
+//! other side shows by a check of its own that it knows the client. What is sent again is a copy, as the network could make one,
+//! so a server that has the first passes over it as a replay (RFC 6347 section 4.1.2.6), and the stack counts nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
 
 /// The header of a record, and that of a handshake message in it, in bytes (RFC 6347 sections 4.1 and 4.2.2).
 const RECORD_HEADER: usize = 13;
@@ -22,6 +29,12 @@ const MAX_FRAGMENTS: usize = 64;
 
 /// No interval is longer: with those before, seven of them last 9.75 s.
 const LONGEST: Duration = Duration::from_secs(2);
+
+/// No copy of the first flight follows sooner, however near the other side: a server needs some milliseconds for its answer.
+const SHORTEST_GAP: Duration = Duration::from_millis(10);
+
+/// The most copies of the first flight, whatever the other side does. Each has some 200 bytes.
+const MAX_COPIES: u8 = 12;
 
 /// A piece of a handshake message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +50,70 @@ pub(crate) struct Flights {
     seen: Vec<Fragment>,
     first: Duration,
     interval: Duration,
+    /// A client's, until it is answered.
+    unanswered: Option<Unanswered>,
+}
+
+/// The first flight of a client, and when copies of it are sent.
+#[derive(Debug)]
+struct Unanswered {
+    datagrams: Vec<BytesMut>,
+    sent_at: Instant,
+    copies: u8,
+    /// In which an answer should have come.
+    first_gap: Duration,
+    /// Doubled with each copy. One as long as the stack's interval is left to the stack.
+    gap: Duration,
+}
+
+impl Unanswered {
+    fn copy(&mut self, now: Instant) -> Vec<BytesMut> {
+        if self.copies == MAX_COPIES {
+            return Vec::new();
+        }
+        self.copies += 1;
+        self.sent_at = now;
+        self.gap *= 2;
+        self.datagrams.clone()
+    }
 }
 
 impl Flights {
     /// A handshake whose flights are first repeated after `first`, as the stack is told.
     pub(crate) fn new(first: Duration) -> Self {
-        Self { seen: Vec::new(), first, interval: first }
+        Self { seen: Vec::new(), first, interval: first, unanswered: None }
+    }
+
+    /// The first flight of a client is sent, over a path with this round trip.
+    pub(crate) fn began(&mut self, now: Instant, datagrams: Vec<BytesMut>, round_trip: Duration) {
+        let gap = (round_trip * 2).clamp(SHORTEST_GAP, self.first.max(SHORTEST_GAP));
+        self.unanswered = Some(Unanswered { datagrams, sent_at: now, copies: 0, first_gap: gap, gap });
+    }
+
+    /// The other side knows this one's description: from now on it can read the first flight, which is sent once more if its
+    /// answer should be here.
+    pub(crate) fn is_known(&mut self, now: Instant) -> Vec<BytesMut> {
+        let Some(unanswered) = &mut self.unanswered else { return Vec::new() };
+        unanswered.gap = unanswered.first_gap;
+        if now < unanswered.sent_at + unanswered.gap { Vec::new() } else { unanswered.copy(now) }
+    }
+
+    /// When the first flight is sent once more, unless the stack does that as soon.
+    pub(crate) fn copy_due(&self) -> Option<Instant> {
+        let unanswered = self.unanswered.as_ref()?;
+        (unanswered.copies < MAX_COPIES && unanswered.gap < self.first).then(|| unanswered.sent_at + unanswered.gap)
+    }
+
+    /// The first flight once more, if that is due.
+    pub(crate) fn copies(&mut self, now: Instant) -> Vec<BytesMut> {
+        let is_due = self.copy_due().is_some_and(|at| at <= now);
+        self.unanswered.as_mut().filter(|_| is_due).map_or_else(Vec::new, |unanswered| unanswered.copy(now))
     }
 
     /// Takes note of a received datagram. Whether it has something new.
     pub(crate) fn is_new(&mut self, datagram: &[u8]) -> bool {
         let Some(fragments) = fragments(datagram) else { return true };
+        self.unanswered = None;
         let mut is_new = fragments.is_empty();
         for fragment in fragments {
             if !self.seen.contains(&fragment) {
@@ -143,6 +209,55 @@ mod tests {
         for other in [encrypted, alert, plain[..20].to_vec(), [plain.clone(), vec![20; 14]].concat(), Vec::new()] {
             assert!(flights.is_new(&other) && flights.is_new(&other));
         }
+    }
+
+    /// When copies of a first flight are sent, in milliseconds after it, over a path of this round trip, if the other side makes
+    /// itself known then.
+    fn copied(round_trip: u64, known: impl Fn(u64) -> bool) -> Vec<u64> {
+        let begin = crate::webrtc::sim::epoch();
+        let mut flights = Flights::new(FIRST);
+        flights.began(begin, vec![BytesMut::from(&message(CLIENT_HELLO, 0, 0)[..])], Duration::from_millis(round_trip));
+        let is_copied = |at: &u64| {
+            let now = begin + Duration::from_millis(*at);
+            let mut copies = flights.copies(now);
+            if known(*at) {
+                copies.extend(flights.is_known(now));
+            }
+            assert!(copies.iter().all(|copy| **copy == message(CLIENT_HELLO, 0, 0)));
+            !copies.is_empty()
+        };
+        (0..5000).filter(is_copied).collect()
+    }
+
+    #[test]
+    fn the_first_flight_is_copied_at_growing_gaps_until_the_stack_repeats_it() {
+        assert_eq!(copied(0, |_| false), [10, 30, 70, 150, 310]);
+        assert_eq!(copied(20, |_| false), [40, 120, 280]);
+        assert_eq!(copied(100, |_| false), [200]);
+        assert!(copied(125, |_| false).is_empty());
+    }
+
+    #[test]
+    fn a_side_that_makes_itself_known_is_sent_a_copy_at_once() {
+        assert_eq!(copied(1, |at| at == 700), [10, 30, 70, 150, 310, 700, 720, 760, 840, 1000]);
+        assert_eq!(copied(20, |at| at == 35), [40, 120, 280], "an answer may still be on its way");
+        assert_eq!(copied(600, |at| at == 900), [900]);
+    }
+
+    #[test]
+    fn copies_are_bounded() {
+        assert_eq!(copied(1, |_| true).len(), usize::from(MAX_COPIES));
+    }
+
+    #[test]
+    fn an_answered_flight_is_not_copied() {
+        let begin = crate::webrtc::sim::epoch();
+        let mut flights = Flights::new(FIRST);
+        flights.began(begin, vec![BytesMut::new()], Duration::ZERO);
+        assert!(flights.is_new(&[22]) && flights.copy_due().is_some(), "that was no answer");
+        assert!(flights.is_new(&message(3, 0, 0)));
+        assert_eq!(flights.copy_due(), None);
+        assert!(flights.is_known(begin + FIRST).is_empty());
     }
 
     #[test]

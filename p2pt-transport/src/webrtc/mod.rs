@@ -287,10 +287,10 @@ impl Node {
 
     /// The sockets of a set.
     fn set(&self, number: usize) -> Result<From, TransportError> {
+        // Held to the end: a call that finds these sockets bound finds the windows fitted to them, and a driver that knows them.
         let mut sets = lock(&self.shared.sets);
         let is_used = |address| lock(&self.shared.core).endpoint.uses(address);
         let Set { sockets, opened, closed } = sets.set(number, &self.config, is_used)?;
-        drop(sets);
         if !closed.is_empty() {
             lock(&self.shared.core).forget_sockets(Instant::now().into_std(), &closed);
             self.shared.sockets_changed();
@@ -300,6 +300,7 @@ impl Node {
             self.size_windows(granted);
             self.shared.sockets_changed();
         }
+        drop(sets);
         Ok(From { set: number, sockets: sockets.iter().map(|socket| bare(socket.local_addr())).collect() })
     }
 

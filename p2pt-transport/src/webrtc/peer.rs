@@ -283,8 +283,13 @@ impl Peer {
         }
         let Some(message) = Unverified::parse(&datagram.data) else { return };
         let path = Path { local: datagram.local, remote: datagram.remote };
+        let is_request = message.class() == Class::Request;
         if self.ice.handle_message(now, path, message) {
             self.heard = Some(now);
+            // It is authenticated with what this side's description says.
+            if let Some(session) = self.session.as_mut().filter(|_| is_request) {
+                session.is_known(now);
+            }
         }
         self.ice_events(now);
     }
@@ -305,8 +310,11 @@ impl Peer {
     /// path for the first that works.
     pub(crate) fn keep_early_record(&mut self, datagram: Datagram) {
         if matches!(self.stage, Stage::Checking | Stage::Handshaking) && self.early_records.len() < MAX_EARLY_RECORDS {
-            let path = Path { local: datagram.local, remote: datagram.remote };
-            self.early_records.push((path, datagram.data));
+            let early = (Path { local: datagram.local, remote: datagram.remote }, datagram.data);
+            // A client sends copies of its first flight until that is answered.
+            if !self.early_records.contains(&early) {
+                self.early_records.push(early);
+            }
         }
     }
 
@@ -328,7 +336,7 @@ impl Peer {
             if self.stage == Stage::Checking {
                 self.enter(now, Stage::Handshaking);
                 if let Some(session) = &mut self.session {
-                    session.begin(now);
+                    session.begin(now, self.ice.round_trip().unwrap_or_default());
                 }
             }
             let (due, early): (Vec<_>, Vec<_>) =

@@ -173,12 +173,21 @@ impl Session {
         })
     }
 
-    /// Begins the handshake, if that is for this side, as soon as there is a path.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        if let Some(client) = self.client.take()
-            && let Err(error) = self.dtls.connect(now, REMOTE, client, None)
-        {
+    /// Begins the handshake, if that is for this side, as soon as there is a path, of this round trip.
+    pub(crate) fn begin(&mut self, now: Instant, round_trip: Duration) {
+        let Some(client) = self.client.take() else { return };
+        if let Err(error) = self.dtls.connect(now, REMOTE, client, None) {
             self.fail(now, format!("DTLS: {error}"));
+            return;
+        }
+        self.flush_records();
+        self.flights.began(now, self.records.iter().cloned().collect(), round_trip);
+    }
+
+    /// The other side has shown that it knows this side's description.
+    pub(crate) fn is_known(&mut self, now: Instant) {
+        if !self.is_over {
+            self.records.extend(self.flights.is_known(now));
         }
     }
 
@@ -347,6 +356,7 @@ impl Session {
         if self.is_over {
             return;
         }
+        self.records.extend(self.flights.copies(now));
         let flight_is_due = !self.is_secure && self.flight_due().is_some_and(|at| at <= now);
         if flight_is_due {
             self.flights.repeated();
@@ -367,9 +377,10 @@ impl Session {
         if self.is_over {
             return None;
         }
+        let copy = self.flights.copy_due();
         let dtls = if self.is_secure { None } else { self.flight_due() };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
-        [dtls, sctp].into_iter().flatten().min()
+        [copy, dtls, sctp].into_iter().flatten().min()
     }
 
     /// When this side's flight is sent again.

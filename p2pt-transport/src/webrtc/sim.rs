@@ -70,7 +70,7 @@ pub(crate) fn peer_config(number: usize) -> PeerConfig {
         answer_timeout: Duration::from_secs(120),
         connect_timeout: Duration::from_secs(30),
         session_timeout: Duration::from_secs(10),
-        close_timeout: Duration::from_secs(1),
+        close_timeout: crate::webrtc::WebRtcConfig::default().close_timeout,
     }
 }
 

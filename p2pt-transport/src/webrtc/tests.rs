@@ -1,8 +1,17 @@
 //! The transport over real sockets on loopback.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    io::{self, IoSliceMut},
+    sync::{OnceLock, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use super::*;
+use super::{
+    socket::{Received, Resolving},
+    *,
+};
 use crate::{Channel, Frame};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -45,4 +54,87 @@ async fn a_description_of_its_own_is_refused() {
     let refused = within(offer.open(&sdp)).await.err();
     assert!(matches!(&refused, Some(TransportError::InvalidSdp(why)) if why.contains("itself")), "{refused:?}");
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}
+
+/// The system's network, which looks at a transport whenever that asks how much a socket holds.
+#[derive(Debug, Default)]
+struct Watching {
+    watched: Arc<OnceLock<Weak<Node>>>,
+    asked: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct WatchingSocket {
+    socket: Arc<dyn DatagramSocket>,
+    watched: Arc<OnceLock<Weak<Node>>>,
+    asked: Arc<AtomicBool>,
+}
+
+impl Network for Watching {
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        SystemNetwork.addresses()
+    }
+
+    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
+        let socket = SystemNetwork.bind(address, buffer_bytes)?;
+        Ok(Arc::new(WatchingSocket { socket, watched: self.watched.clone(), asked: self.asked.clone() }))
+    }
+
+    fn resolve(&self, host_and_port: String) -> Resolving {
+        SystemNetwork.resolve(host_and_port)
+    }
+}
+
+impl DatagramSocket for WatchingSocket {
+    fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr()
+    }
+
+    fn receive_buffer_bytes(&self) -> usize {
+        let node = self.watched.get().and_then(Weak::upgrade).expect("the transport lives");
+        self.asked.store(true, Ordering::Relaxed);
+        // What another call could do now.
+        if let Ok(sets) = node.shared.sets.try_lock() {
+            let window = lock(&node.shared.core).endpoint.window();
+            assert!(
+                window > 0 || sets.sockets().next().is_none(),
+                "sockets to be had while no window is fitted to them"
+            );
+        }
+        self.socket.receive_buffer_bytes()
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_receive(cx, buffers, received)
+    }
+
+    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
+        self.socket.try_send(remote, contents, segment_bytes)
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_writable(cx)
+    }
+
+    fn max_segments(&self) -> usize {
+        self.socket.max_segments()
+    }
+}
+
+/// Two offers at once, by two trackers, are the usual beginning. One that found the sockets of the other before its window was
+/// known made a connection with a window of nothing: it opened, and large messages from the other side never came.
+#[tokio::test]
+async fn no_connection_can_be_made_before_its_window_is_known() {
+    let network = Arc::new(Watching::default());
+    let transport = WebRtc::with_network(WebRtcConfig::loopback(), network.clone()).expect("a transport");
+    network.watched.set(Arc::downgrade(&transport.node)).expect("one transport");
+    let offer = within(transport.offer()).await.expect("an offer");
+    assert!(network.asked.load(Ordering::Relaxed), "nothing was looked at");
+    drop(offer);
+    within(transport.shutdown()).await;
 }

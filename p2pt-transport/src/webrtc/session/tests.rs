@@ -47,7 +47,7 @@ fn becomes_secure(role: DtlsRole, srtp: &[SrtpProtectionProfile]) -> bool {
     let other_role = if role == DtlsRole::Client { DtlsRole::Server } else { DtlsRole::Client };
     let mut other = bare(&theirs, other_role, srtp, now);
     let mut session = Session::new(&ours, role, Opening::Adopt, hash(&theirs)).expect("a session");
-    session.begin(now);
+    session.begin(now, Duration::ZERO);
     // A handshake has six flights.
     for _ in 0..12 {
         while let Some(record) = session.poll_transmit(now) {
