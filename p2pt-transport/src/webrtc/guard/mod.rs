@@ -20,6 +20,8 @@ mod harm_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod held_tests;
+#[cfg(test)]
 mod honest_tests;
 
 pub(crate) use dtls::{DtlsGuard, RecordVerdict};
