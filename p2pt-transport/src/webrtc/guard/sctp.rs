@@ -52,6 +52,13 @@ const CONTROL_A_SECOND: u8 = 64;
 /// How often an INIT that is sent again is answered: RFC 9260 §16 allows a sender 8 retransmissions.
 const MAX_ANSWERS: u8 = 16;
 
+/// What DATA beside the channel may cost in the life of a connection: its bytes, and [`BESIDE_COST`] for each chunk. Of
+/// further channels, which are closed at once, that is two windows at least.
+const MAX_BESIDE: u32 = 8 << 20;
+
+/// What a chunk costs `rtc-sctp` that waits for one before it, beside its bytes: some 600 bytes, measured.
+const BESIDE_COST: u32 = 600;
+
 /// How many receive windows of DATA are taken beyond the room there is, each chunk the next in sequence, because it may
 /// complete what keeps the stack full. A window holds one and a half of the largest frames, and there is room for another
 /// when the stack first says that it has none: only a message that never ends takes more.
@@ -95,6 +102,10 @@ pub(crate) enum Violation {
     /// arrives. See [`MAX_WINDOWS_BEYOND`].
     #[error("the other side sent a message without an end")]
     EndlessMessage,
+    /// Messages on other streams may wait for earlier ones that never come, and then nothing reads them. The window counts
+    /// their bytes alone, of which they need have only one. See [`MAX_BESIDE`].
+    #[error("the other side sent too much beside the channel")]
+    Beside,
     /// See [`MAX_STREAMS`].
     #[error("the other side used more than {MAX_STREAMS} streams")]
     TooManyStreams,
@@ -142,6 +153,8 @@ pub(crate) struct SctpGuard {
     beyond: u32,
     /// Bytes of DATA that it was given since its last SACK, which says whether it has taken them.
     offered: u32,
+    /// What DATA beside the channel has cost.
+    beside: u32,
     /// Gaps between the TSNs received: what the stack last said and what may have been added since.
     gaps: u32,
     /// The TSN that was received last.
@@ -165,6 +178,7 @@ struct Scan {
     seen: u16,
     room: u32,
     offered: u32,
+    beside: u32,
     gaps: u32,
     last_tsn: u32,
     fragment_credit: u32,
@@ -189,6 +203,7 @@ impl SctpGuard {
             room: limits.receive_window.saturating_mul(2),
             beyond: 0,
             offered: 0,
+            beside: 0,
             gaps: 0,
             last_tsn: 0,
             fragment_credit: FRAGMENT_CREDIT,
@@ -221,6 +236,7 @@ impl SctpGuard {
             seen: 0,
             room: self.room,
             offered: self.offered,
+            beside: self.beside,
             gaps: self.gaps,
             last_tsn: self.last_tsn,
             fragment_credit: self.fragment_credit,
@@ -256,6 +272,7 @@ impl SctpGuard {
         }
         self.room = scan.room;
         self.offered = scan.offered;
+        self.beside = scan.beside;
         self.gaps = scan.gaps;
         self.last_tsn = scan.last_tsn;
         self.fragment_credit = scan.fragment_credit;
@@ -355,6 +372,12 @@ impl SctpGuard {
             None => return Ok(false),
         };
         let (unordered, whole) = (flags & 4 != 0, flags & 3 == 3);
+        if unordered || self.channel != Some(stream) {
+            scan.beside = scan.beside.saturating_add(bytes + BESIDE_COST);
+            if scan.beside > MAX_BESIDE {
+                return Err(Violation::Beside);
+            }
+        }
         // What other streams carry is thrown away, and what is unordered is read at once: neither fills the window, so
         // neither earns anything.
         if !unordered && self.channel.is_none_or(|channel| channel == stream) {
