@@ -266,17 +266,32 @@ impl Endpoint {
     }
 
     /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
-    /// side nothing has come. A stranger whose offers name addresses of others takes no places for ever. Whether there was
-    /// one.
+    /// side nothing has come; or takes back what those claim that are heard elsewhere. A stranger whose offers name addresses
+    /// of others takes no places for ever, with connections of its own either. Whether there is room then.
     pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
         let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
         let give_way = in_the_way
             .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
-        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
+        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else {
+            return self.reclaim(locals, remote);
+        };
         tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
         self.peers[oldest].peer.end_now(now);
         self.release(oldest);
         self.list(oldest);
+        true
+    }
+
+    /// Frees the paths of an answer from claims of connections that have proven themselves on other paths alone. Whether
+    /// that is enough.
+    fn reclaim(&mut self, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let wanted: Vec<Path> = paths(locals.iter().copied(), remote).collect();
+        if wanted.iter().any(|path| path.remote == HIDDEN || self.owners.contains_key(path)) {
+            return false;
+        }
+        for path in wanted {
+            self.claims.remove(&path);
+        }
         true
     }
 
