@@ -442,20 +442,29 @@ impl Node {
         let setup = offer.answer_setup();
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
-        let from = self.free_set(&remote)?;
-        let gathered = self.gather(&from.sockets).await?;
+        let (key, gathered, mut core) = 'sets: {
+            for _ in 0..MAX_SETS {
+                let from = self.free_set(&remote)?;
+                let gathered = self.gather(&from.sockets).await?;
+                let mut core = lock(&self.shared.core);
+                if self.is_shut_down() {
+                    return Err(TransportError::ShutDown);
+                }
+                if core.endpoint.connecting() >= self.config.max_connections {
+                    return Err(TransportError::TooManyConnections { max: self.config.max_connections });
+                }
+                // Another answer may have taken the set while this one waited for servers.
+                if core.endpoint.is_free(&from.sockets, &remote) {
+                    let key = core
+                        .endpoint
+                        .answer(Instant::now().into_std(), from, gathered.bases.clone(), remote)
+                        .map_err(|error| TransportError::Backend(error.into()))?;
+                    break 'sets (key, gathered, core);
+                }
+            }
+            return Err(TransportError::TooManyConnections { max: MAX_SETS - OFFER_SETS });
+        };
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
-        let mut core = lock(&self.shared.core);
-        if self.is_shut_down() {
-            return Err(TransportError::ShutDown);
-        }
-        if core.endpoint.connecting() >= self.config.max_connections {
-            return Err(TransportError::TooManyConnections { max: self.config.max_connections });
-        }
-        let key = core
-            .endpoint
-            .answer(Instant::now().into_std(), from, gathered.bases.clone(), remote)
-            .map_err(|error| TransportError::Backend(error.into()))?;
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
         link.set_limits(self.limits(&offer));

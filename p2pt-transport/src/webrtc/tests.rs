@@ -46,3 +46,20 @@ async fn a_description_of_its_own_is_refused() {
     assert!(matches!(&refused, Some(TransportError::InvalidSdp(why)) if why.contains("itself")), "{refused:?}");
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
+
+/// Answers that wait for the same servers at the same time: each leaves from a set of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_of_one_node_that_are_answered_together_open() {
+    let silent = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+    let server = crate::webrtc::IceServer::stun(format!("stun:{}", silent.local_addr().expect("an address")));
+    let alice = WebRtc::new(WebRtcConfig::loopback()).expect("a transport");
+    let bob = WebRtc::new(WebRtcConfig::loopback().ice_servers([server])).expect("a transport");
+    let (one, two) = (within(alice.offer()).await.expect("an offer"), within(alice.offer()).await.expect("an offer"));
+    let (first, second) = within(async { tokio::join!(bob.answer(one.sdp()), bob.answer(two.sdp())) }).await;
+    let (first, second) = (first.expect("an answer"), second.expect("an answer"));
+    let sdps = [first.sdp().to_owned(), second.sdp().to_owned()];
+    let opened =
+        within(async { tokio::join!(one.open(&sdps[0]), first.open(), two.open(&sdps[1]), second.open()) }).await;
+    assert!(opened.0.is_ok() && opened.1.is_ok() && opened.2.is_ok() && opened.3.is_ok(), "{opened:?}");
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}
