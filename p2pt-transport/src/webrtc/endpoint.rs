@@ -114,6 +114,8 @@ pub(crate) struct Endpoint {
     /// Those whose events, frames and datagrams are to be looked at.
     listed: VecDeque<Key>,
     next_check_at: Option<Instant>,
+    /// Offers that find out where they can be reached, for each set.
+    prepared: [usize; OFFER_SETS],
     /// What all connections together may have on its way to one socket, in bytes.
     receive_budget: u32,
     share: u32,
@@ -134,6 +136,7 @@ impl Endpoint {
             ready: VecDeque::new(),
             listed: VecDeque::new(),
             next_check_at: None,
+            prepared: [0; OFFER_SETS],
             receive_budget: u32::MAX,
             share: u32::MAX,
             share_at: None,
@@ -209,7 +212,7 @@ impl Endpoint {
 
     /// The set that the next offer shall leave from.
     pub(crate) fn set_for_offer(&self) -> usize {
-        let mut loads = [0; OFFER_SETS];
+        let mut loads = self.prepared;
         for (_, slot) in &self.peers {
             if let Some(load) = loads.get_mut(slot.set) {
                 *load += 1;
@@ -217,6 +220,11 @@ impl Endpoint {
         }
         let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
         room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+    }
+
+    /// The offers that find out where they can be reached, and will leave from this set.
+    pub(crate) fn prepared(&mut self, set: usize) -> Option<&mut usize> {
+        self.prepared.get_mut(set)
     }
 
     /// A connection that waits for an answer, with the label of its channel.

@@ -410,6 +410,8 @@ impl Node {
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
         let from = self.set_for_offer()?;
+        // Released after the lock of the core, however this ends.
+        let _prepared = Prepared::new(&self.shared, from.set);
         let gathered = self.gather(&from.sockets).await?;
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
@@ -515,6 +517,29 @@ impl Node {
             }
         }
         Err(TransportError::TooManyConnections { max: MAX_SETS - OFFER_SETS })
+    }
+}
+
+/// Counts an offer to its set while it is not one of the connections yet.
+struct Prepared<'a> {
+    shared: &'a Shared,
+    set: usize,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(shared: &'a Shared, set: usize) -> Self {
+        if let Some(count) = lock(&shared.core).endpoint.prepared(set) {
+            *count += 1;
+        }
+        Self { shared, set }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = lock(&self.shared.core).endpoint.prepared(self.set) {
+            *count -= 1;
+        }
     }
 }
 
