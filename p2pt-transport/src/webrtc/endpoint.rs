@@ -58,10 +58,6 @@ pub(crate) const OFFER_SETS: usize = 4;
 /// between the same two nodes apart.
 const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
-/// How long an answer may wait for a sign of the other side before it gives way to another one. What answers goes through a
-/// tracker, and the offers of two nodes that have many swarms in common come at once: they must not end one another.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 struct Slot {
     peer: Peer,
     ufrag: String,
@@ -80,12 +76,6 @@ struct Slot {
     data_at: Option<Instant>,
     /// It is in the list of those to be served.
     is_listed: bool,
-}
-
-impl Slot {
-    fn gives_way(&self, now: Instant) -> bool {
-        self.peer.is_leaving() || self.owned.is_empty() && now >= self.peer.began() + PATIENCE
-    }
 }
 
 /// What has come that no connection wanted, and other things worth counting.
@@ -127,6 +117,8 @@ pub(crate) struct Endpoint {
     /// Those whose turn has panicked, and how far they had come.
     broken: VecDeque<(Key, Stage)>,
     next_check_at: Option<Instant>,
+    /// Offers that find out where they can be reached, for each set.
+    prepared: [usize; OFFER_SETS],
     /// What all connections together may have on its way to one socket, in bytes.
     receive_budget: u32,
     share: u32,
@@ -148,6 +140,7 @@ impl Endpoint {
             listed: VecDeque::new(),
             broken: VecDeque::new(),
             next_check_at: None,
+            prepared: [0; OFFER_SETS],
             receive_budget: u32::MAX,
             share: u32::MAX,
             share_at: None,
@@ -254,7 +247,7 @@ impl Endpoint {
 
     /// The set that the next offer shall leave from.
     pub(crate) fn set_for_offer(&self) -> usize {
-        let mut loads = [0; OFFER_SETS];
+        let mut loads = self.prepared;
         for (_, slot) in &self.peers {
             if let Some(load) = loads.get_mut(slot.set) {
                 *load += 1;
@@ -262,6 +255,11 @@ impl Endpoint {
         }
         let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
         room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+    }
+
+    /// The offers that find out where they can be reached, and will leave from this set.
+    pub(crate) fn prepared(&mut self, set: usize) -> Option<&mut usize> {
+        self.prepared.get_mut(set)
     }
 
     /// A connection that waits for an answer, with the label of its channel.
@@ -314,16 +312,32 @@ impl Endpoint {
     }
 
     /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
-    /// side nothing has come for a while. A stranger whose offers name addresses of others takes no places for ever. Whether there was
-    /// one.
+    /// side nothing has come; or takes back what those claim that are heard elsewhere. A stranger whose offers name addresses
+    /// of others takes no places for ever, with connections of its own either. Whether there is room then.
     pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
         let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
-        let give_way = in_the_way.filter(|key| self.peers.get(*key).is_some_and(|slot| slot.gives_way(now)));
-        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else { return false };
+        let give_way = in_the_way
+            .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
+        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else {
+            return self.reclaim(locals, remote);
+        };
         tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
         self.peers[oldest].peer.end_now(now);
         self.release(oldest);
         self.list(oldest);
+        true
+    }
+
+    /// Frees the paths of an answer from claims of connections that have proven themselves on other paths alone. Whether
+    /// that is enough.
+    fn reclaim(&mut self, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let wanted: Vec<Path> = paths(locals.iter().copied(), remote).collect();
+        if wanted.iter().any(|path| path.remote == HIDDEN || self.owners.contains_key(path)) {
+            return false;
+        }
+        for path in wanted {
+            self.claims.remove(&path);
+        }
         true
     }
 

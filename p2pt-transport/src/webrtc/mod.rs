@@ -422,21 +422,14 @@ impl Node {
 
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
-        let mut tries = 0;
-        let (from, gathered, mut core) = loop {
-            let best = lock(&self.shared.core).endpoint.set_for_offer();
-            let from = self.set_for_offer(best)?;
-            let gathered = self.gather(&from.sockets).await?;
-            let core = lock(&self.shared.core);
-            tries += 1;
-            // While that took its time, other offers may have filled the set.
-            if core.endpoint.set_for_offer() == best || tries == MAX_TRIES {
-                break (from, gathered, core);
-            }
-        };
+        let from = self.set_for_offer()?;
+        // Released after the lock of the core, however this ends.
+        let _prepared = Prepared::new(&self.shared, from.set);
+        let gathered = self.gather(&from.sockets).await?;
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+        let mut core = lock(&self.shared.core);
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
@@ -503,7 +496,8 @@ impl Node {
     }
 
     /// The set that an offer leaves from. Where a fixed port is taken, another set will do.
-    fn set_for_offer(&self, best: usize) -> Result<From, TransportError> {
+    fn set_for_offer(&self) -> Result<From, TransportError> {
+        let best = lock(&self.shared.core).endpoint.set_for_offer();
         self.set(best).or_else(|error| {
             let others = (0..OFFER_SETS).filter(|set| *set != best);
             others.map(|set| self.set(set)).find_map(Result::ok).ok_or(error)
@@ -538,6 +532,29 @@ impl Node {
             }
         }
         Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO })
+    }
+}
+
+/// Counts an offer to its set while it is not one of the connections yet.
+struct Prepared<'a> {
+    shared: &'a Shared,
+    set: usize,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(shared: &'a Shared, set: usize) -> Self {
+        if let Some(count) = lock(&shared.core).endpoint.prepared(set) {
+            *count += 1;
+        }
+        Self { shared, set }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = lock(&self.shared.core).endpoint.prepared(self.set) {
+            *count -= 1;
+        }
     }
 }
 

@@ -282,6 +282,13 @@ impl Session {
     }
 
     fn handle_chunks(&mut self, now: Instant, packet: Bytes) {
+        match guard::apart(&packet) {
+            Some(parts) => parts.into_iter().for_each(|part| self.handle_part(now, part)),
+            None => self.handle_part(now, packet),
+        }
+    }
+
+    fn handle_part(&mut self, now: Instant, packet: Bytes) {
         match self.sctp.handle(now, REMOTE, None, packet) {
             Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
                 self.association = Some((handle, association));

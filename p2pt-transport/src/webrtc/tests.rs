@@ -138,3 +138,66 @@ async fn no_connection_can_be_made_before_its_window_is_known() {
     drop(offer);
     within(transport.shutdown()).await;
 }
+
+/// A server that does not answer.
+async fn silent() -> (tokio::net::UdpSocket, IceServer) {
+    let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+    let server = IceServer::stun(format!("stun:{}", socket.local_addr().expect("an address")));
+    (socket, server)
+}
+
+/// Offers that wait for the same servers at the same time fill their sets as those do that come one after the other: a node
+/// that is met in many swarms has four sets to answer them from.
+#[tokio::test]
+async fn offers_that_are_made_together_can_all_be_answered_by_one_node() {
+    let (_silent, server) = silent().await;
+    let alice = WebRtc::new(WebRtcConfig::loopback().ice_servers([server])).expect("a transport");
+    let bob = WebRtc::new(WebRtcConfig::loopback()).expect("a transport");
+    let mut making: Vec<_> = (0..16).map(|_| alice.offer()).collect();
+    let mut offers = Vec::new();
+    within(std::future::poll_fn(|cx| {
+        making.retain_mut(|offer| match offer.as_mut().poll(cx) {
+            std::task::Poll::Ready(offer) => {
+                offers.push(offer.expect("an offer"));
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if making.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    }))
+    .await;
+    let mut opening = tokio::task::JoinSet::new();
+    let mut answers = Vec::new();
+    for offer in &offers {
+        answers.push(within(bob.answer(offer.sdp())).await.expect("an answer"));
+    }
+    for (offer, answer) in offers.into_iter().zip(answers) {
+        let sdp = answer.sdp().to_owned();
+        opening.spawn(async move { offer.open(&sdp).await });
+        opening.spawn(answer.open());
+    }
+    for opened in within(opening.join_all()).await {
+        assert!(opened.is_ok(), "{opened:?}");
+    }
+    // One that is given up counts no longer.
+    let _ = tokio::time::timeout(Duration::ZERO, alice.offer()).await;
+    let prepared = |set| lock(&alice.node.shared.core).endpoint.prepared(set).copied();
+    assert!((0..OFFER_SETS).all(|set| prepared(set) == Some(0)));
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}
+
+/// Answers that wait for the same servers at the same time: each leaves from a set of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_of_one_node_that_are_answered_together_open() {
+    let (_silent, server) = silent().await;
+    let alice = WebRtc::new(WebRtcConfig::loopback()).expect("a transport");
+    let bob = WebRtc::new(WebRtcConfig::loopback().ice_servers([server])).expect("a transport");
+    let (one, two) = (within(alice.offer()).await.expect("an offer"), within(alice.offer()).await.expect("an offer"));
+    let (first, second) = within(async { tokio::join!(bob.answer(one.sdp()), bob.answer(two.sdp())) }).await;
+    let (first, second) = (first.expect("an answer"), second.expect("an answer"));
+    let sdps = [first.sdp().to_owned(), second.sdp().to_owned()];
+    let opened =
+        within(async { tokio::join!(one.open(&sdps[0]), first.open(), two.open(&sdps[1]), second.open()) }).await;
+    assert!(opened.0.is_ok() && opened.1.is_ok() && opened.2.is_ok() && opened.3.is_ok(), "{opened:?}");
+    within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
+}

@@ -219,6 +219,11 @@ impl Victim {
         Ok(sent)
     }
 
+    /// A packet with these chunks that it takes.
+    pub(super) fn packet(&self, chunks: &[&[u8]]) -> Bytes {
+        packet(self.tag, chunks)
+    }
+
     /// Gives the victim a packet; `None` if its stack panics. Nothing may be asked of it then.
     pub(super) fn survives(&mut self, chunks: &[&[u8]]) -> Option<Result<Vec<Bytes>, Violation>> {
         catch_unwind(AssertUnwindSafe(|| self.give(chunks))).ok()

@@ -5,6 +5,7 @@
 //! at what `rtc-sctp` answers. What an honest peer sends passes; what costs without bound is dropped, as a network
 //! would have lost it, or ends the connection with a [`Violation`](sctp::Violation).
 
+mod apart;
 mod chunks;
 mod dtls;
 mod sack;
@@ -20,8 +21,11 @@ mod harm_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod held_tests;
+#[cfg(test)]
 mod honest_tests;
 
+pub(crate) use apart::apart;
 pub(crate) use dtls::{DtlsGuard, RecordVerdict};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use sack::with_checksum;

@@ -52,6 +52,18 @@ const CONTROL_A_SECOND: u8 = 64;
 /// How often an INIT that is sent again is answered: RFC 9260 §16 allows a sender 8 retransmissions.
 const MAX_ANSWERS: u8 = 16;
 
+/// What DATA beside the channel may cost in the life of a connection: its bytes, and [`BESIDE_COST`] for each chunk. Of
+/// further channels, which are closed at once, that is two windows at least.
+const MAX_BESIDE: u32 = 8 << 20;
+
+/// What a chunk costs `rtc-sctp` that waits for one before it, beside its bytes: some 600 bytes, measured.
+const BESIDE_COST: u32 = 600;
+
+/// How many receive windows of DATA are taken beyond the room there is, each chunk the next in sequence, because it may
+/// complete what keeps the stack full. A window holds one and a half of the largest frames, and there is room for another
+/// when the stack first says that it has none: only a message that never ends takes more.
+const MAX_WINDOWS_BEYOND: u32 = 2;
+
 /// Whether this build panics where `rtc-sctp` counts TSNs with `+ 1` past 2³² (`association/mod.rs`,
 /// `handle_peer_last_tsn_and_acknowledgement`). Builds with debug assertions check for overflow unless told otherwise.
 const TSN_MUST_NOT_WRAP: bool = cfg!(debug_assertions);
@@ -86,6 +98,14 @@ pub(crate) enum Violation {
     /// DATA without data would fill memory without ever filling the window; RFC 9260 §6.2 ends associations for it.
     #[error("the other side sent a DATA chunk without data")]
     EmptyData,
+    /// `rtc-sctp` keeps the parts of a message, however long, until its last, and looks at all of them for each that
+    /// arrives. See [`MAX_WINDOWS_BEYOND`].
+    #[error("the other side sent a message without an end")]
+    EndlessMessage,
+    /// Messages on other streams may wait for earlier ones that never come, and then nothing reads them. The window counts
+    /// their bytes alone, of which they need have only one. See [`MAX_BESIDE`].
+    #[error("the other side sent too much beside the channel")]
+    Beside,
     /// See [`MAX_STREAMS`].
     #[error("the other side used more than {MAX_STREAMS} streams")]
     TooManyStreams,
@@ -129,6 +149,12 @@ pub(crate) struct SctpGuard {
     acknowledged: Option<u32>,
     /// Bytes of new DATA that may come before the stack says again that it has room.
     room: u32,
+    /// Bytes of DATA that the stack has taken since there was room.
+    beyond: u32,
+    /// Bytes of DATA that it was given since its last SACK, which says whether it has taken them.
+    offered: u32,
+    /// What DATA beside the channel has cost.
+    beside: u32,
     /// Gaps between the TSNs received: what the stack last said and what may have been added since.
     gaps: u32,
     /// The TSN that was received last.
@@ -151,6 +177,8 @@ struct Scan {
     /// Which kinds of chunks there were, of those that may be there once.
     seen: u16,
     room: u32,
+    offered: u32,
+    beside: u32,
     gaps: u32,
     last_tsn: u32,
     fragment_credit: u32,
@@ -173,6 +201,9 @@ impl SctpGuard {
             handshake: Handshake::Idle,
             acknowledged: None,
             room: limits.receive_window.saturating_mul(2),
+            beyond: 0,
+            offered: 0,
+            beside: 0,
             gaps: 0,
             last_tsn: 0,
             fragment_credit: FRAGMENT_CREDIT,
@@ -204,6 +235,8 @@ impl SctpGuard {
         let mut scan = Scan {
             seen: 0,
             room: self.room,
+            offered: self.offered,
+            beside: self.beside,
             gaps: self.gaps,
             last_tsn: self.last_tsn,
             fragment_credit: self.fragment_credit,
@@ -238,6 +271,8 @@ impl SctpGuard {
             return Ok(Verdict::Drop);
         }
         self.room = scan.room;
+        self.offered = scan.offered;
+        self.beside = scan.beside;
         self.gaps = scan.gaps;
         self.last_tsn = scan.last_tsn;
         self.fragment_credit = scan.fragment_credit;
@@ -258,11 +293,15 @@ impl SctpGuard {
                 else {
                     return;
                 };
-                self.acknowledged = Some(acknowledged);
+                let offered = std::mem::take(&mut self.offered);
+                let has_taken = self.acknowledged.replace(acknowledged) != Some(acknowledged);
                 self.gaps = gaps.into();
                 // The stack says 0 however much it holds above its window: then what is left of the room counts on.
                 if room > 0 {
                     self.room = room.saturating_add(self.limits.receive_window);
+                    self.beyond = 0;
+                } else if has_taken {
+                    self.beyond = self.beyond.saturating_add(offered);
                 }
             }
             INIT if matches!(self.handshake, Handshake::Idle) => self.handshake = Handshake::Asking,
@@ -322,10 +361,23 @@ impl SctpGuard {
         // The next TSN always passes: without it a stack that is full of incomplete messages never has room again.
         scan.room = match scan.room.checked_sub(bytes) {
             Some(room) => room,
-            None if ahead == 1 => 0,
+            None if ahead == 1 => {
+                scan.offered = scan.offered.saturating_add(bytes);
+                let most = self.limits.receive_window.saturating_mul(MAX_WINDOWS_BEYOND);
+                if self.beyond.saturating_add(scan.offered) > most {
+                    return Err(Violation::EndlessMessage);
+                }
+                0
+            }
             None => return Ok(false),
         };
         let (unordered, whole) = (flags & 4 != 0, flags & 3 == 3);
+        if unordered || self.channel != Some(stream) {
+            scan.beside = scan.beside.saturating_add(bytes + BESIDE_COST);
+            if scan.beside > MAX_BESIDE {
+                return Err(Violation::Beside);
+            }
+        }
         // What other streams carry is thrown away, and what is unordered is read at once: neither fills the window, so
         // neither earns anything.
         if !unordered && self.channel.is_none_or(|channel| channel == stream) {

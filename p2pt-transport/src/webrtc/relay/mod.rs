@@ -8,7 +8,7 @@
 //! size; a peer gets a channel with its first datagram and keeps it for ever; responses are not authenticated.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::SocketAddr,
     sync::Arc,
@@ -83,6 +83,8 @@ type Key = (SocketAddr, SocketAddr);
 /// The allocations of a transport.
 pub(crate) struct Relays {
     crypto: Arc<dyn RTCCryptoProvider>,
+    /// The sockets that relayed addresses were wanted of, also where no server could be asked.
+    sockets: BTreeSet<SocketAddr>,
     allocations: BTreeMap<Key, Allocation>,
     by_relayed: HashMap<SocketAddr, Key>,
     events: VecDeque<RelayEvent>,
@@ -97,7 +99,13 @@ impl fmt::Debug for Relays {
 impl Relays {
     /// No allocations yet.
     pub(crate) fn new(crypto: Arc<dyn RTCCryptoProvider>) -> Self {
-        Self { crypto, allocations: BTreeMap::new(), by_relayed: HashMap::new(), events: VecDeque::new() }
+        Self {
+            crypto,
+            sockets: BTreeSet::new(),
+            allocations: BTreeMap::new(),
+            by_relayed: HashMap::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// No allocations, as at first. Those there were lapse by themselves.
@@ -108,6 +116,12 @@ impl Relays {
     /// An offer or answer wants relayed addresses of `socket` at `servers`, the servers of now: asks for those that are
     /// not there, nor asked for, nor have just been refused. Allocations at other servers serve the connections they have.
     pub(crate) fn request(&mut self, now: Instant, socket: SocketAddr, servers: &[RelayServer]) {
+        if self.sockets.insert(socket)
+            && let Some(key) = self.by_relayed.get(&socket).copied()
+        {
+            // A relay has guessed where the next socket would be.
+            self.update(now, key, |allocation| allocation.reject(now));
+        }
         let servers: Vec<&RelayServer> =
             servers.iter().filter(|server| may_ask(socket, server.address)).take(MAX_SERVERS).collect();
         let listed = |key: &Key| key.0 != socket || servers.iter().any(|server| server.address == key.1);
@@ -195,7 +209,7 @@ impl Relays {
         }
         if let Some(new) = after {
             // Not for a relay to say that datagrams of a socket, or of another relay, go through it.
-            if self.by_relayed.contains_key(&new) || self.allocations.keys().any(|(socket, _)| *socket == new) {
+            if self.by_relayed.contains_key(&new) || self.sockets.contains(&new) {
                 if let Some(allocation) = self.allocations.get_mut(&key) {
                     allocation.reject(now);
                 }
@@ -249,6 +263,7 @@ impl Relays {
 
     /// `socket` is gone, and with it the way to its allocations.
     pub(crate) fn forget(&mut self, now: Instant, socket: SocketAddr) {
+        self.sockets.remove(&socket);
         for key in self.keys_of(socket) {
             self.update(now, key, |allocation| allocation.lost(now));
             self.allocations.remove(&key);

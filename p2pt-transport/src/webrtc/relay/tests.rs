@@ -429,6 +429,20 @@ fn a_relay_cannot_claim_what_is_not_its() {
         world.request(CREDENTIAL);
         assert!(world.is_settled() && world.relayed().is_none() && !world.relays.owns(at(claimed)), "{claimed}");
     }
+    // Of a socket that no server is asked from, or that is opened later: what it sends is not the relay's either.
+    for (claimed, is_there) in [("[2001:db8::5]:5000", true), ("192.168.1.2:5004", false)] {
+        let mut world = World::new();
+        let ask = |world: &mut World| world.relays.request(world.now, at(claimed), &[server_of(CREDENTIAL)]);
+        if is_there {
+            ask(&mut world);
+        }
+        world.server.tells.push(at(claimed));
+        world.request(CREDENTIAL);
+        if !is_there {
+            ask(&mut world);
+        }
+        assert!(!world.relays.owns(at(claimed)), "{claimed}");
+    }
     for lifetime in [0, 1, u64::from(u32::MAX)] {
         let mut world = World::new();
         world.server.lifetime = seconds(lifetime);

@@ -5,6 +5,8 @@ use rtc_dtls::{
     extension::extension_use_srtp::SrtpProtectionProfile,
 };
 
+use bytes::BufMut as _;
+
 use super::*;
 
 fn config() -> SessionConfig {
@@ -71,4 +73,54 @@ fn clients_that_offer_srtp_or_none_are_taken() {
     assert!(becomes_secure(DtlsRole::Server, &[]));
     assert!(becomes_secure(DtlsRole::Server, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]));
     assert!(becomes_secure(DtlsRole::Server, &[SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]));
+}
+
+/// Two sessions whose channel is open, that of the DTLS client first.
+fn open(now: Instant) -> [Session; 2] {
+    let configs = [config(), config()];
+    let mut pair = [0, 1].map(|side| {
+        let role = if side == 0 { DtlsRole::Client } else { DtlsRole::Server };
+        let opening = if side == 0 { Opening::Open("label".to_owned()) } else { Opening::Adopt };
+        Session::new(&configs[side], role, opening, hash(&configs[1 - side])).expect("a session")
+    });
+    pair[0].begin(now, Duration::ZERO);
+    for _ in 0..24 {
+        for from in 0..2 {
+            while let Some(record) = pair[from].poll_transmit(now) {
+                pair[1 - from].handle_datagram(now, record);
+            }
+        }
+    }
+    assert!(pair.iter().all(|session| session.is_open));
+    pair
+}
+
+#[test]
+fn a_message_that_waits_keeps_nothing_of_its_packet() {
+    let now = tokio::time::Instant::now().into_std();
+    let [mut other, mut session] = open(now);
+    assert_eq!(other.receive(now), None);
+    while other.poll_transmit(now).is_some() {}
+    let (header, _) = other.acknowledged().expect("an acknowledgement");
+    let (_, tsn) = session.acknowledged().expect("an acknowledgement");
+    let data = |tsn: u32, sequence: u16, bytes: usize| {
+        let mut chunk = BytesMut::new();
+        chunk.put_slice(&[0, 3]);
+        chunk.put_u16(16 + bytes as u16);
+        chunk.put_u32(tsn);
+        chunk.put_u16(0);
+        chunk.put_u16(sequence);
+        chunk.put_u32(53);
+        chunk.resize((16 + bytes).next_multiple_of(4), 0);
+        chunk
+    };
+    // The first waits for another, the second has come before.
+    let packet = [&header[..], &data(tsn + 1, 2, 1), &data(tsn, 0, 15_000)].concat();
+    let packet = guard::with_checksum(BytesMut::from(&packet[..])).freeze();
+    session.handle_packet(now, packet.clone());
+    assert!(packet.is_unique());
+    let missing = [&header[..], &data(tsn + 2, 1, 2)].concat();
+    session.handle_packet(now, guard::with_checksum(BytesMut::from(&missing[..])).freeze());
+    let received = std::iter::from_fn(|| session.receive(now)).map(|frame| frame.len());
+    assert_eq!(received.collect::<Vec<_>>(), [2, 1]);
 }
