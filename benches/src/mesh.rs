@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use p2pt_transport::Role;
 
-use crate::{RefusalReason, base, peer};
+use crate::{RejectReason, base, peer};
 use source::mesh::{Input, LinkId, Mesh, MeshConfig, Output, RemoteOffer};
 
 /// The mesh is a private module, and hardly knows the rest of its crate: it is compiled here once more.
@@ -27,7 +27,7 @@ impl Swarm {
     /// One with links to so many peers.
     pub fn new(peers: u64) -> Self {
         let max_peers = usize::try_from(peers).expect("few") + 1;
-        let mesh = Mesh::new(MeshConfig { links_per_peer: 1, max_peers });
+        let mesh = Mesh::new(MeshConfig { connections_per_peer: 1, max_peers });
         let mut swarm = Self { mesh, now: base(), newcomers: 0 };
         for _ in 0..peers {
             swarm.meet();
@@ -70,7 +70,7 @@ impl Swarm {
     /// A peer that has its link answers one of our offers.
     pub fn take_answer(&mut self) {
         let outputs = self.input(Input::Answer { from: peer(1), tracker: offer().tracker, ours: true });
-        let [Output::Refused { why: RefusalReason::Duplicate, role: Role::Offerer, .. }] = outputs[..] else {
+        let [Output::Rejected { reason: RejectReason::Duplicate, role: Role::Offerer, .. }] = outputs[..] else {
             panic!("{outputs:?}")
         };
     }

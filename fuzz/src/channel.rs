@@ -6,7 +6,7 @@ use std::{
 };
 
 use arbitrary::Arbitrary;
-use p2pt_messaging::{FrameError, Limits, Message, MessageId, Payload, Progress, Reassembler, Refusal};
+use p2pt_messaging::{FrameError, InvalidMessage, Limits, Message, MessageId, Payload, Progress, Reassembler};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
@@ -160,7 +160,7 @@ impl Model {
             let held = Held { chunks: [(0, units)].into(), last: Some((0, json)), latest: self.clock };
             return self.check_end(limits, id, held, last, result);
         }
-        if let Err(FrameError::Refused { reason: Refusal::AlreadyRefused, .. }) = result {
+        if let Err(FrameError::InvalidMessage { reason: InvalidMessage::AlreadyRejected, .. }) = result {
             assert!(self.refused.contains(id), "refused for nothing");
             if last {
                 self.refused.remove(id);
@@ -180,18 +180,18 @@ impl Model {
         held.chunks.insert(index, units);
         held.latest = self.clock;
         let refusal = if index >= limits.max_chunks.into() {
-            Some(Refusal::TooManyChunks { limit: limits.max_chunks })
+            Some(InvalidMessage::TooManyChunks { limit: limits.max_chunks })
         } else if is_new && in_flight >= limits.max_in_flight_messages {
-            Some(Refusal::TooManyInFlight { limit: limits.max_in_flight_messages })
+            Some(InvalidMessage::TooManyInFlight { limit: limits.max_in_flight_messages })
         } else if behind {
-            Some(Refusal::ChunkAfterLast)
+            Some(InvalidMessage::ChunkAfterLast)
         } else {
             None
         };
         match (refusal, result) {
-            (Some(expected), Err(FrameError::Refused { reason, .. })) if expected == *reason => {}
+            (Some(expected), Err(FrameError::InvalidMessage { reason, .. })) if expected == *reason => {}
             (Some(expected), other) => panic!("{other:?} instead of {expected:?}"),
-            (None, Err(FrameError::Refused { reason: Refusal::TooManyBytesHeld { limit }, .. })) => {
+            (None, Err(FrameError::InvalidMessage { reason: InvalidMessage::TooManyBytesHeld { limit }, .. })) => {
                 // Room doubles, and each chunk and message has an overhead; but nothing is refused for no reason.
                 let most = |held: &Held| 2 * held.bytes() + 160 * held.chunks.len() + 2048;
                 let needed = self.messages.values().map(most).sum::<usize>() + most(&held);
@@ -228,13 +228,13 @@ impl Model {
                     }
                 }
             }
-            Err(FrameError::Refused { reason: Refusal::TooLarge { limit }, .. }) => {
+            Err(FrameError::InvalidMessage { reason: InvalidMessage::TooLarge { limit }, .. }) => {
                 assert!(held.bytes() > *limit, "refused for nothing");
                 if !last {
                     self.refused.insert(id.to_owned());
                 }
             }
-            Err(FrameError::Refused { reason: Refusal::NotJson(_), .. }) => {
+            Err(FrameError::InvalidMessage { reason: InvalidMessage::NotJson(_), .. }) => {
                 assert!(held.is_complete() && held.last.is_some_and(|(_, json)| json));
             }
             other => panic!("{other:?} for {held:?}"),

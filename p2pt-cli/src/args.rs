@@ -87,7 +87,7 @@ pub(crate) struct PipeArgs {
     pub(crate) allow: Vec<PeerId>,
     /// How long the response to a message with a tag is awaited
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(crate) request_deadline: Duration,
+    pub(crate) request_timeout: Duration,
 }
 
 impl PipeArgs {

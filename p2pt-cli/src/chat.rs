@@ -170,7 +170,9 @@ impl Chat {
                 self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
             }
             Event::OfferFailed(error) => self.warn(format_args!("nobody can be invited: {error}")),
-            Event::Refused(refused) => self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error)),
+            Event::InvalidFrame(refused) => {
+                self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error))
+            }
             _ => Ok(()),
         }
     }

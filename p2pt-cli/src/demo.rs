@@ -185,7 +185,7 @@ async fn next(name: &str, events: &mut Events) -> Result<Event, Problem> {
             Some(Event::TrackerConnected(_)) => {}
             // Seen on standard error: it may be why nothing happens.
             Some(Event::TrackerWarning { tracker, warning }) => tracing::warn!(name, %tracker, %warning),
-            Some(Event::ConnectionFailed(_) | Event::ConnectionRefused(_)) => {}
+            Some(Event::ConnectionFailed(_) | Event::ConnectionRejected(_)) => {}
             Some(event) => return Ok(event),
             None => return Err(format!("{name} has stopped").into()),
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::{Frame, Message, MessageId, Payload, Peer, PeerId, RequestError, Response, SendError, TrySendError};
+use p2pt::{Frame, Message, MessageId, Payload, Peer, PeerId, PendingResponse, RequestError, SendError, TrySendError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -68,7 +68,7 @@ pub(crate) struct Outboxes {
     outboxes: HashMap<PeerId, Outbox>,
     tasks: JoinSet<()>,
     outcomes: mpsc::Sender<Outcome>,
-    request_deadline: Duration,
+    request_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -88,10 +88,10 @@ struct Queued {
 
 impl Outboxes {
     /// Queues, and what comes out of them; that ends when the queues have been [finished](Self::finish).
-    pub(crate) fn new(request_deadline: Duration) -> (Self, mpsc::Receiver<Outcome>) {
+    pub(crate) fn new(request_timeout: Duration) -> (Self, mpsc::Receiver<Outcome>) {
         let (sender, outcomes) = mpsc::channel(MAX_OUTCOMES);
         let outboxes = HashMap::new();
-        (Self { outboxes, tasks: JoinSet::new(), outcomes: sender, request_deadline }, outcomes)
+        (Self { outboxes, tasks: JoinSet::new(), outcomes: sender, request_timeout }, outcomes)
     }
 
     /// Queues something for a peer. With a tag, a message's response is awaited.
@@ -144,7 +144,7 @@ impl Outboxes {
         self.outboxes.retain(|_, outbox| outbox.peer.is_connected());
         while self.tasks.try_join_next().is_some() {}
         let (jobs, queue) = mpsc::channel(MAX_QUEUED);
-        self.tasks.spawn(work(peer.clone(), queue, self.outcomes.clone(), self.request_deadline));
+        self.tasks.spawn(work(peer.clone(), queue, self.outcomes.clone(), self.request_timeout));
         let room = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
         self.outboxes.insert(peer.id(), Outbox { peer: peer.clone(), jobs, room });
     }
@@ -169,7 +169,7 @@ async fn work(
     peer: Peer,
     mut queue: mpsc::Receiver<Queued>,
     outcomes: mpsc::Sender<Outcome>,
-    request_deadline: Duration,
+    request_timeout: Duration,
 ) {
     let mut waiting = JoinSet::new();
     loop {
@@ -180,7 +180,7 @@ async fn work(
         let Some(Queued { job, tag, _room }) = queued else { break };
         let failed = match tag {
             None => tell(&peer, job).await.err().map(|error| (None, error.into())),
-            Some(tag) => match ask(&peer, job, request_deadline).await {
+            Some(tag) => match ask(&peer, job, request_timeout).await {
                 Ok(Some(response)) => {
                     waiting.spawn(wait(peer.id(), tag, response, outcomes.clone()));
                     None
@@ -205,7 +205,7 @@ async fn tell(peer: &Peer, job: Job) -> Result<(), SendError> {
 }
 
 /// As [`tell`], and registers for the response, which a frame does not have.
-async fn ask(peer: &Peer, job: Job, deadline: Duration) -> Result<Option<Response>, RequestError> {
+async fn ask(peer: &Peer, job: Job, deadline: Duration) -> Result<Option<PendingResponse>, RequestError> {
     let request = match job {
         Job::Message { payload, respond_to: None } => peer.request(Arc::unwrap_or_clone(payload)),
         Job::Message { payload, respond_to: Some(id) } => {
@@ -213,10 +213,10 @@ async fn ask(peer: &Peer, job: Job, deadline: Duration) -> Result<Option<Respons
         }
         Job::Frame(_) => return Ok(tell(peer, job).await.map(|()| None)?),
     };
-    request.deadline(deadline).send().await.map(Some)
+    request.timeout(deadline).send().await.map(Some)
 }
 
-async fn wait(peer: PeerId, tag: String, response: Response, outcomes: mpsc::Sender<Outcome>) {
+async fn wait(peer: PeerId, tag: String, response: PendingResponse, outcomes: mpsc::Sender<Outcome>) {
     let outcome = match response.message().await {
         Ok(message) => Outcome::Response { tag, message },
         Err(error) => Outcome::Failed { peer, tag: Some(tag), error },

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let (output, writer) = Output::start(io::stdout());
     output.emit(&Event::Ready { peer_id: p2pt.peer_id(), info_hash: p2pt.info_hash() }).await?;
 
-    let (outboxes, outcomes) = Outboxes::new(args.request_deadline);
+    let (outboxes, outcomes) = Outboxes::new(args.request_timeout);
     let mut reports = tokio::spawn(report(output.clone(), events, outcomes));
     let mut pipe = Pipe { p2pt, output, outboxes, bans: JoinSet::new() };
     let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
@@ -103,7 +103,7 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
                 Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
             }
             p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
-            p2pt::Event::Refused(refused) => {
+            p2pt::Event::InvalidFrame(refused) => {
                 Event::Error { tag: None, error: format!("from peer {}: {}", refused.peer.id(), refused.error) }
             }
             p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
@@ -121,11 +121,11 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
                 error: failed.error.to_string(),
                 missed: failed.missed,
             },
-            p2pt::Event::ConnectionRefused(refused) => Event::ConnectionRefused {
+            p2pt::Event::ConnectionRejected(refused) => Event::ConnectionRejected {
                 peer: refused.peer_id,
                 tracker: &refused.tracker,
                 role: refused.role.into(),
-                why: refused.why.to_string(),
+                reason: refused.reason.to_string(),
                 missed: refused.missed,
             },
             p2pt::Event::OfferFailed(error) => {
@@ -226,7 +226,7 @@ impl Pipe {
             }
             Command::Stats(id) => match self.p2pt.peer(&id) {
                 Some(peer) => {
-                    let links = peer.link_stats().await.into_iter().map(KnownLink::from).collect();
+                    let links = peer.connection_stats().await.into_iter().map(KnownLink::from).collect();
                     self.answer(&Event::Stats { peer: id, links }).await
                 }
                 None => self.not_connected(None, id).await,

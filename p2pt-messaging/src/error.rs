@@ -49,11 +49,11 @@ pub enum FrameError {
     Malformed(#[from] Malformed),
     /// The chunk was understood, but its message is not taken; what was held of it has been freed.
     #[error("message {id} refused: {reason}")]
-    Refused {
+    InvalidMessage {
         /// The message.
         id: MessageId,
         /// Why.
-        reason: Refusal,
+        reason: InvalidMessage,
     },
 }
 
@@ -78,7 +78,7 @@ pub enum Malformed {
 /// Why a message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum InvalidMessage {
     /// It is larger than [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
     #[error("larger than {limit} bytes")]
     TooLarge {
@@ -114,5 +114,5 @@ pub enum Refusal {
     NotJson(String),
     /// An earlier chunk of it was refused.
     #[error("an earlier chunk was refused")]
-    AlreadyRefused,
+    AlreadyRejected,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Instant, Limits, MessageId, Refusal, text::RawText};
+use crate::{Instant, InvalidMessage, Limits, MessageId, text::RawText};
 
 /// Memory of a chunk kept by itself besides its bytes: its share of half-full tree nodes and the allocator's header.
 const CHUNK_OVERHEAD: usize = 96;
@@ -67,18 +67,18 @@ impl Partial {
         last: Option<bool>,
         limits: &Limits,
         max_memory: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), InvalidMessage> {
         if self.last.is_some_and(|(last, _)| index > last) {
-            return Err(Refusal::ChunkAfterLast);
+            return Err(InvalidMessage::ChunkAfterLast);
         }
-        let out_of_memory = Refusal::TooManyBytesHeld { limit: limits.max_held_bytes };
+        let out_of_memory = InvalidMessage::TooManyBytesHeld { limit: limits.max_held_bytes };
         if let Some(is_json) = last {
             self.last = Some((index, is_json));
             self.cut(index);
         }
         self.remove(index, max_memory).ok_or(out_of_memory.clone())?;
         if msg.decoded_len() > limits.max_message_bytes.saturating_sub(self.joined.len() + self.apart_bytes) {
-            return Err(Refusal::TooLarge { limit: limits.max_message_bytes });
+            return Err(InvalidMessage::TooLarge { limit: limits.max_message_bytes });
         }
         if index as usize == self.ends.len() {
             self.reserve(msg.decoded_len(), limits.max_message_bytes, max_memory).ok_or(out_of_memory)?;
@@ -185,7 +185,13 @@ mod tests {
         Partial::new(&MessageId::from(1), Instant::now())
     }
 
-    fn insert(partial: &mut Partial, index: u32, len: usize, last: bool, limits: &Limits) -> Result<(), Refusal> {
+    fn insert(
+        partial: &mut Partial,
+        index: u32,
+        len: usize,
+        last: bool,
+        limits: &Limits,
+    ) -> Result<(), InvalidMessage> {
         let quoted = "x".repeat(len) + "\"";
         let (msg, _) = RawText::read(quoted.as_bytes()).expect("a string");
         partial.insert(index, &msg, last.then_some(false), limits, limits.max_held_bytes)
@@ -245,7 +251,7 @@ mod tests {
             for index in 0..100 {
                 insert(&mut partial, index, 1, false, &limits).unwrap();
             }
-            let reason = Refusal::TooManyBytesHeld { limit: 3000 };
+            let reason = InvalidMessage::TooManyBytesHeld { limit: 3000 };
             assert_eq!(insert(&mut partial, again, 1, false, &limits), Err(reason));
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{EncodeError, JsonError, MessageId, Refusal, json, text};
+use crate::{EncodeError, InvalidMessage, JsonError, MessageId, json, text};
 
 /// Well-formed JSON text.
 ///
@@ -98,13 +98,13 @@ impl Payload {
     }
 
     /// Makes a payload of a message's joined WTF-8.
-    pub(crate) fn from_wire(mut bytes: Vec<u8>, is_json: bool) -> Result<Self, Refusal> {
+    pub(crate) fn from_wire(mut bytes: Vec<u8>, is_json: bool) -> Result<Self, InvalidMessage> {
         if !is_json {
-            return Ok(Self::Text(text::into_text(bytes).ok_or(Refusal::NotUtf8)?));
+            return Ok(Self::Text(text::into_text(bytes).ok_or(InvalidMessage::NotUtf8)?));
         }
         json::mend_escapes(&mut bytes);
-        let text = text::into_text(bytes).ok_or(Refusal::NotUtf8)?;
-        json::check(&text).map_err(|error| Refusal::NotJson(error.to_string()))?;
+        let text = text::into_text(bytes).ok_or(InvalidMessage::NotUtf8)?;
+        json::check(&text).map_err(|error| InvalidMessage::NotJson(error.to_string()))?;
         Ok(Self::Json(Json(text)))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use crate::{
-    FrameError, Instant, Limits, Message, MessageId, Payload, Refusal, envelope::Envelope, partial::Partial,
+    FrameError, Instant, InvalidMessage, Limits, Message, MessageId, Payload, envelope::Envelope, partial::Partial,
     refused::Refused,
 };
 
@@ -52,7 +52,7 @@ impl Reassembler {
 
     /// Takes a frame, whether it came as text or as binary: JavaScript makes no difference.
     ///
-    /// An error concerns this frame, and with [`FrameError::Refused`] its message; the channel goes on.
+    /// An error concerns this frame, and with [`FrameError::InvalidMessage`] its message; the channel goes on.
     pub fn push(&mut self, now: Instant, frame: &[u8]) -> Result<Progress, FrameError> {
         let Some(json) = frame.strip_prefix(b"^") else { return Ok(Progress::Foreign) };
         if frame.len() > self.limits.max_frame_bytes {
@@ -68,23 +68,23 @@ impl Reassembler {
         match payload {
             Ok(Some(payload)) => Ok(Progress::Complete(Message { id, payload })),
             Ok(None) => Ok(Progress::Partial),
-            Err(reason) => Err(FrameError::Refused { id, reason }),
+            Err(reason) => Err(FrameError::InvalidMessage { id, reason }),
         }
     }
 
     /// A message in one chunk: nothing is kept, and what is kept under its id was abandoned.
-    fn push_whole(&mut self, chunk: Envelope<'_>) -> Result<Payload, Refusal> {
+    fn push_whole(&mut self, chunk: Envelope<'_>) -> Result<Payload, InvalidMessage> {
         self.drop_partial(&chunk.id);
         self.refused.forget(&chunk.id);
         if chunk.msg.decoded_len() > self.limits.max_message_bytes {
-            return Err(Refusal::TooLarge { limit: self.limits.max_message_bytes });
+            return Err(InvalidMessage::TooLarge { limit: self.limits.max_message_bytes });
         }
         Payload::from_wire(chunk.msg.decode(), chunk.is_json)
     }
 
-    fn push_chunk(&mut self, now: Instant, chunk: Envelope<'_>) -> Result<Option<Payload>, Refusal> {
+    fn push_chunk(&mut self, now: Instant, chunk: Envelope<'_>) -> Result<Option<Payload>, InvalidMessage> {
         if self.refused.take_chunk(&chunk.id, chunk.is_last, now, self.limits.idle_timeout) {
-            return Err(Refusal::AlreadyRefused);
+            return Err(InvalidMessage::AlreadyRejected);
         }
         if let Err(reason) = self.keep(now, &chunk) {
             self.drop_partial(&chunk.id);
@@ -102,15 +102,15 @@ impl Reassembler {
     }
 
     /// Adds a chunk to its message.
-    fn keep(&mut self, now: Instant, chunk: &Envelope<'_>) -> Result<(), Refusal> {
+    fn keep(&mut self, now: Instant, chunk: &Envelope<'_>) -> Result<(), InvalidMessage> {
         let limits = &self.limits;
         let index = u32::try_from(chunk.index).ok().filter(|&index| index < limits.max_chunks);
-        let index = index.ok_or(Refusal::TooManyChunks { limit: limits.max_chunks })?;
+        let index = index.ok_or(InvalidMessage::TooManyChunks { limit: limits.max_chunks })?;
         let in_flight = self.partials.len();
         let partial = match self.partials.entry(chunk.id.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if in_flight >= limits.max_in_flight_messages => {
-                return Err(Refusal::TooManyInFlight { limit: limits.max_in_flight_messages });
+                return Err(InvalidMessage::TooManyInFlight { limit: limits.max_in_flight_messages });
             }
             Entry::Vacant(entry) => {
                 let partial = entry.insert(Partial::new(&chunk.id, now));

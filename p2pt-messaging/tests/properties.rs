@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use common::{javascript_frames, push, start, stringify, utf16};
 use p2pt_messaging::{
-    Chunks, FrameError, Json, Limits, MIN_BUDGET, Message, MessageId, Payload, Progress, Reassembler, Refusal,
+    Chunks, FrameError, InvalidMessage, Json, Limits, MIN_BUDGET, Message, MessageId, Payload, Progress, Reassembler,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -154,7 +154,7 @@ proptest! {
                 return Ok(());
             }
             if end.is_some_and(|end| index > end) {
-                let refused = FrameError::Refused { id: 1.into(), reason: Refusal::ChunkAfterLast };
+                let refused = FrameError::InvalidMessage { id: 1.into(), reason: InvalidMessage::ChunkAfterLast };
                 prop_assert_eq!(push(&mut reassembler, frame), Err(refused));
                 prop_assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
                 return Ok(());

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::{push, start};
 use p2pt_messaging::{
-    Chunks, Expired, FrameError, Limits, MIN_BUDGET, Malformed, Message, MessageId, MessageIdError, Payload, Progress,
-    Reassembler, Refusal,
+    Chunks, Expired, FrameError, InvalidMessage, Limits, MIN_BUDGET, Malformed, Message, MessageId, MessageIdError,
+    Payload, Progress, Reassembler,
 };
 
 fn with(set: impl FnOnce(&mut Limits)) -> Reassembler {
@@ -28,8 +28,8 @@ fn text(id: u64, text: &str) -> Result<Progress, FrameError> {
     Ok(Progress::Complete(Message { id: id.into(), payload: text.into() }))
 }
 
-fn refused(id: u64, reason: Refusal) -> Result<Progress, FrameError> {
-    Err(FrameError::Refused { id: id.into(), reason })
+fn refused(id: u64, reason: InvalidMessage) -> Result<Progress, FrameError> {
+    Err(FrameError::InvalidMessage { id: id.into(), reason })
 }
 
 const PARTIAL: Result<Progress, FrameError> = Ok(Progress::Partial);
@@ -159,13 +159,13 @@ fn json_that_is_none_and_text_that_is_none_are_refused_and_forgotten() {
     let frame = r#"^{"id":1,"msg":"{\"a\":","o":1,"c":0,"last":true}"#;
     assert!(matches!(
         push(&mut reassembler, frame),
-        Err(FrameError::Refused { id, reason: Refusal::NotJson(_) }) if id == MessageId::from(1)
+        Err(FrameError::InvalidMessage { id, reason: InvalidMessage::NotJson(_) }) if id == MessageId::from(1)
     ));
     let frame = b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0,\"last\":true}";
-    assert_eq!(push(&mut reassembler, frame), refused(1, Refusal::NotUtf8));
+    assert_eq!(push(&mut reassembler, frame), refused(1, InvalidMessage::NotUtf8));
     // The same with the last chunk first: nothing of the message is to come, so its id is free at once.
     assert_eq!(push(&mut reassembler, last(1, 1, "b")), PARTIAL);
-    assert_eq!(push(&mut reassembler, b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0}"), refused(1, Refusal::NotUtf8));
+    assert_eq!(push(&mut reassembler, b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0}"), refused(1, InvalidMessage::NotUtf8));
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
     assert_eq!(push(&mut reassembler, chunk(1, 0, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 1, "b")), text(1, "ab"));
@@ -183,16 +183,16 @@ fn hostile_depth_is_an_error_not_an_overflow() {
 #[test]
 fn a_message_above_the_limit_is_refused_until_its_end() {
     let mut reassembler = with(|limits| limits.max_message_bytes = 5);
-    let too_large = || Refusal::TooLarge { limit: 5 };
+    let too_large = || InvalidMessage::TooLarge { limit: 5 };
     assert_eq!(push(&mut reassembler, last(1, 0, "12345")), text(1, "12345"));
     assert_eq!(push(&mut reassembler, last(1, 0, "123456")), refused(1, too_large()));
 
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(1, 1, "56")), refused(1, too_large()));
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
-    assert_eq!(push(&mut reassembler, chunk(1, 2, "7")), refused(1, Refusal::AlreadyRefused));
+    assert_eq!(push(&mut reassembler, chunk(1, 2, "7")), refused(1, InvalidMessage::AlreadyRejected));
     assert_eq!(push(&mut reassembler, chunk(2, 0, "other")), PARTIAL);
-    assert_eq!(push(&mut reassembler, last(1, 3, "8")), refused(1, Refusal::AlreadyRefused));
+    assert_eq!(push(&mut reassembler, last(1, 3, "8")), refused(1, InvalidMessage::AlreadyRejected));
     // From here on the id may be used again, as chains of responses do.
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 1, "5")), text(1, "12345"));
@@ -217,10 +217,10 @@ fn with_too_many_in_flight_the_new_one_is_refused() {
     let mut reassembler = with(|limits| limits.max_in_flight_messages = 2);
     assert_eq!(push(&mut reassembler, chunk(1, 0, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(2, 0, "b")), PARTIAL);
-    assert_eq!(push(&mut reassembler, chunk(3, 0, "c")), refused(3, Refusal::TooManyInFlight { limit: 2 }));
+    assert_eq!(push(&mut reassembler, chunk(3, 0, "c")), refused(3, InvalidMessage::TooManyInFlight { limit: 2 }));
     assert_eq!(push(&mut reassembler, last(4, 0, "whole")), text(4, "whole"));
     assert_eq!(push(&mut reassembler, last(1, 1, "a")), text(1, "aa"));
-    assert_eq!(push(&mut reassembler, chunk(3, 1, "c")), refused(3, Refusal::AlreadyRefused));
+    assert_eq!(push(&mut reassembler, chunk(3, 1, "c")), refused(3, InvalidMessage::AlreadyRejected));
     assert_eq!(push(&mut reassembler, chunk(5, 0, "d")), PARTIAL);
 }
 
@@ -244,8 +244,11 @@ fn held_memory_is_bounded_whatever_the_chunks() {
             most = most.max(reassembler.held_bytes());
             refusal
         });
-        let reason = Refusal::TooManyBytesHeld { limit: 20_000 };
-        assert!(matches!(refusal, Some(FrameError::Refused { reason: why, .. }) if why == reason), "order {number}");
+        let reason = InvalidMessage::TooManyBytesHeld { limit: 20_000 };
+        assert!(
+            matches!(refusal, Some(FrameError::InvalidMessage { reason: why, .. }) if why == reason),
+            "order {number}"
+        );
         assert!((10_000..=20_000).contains(&most), "order {number} held {most}");
     }
 }
@@ -263,7 +266,7 @@ fn the_memory_of_an_id_counts() {
 #[test]
 fn a_chunk_index_is_bounded() {
     let mut reassembler = with(|limits| limits.max_chunks = 10);
-    let too_many = || Refusal::TooManyChunks { limit: 10 };
+    let too_many = || InvalidMessage::TooManyChunks { limit: 10 };
     assert_eq!(push(&mut reassembler, chunk(1, 9, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(1, 10, "a")), refused(1, too_many()));
     assert_eq!(push(&mut reassembler, last(2, u64::from(u32::MAX) + 1, "a")), refused(2, too_many()));
@@ -351,7 +354,7 @@ fn time_in_which_nobody_reads_does_not_count() {
 fn a_refusal_is_forgotten_when_its_message_falls_silent() {
     let start = start();
     let mut reassembler = with(|limits| limits.max_message_bytes = 1);
-    let refusal = |result| matches!(result, Err(FrameError::Refused { .. }));
+    let refusal = |result| matches!(result, Err(FrameError::InvalidMessage { .. }));
     assert!(refusal(reassembler.push(start, chunk(1, 0, "ab").as_bytes())));
     assert!(refusal(reassembler.push(start + seconds(29), chunk(1, 1, "a").as_bytes())));
     assert!(refusal(reassembler.push(start + seconds(58), chunk(1, 2, "a").as_bytes())));
@@ -372,9 +375,9 @@ fn an_endless_idle_timeout_is_none() {
 fn refusals_are_remembered_in_bounded_number() {
     let mut reassembler = with(|limits| limits.max_message_bytes = 1);
     for id in 0..10_000 {
-        assert_eq!(push(&mut reassembler, chunk(id, 0, "ab")), refused(id, Refusal::TooLarge { limit: 1 }));
+        assert_eq!(push(&mut reassembler, chunk(id, 0, "ab")), refused(id, InvalidMessage::TooLarge { limit: 1 }));
     }
-    assert_eq!(push(&mut reassembler, chunk(9_999, 1, "a")), refused(9_999, Refusal::AlreadyRefused));
+    assert_eq!(push(&mut reassembler, chunk(9_999, 1, "a")), refused(9_999, InvalidMessage::AlreadyRejected));
     // Long forgotten: taken for a new message, which will stay incomplete.
     assert_eq!(push(&mut reassembler, chunk(0, 1, "a")), PARTIAL);
 }

@@ -31,7 +31,7 @@ pub enum ConnectError {
     Handshake(String),
     /// The socket was not open in time ([`ClientConfig::connect_timeout`](crate::ClientConfig)).
     #[error("no connection within {0:?}")]
-    Deadline(Duration),
+    Timeout(Duration),
     /// The proxy is at fault, or says why it cannot.
     #[error("proxy: {0}")]
     Proxy(#[from] ProxyError),

@@ -31,7 +31,7 @@ pub enum TrackerWarning {
     /// until there was a reply. Some trackers ignore a peer id that they still know from a lost connection, for up to
     /// 210 s.
     #[error("no reply to announces for {info_hash} in {waited:.1?}")]
-    Silent {
+    Timeout {
         /// For which swarm.
         info_hash: InfoHash,
         /// Since the first announce without a reply.

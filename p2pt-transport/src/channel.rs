@@ -189,7 +189,7 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     async fn closed(&self) -> ChannelClosed;
 
     /// The link as it is now.
-    async fn stats(&self) -> LinkStats;
+    async fn stats(&self) -> ChannelStats;
 }
 
 /// The receiving half of a [`Channel`].
@@ -215,7 +215,7 @@ pub enum ChannelClosed {
     Remote,
     /// Nothing was heard from the other side for this long.
     #[error("the other side has been silent for {0:?}")]
-    Silent(Duration),
+    Timeout(Duration),
     /// The connection broke; the text says what the backend saw.
     #[error("the connection failed: {0}")]
     Failed(String),
@@ -227,7 +227,7 @@ pub enum ChannelClosed {
 /// A link's numbers, each absent where the backend cannot tell.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
-pub struct LinkStats {
+pub struct ChannelStats {
     /// The type of the selected local candidate: `host`, `srflx`, `prflx` or `relay`.
     pub local_candidate: Option<String>,
     /// The type of the selected remote candidate.

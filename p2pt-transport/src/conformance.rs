@@ -67,7 +67,7 @@ impl Default for Settings {
 pub enum Problem {
     /// A step did not finish in time.
     #[error("{step} did not finish within {after:?}")]
-    Deadline {
+    Timeout {
         /// What was waited for.
         step: &'static str,
         /// The deadline.
@@ -290,7 +290,7 @@ pub async fn run_with(
         let mut result = check.run(a.clone(), b.clone(), settings).await;
         let shut_down = async { tokio::join!(a.shutdown(), b.shutdown()) };
         if tokio::time::timeout(settings.deadline, shut_down).await.is_err() && result.is_ok() {
-            let problem = Problem::Deadline { step: "shutting down after the check", after: settings.deadline };
+            let problem = Problem::Timeout { step: "shutting down after the check", after: settings.deadline };
             result = Err(Failure { check: *check, problem });
         }
         let state = CheckState::Ended { after: started.elapsed(), failure: result.as_ref().err() };

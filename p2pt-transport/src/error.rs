@@ -16,7 +16,7 @@ pub enum TransportError {
     InvalidSdp(String),
     /// A step took longer than its deadline.
     #[error("{step} did not finish within {after:?}")]
-    Deadline {
+    Timeout {
         /// What was waited for, for people: `"opening the channel"`.
         step: &'static str,
         /// The deadline.

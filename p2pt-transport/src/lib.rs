@@ -28,7 +28,7 @@ pub mod webrtc_crate;
 
 pub use candidates::RemoteCandidates;
 pub use channel::{
-    Channel, ChannelClosed, ChannelInfo, Fingerprint, Frame, FrameReceiver, FrameSender, LinkStats, Role,
+    Channel, ChannelClosed, ChannelInfo, ChannelStats, Fingerprint, Frame, FrameReceiver, FrameSender, Role,
 };
 pub use error::{AddCandidateError, SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
 pub use maybe::{MaybeSend, MaybeSync};
@@ -82,7 +82,7 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
     /// Applies the answer and waits until the channel is open on this side.
     ///
     /// # Errors
-    /// [`TransportError::InvalidSdp`], [`TransportError::Deadline`], or what made the connection fail. The connection
+    /// [`TransportError::InvalidSdp`], [`TransportError::Timeout`], or what made the connection fail. The connection
     /// is closed in each case.
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError>;
 }

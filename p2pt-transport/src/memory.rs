@@ -5,7 +5,7 @@
 //! same instants have the same outcome. It runs no task and holds no descriptor.
 //!
 //! Links behave like WebRTC's: they deliver in order, retransmit across an interruption shorter than the
-//! [liveness time](MemoryConfig::liveness), and end with [`ChannelClosed::Silent`](crate::ChannelClosed::Silent) on each
+//! [liveness time](MemoryConfig::liveness), and end with [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout) on each
 //! side that has heard nothing for that long. Faults can be set at any time.
 //!
 //! ```

@@ -288,7 +288,7 @@ async fn a_polite_close_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_vanishes_is_noticed() {
     let _alone = alone().await;
-    let config = WebRtcConfig::loopback().silence_timeout(Duration::from_secs(1));
+    let config = WebRtcConfig::loopback().idle_timeout(Duration::from_secs(1));
     let alice = WebRtc::new(config).unwrap();
     let doomed = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
     let offer = within(alice.offer()).await.unwrap();
@@ -307,7 +307,7 @@ async fn a_side_that_vanishes_is_noticed() {
     // Awaited, lest its last moments acknowledge what is sent next.
     tokio::task::spawn_blocking(move || doomed.shutdown_timeout(GUARD)).await.unwrap();
     within(a.sender.send(Frame::text("into the void"))).await.unwrap();
-    assert_eq!(within(a.receiver.recv()).await, Err(ChannelClosed::Silent(Duration::from_secs(1))));
+    assert_eq!(within(a.receiver.recv()).await, Err(ChannelClosed::Timeout(Duration::from_secs(1))));
     assert_eq!(a.sender.unacknowledged_bytes(), 13);
     assert_eq!(within(a.sender.send(Frame::text("late"))).await, Err(SendFrameError::Closed));
     // The half that outlives its runtime knows that it is over.

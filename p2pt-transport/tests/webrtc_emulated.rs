@@ -132,5 +132,5 @@ async fn shut_down(transports: [&WebRtc; 2]) {
 }
 
 fn silent() -> Result<Frame, ChannelClosed> {
-    Err(ChannelClosed::Silent(SILENCE))
+    Err(ChannelClosed::Timeout(SILENCE))
 }

@@ -40,7 +40,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::with(WebRtcConfig::loopback().silence_timeout(LIVENESS)).await
+        Self::with(WebRtcConfig::loopback().idle_timeout(LIVENESS)).await
     }
 
     async fn with(config: WebRtcConfig) -> Self {
@@ -62,7 +62,7 @@ async fn a_cut_path_is_noticed_by_both() {
     world.relay.back.cut(true);
     within(world.a.sender.send(Frame::text("lost"))).await.unwrap();
     let ends = within(async { tokio::join!(world.a.receiver.recv(), world.b.receiver.recv()) }).await;
-    let silent = ChannelClosed::Silent(LIVENESS);
+    let silent = ChannelClosed::Timeout(LIVENESS);
     assert_eq!(ends, (Err(silent.clone()), Err(silent)));
     assert_eq!(world.a.sender.unacknowledged_bytes(), 4);
     assert_eq!(within(world.a.sender.send(Frame::text("late"))).await, Err(SendFrameError::Closed));
@@ -77,7 +77,7 @@ async fn a_path_cut_one_way_is_noticed_by_both() {
         way.cut(true);
         let ends = within(async { tokio::join!(world.a.receiver.recv(), world.b.receiver.recv()) }).await;
         let (deaf, mute) = if offerer_is_deaf { ends } else { (ends.1, ends.0) };
-        assert_eq!(deaf, Err(ChannelClosed::Silent(LIVENESS)));
+        assert_eq!(deaf, Err(ChannelClosed::Timeout(LIVENESS)));
         assert_eq!(mute, Err(ChannelClosed::Remote));
         world.end().await;
     }
@@ -135,7 +135,7 @@ async fn traffic(world: &mut World, lasts: Duration, frame_bytes: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_link_is_not_dead() {
     // A round trip of a second, 200 kbit/s, and two seconds of buffer on the way: more than the whole liveness time.
-    let config = WebRtcConfig::loopback().silence_timeout(Duration::from_secs(2)).send_buffer_bytes(64 << 10);
+    let config = WebRtcConfig::loopback().idle_timeout(Duration::from_secs(2)).send_buffer_bytes(64 << 10);
     let mut world = World::with(config).await;
     for way in [&world.relay.there, &world.relay.back] {
         way.slow(Duration::from_millis(500), 25_000);

@@ -38,14 +38,14 @@ async fn a_new_address_is_offered_and_links_over_the_old_one_end() {
     assert!(namespaces[0] != namespaces[1], "not in a network of the machine's own: use unshare");
     ip("link set lo up");
     ip("address add 192.0.2.7/32 dev lo");
-    let config = || WebRtcConfig::default().without_ice_servers().silence_timeout(Duration::from_secs(1));
+    let config = || WebRtcConfig::default().without_ice_servers().idle_timeout(Duration::from_secs(1));
     let (alice, bob) = (WebRtc::new(config()).unwrap(), WebRtc::new(config()).unwrap());
     let ([mut a, mut b], addresses) = connect(&alice, &bob).await;
     assert_eq!(addresses, ["192.0.2.7"]);
 
     ip("address del 192.0.2.7/32 dev lo");
     let ends = within(async { tokio::join!(a.receiver.recv(), b.receiver.recv()) }).await;
-    let silent = Err(ChannelClosed::Silent(Duration::from_secs(1)));
+    let silent = Err(ChannelClosed::Timeout(Duration::from_secs(1)));
     assert_eq!(ends, (silent.clone(), silent));
 
     ip("address add 198.51.100.7/32 dev lo");

@@ -15,12 +15,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::engine::{Command, Engine, Parts};
-use crate::gate::Gate;
 use crate::mesh::MeshConfig;
 use crate::node::{NodeHandle, NodeShared};
 use crate::peer::Settings;
-use crate::{Candidate, Events, Node, P2pt, StartError};
+use crate::{Events, Node, P2pt, PeerRequest, StartError};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
@@ -38,7 +38,7 @@ pub struct NodeBuilder {
     peer_id: Option<PeerId>,
     seed: Option<u64>,
     mesh: MeshConfig,
-    gate: Gate,
+    admission: Admission,
     settings: Settings,
     commands: mpsc::Receiver<Command>,
 }
@@ -55,8 +55,8 @@ impl NodeBuilder {
             client: ClientConfig::default(),
             peer_id: None,
             seed: None,
-            mesh: MeshConfig { links_per_peer: 1, max_peers: MAX_PEERS },
-            gate: Gate::default(),
+            mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
+            admission: Admission::default(),
             settings: Settings::new(sender),
             commands,
         }
@@ -116,8 +116,8 @@ impl NodeBuilder {
 
     /// Links kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
     /// fails; a peer that allows fewer keeps fewer, and is asked for more only in its first ten minutes.
-    pub fn links_per_peer(mut self, links: usize) -> Self {
-        self.mesh.links_per_peer = links.max(1);
+    pub fn connections_per_peer(mut self, links: usize) -> Self {
+        self.mesh.connections_per_peer = links.max(1);
         self
     }
 
@@ -141,8 +141,8 @@ impl NodeBuilder {
     /// panics has not admitted its candidate; the panic goes no further, and an error is logged.
     ///
     /// A peer id is a claim that nobody has checked.
-    pub fn admit(mut self, filter: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
-        self.gate.add_filter(Box::new(filter));
+    pub fn admit(mut self, filter: impl Fn(&PeerRequest) -> bool + Send + Sync + 'static) -> Self {
+        self.admission.add_filter(Box::new(filter));
         self
     }
 
@@ -160,14 +160,14 @@ impl NodeBuilder {
     }
 
     /// How long a request waits for its response (30 s unless configured); a single request can override it.
-    pub fn request_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.request_deadline = deadline;
+    pub fn request_timeout(mut self, deadline: Duration) -> Self {
+        self.settings.request_timeout = deadline;
         self
     }
 
     /// How long a send waits while the other side takes nothing at all (30 s unless configured).
-    pub fn stall_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.stall_deadline = deadline;
+    pub fn send_timeout(mut self, deadline: Duration) -> Self {
+        self.settings.send_timeout = deadline;
         self
     }
 
@@ -200,7 +200,7 @@ impl NodeBuilder {
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
-            gate: Arc::new(self.gate),
+            admission: Arc::new(self.admission),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });

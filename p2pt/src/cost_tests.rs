@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use p2pt_messaging::{DEFAULT_BUDGET, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{
-    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+    ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
 use crate::link::{Link, read};
@@ -100,8 +100,8 @@ impl FrameSender for Wire {
         pending().await
     }
 
-    async fn stats(&self) -> LinkStats {
-        LinkStats::default()
+    async fn stats(&self) -> ChannelStats {
+        ChannelStats::default()
     }
 }
 

@@ -278,7 +278,7 @@ impl Engine {
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
         let Identity { swarm, info_hash, .. } = identity;
         let Parts { mesh, settings, .. } = &self.parts;
-        let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.gate.clone());
+        let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.admission.clone());
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
         self.swarms.insert(swarm, info_hash, Stay { info_hash, shared, members, offers, attempts, token });

@@ -55,7 +55,7 @@ pub enum SendError {
     PeerGone(ChannelClosed),
     /// The other side accepted nothing for this long.
     #[error("the peer has accepted nothing for {0:?}")]
-    Stalled(Duration),
+    Timeout(Duration),
     /// The message is larger than this side would accept itself.
     #[error("a message of {bytes} bytes is larger than the limit of {max}")]
     TooLarge {
@@ -119,7 +119,7 @@ pub enum RequestError {
     Send(#[from] SendError),
     /// No response came in time.
     #[error("no response within {after:?}{}", if *.inbox_full { ", and the peer's inbox is full: the response may wait behind messages that were not read" } else { "" })]
-    Deadline {
+    Timeout {
         /// The request's deadline.
         after: Duration,
         /// The peer's inbox was full when the deadline passed, so the response may be waiting behind unread messages.

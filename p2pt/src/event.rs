@@ -24,7 +24,7 @@ pub enum Event {
     /// A frame that is not p2pt's: what the other side sent with [`Peer::send_frame`] or JavaScript's `peer.send`.
     Data(Data),
     /// A frame looked like p2pt's but was refused; what it belonged to is lost.
-    Refused(Refused),
+    InvalidFrame(InvalidFrame),
     /// A tracker is reached, and has answered an announce on its present connection for the first time.
     TrackerConnected(TrackerConnected),
     /// A tracker gives trouble. Discovery goes on, there and elsewhere.
@@ -38,7 +38,7 @@ pub enum Event {
     ConnectionFailed(ConnectionFailed),
     /// This side has not let a peer in that a tracker introduced. The peer learns nothing: it has no answer to its
     /// offer, or nothing that comes of its answer.
-    ConnectionRefused(ConnectionRefused),
+    ConnectionRejected(ConnectionRejected),
     /// The transport could make no offer, so strangers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),
 }
@@ -68,7 +68,7 @@ pub struct Data {
 /// A frame, or the message it belonged to, was refused.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Refused {
+pub struct InvalidFrame {
     /// Who sent it.
     pub peer: Peer,
     /// Why it was refused.
@@ -87,7 +87,7 @@ pub struct TrackerConnected {
     pub total: usize,
 }
 
-/// An attempt to connect has failed. While these and [`ConnectionRefused`] are unread, the latest 32 for each tracker
+/// An attempt to connect has failed. While these and [`ConnectionRejected`] are unread, the latest 32 for each tracker
 /// are kept.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -100,7 +100,7 @@ pub struct ConnectionFailed {
     pub role: Role,
     /// Why it failed.
     pub error: Arc<TransportError>,
-    /// How many `ConnectionFailed` and `ConnectionRefused` of this tracker just before this one were dropped, because
+    /// How many `ConnectionFailed` and `ConnectionRejected` of this tracker just before this one were dropped, because
     /// nobody read them.
     pub missed: u64,
 }
@@ -108,7 +108,7 @@ pub struct ConnectionFailed {
 /// A peer was not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ConnectionRefused {
+pub struct ConnectionRejected {
     /// Which one, as the tracker says.
     pub peer_id: PeerId,
     /// By which tracker its offer or its answer came.
@@ -116,7 +116,7 @@ pub struct ConnectionRefused {
     /// Whether the offer was this side's.
     pub role: Role,
     /// Why it was refused.
-    pub why: RefusalReason,
+    pub reason: RejectReason,
     /// As in [`ConnectionFailed::missed`].
     pub missed: u64,
 }
@@ -124,7 +124,7 @@ pub struct ConnectionRefused {
 /// Why this side did not let a peer in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RefusalReason {
+pub enum RejectReason {
     /// The swarm has as many peers as it may.
     Full,
     /// The peer has its links already. Nothing to worry about: trackers draw recipients of offers at random.
@@ -137,7 +137,7 @@ pub enum RefusalReason {
     Banned,
 }
 
-impl fmt::Display for RefusalReason {
+impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "there are as many peers as may be",

@@ -22,7 +22,7 @@
 //! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
 //!   offers and answers costs the others no time and no places. What is wrong is told by [`Event::TrackerWarning`].
 //! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker named,
-//!   [`Event::ConnectionRefused`] whom this side did not let in. Offers that nobody answers are counted in
+//!   [`Event::ConnectionRejected`] whom this side did not let in. Offers that nobody answers are counted in
 //!   [`Node::tracker_stats`].
 //! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
 //!   within a quarter of an hour, usually half of that; a few meet at once.
@@ -36,11 +36,11 @@
 //!
 #![doc = include_str!("../OPERATING.md")]
 
+mod admission;
 mod builder;
 mod engine;
 mod error;
 mod event;
-mod gate;
 mod link;
 mod members;
 mod mesh;
@@ -52,27 +52,27 @@ mod request;
 mod sdp;
 mod swarm;
 
+pub use admission::PeerRequest;
 pub use builder::{Builder, NodeBuilder};
 pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError, TrySendError};
 pub use event::{
-    ConnectionFailed, ConnectionRefused, Data, Event, PeerClosed, RefusalReason, Refused, TrackerConnected,
+    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, TrackerConnected,
 };
-pub use gate::Candidate;
 pub use message::Message;
 pub use node::{Node, P2pt, TrackerStats};
 pub use peer::Peer;
-pub use request::{Request, Response};
+pub use request::{PendingResponse, Request};
 pub use swarm::{Events, Swarm};
 
 pub use p2pt_messaging::{
-    BudgetTooSmall, EncodeError, FrameError, Json, JsonError, Limits, Malformed, MessageId, MessageIdError, Payload,
-    Refusal,
+    BudgetTooSmall, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed, MessageId,
+    MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
 pub use p2pt_transport as transport;
-pub use p2pt_transport::{ChannelClosed, Frame, LinkStats, Role, SendFrameError, Transport, TransportError};
+pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
 
 /// The clock of the drivers: tokio's, so that paused time reaches the state machines.
 fn now() -> std::time::Instant {

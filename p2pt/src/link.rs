@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progress, Reassembler};
 use p2pt_transport::{
-    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+    ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum LinkError {
     Closed,
-    Stalled(Duration),
+    Timeout(Duration),
     Frame(SendFrameError),
     Budget(BudgetTooSmall),
 }
@@ -100,7 +100,7 @@ impl Link {
         self.sender.unacknowledged_bytes()
     }
 
-    pub(crate) async fn stats(&self) -> LinkStats {
+    pub(crate) async fn stats(&self) -> ChannelStats {
         self.sender.stats().await
     }
 
@@ -155,7 +155,7 @@ impl Link {
             Ok(()) => Ok(()),
             Err(TrySendFrameError::Full(frame)) => match timeout(stall, self.sender.send(frame)).await {
                 Ok(result) => result,
-                Err(_) => return Err(LinkError::Stalled(stall)),
+                Err(_) => return Err(LinkError::Timeout(stall)),
             },
             Err(TrySendFrameError::Refused(error)) => Err(error),
             Err(_) => Err(SendFrameError::Closed),
@@ -232,7 +232,7 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
             () = elapsed(timer.as_mut()) => {
                 timer.set(None);
                 for expired in reassembler.handle_timeout(crate::now()) {
-                    deliver(&mut reassembler, peer, queue, Inbound::Refused(expired.into())).await;
+                    deliver(&mut reassembler, peer, queue, Inbound::Invalid(expired.into())).await;
                 }
                 continue;
             }
@@ -249,7 +249,7 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
             },
             // Partial: its message is incomplete.
             Ok(_) => continue,
-            Err(error) => Inbound::Refused(error.into()),
+            Err(error) => Inbound::Invalid(error.into()),
         };
         deliver(&mut reassembler, peer, queue, item).await;
     }

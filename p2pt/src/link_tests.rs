@@ -6,7 +6,7 @@ use p2pt_transport::{Channel, Transport};
 
 use super::*;
 use crate::peer::Settings;
-use crate::{Event, ReceiveError, Refused};
+use crate::{Event, InvalidFrame, ReceiveError};
 
 const STALL: Duration = Duration::from_secs(30);
 
@@ -125,7 +125,9 @@ async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
     let hearing = async {
         let mut given_up = Vec::new();
         while let Some(event) = poll_fn(|cx| queue.poll_next(cx)).await {
-            let Event::Refused(Refused { error: ReceiveError::Incomplete { id, .. }, .. }) = event else { continue };
+            let Event::InvalidFrame(InvalidFrame { error: ReceiveError::Incomplete { id, .. }, .. }) = event else {
+                continue;
+            };
             given_up.push((began.elapsed().as_secs(), id.to_string()));
         }
         given_up

@@ -9,13 +9,13 @@ use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
 use tracing::debug;
 
+use crate::admission::{Admission, PeerRequest};
 use crate::engine::Via;
-use crate::gate::{Candidate, Gate};
 use crate::link::Link;
 use crate::mesh::{AttemptId, Input, LinkId, Mesh, MeshConfig, Output, RemoteOffer};
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
-use crate::{ConnectionFailed, ConnectionRefused, Peer, RefusalReason};
+use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason};
 
 /// Offers made at most with one announce, and as long as a tracker has not said how many members it knows: as many as
 /// JavaScript makes.
@@ -58,7 +58,7 @@ pub(crate) struct Members {
     mesh: Mesh<Via>,
     shared: Arc<SwarmShared>,
     settings: Arc<Settings>,
-    gate: Arc<Gate>,
+    admission: Arc<Admission>,
     slots: BTreeMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     trackers: BTreeMap<AnnounceUrl, Counts>,
@@ -129,12 +129,17 @@ impl Counts {
 }
 
 impl Members {
-    pub(crate) fn new(config: MeshConfig, shared: Arc<SwarmShared>, settings: Arc<Settings>, gate: Arc<Gate>) -> Self {
+    pub(crate) fn new(
+        config: MeshConfig,
+        shared: Arc<SwarmShared>,
+        settings: Arc<Settings>,
+        admission: Arc<Admission>,
+    ) -> Self {
         Self {
             mesh: Mesh::new(config),
             shared,
             settings,
-            gate,
+            admission,
             slots: BTreeMap::new(),
             actions: VecDeque::new(),
             trackers: BTreeMap::new(),
@@ -288,9 +293,9 @@ impl Members {
 
     fn admits(&self, peer_id: PeerId, tracker: &AnnounceUrl, role: Role) -> bool {
         let (info_hash, tracker) = (self.shared.identity().info_hash, tracker.clone());
-        let candidate = Candidate { peer_id, info_hash, tracker, role };
-        let checked = self.gate.check(&candidate);
-        checked.inspect_err(|why| self.refused(peer_id, candidate.tracker, role, *why)).is_ok()
+        let candidate = PeerRequest { peer_id, info_hash, tracker, role };
+        let checked = self.admission.check(&candidate);
+        checked.inspect_err(|reason| self.rejected(peer_id, candidate.tracker, role, *reason)).is_ok()
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
@@ -318,7 +323,7 @@ impl Members {
         if removed.is_some() {
             self.concerned = Concerned::All;
             self.step(now, Input::Closed { link }, None);
-            if matches!(reason, ChannelClosed::Silent(_) | ChannelClosed::Failed(_)) {
+            if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
                 self.lost_peer(now);
             }
         }
@@ -377,7 +382,7 @@ impl Members {
                     }
                 }
                 Output::GiveUp { attempt } => self.actions.push_back(Action::GiveUp { attempt }),
-                Output::Refused { peer, tracker, role, why } => self.refused(peer, tracker, role, why),
+                Output::Rejected { peer, tracker, role, reason } => self.rejected(peer, tracker, role, reason),
                 Output::Failed { peer, tracker, role } => {
                     if let Some(With::Error(error)) = with.take() {
                         let error = Arc::new(error);
@@ -420,13 +425,13 @@ impl Members {
             | Output::LinkOpened { .. }
             | Output::Satisfied { .. }
             | Output::PeerClosed { .. } => self.concerned = Concerned::All,
-            Output::Refused { .. } | Output::Retire { .. } => {}
+            Output::Rejected { .. } | Output::Retire { .. } => {}
         }
     }
 
-    fn refused(&self, peer_id: PeerId, tracker: AnnounceUrl, role: Role, why: RefusalReason) {
-        debug!(peer = %peer_id, ?role, %why, "an offer or answer was not taken up");
-        self.shared.queue.connection_refused(ConnectionRefused { peer_id, tracker, role, why, missed: 0 });
+    fn rejected(&self, peer_id: PeerId, tracker: AnnounceUrl, role: Role, reason: RejectReason) {
+        debug!(peer = %peer_id, ?role, %reason, "an offer or answer was not taken up");
+        self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
     }
 
     /// Somebody was met by a tracker: asking there is of use.

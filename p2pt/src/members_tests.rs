@@ -17,13 +17,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(links_per_peer: usize, max_peers: usize) -> Self {
+    fn new(connections_per_peer: usize, max_peers: usize) -> Self {
         let (identifier, info_hash) = ("room".to_owned(), InfoHash::of("room"));
         let identity = Identity { swarm: SwarmId::default(), identifier, info_hash };
         let settings = Settings::alone(1000);
         let shared = Arc::new(SwarmShared::new(identity));
         let members =
-            Members::new(MeshConfig { links_per_peer, max_peers }, shared, Arc::new(settings), Arc::default());
+            Members::new(MeshConfig { connections_per_peer, max_peers }, shared, Arc::new(settings), Arc::default());
         Self { members, network: MemoryNetwork::new(1), now: crate::now() }
     }
 
@@ -242,7 +242,7 @@ async fn leaving_hands_out_every_link_and_ends_every_peer() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_lost_without_a_farewell_is_asked_for_soon_but_not_over_and_over() {
     let mut bench = Bench::new(1, 100);
-    let silence = ChannelClosed::Silent(Duration::from_secs(5));
+    let silence = ChannelClosed::Timeout(Duration::from_secs(5));
     let mut asked = Vec::new();
     for (from, reason) in [(1, ChannelClosed::Remote), (2, silence.clone()), (3, silence)] {
         bench.count("a", 1);

@@ -191,14 +191,14 @@ proptest! {
     #[test]
     fn what_is_not_looked_at_has_not_changed(
         ops in proptest::collection::vec(op(), 1..60),
-        links_per_peer in 1..3_usize,
+        connections_per_peer in 1..3_usize,
         max_peers in 0..4_usize,
     ) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         runtime.block_on(async {
             let all: BTreeSet<AnnounceUrl> = (0..3).map(|n| url(&n.to_string())).collect();
-            let bench = Bench::new(links_per_peer, max_peers);
+            let bench = Bench::new(connections_per_peer, max_peers);
             let mut run =
                 Run { bench, attempts: Vec::new(), links: Vec::new(), far: Vec::new(), told: BTreeMap::new() };
             for op in ops {

@@ -21,7 +21,7 @@ use p2pt_proto::PeerId;
 use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::Role;
 
-use crate::RefusalReason;
+use crate::RejectReason;
 use attempts::{Attempt, Attempts};
 
 /// How long two links to a JavaScript peer are left alone before the younger may be closed.
@@ -59,7 +59,7 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MeshConfig {
     /// Links kept to each peer; at least 1.
-    pub(crate) links_per_peer: usize,
+    pub(crate) connections_per_peer: usize,
     /// Peers kept; offers are neither made nor answered above it.
     pub(crate) max_peers: usize,
 }
@@ -113,7 +113,7 @@ pub(crate) enum Output<T> {
     /// Apply the answer just reported to its offer and open the channel.
     Accept { attempt: AttemptId, peer: PeerId, tracker: AnnounceUrl },
     /// An offer was not answered, or the answer to one of ours that was just reported is not taken up.
-    Refused { peer: PeerId, tracker: AnnounceUrl, role: Role, why: RefusalReason },
+    Rejected { peer: PeerId, tracker: AnnounceUrl, role: Role, reason: RejectReason },
     /// An attempt has failed.
     Failed { peer: PeerId, tracker: AnnounceUrl, role: Role },
     /// End this attempt.
@@ -173,7 +173,7 @@ impl<T> Mesh<T> {
 
     /// Peers of which no further link is sought: connected as often as configured, or as often as they like, it seems.
     pub(crate) fn satisfied(&self, now: Instant) -> impl Iterator<Item = &PeerId> {
-        let wanted = self.config.links_per_peer;
+        let wanted = self.config.connections_per_peer;
         let is_sought = move |entry: &Entry<T>| entry.sought_until.is_some_and(|until| now < until);
         let is_satisfied =
             move |entry: &Entry<T>| entry.live() >= wanted || !entry.links.is_empty() && !is_sought(entry);
@@ -224,8 +224,8 @@ impl<T> Mesh<T> {
             entry.is_some_and(|entry| entry.held.iter().any(|(_, offer)| offer.tracker != attempt.tracker))
         };
         let expiry = self.peers.values().flat_map(|entry| &entry.held).map(|(until, _)| *until);
-        let settle = self.peers.values().filter_map(|entry| entry.settled_at(self.config.links_per_peer));
-        let sought = self.peers.values().filter_map(|entry| entry.sought_until(self.config.links_per_peer));
+        let settle = self.peers.values().filter_map(|entry| entry.settled_at(self.config.connections_per_peer));
+        let sought = self.peers.values().filter_map(|entry| entry.sought_until(self.config.connections_per_peer));
         expiry.chain(settle).chain(sought).chain(self.attempts.slow_at(holds_back)).min()
     }
 
@@ -249,7 +249,7 @@ impl<T> Mesh<T> {
     }
 
     fn stop_seeking(&mut self, now: Instant) {
-        let wanted = self.config.links_per_peer;
+        let wanted = self.config.connections_per_peer;
         for (peer, entry) in &mut self.peers {
             if entry.sought_until(wanted).is_some_and(|until| now >= until) {
                 entry.sought_until = None;
@@ -284,34 +284,34 @@ impl<T> Mesh<T> {
     }
 
     fn handle_offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<T>) {
-        let wanted = self.config.links_per_peer;
+        let wanted = self.config.connections_per_peer;
         let before = self.attempts.before(&from, &offer.tracker);
         let is_crowded = self.is_crowded(&from);
         match self.peers.get_mut(&from) {
-            Some(_) if is_crowded => self.refuse(from, offer.tracker, Role::Answerer, RefusalReason::Duplicate),
+            Some(_) if is_crowded => self.reject(from, offer.tracker, Role::Answerer, RejectReason::Duplicate),
             Some(entry) if entry.live() >= wanted => entry.hold(now + REJOIN_GRACE, offer),
             // The attempt under way may fail: keep the newest offer for that case.
             Some(entry) if entry.live() + before >= wanted => entry.hold(now + HELD_OFFER_LIFETIME, offer),
             _ => match self.admits(&from, &offer.tracker) {
                 Ok(()) => self.answer(now, from, offer),
-                Err(RefusalReason::Busy) if self.waiting(&offer.tracker) < MOST_WAITING => {
+                Err(RejectReason::Busy) if self.waiting(&offer.tracker) < MOST_WAITING => {
                     self.peers.entry(from).or_insert_with(Entry::new).hold(now + HELD_OFFER_LIFETIME, offer);
                 }
-                Err(why) => self.refuse(from, offer.tracker, Role::Answerer, why),
+                Err(reason) => self.reject(from, offer.tracker, Role::Answerer, reason),
             },
         }
     }
 
     /// Whether there is room for an attempt with this peer to which an offer by this tracker leads.
-    fn admits(&self, peer: &PeerId, tracker: &AnnounceUrl) -> Result<(), RefusalReason> {
+    fn admits(&self, peer: &PeerId, tracker: &AnnounceUrl) -> Result<(), RejectReason> {
         let takes_place = |attempt: &Attempt| self.is_stranger(&attempt.peer);
         let places = self.places();
         if self.is_stranger(peer) && places == 0 {
-            return Err(RefusalReason::Full);
+            return Err(RejectReason::Full);
         }
         let is_busy = self.is_stranger(peer) && self.attempts.shared_room(tracker, places, takes_place) == 0
             || self.attempts.shared_room(tracker, MAX_ATTEMPTS, |_| true) == 0;
-        if is_busy { Err(RefusalReason::Busy) } else { Ok(()) }
+        if is_busy { Err(RejectReason::Busy) } else { Ok(()) }
     }
 
     /// How many strangers' offers by this tracker are kept.
@@ -325,12 +325,12 @@ impl<T> Mesh<T> {
         self.outputs.push_back(Output::Answer { attempt, peer, offer });
     }
 
-    fn refuse(&mut self, peer: PeerId, tracker: AnnounceUrl, role: Role, why: RefusalReason) {
-        self.outputs.push_back(Output::Refused { peer, tracker, role, why });
+    fn reject(&mut self, peer: PeerId, tracker: AnnounceUrl, role: Role, reason: RejectReason) {
+        self.outputs.push_back(Output::Rejected { peer, tracker, role, reason });
     }
 
     fn handle_answer(&mut self, now: Instant, from: PeerId, tracker: AnnounceUrl, ours: bool) {
-        let wanted = self.config.links_per_peer;
+        let wanted = self.config.connections_per_peer;
         let duplicate = match self.peers.get(&from) {
             Some(_) if self.is_crowded(&from) => true,
             // A JavaScript peer that answers has begun to count on this link, and may not have seen the other yet.
@@ -340,18 +340,18 @@ impl<T> Mesh<T> {
             _ => false,
         };
         // Not limited by what other trackers cause: these are bounded by the offers we made, and cannot wait.
-        let why = if duplicate {
-            RefusalReason::Duplicate
+        let reason = if duplicate {
+            RejectReason::Duplicate
         } else if self.is_stranger(&from) && self.places() == 0 {
-            RefusalReason::Full
+            RejectReason::Full
         } else if self.is_stranger(&from) && self.vacancies(&tracker) == 0 {
-            RefusalReason::Busy
+            RejectReason::Busy
         } else {
             let attempt = self.begin(now, from, &tracker, Role::Offerer, ours);
             self.outputs.push_back(Output::Accept { attempt, peer: from, tracker });
             return;
         };
-        self.refuse(from, tracker, Role::Offerer, why);
+        self.reject(from, tracker, Role::Offerer, reason);
     }
 
     fn begin(&mut self, now: Instant, peer: PeerId, tracker: &AnnounceUrl, role: Role, ours: bool) -> AttemptId {
@@ -397,7 +397,7 @@ impl<T> Mesh<T> {
         let given_up = self.attempts.remove_with(|peer| is_stranger(peers, peer));
         for (attempt, Attempt { peer, tracker, role, .. }) in given_up {
             self.outputs.push_back(Output::GiveUp { attempt });
-            self.refuse(peer, tracker, role, RefusalReason::Full);
+            self.reject(peer, tracker, role, RejectReason::Full);
         }
         for (peer, entry) in std::mem::take(&mut self.peers) {
             if !entry.links.is_empty() {
@@ -405,7 +405,7 @@ impl<T> Mesh<T> {
                 continue;
             }
             for (_, offer) in entry.held {
-                self.refuse(peer, offer.tracker, Role::Answerer, RefusalReason::Full);
+                self.reject(peer, offer.tracker, Role::Answerer, RejectReason::Full);
             }
         }
     }
@@ -421,7 +421,7 @@ impl<T> Mesh<T> {
     /// Brings one peer in order after anything changed: surplus links retire, a held offer gets its chance or expires,
     /// and a peer with nothing left is forgotten.
     fn settle(&mut self, now: Instant, peer: PeerId) {
-        let wanted = self.config.links_per_peer;
+        let wanted = self.config.connections_per_peer;
         let Some(entry) = self.peers.get_mut(&peer) else { return };
         for link in entry.retire_surplus(now, wanted) {
             self.outputs.push_back(Output::Retire { peer, link });
@@ -431,8 +431,8 @@ impl<T> Mesh<T> {
         }
         let is_waiting = entry.links.is_empty() && self.attempts.with(&peer) == 0;
         for (_, offer) in entry.held.extract_if(.., |(until, _)| now >= *until).collect::<Vec<_>>() {
-            let why = if is_waiting { RefusalReason::Busy } else { RefusalReason::Duplicate };
-            self.refuse(peer, offer.tracker, Role::Answerer, why);
+            let reason = if is_waiting { RejectReason::Busy } else { RejectReason::Duplicate };
+            self.reject(peer, offer.tracker, Role::Answerer, reason);
         }
         while let Some(offer) = self.next_held(&peer) {
             self.answer(now, peer, offer);
@@ -447,7 +447,7 @@ impl<T> Mesh<T> {
     fn next_held(&mut self, peer: &PeerId) -> Option<RemoteOffer<T>> {
         let entry = self.peers.get(peer).filter(|_| !self.is_crowded(peer))?;
         let is_ready = |(_, offer): &(_, RemoteOffer<T>)| {
-            entry.live() + self.attempts.before(peer, &offer.tracker) < self.config.links_per_peer
+            entry.live() + self.attempts.before(peer, &offer.tracker) < self.config.connections_per_peer
                 && self.admits(peer, &offer.tracker).is_ok()
         };
         let index = entry.held.iter().rposition(is_ready)?;
@@ -457,7 +457,7 @@ impl<T> Mesh<T> {
     /// Whether there are as many links and attempts as one peer may have, whatever they are for.
     fn is_crowded(&self, peer: &PeerId) -> bool {
         let links = self.peers.get(peer).map_or(0, |entry| entry.links.len());
-        links + self.attempts.with(peer) >= self.config.links_per_peer + MAX_SURPLUS
+        links + self.attempts.with(peer) >= self.config.connections_per_peer + MAX_SURPLUS
     }
 }
 

@@ -53,10 +53,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(links_per_peer: [usize; 2], js: bool) -> Self {
+    fn new(connections_per_peer: [usize; 2], js: bool) -> Self {
         let now = tokio::time::Instant::now().into_std();
         let side = |n: usize| Side {
-            mesh: Mesh::new(MeshConfig { links_per_peer: links_per_peer[n], max_peers: 5 }),
+            mesh: Mesh::new(MeshConfig { connections_per_peer: connections_per_peer[n], max_peers: 5 }),
             id: PeerId::from([n as u8; 20]),
             links: BTreeMap::new(),
             retired: Vec::new(),
@@ -168,7 +168,7 @@ impl Pair {
                 Output::PeerConnected { .. } => self.sides[side].connected += 1,
                 Output::PeerClosed { .. } => self.gone += 1,
                 Output::Accept { attempt, .. } => self.tries[n].attempts[side] = Some(attempt),
-                Output::Refused { .. } | Output::Failed { .. } | Output::GiveUp { .. } | Output::Satisfied { .. } => {}
+                Output::Rejected { .. } | Output::Failed { .. } | Output::GiveUp { .. } | Output::Satisfied { .. } => {}
             }
         }
     }

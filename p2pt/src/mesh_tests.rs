@@ -14,9 +14,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(links_per_peer: usize, max_peers: usize) -> Self {
+    fn new(connections_per_peer: usize, max_peers: usize) -> Self {
         let now = tokio::time::Instant::now().into_std();
-        Self { mesh: Mesh::new(MeshConfig { links_per_peer, max_peers }), now }
+        Self { mesh: Mesh::new(MeshConfig { connections_per_peer, max_peers }), now }
     }
 
     fn input(&mut self, input: Input<()>) -> Vec<Output<()>> {
@@ -78,8 +78,8 @@ fn url(name: &str) -> AnnounceUrl {
     format!("ws://{name}.test").parse().expect("a URL")
 }
 
-fn refused(n: u8, role: Role, why: RefusalReason) -> Output<()> {
-    Output::Refused { peer: peer(n), tracker: url("t"), role, why }
+fn refused(n: u8, role: Role, reason: RejectReason) -> Output<()> {
+    Output::Rejected { peer: peer(n), tracker: url("t"), role, reason }
 }
 
 fn failed(n: u8, role: Role) -> Output<()> {
@@ -111,7 +111,7 @@ fn an_offer_from_a_connected_peer_is_declined() {
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
     assert_eq!(bench.offer(1, JS), []);
-    let declined = [refused(1, Role::Answerer, RefusalReason::Duplicate)];
+    let declined = [refused(1, Role::Answerer, RejectReason::Duplicate)];
     assert_eq!(bench.advance(REJOIN_GRACE), declined);
     assert_eq!(bench.mesh.poll_timeout(), None);
 }
@@ -211,7 +211,7 @@ fn the_answer_of_a_javascript_peer_is_taken_up_while_its_first_link_is_young() {
     bench.connect(1, JS, "a");
     bench.now += JS_SETTLE;
     let outputs = bench.answer(1, JS);
-    assert_eq!(outputs, [refused(1, Role::Offerer, RefusalReason::Duplicate)]);
+    assert_eq!(outputs, [refused(1, Role::Offerer, RejectReason::Duplicate)]);
 }
 
 #[test]
@@ -219,9 +219,9 @@ fn a_full_swarm_neither_answers_nor_wants_more() {
     let mut bench = Bench::new(1, 1);
     let (link, _) = bench.connect(1, OURS, "a");
     assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RefusalReason::Full)]);
+    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RejectReason::Full)]);
     let answered = bench.answer(2, OURS);
-    assert_eq!(answered, [refused(2, Role::Offerer, RefusalReason::Full)]);
+    assert_eq!(answered, [refused(2, Role::Offerer, RejectReason::Full)]);
     bench.input(Input::Closed { link });
     assert_eq!(bench.mesh.places(), 1);
 }
@@ -233,7 +233,7 @@ fn peers_that_linger_take_the_place_of_others() {
     bench.connect(1, OURS, "a");
     bench.mesh.set_lingering(2);
     assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RefusalReason::Full)]);
+    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RejectReason::Full)]);
     bench.mesh.set_lingering(1);
     bench.connect(2, OURS, "b");
 }
@@ -311,7 +311,7 @@ fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
     let (_, outputs) = bench.open(first, "a");
     let [_, _, given_up, refusal] = &outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(*given_up, Output::GiveUp { attempt: second });
-    assert_eq!(*refusal, refused(2, Role::Offerer, RefusalReason::Full));
+    assert_eq!(*refusal, refused(2, Role::Offerer, RejectReason::Full));
     // Its channel may have opened meanwhile.
     assert_eq!(bench.input(Input::Opened { attempt: second, label: "b".into() }), []);
     assert_eq!(bench.mesh.connected(), 1);
@@ -331,7 +331,7 @@ fn a_tracker_that_brings_only_failures_may_cause_few_attempts() {
         match bench.offer(n, JS)[..] {
             [Output::Answer { attempt, .. }] => attempts.push(attempt),
             [] => waiting += 1,
-            ref other => assert_eq!(other, [refused(n, Role::Answerer, RefusalReason::Busy)]),
+            ref other => assert_eq!(other, [refused(n, Role::Answerer, RejectReason::Busy)]),
         }
     }
     assert_eq!((attempts.len(), waiting), (DOUBTED_ATTEMPTS, MOST_WAITING));
@@ -355,7 +355,7 @@ fn an_offer_waits_while_its_tracker_has_its_share() {
     // Nobody waits for a swarm that is full.
     assert_eq!(bench.offer(5, JS), []);
     let (_, outputs) = bench.open(*attempt, "b");
-    assert!(outputs.contains(&refused(5, Role::Answerer, RefusalReason::Full)), "{outputs:?}");
+    assert!(outputs.contains(&refused(5, Role::Answerer, RejectReason::Full)), "{outputs:?}");
     assert!(bench.mesh.peers.len() == 2 && bench.mesh.attempts.iter().next().is_none());
 }
 
@@ -365,7 +365,7 @@ fn an_offer_does_not_wait_longer_than_it_lives() {
     let outputs = bench.offer(1, JS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(2, JS), []);
-    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [refused(2, Role::Answerer, RefusalReason::Busy)]);
+    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [refused(2, Role::Answerer, RejectReason::Busy)]);
     bench.input(Input::Failed { attempt });
     assert!(bench.mesh.peers.is_empty());
     assert_eq!(bench.mesh.poll_timeout(), None);
@@ -439,9 +439,9 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #[test]
     fn any_sequence_keeps_the_rules(
-        ops in prop::collection::vec(op(), 0..120), links_per_peer in 1..3usize, max_peers in 1..4usize,
+        ops in prop::collection::vec(op(), 0..120), connections_per_peer in 1..3usize, max_peers in 1..4usize,
     ) {
-        let mut bench = Bench::new(links_per_peer, max_peers);
+        let mut bench = Bench::new(connections_per_peer, max_peers);
         let mut attempts: Vec<AttemptId> = Vec::new();
         let mut links: BTreeMap<LinkId, PeerId> = BTreeMap::new();
         let mut retired = BTreeSet::new();
@@ -477,14 +477,14 @@ proptest! {
                     Output::Retire { peer, link } => {
                         prop_assert!(retired.insert(link), "retired twice");
                         let rest = links.iter().filter(|(l, p)| **p == peer && !retired.contains(l)).count();
-                        prop_assert!(rest >= links_per_peer, "too much was retired");
+                        prop_assert!(rest >= connections_per_peer, "too much was retired");
                     }
                     Output::PeerClosed { peer } => {
                         prop_assert!(connected.remove(&peer), "closed but not connected");
                         prop_assert!(links.values().all(|p| *p != peer), "closed with a link open");
                     }
                     Output::GiveUp { attempt } => attempts.retain(|a| *a != attempt),
-                    Output::Refused { .. } | Output::Failed { .. } | Output::Satisfied { .. } => {}
+                    Output::Rejected { .. } | Output::Failed { .. } | Output::Satisfied { .. } => {}
                 }
             }
             prop_assert!(connected.len() <= max_peers, "more peers than allowed");
@@ -500,7 +500,7 @@ proptest! {
             let links_and_attempts =
                 |(peer, entry): (&PeerId, &Entry<()>)| entry.links.len() + bench.mesh.attempts.with(peer);
             let most = bench.mesh.peers.iter().map(links_and_attempts).max();
-            prop_assert!(most.is_none_or(|most| most <= links_per_peer + MAX_SURPLUS), "too many links to one peer");
+            prop_assert!(most.is_none_or(|most| most <= connections_per_peer + MAX_SURPLUS), "too many links to one peer");
             prop_assert!(bench.mesh.poll_timeout().is_none_or(|at| at > bench.now), "a timeout is overdue");
             prop_assert_eq!(links.values().collect::<BTreeSet<_>>(), connected.iter().collect::<BTreeSet<_>>());
         }

@@ -9,8 +9,8 @@ use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::admission::Admission;
 use crate::engine::Command;
-use crate::gate::Gate;
 use crate::queue::lock;
 use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
 
@@ -19,7 +19,7 @@ use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
 pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
     pub(crate) trackers: Mutex<BTreeMap<AnnounceUrl, Tracker>>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) admission: Arc<Admission>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
     /// The engine has stopped.
@@ -130,19 +130,19 @@ impl Node {
     /// [`NodeError::Stopped`].
     pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
         // First, so that it cannot come back while its links are closed.
-        self.handle.shared.gate.ban(peer);
+        self.handle.shared.admission.ban(peer);
         let handle = self.handle.clone();
         async move { handle.command(|reply| Command::Ban { peer, reply }).await }
     }
 
     /// Lifts a ban; returns whether there was one. The peer is met again at one of the next announces.
     pub fn unban(&self, peer: &PeerId) -> bool {
-        self.handle.shared.gate.unban(peer)
+        self.handle.shared.admission.unban(peer)
     }
 
     /// The banned peers, in the order of their ids.
     pub fn banned(&self) -> Vec<PeerId> {
-        self.handle.shared.gate.banned()
+        self.handle.shared.admission.banned()
     }
 
     /// The trackers as they are now.

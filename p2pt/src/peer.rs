@@ -8,7 +8,7 @@ use std::{fmt, ptr};
 use futures_util::future::join_all;
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
-use p2pt_transport::{ChannelClosed, Frame, LinkStats};
+use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -24,18 +24,18 @@ use crate::{Request, SendError, TrySendError};
 const INBOX_BYTES: usize = 1 << 20;
 
 /// How long a request waits for its response unless configured.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a send waits for a link that takes nothing unless configured.
-const STALL_DEADLINE: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every peer of a node has in common.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) inbox_bytes: usize,
-    pub(crate) request_deadline: Duration,
-    pub(crate) stall_deadline: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) send_timeout: Duration,
     pub(crate) message_ids: Mutex<StdRng>,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
@@ -46,8 +46,8 @@ impl Settings {
         Self {
             limits: Limits::default(),
             inbox_bytes: INBOX_BYTES,
-            request_deadline: REQUEST_DEADLINE,
-            stall_deadline: STALL_DEADLINE,
+            request_timeout: REQUEST_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
             message_ids: Mutex::new(rand::make_rng()),
             commands,
         }
@@ -105,11 +105,11 @@ impl Peer {
 
     /// Whether a link to it is open.
     pub fn is_connected(&self) -> bool {
-        self.link_count() > 0
+        self.connection_count() > 0
     }
 
     /// How many links to it are open.
-    pub fn link_count(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         lock(&self.0.links).open.len()
     }
 
@@ -172,7 +172,7 @@ impl Peer {
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
         loop {
             let link = self.0.link()?;
-            match link.send(frame.clone(), self.0.settings.stall_deadline).await {
+            match link.send(frame.clone(), self.0.settings.send_timeout).await {
                 Err(LinkError::Closed) => {}
                 other => return other.map_err(SendError::from),
             }
@@ -180,13 +180,13 @@ impl Peer {
     }
 
     /// The numbers of the link that messages take, if one is open: candidate types, round-trip time, bytes.
-    pub async fn stats(&self) -> Option<LinkStats> {
+    pub async fn stats(&self) -> Option<ChannelStats> {
         let link = self.0.link().ok()?;
         Some(link.stats().await)
     }
 
     /// The numbers of every open link, in the order they opened.
-    pub async fn link_stats(&self) -> Vec<LinkStats> {
+    pub async fn connection_stats(&self) -> Vec<ChannelStats> {
         join_all(self.0.links().iter().map(|link| link.stats())).await
     }
 
@@ -215,7 +215,7 @@ impl Peer {
         self.0.check_size(payload)?;
         loop {
             let link = self.0.link()?;
-            match link.send_message(id, payload, self.0.settings.stall_deadline).await {
+            match link.send_message(id, payload, self.0.settings.send_timeout).await {
                 // The whole message starts again on the next link, under the same id.
                 Err(LinkError::Closed) => {}
                 other => return other.map_err(SendError::from),
@@ -292,7 +292,7 @@ impl From<LinkError> for SendError {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::Closed => Self::PeerGone(ChannelClosed::Remote),
-            LinkError::Stalled(after) => Self::Stalled(after),
+            LinkError::Timeout(after) => Self::Timeout(after),
             LinkError::Frame(error) => Self::Frame(error),
             LinkError::Budget(error) => Self::Budget(error),
         }

@@ -20,7 +20,7 @@ use p2pt_transport::{ChannelClosed, Frame, TransportError};
 use tokio::sync::Notify;
 
 use crate::{
-    ConnectionFailed, ConnectionRefused, Data, Event, Message, Peer, PeerClosed, ReceiveError, Refused,
+    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError,
     TrackerConnected,
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) enum Inbound {
     Message(Body),
     Data(Frame),
-    Refused(ReceiveError),
+    Invalid(ReceiveError),
 }
 
 impl Inbound {
@@ -52,7 +52,7 @@ impl Inbound {
             + match self {
                 Self::Message(body) => body.payload.as_str().len(),
                 Self::Data(frame) => frame.len(),
-                Self::Refused(_) => 0,
+                Self::Invalid(_) => 0,
             }
     }
 }
@@ -274,8 +274,8 @@ impl EventQueue {
         self.tell(Some(event.tracker.clone()), Event::ConnectionFailed(event));
     }
 
-    pub(crate) fn connection_refused(&self, event: ConnectionRefused) {
-        self.tell(Some(event.tracker.clone()), Event::ConnectionRefused(event));
+    pub(crate) fn connection_rejected(&self, event: ConnectionRejected) {
+        self.tell(Some(event.tracker.clone()), Event::ConnectionRejected(event));
     }
 
     pub(crate) fn offer_failed(&self, error: TransportError) {
@@ -404,7 +404,7 @@ impl EventQueue {
 fn missed(event: &mut Event) -> Option<&mut u64> {
     match event {
         Event::ConnectionFailed(failed) => Some(&mut failed.missed),
-        Event::ConnectionRefused(refused) => Some(&mut refused.missed),
+        Event::ConnectionRejected(refused) => Some(&mut refused.missed),
         _ => None,
     }
 }
@@ -431,7 +431,7 @@ fn deliver(peer: Peer, item: Inbound) -> Event {
     match item {
         Inbound::Message(body) => Event::Message(Message::new(peer, body)),
         Inbound::Data(frame) => Event::Data(Data { peer, frame }),
-        Inbound::Refused(error) => Event::Refused(Refused { peer, error }),
+        Inbound::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
     }
 }
 

@@ -7,7 +7,7 @@ use p2pt_transport::Role;
 use proptest::prelude::*;
 
 use super::*;
-use crate::RefusalReason;
+use crate::RejectReason;
 use crate::peer::Settings;
 
 const REASON: ChannelClosed = ChannelClosed::Remote;
@@ -315,8 +315,8 @@ fn the_latest_attempts_of_each_tracker_are_told_and_the_others_counted() {
             let error = Arc::new(TransportError::ClosedEarly);
             queue.connection_failed(ConnectionFailed { peer_id, tracker, role: Role::Offerer, error, missed: 0 });
         } else {
-            let (role, why) = (Role::Answerer, RefusalReason::Busy);
-            queue.connection_refused(ConnectionRefused { peer_id, tracker, role, why, missed: 0 });
+            let (role, reason) = (Role::Answerer, RejectReason::Busy);
+            queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
         }
     };
     tell("good", 200);
@@ -329,7 +329,7 @@ fn the_latest_attempts_of_each_tracker_are_told_and_the_others_counted() {
     while let Some(event) = poll(&queue) {
         let (tracker, peer_id, missed) = match event {
             Event::ConnectionFailed(failed) => (failed.tracker, failed.peer_id, failed.missed),
-            Event::ConnectionRefused(refused) => (refused.tracker, refused.peer_id, refused.missed),
+            Event::ConnectionRejected(refused) => (refused.tracker, refused.peer_id, refused.missed),
             Event::TrackerWarning { .. } => {
                 warnings += 1;
                 continue;

@@ -195,34 +195,34 @@ pub struct Request {
     peer: Peer,
     id: Option<MessageId>,
     payload: Payload,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 impl Request {
     pub(crate) fn new(peer: Peer, id: Option<MessageId>, payload: Payload) -> Self {
-        let deadline = peer.shared().settings.request_deadline;
-        Self { peer, id, payload, deadline }
+        let timeout = peer.shared().settings.request_timeout;
+        Self { peer, id, payload, timeout }
     }
 
     /// How long to wait, from now on, until the response is there; covers sending too. The default is the node's
     /// (30 s unless configured).
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// Sends it now, and leaves only waiting to the [`Response`]: for one that has more to send to the same peer, in
+    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for one that has more to send to the same peer, in
     /// order, before the response is there.
     ///
     /// # Errors
     /// As when the request is awaited.
-    pub async fn send(self) -> Result<Response, RequestError> {
-        let Self { peer, id, payload, deadline: after } = self;
+    pub async fn send(self) -> Result<PendingResponse, RequestError> {
+        let Self { peer, id, payload, timeout: after } = self;
         let id = id.unwrap_or_else(|| peer.shared().new_id());
         let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
             return Err(RequestError::TooMany(MAX_WAITING));
         };
-        let response = Response { peer, id, number, body, after, began: crate::now() };
+        let response = PendingResponse { peer, id, number, body, after, began: crate::now() };
         match timeout(after, response.peer.send_with_id(&response.id, &payload)).await {
             Ok(sent) => sent?,
             Err(_) => return Err(response.late()),
@@ -243,7 +243,7 @@ impl IntoFuture for Request {
 /// The response to a request that has been sent. Dropping it ends the request.
 #[derive(Debug)]
 #[must_use = "dropping it ends the request"]
-pub struct Response {
+pub struct PendingResponse {
     peer: Peer,
     id: MessageId,
     number: u64,
@@ -252,7 +252,7 @@ pub struct Response {
     began: Instant,
 }
 
-impl Response {
+impl PendingResponse {
     /// Waits for it, until the request's deadline.
     ///
     /// # Errors
@@ -268,12 +268,12 @@ impl Response {
     }
 
     fn late(&self) -> RequestError {
-        RequestError::Deadline { after: self.after, inbox_full: self.peer.shared().inbox.is_blocked() }
+        RequestError::Timeout { after: self.after, inbox_full: self.peer.shared().inbox.is_blocked() }
     }
 }
 
 /// Ends the request however its future ends.
-impl Drop for Response {
+impl Drop for PendingResponse {
     fn drop(&mut self) {
         self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
     }

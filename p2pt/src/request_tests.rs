@@ -159,7 +159,7 @@ async fn a_response_can_be_dropped_replaced_or_late() {
     let wait = |n: u64| {
         let (number, body) = waiters.register(id(n)).expect("room");
         let (after, began) = (Duration::from_secs(5), crate::now());
-        Response { peer: peer.clone(), id: id(n), number, body, after, began }
+        PendingResponse { peer: peer.clone(), id: id(n), number, body, after, began }
     };
     drop(wait(1));
     assert_eq!(route(waiters, crate::now(), 1), "late");
@@ -173,7 +173,7 @@ async fn a_response_can_be_dropped_replaced_or_late() {
 
     let began = crate::now();
     let late = wait(3).message().await.expect_err("nobody responded");
-    assert_eq!(late, RequestError::Deadline { after: Duration::from_secs(5), inbox_full: false });
+    assert_eq!(late, RequestError::Timeout { after: Duration::from_secs(5), inbox_full: false });
     assert_eq!(crate::now() - began, Duration::from_secs(5));
     assert_eq!(route(waiters, crate::now(), 3), "late");
 }

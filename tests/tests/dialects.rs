@@ -179,8 +179,8 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
         assert!(until(within * SECOND - cut.elapsed(), confirmed).await.is_some(), "{name}: not announced again");
         println!("{name}: announced again after {:?}", cut.elapsed());
         assert_eq!(tracker.log().ignored > 0, name == "aquatic_ws", "{name}");
-        use TrackerWarning::{Silent, Slow};
-        let silent = matches!(last_error(&nodes[0], A), Some(Silent { .. } | Slow { .. }));
+        use TrackerWarning::{Slow, Timeout};
+        let silent = matches!(last_error(&nodes[0], A), Some(Timeout { .. } | Slow { .. }));
         assert_eq!(silent, name == "aquatic_ws", "{name}: {:?}", last_error(&nodes[0], A));
         assert_eq!(sim.network.open_channels(), 3 * 2, "{name}: no link was lost");
     }
@@ -238,9 +238,9 @@ fn names(lie: Lie, warning: &TrackerWarning) -> bool {
         Lie::Oversized => matches!(warning, Disconnected { end: SocketEnd::Oversized, .. }),
         Lie::Garbage => matches!(warning, BadFrame { .. }),
         Lie::Refusal => matches!(warning, Failure { .. }),
-        Lie::Silence => matches!(warning, Silent { .. }),
+        Lie::Silence => matches!(warning, Timeout { .. }),
         Lie::Deafness => matches!(warning, Disconnected { end: DoesNotAnswer | DoesNotRead, .. }),
-        Lie::NoHandshake => matches!(warning, ConnectFailed { error: ConnectError::Deadline(_), .. }),
+        Lie::NoHandshake => matches!(warning, ConnectFailed { error: ConnectError::Timeout(_), .. }),
         Lie::HangUp => matches!(warning, Disconnected { end: Closed { .. } | Broken(_), .. }),
         Lie::Slowness => matches!(warning, Slow { .. }),
     }

@@ -184,13 +184,13 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
                 let gone: SimNode = nodes.remove(turn % 40);
                 sim.kill(gone.node);
             }
-            let settings = |node: NodeBuilder| node.max_peers(LIMIT).links_per_peer(links);
+            let settings = |node: NodeBuilder| node.max_peers(LIMIT).connections_per_peer(links);
             nodes.push(sim.start_with("room", &[B, A], settings).await);
             watch_limit(&nodes, SECOND / 5).await;
         }
         watch_limit(&nodes, 20 * SECOND).await;
         assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{lie:?}: one graph");
-        let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.link_count() > links);
+        let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.connection_count() > links);
         assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{lie:?}: surplus links are left");
     }
 }

@@ -30,7 +30,7 @@ async fn next(node: &mut Node) -> Event {
     loop {
         match timeout(SOON, node.events.next()).await.expect("an event in time").expect("the stream goes on") {
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
             event => return event,
         }
     }
@@ -96,7 +96,7 @@ async fn a_leave_is_seen_at_once_and_a_death_after_the_silence_time() {
     sim.kill(dead.node);
     drop(dead.p2pt);
     let died = Instant::now();
-    assert!(matches!(closed(&mut one).await, ChannelClosed::Silent(_)));
+    assert!(matches!(closed(&mut one).await, ChannelClosed::Timeout(_)));
     assert!(died.elapsed() <= NOTICED_WITHIN, "noticed after {:?}", died.elapsed());
 }
 

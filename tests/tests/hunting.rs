@@ -88,11 +88,11 @@ async fn a_stranger_who_cannot_be_reached_is_not_hunted_for_ever() {
 async fn a_second_link_is_not_sought_for_ever_of_a_peer_that_keeps_one() {
     let sim = Sim::new(1);
     let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
-    let two = sim.start_with("room", &[A], |node| node.links_per_peer(2)).await;
+    let two = sim.start_with("room", &[A], |node| node.connections_per_peer(2)).await;
     let one = sim.start("room", &[A]).await;
     sleep(900 * SECOND).await;
     let (announces, offers) = an_hour(&tracker).await;
     assert_eq!((announces, offers), (2 * 30, 0));
     assert_eq!(one.p2pt.peers().len(), 1);
-    assert_eq!(two.p2pt.peers().iter().map(|peer| peer.link_count()).collect::<Vec<_>>(), [1]);
+    assert_eq!(two.p2pt.peers().iter().map(|peer| peer.connection_count()).collect::<Vec<_>>(), [1]);
 }

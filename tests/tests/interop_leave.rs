@@ -68,7 +68,7 @@ async fn leaves_are_seen(kind: Kind) {
 
     let (p2pt, _events, peer) = meet(&identifier, &tracker, &mut js).await;
     let own_id = p2pt.peer_id().to_string();
-    let asked = tokio::spawn(peer.request("a question").deadline(PATIENCE).into_future());
+    let asked = tokio::spawn(peer.request("a question").timeout(PATIENCE).into_future());
     let received = js.about("message", &own_id).await;
     js.close_with(&received, &json!("an answer")).await;
     asked.await.expect("no panic").expect("a response");

@@ -13,7 +13,7 @@ async fn start(identifier: &str, trackers: &[&str], links: usize) -> (P2pt, Even
     P2pt::builder(identifier)
         .trackers(trackers.iter().copied())
         .webrtc(WebRtcConfig::default().without_ice_servers())
-        .configure(|node| node.links_per_peer(links))
+        .configure(|node| node.connections_per_peer(links))
         .start()
         .await
         .expect("the announce URLs are good")
@@ -24,7 +24,7 @@ async fn next(events: &mut Events) -> Event {
     loop {
         match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
             event => return event,
         }
     }
@@ -40,7 +40,7 @@ async fn peer_connected(events: &mut Events) -> Peer {
 /// Each asks the other a megabyte of a question.
 async fn talk(peer: &Peer, events: &mut Events, js: &mut PipePeer, own_id: &str) {
     let text = big_text();
-    let asked = tokio::spawn(peer.request(text.as_str()).deadline(PATIENCE).into_future());
+    let asked = tokio::spawn(peer.request(text.as_str()).timeout(PATIENCE).into_future());
     let received = js.about("message", own_id).await;
     assert!(received["message"] == text.as_str(), "the question arrived damaged");
     js.close_with(&received, &json!("from JavaScript")).await;

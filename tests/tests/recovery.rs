@@ -45,7 +45,7 @@ fn connected<N: Underlay>(node: &SimNode<N>) -> usize {
 
 /// Ends of channels that are open.
 fn channels<N: Underlay>(sim: &Sim<N>, nodes: &[SimNode<N>]) -> usize {
-    let links = || nodes.iter().flat_map(|node| node.p2pt.peers()).map(|peer| peer.link_count()).sum();
+    let links = || nodes.iter().flat_map(|node| node.p2pt.peers()).map(|peer| peer.connection_count()).sum();
     sim.network.open_channels().unwrap_or_else(links)
 }
 

@@ -25,7 +25,7 @@ async fn next_of_peers(node: &mut SimNode) -> Event {
     loop {
         match next(node).await {
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
             event => return event,
         }
     }
@@ -58,7 +58,7 @@ async fn quiet(node: &mut SimNode) {
         loop {
             match node.events.next().await {
                 Some(Event::TrackerConnected(_) | Event::TrackerWarning { .. }) => {}
-                Some(Event::ConnectionFailed(_) | Event::ConnectionRefused(_)) => {}
+                Some(Event::ConnectionFailed(_) | Event::ConnectionRejected(_)) => {}
                 event => return event,
             }
         }
@@ -137,7 +137,7 @@ async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
         quiet(node).await;
     }
     for node in &nodes {
-        assert!(node.p2pt.peers().iter().all(|peer| peer.link_count() == 1));
+        assert!(node.p2pt.peers().iter().all(|peer| peer.connection_count() == 1));
     }
     assert_eq!(sim.network.open_channels(), 12 * 11);
 }
@@ -147,11 +147,11 @@ async fn a_message_cut_off_with_its_link_arrives_whole_and_once_over_the_other()
     let sim = Sim::new(3);
     sim.start_tracker(A);
     sim.start_tracker(B);
-    let mut one = sim.start_with("room", &[A, B], |node| node.links_per_peer(2)).await;
-    let mut two = sim.start_with("room", &[A, B], |node| node.links_per_peer(2)).await;
+    let mut one = sim.start_with("room", &[A, B], |node| node.connections_per_peer(2)).await;
+    let mut two = sim.start_with("room", &[A, B], |node| node.connections_per_peer(2)).await;
     let (to_two, _) = (connected(&mut one).await, connected(&mut two).await);
     let deadline = Instant::now() + SOON;
-    while to_two.link_count() < 2 {
+    while to_two.connection_count() < 2 {
         assert!(Instant::now() < deadline, "no second link");
         tokio::time::advance(Duration::from_secs(1)).await;
     }
@@ -170,7 +170,7 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
     let sim = Sim::new(4);
     sim.start_tracker(A);
     let mut reader = sim.start("room", &[A]).await;
-    let mut chatty = sim.start_with("room", &[A], |node| node.stall_deadline(Duration::from_secs(20))).await;
+    let mut chatty = sim.start_with("room", &[A], |node| node.send_timeout(Duration::from_secs(20))).await;
     let (_, to_reader) = (connected(&mut reader).await, connected(&mut chatty).await);
 
     let mut sent = 0u64;
@@ -181,7 +181,7 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
         }
         assert!(sent < 1000, "memory without bound");
     };
-    assert_eq!(stalled, SendError::Stalled(Duration::from_secs(20)));
+    assert_eq!(stalled, SendError::Timeout(Duration::from_secs(20)));
 
     // Others connect and are heard meanwhile, between the messages of the chatty one.
     let mut third = sim.start("room", &[A]).await;
@@ -210,10 +210,10 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
 async fn a_request_ends_at_its_deadline_and_its_late_response_is_counted() {
     let sim = Sim::new(5);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
-    let error = to_two.request("slow").deadline(Duration::from_secs(2)).await.expect_err("nobody responded");
-    assert_eq!(error, RequestError::Deadline { after: Duration::from_secs(2), inbox_full: false });
+    let error = to_two.request("slow").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
+    assert_eq!(error, RequestError::Timeout { after: Duration::from_secs(2), inbox_full: false });
     message(&mut two).await.respond("late").await.expect("sent");
-    to_two.request("quick").deadline(Duration::from_secs(2)).await.expect_err("nobody responded");
+    to_two.request("quick").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
     assert_eq!(to_two.late_responses(), 1);
     quiet(&mut one).await;
 }
@@ -232,7 +232,7 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
     answer.expect("sent");
     assert_eq!(
         response.expect_err("it waits"),
-        RequestError::Deadline { after: Duration::from_secs(30), inbox_full: true }
+        RequestError::Timeout { after: Duration::from_secs(30), inbox_full: true }
     );
 }
 
@@ -241,11 +241,11 @@ async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
     let sim = Sim::new(15);
     sim.start_tracker(A);
     let mut one = sim.start_with("room", &[A], |node| node.inbox_bytes(1_000_000)).await;
-    let mut two = sim.start_with("room", &[A], |node| node.stall_deadline(Duration::from_secs(20))).await;
+    let mut two = sim.start_with("room", &[A], |node| node.send_timeout(Duration::from_secs(20))).await;
     let (to_two, _) = (connected(&mut one).await, connected(&mut two).await);
     let mut waiting = Vec::new();
     for _ in 0..20 {
-        waiting.push(to_two.request("a lot, please").deadline(SOON * 2).send().await.expect("sent"));
+        waiting.push(to_two.request("a lot, please").timeout(SOON * 2).send().await.expect("sent"));
     }
     let mut answered = 0;
     let stalled = loop {
@@ -255,7 +255,7 @@ async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
         }
         assert!(answered < 20, "memory without bound");
     };
-    assert_eq!(stalled, SendError::Stalled(Duration::from_secs(20)));
+    assert_eq!(stalled, SendError::Timeout(Duration::from_secs(20)));
     for response in waiting.drain(..answered) {
         assert_eq!(response.message().await.expect("it came").text().map(str::len), Some(500_000));
     }
@@ -265,15 +265,15 @@ async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
 async fn a_killed_peer_is_noticed_and_its_requests_end() {
     let sim = Sim::new(7);
     let (mut one, to_two, two, _) = pair(&sim).await;
-    let asking = tokio::spawn(async move { to_two.request("anyone?").deadline(SOON).await });
+    let asking = tokio::spawn(async move { to_two.request("anyone?").timeout(SOON).await });
     tokio::task::yield_now().await;
     sim.network.kill(two.node);
     let started = Instant::now();
     let gone = closed(&mut one).await;
-    assert!(matches!(gone.reason, ChannelClosed::Silent(_)), "{gone:?}");
+    assert!(matches!(gone.reason, ChannelClosed::Timeout(_)), "{gone:?}");
     assert!(started.elapsed() < Duration::from_secs(10), "noticed after {:?}", started.elapsed());
     let error = asking.await.expect("no panic").expect_err("the peer was killed");
-    assert!(matches!(error, RequestError::PeerGone(ChannelClosed::Silent(_))), "{error:?}");
+    assert!(matches!(error, RequestError::PeerGone(ChannelClosed::Timeout(_))), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use p2pt::{Candidate, Event, Peer, PeerClosed, PeerId, RequestError, Role, SendError, Swarm, TrySendError};
+use p2pt::{Event, Peer, PeerClosed, PeerId, PeerRequest, RequestError, Role, SendError, Swarm, TrySendError};
 use p2pt_tests::sim::{Sim, SimNode, until};
 use p2pt_transport::ChannelClosed;
 use tokio::time::{Instant, sleep, timeout};
@@ -40,12 +40,12 @@ async fn closed(node: &mut SimNode) -> PeerClosed {
 async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
     let sim = Sim::new(1);
     sim.start_tracker(A);
-    let two_links = |node: p2pt::NodeBuilder| node.links_per_peer(2);
+    let two_links = |node: p2pt::NodeBuilder| node.connections_per_peer(2);
     let mut one = sim.start_with("room", &[A], two_links).await;
     let mut two = sim.start_with("room", &[A], two_links).await;
     let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
     let to_one = meet(two.p2pt.swarm(), one.p2pt.peer_id()).await;
-    until(SOON, || to_two.link_count() == 2 && to_one.link_count() == 2).await.expect("two links");
+    until(SOON, || to_two.connection_count() == 2 && to_one.connection_count() == 2).await.expect("two links");
 
     let ours = to_two.request("never answered").send().await.expect("sent");
     let theirs = to_one.request("never answered").send().await.expect("sent");
@@ -146,7 +146,7 @@ async fn whoever_is_not_admitted_stays_outside_whichever_side_makes_the_offer() 
     let sim = Sim::new(3);
     sim.start_tracker(A);
     let unwelcome = sim.start("room", &[A]).await;
-    let asked: Arc<Mutex<Vec<Candidate>>> = Arc::default();
+    let asked: Arc<Mutex<Vec<PeerRequest>>> = Arc::default();
     let (log, unwelcome_id) = (asked.clone(), unwelcome.p2pt.peer_id());
     let one = sim
         .start_with("room", &[A], |node| {
@@ -209,7 +209,7 @@ async fn heard(node: &mut SimNode) -> Vec<String> {
     while let Ok(event) = timeout(LONG, node.events.next()).await {
         match event {
             Some(Event::Message(message)) => heard.push(message.text().expect("text").to_owned()),
-            Some(Event::Refused(refused)) => panic!("half a message: {refused:?}"),
+            Some(Event::InvalidFrame(refused)) => panic!("half a message: {refused:?}"),
             _ => {}
         }
     }
@@ -262,7 +262,7 @@ async fn what_is_sent_without_waiting_is_sent_whole_or_not_at_all() {
 async fn a_slow_peer_keeps_nobody_else_from_hearing_a_broadcast() {
     let sim = Sim::new(9);
     sim.start_tracker(A);
-    let one = sim.start_with("room", &[A], |node| node.stall_deadline(SOON)).await;
+    let one = sim.start_with("room", &[A], |node| node.send_timeout(SOON)).await;
     let (mut quick, slow) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
     meet(one.p2pt.swarm(), quick.p2pt.peer_id()).await;
     meet(one.p2pt.swarm(), slow.p2pt.peer_id()).await;
@@ -285,6 +285,6 @@ async fn a_slow_peer_keeps_nobody_else_from_hearing_a_broadcast() {
         began.elapsed()
     };
     let (stalled, after) = tokio::join!(broadcasting, hearing);
-    assert_eq!(stalled, [(slow.p2pt.peer_id(), SendError::Stalled(SOON))]);
+    assert_eq!(stalled, [(slow.p2pt.peer_id(), SendError::Timeout(SOON))]);
     assert!(after < SOON, "heard after {after:?}");
 }

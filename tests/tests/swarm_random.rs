@@ -71,14 +71,14 @@ async fn hear(mut events: Events) {
                 assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
             }
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
             other => panic!("{other:?}"),
         }
     }
     assert!(connected.is_empty(), "an end was not told");
 }
 
-async fn run(seed: u64, links_per_peer: usize, ops: Vec<Op>) {
+async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
     let sim = Sim::new(seed);
     sim.network.set_conditions(Conditions { jitter: Duration::from_millis(100), ..Conditions::default() });
     sim.start_tracker(A);
@@ -90,7 +90,8 @@ async fn run(seed: u64, links_per_peer: usize, ops: Vec<Op>) {
         let count = nodes.len();
         match op {
             Op::Start if count < 5 => {
-                let started = sim.start_with("room", &[A, B], |node| node.links_per_peer(links_per_peer)).await;
+                let started =
+                    sim.start_with("room", &[A, B], |node| node.connections_per_peer(connections_per_peer)).await;
                 let hearing = tokio::spawn(hear(started.events));
                 nodes.push(Running { p2pt: started.p2pt, node: started.node, hearing });
             }
@@ -154,9 +155,9 @@ proptest! {
 
     #[test]
     fn any_schedule_keeps_the_rules(
-        seed in any::<u64>(), links_per_peer in 1..3usize, ops in prop::collection::vec(op(), 0..60),
+        seed in any::<u64>(), connections_per_peer in 1..3usize, ops in prop::collection::vec(op(), 0..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-        runtime.expect("a runtime").block_on(run(seed, links_per_peer, ops));
+        runtime.expect("a runtime").block_on(run(seed, connections_per_peer, ops));
     }
 }

@@ -20,7 +20,7 @@ async fn event_of_peers(node: &mut SimNode) -> Event {
         loop {
             match node.events.next().await.expect("the stream goes on") {
                 Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-                Event::ConnectionFailed(_) | Event::ConnectionRefused(_) => {}
+                Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
                 event => return event,
             }
         }

@@ -97,7 +97,7 @@ enum Leave {
 async fn a_polite_leave_is_heard_however_it_is_made() {
     let tracker = tracker().await;
     for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::IdentifierChanged, Leave::Disconnected] {
-        let patient = |node: NodeBuilder| node.webrtc(WebRtcConfig::loopback().silence_timeout(DEADLINE * 10));
+        let patient = |node: NodeBuilder| node.webrtc(WebRtcConfig::loopback().idle_timeout(DEADLINE * 10));
         let mut stays = start_with(&[&tracker], patient).await;
         let mut goes = start_with(&[&tracker], patient).await;
         let (to_goes, to_stays) = (stays.connected().await, goes.connected().await);
@@ -166,12 +166,12 @@ async fn six_nodes_at_two_trackers_form_a_mesh_and_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tracker_that_goes_takes_no_link_with_it() {
     let (a, b) = (tracker().await, tracker().await);
-    let two_links = |node: NodeBuilder| node.links_per_peer(2);
+    let two_links = |node: NodeBuilder| node.connections_per_peer(2);
     let mut one = start_with(&[&a, &b], two_links).await;
     let mut two = start_with(&[&a, &b], two_links).await;
     let (to_two, to_one) = (one.connected().await, two.connected().await);
     let both = async {
-        while to_two.link_count() < 2 || to_one.link_count() < 2 {
+        while to_two.connection_count() < 2 || to_one.connection_count() < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -182,11 +182,11 @@ async fn a_tracker_that_goes_takes_no_link_with_it() {
     loop {
         match two.next().await {
             Event::Message(message) => break assert_eq!(message.text(), Some("still here")),
-            Event::TrackerWarning { .. } | Event::ConnectionRefused(_) => {}
+            Event::TrackerWarning { .. } | Event::ConnectionRejected(_) => {}
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(to_one.link_count(), 2);
+    assert_eq!(to_one.connection_count(), 2);
     one.p2pt.shutdown().await;
     two.p2pt.shutdown().await;
     b.shutdown().await;

@@ -148,8 +148,9 @@ impl NetworkArgs {
     pub(crate) fn builder(&self, identifier: &str) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;
         let builder = P2pt::builder(identifier).trackers(self.tracker_urls()).webrtc(self.webrtc());
-        Ok(builder
-            .configure(|node| node.connector(connector).links_per_peer(self.links.get()).max_peers(self.max_peers)))
+        Ok(builder.configure(|node| {
+            node.connector(connector).connections_per_peer(self.links.get()).max_peers(self.max_peers)
+        }))
     }
 
     fn tracker_urls(&self) -> Vec<String> {

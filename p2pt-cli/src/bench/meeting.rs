@@ -65,7 +65,7 @@ pub(super) async fn meet(
 ) -> Result<Met, BenchError> {
     let builder = network.builder(identifier)?;
     // The deadline of a test is to decide.
-    let builder = builder.configure(|node| node.request_deadline(deadline).stall_deadline(deadline));
+    let builder = builder.configure(|node| node.request_timeout(deadline).send_timeout(deadline));
     let began = Instant::now();
     let (p2pt, mut events) = builder.start().await?;
     let mut trouble = Trouble::default();

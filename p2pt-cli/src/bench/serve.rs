@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_it_cannot_or_must_not_do_it_refuses() {
         let peers = json!({"bench": "peers", "count": 1, "identifier": "hub", "hub": "ab".repeat(20)});
-        for (request, why) in [
+        for (request, reason) in [
             (json!({"bench": "report"}), "nothing is counted"),
             (json!({"bench": "source", "bytes": 1}), "either messages or frames"),
             (json!({"bench": "source", "frames": 1, "bytes": 100_000}), "at most"),
@@ -275,7 +275,7 @@ mod tests {
             (peers.clone(), "starts no nodes"),
         ] {
             let error = answer(&mut Served::default(), request, None).unwrap_err();
-            assert!(error.contains(why), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
         let tracker = "ws://127.0.0.1:8000".parse().unwrap();
         let network = Arc::new(NetworkArgs::on_loopback(tracker));

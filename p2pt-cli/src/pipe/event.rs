@@ -41,13 +41,13 @@ pub(super) enum Event<'a> {
         error: String,
         missed: u64,
     },
-    ConnectionRefused {
+    ConnectionRejected {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
         #[serde(serialize_with = "as_text")]
         tracker: &'a AnnounceUrl,
         role: Side,
-        why: String,
+        reason: String,
         missed: u64,
     },
     PeerConnected {
@@ -221,7 +221,7 @@ mod tests {
         );
         let banned = Event::Banned { peers: vec![HEX.into()] };
         assert_eq!(line(&banned), format!(r#"{{"event":"banned","peers":["{HEX}"]}}"#));
-        let (error, why) = ("no path".into(), "it is banned".into());
+        let (error, reason) = ("no path".into(), "it is banned".into());
         let failed = Event::ConnectionFailed { peer, tracker: &tracker, role: Role::Offerer.into(), error, missed: 0 };
         assert_eq!(
             line(&failed),
@@ -229,11 +229,12 @@ mod tests {
                 r#"{{"event":"connection_failed","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"offerer","error":"no path","missed":0}}"#
             )
         );
-        let refused = Event::ConnectionRefused { peer, tracker: &tracker, role: Role::Answerer.into(), why, missed: 3 };
+        let refused =
+            Event::ConnectionRejected { peer, tracker: &tracker, role: Role::Answerer.into(), reason, missed: 3 };
         assert_eq!(
             line(&refused),
             format!(
-                r#"{{"event":"connection_refused","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","why":"it is banned","missed":3}}"#
+                r#"{{"event":"connection_rejected","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","reason":"it is banned","missed":3}}"#
             )
         );
         assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);
@@ -241,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_tag_is_there_only_if_one_was_given() {
-        let error = |tag| line(&Event::Error { tag, error: "why".into() });
-        assert_eq!(error(None), r#"{"event":"error","error":"why"}"#);
-        assert_eq!(error(Some("t".into())), r#"{"event":"error","tag":"t","error":"why"}"#);
+        let error = |tag| line(&Event::Error { tag, error: "reason".into() });
+        assert_eq!(error(None), r#"{"event":"error","error":"reason"}"#);
+        assert_eq!(error(Some("t".into())), r#"{"event":"error","tag":"t","error":"reason"}"#);
         let payload = Payload::from("yes");
         let response = Event::Response { peer: PEER.into(), id: &7.into(), tag: "t", message: Value(&payload) };
         assert_eq!(

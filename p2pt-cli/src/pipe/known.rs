@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use p2pt::tracker::{TrackerCounters, TrackerState, TrackerStatus};
-use p2pt::{InfoHash, LinkStats, Peer};
+use p2pt::{ChannelStats, InfoHash, Peer};
 use serde::Serialize;
 
 /// A connected peer.
@@ -15,7 +15,7 @@ pub(super) struct KnownPeer {
 
 impl From<Peer> for KnownPeer {
     fn from(peer: Peer) -> Self {
-        Self { peer: peer.id().to_string(), links: peer.link_count() }
+        Self { peer: peer.id().to_string(), links: peer.connection_count() }
     }
 }
 
@@ -29,8 +29,8 @@ pub(super) struct KnownLink {
     bytes_received: u64,
 }
 
-impl From<LinkStats> for KnownLink {
-    fn from(stats: LinkStats) -> Self {
+impl From<ChannelStats> for KnownLink {
+    fn from(stats: ChannelStats) -> Self {
         Self {
             local_candidate: stats.local_candidate,
             remote_candidate: stats.remote_candidate,

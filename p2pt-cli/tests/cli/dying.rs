@@ -11,7 +11,7 @@ use crate::program::Tracker;
 /// `peer` hears that another, silent one is gone, and that nobody answers what it asked.
 async fn notices(peer: &mut PipePeer, gone: &str, unanswered: &str) {
     let error = peer.process().expect("error", |error| error["tag"] == unanswered).await;
-    assert!(error["error"].as_str().is_some_and(|why| why.contains("silent for 4s")), "{error}");
+    assert!(error["error"].as_str().is_some_and(|reason| reason.contains("silent for 4s")), "{error}");
     peer.about("peer_closed", gone).await;
 }
 
@@ -54,7 +54,7 @@ async fn freeze_and_thaw(lasts: Duration) {
         ben.about("peer_closed", other.id()).await;
     }
     let error = ben.process().expect("error", |error| error.get("tag").and_then(Value::as_str) == Some(&asked)).await;
-    assert!(error["error"].as_str().is_some_and(|why| why.contains("the peer went")), "{error}");
+    assert!(error["error"].as_str().is_some_and(|reason| reason.contains("the peer went")), "{error}");
     for other in [&mut ann, &mut cem] {
         connected(&mut ben, other).await;
         echo(&mut ben, other, &json!("here again")).await;

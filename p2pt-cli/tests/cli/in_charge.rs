@@ -45,7 +45,7 @@ async fn a_peer_is_sent_away_after_what_it_was_sent_and_can_be_banned() {
     for peer in [&mut ann, &mut ben] {
         peer.process().command(&json!({"request_more_peers": true})).await;
     }
-    let refused = ann.process().expect("connection_refused", |event| event["why"] == "it is banned").await;
+    let refused = ann.process().expect("connection_rejected", |event| event["reason"] == "it is banned").await;
     assert_eq!(refused["peer"], ben_id);
 
     ann.process().command(&json!({"unban": ben_id})).await;
@@ -68,8 +68,8 @@ async fn only_those_on_the_list_are_met() {
     let friend_id = "f1".repeat(20);
     let mut stranger = tracker.pipe("stranger", &[]).await;
     let mut ann = tracker.pipe("ann", &["--allow", &friend_id, "--allow", &"f2".repeat(20)]).await;
-    let refused = |event: &Value| event["why"] == "the filter says no";
-    assert_eq!(ann.process().expect("connection_refused", refused).await["peer"], stranger.id());
+    let refused = |event: &Value| event["reason"] == "the filter says no";
+    assert_eq!(ann.process().expect("connection_rejected", refused).await["peer"], stranger.id());
     let mut friend = tracker.pipe("friend", &["--peer-id", &friend_id]).await;
     assert_eq!(friend.id(), friend_id);
     connected(&mut ann, &mut friend).await;

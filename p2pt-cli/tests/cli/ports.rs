@@ -62,7 +62,7 @@ async fn a_port_in_use_is_named() {
     let mut command = p2pt(&["pipe", "p2pt-cli tests", "--no-default-stun", "--tracker", &tracker.url]);
     command.args(["--bind", "127.0.0.1", "--port", &first.to_string()]);
     let mut pipe = PipePeer::spawn("no port", command).await;
-    let why = format!("cannot bind UDP 127.0.0.1:{first}: Address already in use");
-    pipe.process().expect("error", |event| event["error"].as_str().is_some_and(|error| error.contains(&why))).await;
+    let reason = format!("cannot bind UDP 127.0.0.1:{first}: Address already in use");
+    pipe.process().expect("error", |event| event["error"].as_str().is_some_and(|error| error.contains(&reason))).await;
     drop(taken);
 }

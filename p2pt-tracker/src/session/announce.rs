@@ -132,7 +132,7 @@ impl Session {
         self.counters.announces_sent += 1;
         self.counters.offers_sent += offers as u64;
         if let Some(waited) = silence {
-            self.warn(TrackerWarning::Silent { info_hash, waited });
+            self.warn(TrackerWarning::Timeout { info_hash, waited });
         }
         Some(text)
     }

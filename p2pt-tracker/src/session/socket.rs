@@ -150,7 +150,7 @@ impl Session {
             SocketState::Connecting { id, deadline } if *deadline <= now => {
                 let abort = Output::Abort(*id);
                 self.outputs.push_back(abort);
-                self.connect_failed(ConnectError::Deadline(self.families.next(&self.config).1));
+                self.connect_failed(ConnectError::Timeout(self.families.next(&self.config).1));
             }
             SocketState::Open(open) => {
                 let dead = if open.write_deadline.is_some_and(|deadline| deadline <= now) {

@@ -49,7 +49,7 @@ fn silence_is_told_once_until_there_was_a_reply() {
     bench.advance(millis(29_999));
     assert_eq!(bench.warnings(), []);
     bench.advance(millis(1));
-    assert_eq!(bench.warnings(), [TrackerWarning::Silent { info_hash: SWARM(), waited: secs(30) }]);
+    assert_eq!(bench.warnings(), [TrackerWarning::Timeout { info_hash: SWARM(), waited: secs(30) }]);
     bench.advance(secs(300));
     assert_eq!(bench.warnings(), []);
     bench.receive(reply(SWARM(), 120, 9));
@@ -58,7 +58,7 @@ fn silence_is_told_once_until_there_was_a_reply() {
     bench.advance(secs(149));
     assert_eq!(bench.warnings(), []);
     bench.advance(secs(1));
-    assert_eq!(bench.warnings(), [TrackerWarning::Silent { info_hash: SWARM(), waited: secs(30) }]);
+    assert_eq!(bench.warnings(), [TrackerWarning::Timeout { info_hash: SWARM(), waited: secs(30) }]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use p2pt_transport::{
-    Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, Role, SendFrameError,
+    Channel, ChannelClosed, ChannelInfo, ChannelStats, Frame, FrameReceiver, FrameSender, Role, SendFrameError,
     TransportError, TrySendAllError, TrySendFrameError,
 };
 use tokio::{
@@ -106,7 +106,7 @@ impl Link {
         tasks.spawn(async move {
             let connected = match wire.closing.run_until_cancelled(timeout(OPEN, connect)).await {
                 Some(Ok(connected)) => connected,
-                Some(Err(_)) => Err(TransportError::Deadline { step: "opening the channel", after: OPEN }),
+                Some(Err(_)) => Err(TransportError::Timeout { step: "opening the channel", after: OPEN }),
                 None => Err(TransportError::ClosedEarly),
             };
             let reason = match connected {
@@ -326,8 +326,8 @@ impl FrameSender for Sender {
         self.handle.ended().await
     }
 
-    async fn stats(&self) -> LinkStats {
-        let mut stats = LinkStats::default();
+    async fn stats(&self) -> ChannelStats {
+        let mut stats = ChannelStats::default();
         stats.bytes_sent = self.handle.account.sent.load(Relaxed);
         stats.bytes_received = self.handle.account.received.load(Relaxed);
         stats

@@ -31,7 +31,7 @@ pub(super) fn numbered(number: usize, bytes: usize) -> Frame {
 impl Bench<'_> {
     pub(super) async fn within<T>(&self, step: &'static str, future: impl Future<Output = T>) -> Result<T, Problem> {
         let after = self.settings.deadline;
-        timeout(after, future).await.map_err(|_| Problem::Deadline { step, after })
+        timeout(after, future).await.map_err(|_| Problem::Timeout { step, after })
     }
 
     pub(super) async fn offer(&self) -> Result<Box<dyn PendingOffer>, Problem> {

@@ -15,7 +15,7 @@ use super::{
     state::{LinkId, State},
 };
 use crate::{
-    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+    ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
 /// One side's hold on a link; dropping it closes the side.
@@ -175,10 +175,10 @@ impl FrameSender for Sender {
         self.handle.ended().await
     }
 
-    async fn stats(&self) -> LinkStats {
+    async fn stats(&self) -> ChannelStats {
         self.handle.with(|link, _| {
             let (bytes_sent, bytes_received) = link.traffic(self.handle.side);
-            LinkStats {
+            ChannelStats {
                 local_candidate: Some("host".to_owned()),
                 remote_candidate: Some("host".to_owned()),
                 round_trip: Some(link.round_trip()),

@@ -327,7 +327,7 @@ impl Link {
             Event::Farewell(side) => self.finish(side, ChannelClosed::Remote, at),
             Event::FlushDeadline(side) => self.close_now(side, ChannelClosed::Local, at),
             // Who hears nothing may still be heard.
-            Event::Silent(side) => self.close_now(side, ChannelClosed::Silent(self.liveness), at),
+            Event::Silent(side) => self.close_now(side, ChannelClosed::Timeout(self.liveness), at),
         }
         self.wake();
     }

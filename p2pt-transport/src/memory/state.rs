@@ -163,7 +163,7 @@ impl State {
         let Some(own) = self.offers.get_mut(&offer) else { return Attempt::Failed(TransportError::ShutDown) };
         if now > own.made + self.config.offer_lifetime {
             let after = self.config.offer_lifetime;
-            return Attempt::Failed(TransportError::Deadline { step: "waiting for the answer", after });
+            return Attempt::Failed(TransportError::Timeout { step: "waiting for the answer", after });
         }
         let refused = *own.refused.get_or_insert_with(|| self.rng.random_bool(self.refuse));
         let Some(other) = self.answers.get(&answered.token) else { return Attempt::NoPath };

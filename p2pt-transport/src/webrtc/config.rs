@@ -84,7 +84,7 @@ pub struct WebRtcConfig {
     pub(crate) gather_timeout: Duration,
     pub(crate) answer_timeout: Duration,
     pub(crate) connect_timeout: Duration,
-    pub(crate) silence_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) send_buffer_bytes: usize,
     pub(crate) receive_buffer_bytes: usize,
@@ -106,7 +106,7 @@ impl Default for WebRtcConfig {
             gather_timeout: Duration::from_millis(300),
             answer_timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(30),
-            silence_timeout: Duration::from_secs(4),
+            idle_timeout: Duration::from_secs(4),
             close_timeout: Duration::from_secs(2),
             send_buffer_bytes: 2 << 20,
             receive_buffer_bytes: 1 << 20,
@@ -200,7 +200,7 @@ impl WebRtcConfig {
     ///
     /// Of that, finding a path may take half, and setting up the encrypted session on it a third: an answer that was
     /// made up, or whose author is gone, holds its connection for 15 s. A side that has been heard and then falls silent
-    /// is not waited for any longer than the [silence timeout](Self::silence_timeout).
+    /// is not waited for any longer than the [silence timeout](Self::idle_timeout).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -210,8 +210,8 @@ impl WebRtcConfig {
     /// a living peer has answered four connectivity checks, and made four; at least 1 s. Those checks are all that a
     /// shorter time costs: eight small packets in that time, each way. A peer whose process or machine stands still for
     /// longer is given up.
-    pub fn silence_timeout(mut self, timeout: Duration) -> Self {
-        self.silence_timeout = timeout.max(Duration::from_secs(1));
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout.max(Duration::from_secs(1));
         self
     }
 
@@ -253,7 +253,7 @@ impl WebRtcConfig {
     }
 
     /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and four checks and their
-    /// answers each way in the [silence timeout](Self::silence_timeout). They share descriptors: at most eight for each local
+    /// answers each way in the [silence timeout](Self::idle_timeout). They share descriptors: at most eight for each local
     /// address. Offers that wait are counted by [`max_offers`](Self::max_offers), and never keep a connection out.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;

@@ -26,7 +26,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn transport() -> WebRtc {
-    WebRtc::new(WebRtcConfig::loopback().silence_timeout(Duration::from_secs(1))).expect("a transport")
+    WebRtc::new(WebRtcConfig::loopback().idle_timeout(Duration::from_secs(1))).expect("a transport")
 }
 
 async fn open(offer: Box<dyn PendingOffer>, b: &WebRtc) -> (Result<Channel, TransportError>, Channel) {
@@ -78,7 +78,7 @@ async fn a_panic_in_the_turn_of_a_connection_ends_this_one_and_no_other() {
         talk(&carols, &mut stays).await;
         let (again, mut bobs) = connect(&alice, &bob).await;
         talk(&again, &mut bobs).await;
-        assert!(matches!(within(other_end.sender.closed()).await, ChannelClosed::Silent(_)), "{turn:?}");
+        assert!(matches!(within(other_end.sender.closed()).await, ChannelClosed::Timeout(_)), "{turn:?}");
         within(async { tokio::join!(alice.shutdown(), bob.shutdown(), carol.shutdown()) }).await;
     }
 }

@@ -23,7 +23,7 @@ use super::{
     relay::{RelayEvent, Relayed, Relays},
     servers::Servers,
 };
-use crate::{ChannelClosed, LinkStats};
+use crate::{ChannelClosed, ChannelStats};
 
 /// What a path holds, in bytes for each second of its round trip, but for the first millisecond, in which a busy machine is
 /// as likely: more than peers take that do not say what their sockets hold.
@@ -74,7 +74,7 @@ impl Core {
             servers: HashSet::new(),
             learned: Arc::default(),
             out: VecDeque::new(),
-            silence: config.silence_timeout,
+            silence: config.idle_timeout,
         }
     }
 
@@ -379,7 +379,7 @@ fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) -> bool
                         continue;
                     }
                     peer::End::Remote => ChannelClosed::Remote,
-                    peer::End::Silent | peer::End::TimedOut => ChannelClosed::Silent(silence),
+                    peer::End::Silent | peer::End::TimedOut => ChannelClosed::Timeout(silence),
                     peer::End::Failed(why) => ChannelClosed::Failed(why),
                     peer::End::Defect => ChannelClosed::Failed(DEFECT.to_owned()),
                 };
@@ -398,8 +398,8 @@ fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) -> bool
 }
 
 /// The numbers of a connection.
-pub(super) fn stats(peer: &Peer) -> LinkStats {
-    let mut stats = LinkStats { round_trip: peer.round_trip(), ..LinkStats::default() };
+pub(super) fn stats(peer: &Peer) -> ChannelStats {
+    let mut stats = ChannelStats { round_trip: peer.round_trip(), ..ChannelStats::default() };
     if let Some((local, remote)) = peer.selected_kinds() {
         stats.local_candidate = Some(local.name().to_owned());
         stats.remote_candidate = Some(remote.name().to_owned());

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{core, driver::Shared, flow::lock, link::Link, peer::Peer};
 use crate::{
-    ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError, TrySendFrameError,
+    ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
 /// What both halves have.
@@ -132,7 +132,7 @@ impl FrameSender for Sender {
         self.0.link.end.wait().await
     }
 
-    async fn stats(&self) -> LinkStats {
+    async fn stats(&self) -> ChannelStats {
         let mut stats = {
             let mut core = lock(&self.0.shared.core);
             let of_now = core.with_peer(&self.0.link, |peer| core::stats(peer));

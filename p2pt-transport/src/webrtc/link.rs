@@ -14,7 +14,7 @@ use super::{
     flow::{End, Inbox, Outbox},
     peer,
 };
-use crate::{ChannelClosed, LinkStats};
+use crate::{ChannelClosed, ChannelStats};
 
 /// What may be on its way to a peer that does not say what its sockets hold, in bytes, besides what the path itself holds.
 ///
@@ -67,7 +67,7 @@ pub(super) struct Link {
     pub(super) window_is_known: AtomicBool,
     pub(super) max_frame_bytes: AtomicUsize,
     /// The numbers of a connection that has ended.
-    pub(super) last_stats: OnceLock<LinkStats>,
+    pub(super) last_stats: OnceLock<ChannelStats>,
 }
 
 impl Link {

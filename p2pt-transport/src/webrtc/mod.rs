@@ -29,8 +29,8 @@
 //!   and is seen by the other side as [`ChannelClosed::Remote`](crate::ChannelClosed::Remote) as soon as it arrives. A
 //!   flush that makes no progress is given up after the [close timeout](WebRtcConfig::close_timeout).
 //! - **A peer that was killed, froze, or lost its network** says nothing. A link on which nothing at all has been heard
-//!   for the [liveness time](WebRtcConfig::silence_timeout), 4 s by default, ends with
-//!   [`ChannelClosed::Silent`](crate::ChannelClosed::Silent); what it had not acknowledged stays readable. When only one
+//!   for the [liveness time](WebRtcConfig::idle_timeout), 4 s by default, ends with
+//!   [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout); what it had not acknowledged stays readable. When only one
 //!   direction is cut, the side that hears nothing ends so, and tells the other, which sees a close. (A JavaScript peer
 //!   that is the one to hear nothing takes half a minute for that.)
 //! - **A peer that is busy, slow, or does not read** is not silent: checks go on beside the data, and anything heard counts.
@@ -45,7 +45,7 @@
 //! - **An opening that fails** says what of: [`IceFailed`](TransportError::IceFailed) with the candidate types of both
 //!   sides after half the [connect timeout](WebRtcConfig::connect_timeout), [`SessionFailed`](TransportError::SessionFailed)
 //!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
-//!   [`Deadline`](TransportError::Deadline). Until then it is one of the
+//!   [`Deadline`](TransportError::Timeout). Until then it is one of the
 //!   [connections](WebRtcConfig::max_connections) and takes some 30 KB; no descriptor, since all connections share those.
 //! - **A panic**, which is a defect of this library or of what it is built on, ends the connection in whose turn it happens,
 //!   with [`ChannelClosed::Failed`](crate::ChannelClosed::Failed) or [`Backend`](TransportError::Backend). One in what all
@@ -224,7 +224,7 @@ impl WebRtc {
             ice: IceConfig {
                 crypto: crypto.clone(),
                 destinations: config.destinations,
-                silence: config.silence_timeout,
+                silence: config.idle_timeout,
                 path_timeout: config.path_timeout(),
                 epoch: Instant::now().into_std(),
             },
@@ -351,7 +351,7 @@ impl Node {
             }
             if now >= last {
                 let after = self.config.gather_timeout + FIRST_CANDIDATE_TIMEOUT;
-                return Err(TransportError::Deadline { step: "finding a candidate", after });
+                return Err(TransportError::Timeout { step: "finding a candidate", after });
             }
             tokio::select! {
                 () = waits => {}

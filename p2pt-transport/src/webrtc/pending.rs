@@ -131,13 +131,13 @@ fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: 
     match (stage, end) {
         (_, End::Defect) => TransportError::Backend(DEFECT.into()),
         (Stage::Waiting, End::TimedOut) => {
-            TransportError::Deadline { step: "waiting for the answer", after: node.config.answer_timeout }
+            TransportError::Timeout { step: "waiting for the answer", after: node.config.answer_timeout }
         }
         (Stage::Checking, End::TimedOut | End::Silent) => {
             TransportError::IceFailed { local: local.to_string(), remote: remote.kinds.to_string() }
         }
         (Stage::Secure, End::TimedOut) => {
-            TransportError::Deadline { step: "opening the channel", after: node.config.connect_timeout }
+            TransportError::Timeout { step: "opening the channel", after: node.config.connect_timeout }
         }
         (Stage::Handshaking, _) => TransportError::SessionFailed,
         (Stage::Waiting | Stage::Checking | Stage::Secure | Stage::Open, _) => TransportError::ClosedEarly,

@@ -139,7 +139,7 @@ impl Pending {
         // Its sender lives as long as the driver does.
         let complete = timeout(after, gathered.wait_for(|gathered| *gathered)).await.is_ok_and(|all| all.is_ok());
         let described = stack.local_description().await.filter(|_| complete);
-        self.local = described.ok_or(TransportError::Deadline { step: "gathering candidates", after })?.sdp;
+        self.local = described.ok_or(TransportError::Timeout { step: "gathering candidates", after })?.sdp;
         if self.local.contains("a=candidate:") { Ok(()) } else { Err(TransportError::NoCandidate) }
     }
 
@@ -175,7 +175,7 @@ impl Pending {
                 _ => TransportError::ClosedEarly,
             }),
             () = parts.add_late_candidates() => Err(TransportError::ClosedEarly),
-            () = tokio::time::sleep(after) => Err(TransportError::Deadline { step: "opening the channel", after }),
+            () = tokio::time::sleep(after) => Err(TransportError::Timeout { step: "opening the channel", after }),
         }?;
         let Self { parts, role, local, remote, keeper, .. } = self;
         let mut info = ChannelInfo::new(channel.label().await.map_err(backend)?, role, max_frame_bytes(&remote));

@@ -24,8 +24,8 @@ use webrtc::{
 
 use super::connection::Parts;
 use crate::{
-    Channel, ChannelClosed, ChannelInfo, Frame, FrameReceiver, FrameSender, LinkStats, SendFrameError, TrySendAllError,
-    TrySendFrameError,
+    Channel, ChannelClosed, ChannelInfo, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError,
+    TrySendAllError, TrySendFrameError,
 };
 
 /// How many bytes wait for the crate, and how many more in the crate for their acknowledgement.
@@ -114,7 +114,7 @@ async fn run(
             matches!(state, Disconnected | Failed | Closed)
         };
         match state.wait_for(is_over).await.as_deref() {
-            Ok(RTCPeerConnectionState::Disconnected) => ChannelClosed::Silent(SILENCE),
+            Ok(RTCPeerConnectionState::Disconnected) => ChannelClosed::Timeout(SILENCE),
             Ok(RTCPeerConnectionState::Failed) => ChannelClosed::Failed("ICE or DTLS failed".to_owned()),
             _ => ChannelClosed::Remote,
         }
@@ -337,11 +337,11 @@ impl FrameSender for Sender {
         self.shared.reason().await
     }
 
-    async fn stats(&self) -> LinkStats {
-        LinkStats {
+    async fn stats(&self) -> ChannelStats {
+        ChannelStats {
             bytes_sent: self.shared.bytes_sent.load(Ordering::Relaxed),
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
-            ..LinkStats::default()
+            ..ChannelStats::default()
         }
     }
 }

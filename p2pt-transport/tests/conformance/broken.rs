@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use p2pt_transport::{
-    AddCandidateError, Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, LinkStats, PendingAnswer,
+    AddCandidateError, Channel, ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, PendingAnswer,
     PendingOffer, RemoteCandidates, Role, SendFrameError, Transport, TransportError, TrySendAllError,
     TrySendFrameError, memory::MemoryTransport,
 };
@@ -348,7 +348,7 @@ impl FrameSender for Sender {
         self.inner.closed().await
     }
 
-    async fn stats(&self) -> LinkStats {
+    async fn stats(&self) -> ChannelStats {
         let mut stats = self.inner.stats().await;
         if self.fault == Fault::CountsFrames {
             stats.bytes_sent = 2;

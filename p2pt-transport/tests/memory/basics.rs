@@ -59,7 +59,7 @@ async fn a_killed_node_falls_silent() {
     network.kill(a.node());
     let start = Instant::now();
     let liveness = Duration::from_secs(5);
-    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Silent(liveness)));
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Timeout(liveness)));
     assert_eq!(start.elapsed(), liveness);
     assert_eq!(at_b.sender.unacknowledged_bytes(), 13);
     assert!(matches!(at_a.receiver.recv().await, Err(ChannelClosed::Failed(_))));

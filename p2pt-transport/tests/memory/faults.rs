@@ -10,7 +10,7 @@ use super::common::{connect, expect, pair, pair_with};
 
 const LIVENESS: Duration = Duration::from_secs(5);
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<Channel, TransportError>> + 'a>>;
-const SILENT: ChannelClosed = ChannelClosed::Silent(LIVENESS);
+const SILENT: ChannelClosed = ChannelClosed::Timeout(LIVENESS);
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_shorter_than_the_liveness_time_loses_nothing() {
@@ -305,7 +305,7 @@ async fn an_offer_has_a_lifetime() {
     let offer = a.offer().await.unwrap();
     let answer = b.answer(offer.sdp()).await.unwrap();
     advance(Duration::from_secs(121)).await;
-    assert!(matches!(offer.open(answer.sdp()).await, Err(TransportError::Deadline { .. })));
+    assert!(matches!(offer.open(answer.sdp()).await, Err(TransportError::Timeout { .. })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -187,7 +187,7 @@ proptest! {
                 prop_assert_eq!(sender.accepted.len(), frames.len());
             }
         }
-        prop_assert!(matches!(a.end(), ChannelClosed::Local | ChannelClosed::Remote | ChannelClosed::Silent(_)));
+        prop_assert!(matches!(a.end(), ChannelClosed::Local | ChannelClosed::Remote | ChannelClosed::Timeout(_)));
     }
 
     #[test]

@@ -27,10 +27,10 @@ const SINGLE_LINKS_WITHIN: Duration = Duration::from_secs(120);
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a request waits here.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request may first wait this long for its link to take it.
-const STALL_DEADLINE: Duration = Duration::from_secs(15);
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What came of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +114,7 @@ impl<'a, N: Underlay> World<'a, N> {
         }
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
         for number in 0..plan.nodes {
-            let settings =
-                |node: p2pt::NodeBuilder| node.request_deadline(REQUEST_DEADLINE).stall_deadline(STALL_DEADLINE);
+            let settings = |node: p2pt::NodeBuilder| node.request_timeout(REQUEST_TIMEOUT).send_timeout(SEND_TIMEOUT);
             let SimNode { p2pt, events, node } = world.sim.start_with(IDENTIFIER, &urls, settings).await;
             let reader = tokio::spawn(read(number, events, world.watch.clone()));
             let asker = tokio::spawn(ask(p2pt.clone(), world.watch.clone()));
@@ -156,7 +155,7 @@ impl<'a, N: Underlay> World<'a, N> {
 
     /// Ends of channels that are open, as the nodes say when the network does not know.
     fn channels(&self) -> usize {
-        let links = || self.alive().flat_map(|member| member.p2pt.peers()).map(|peer| peer.link_count()).sum();
+        let links = || self.alive().flat_map(|member| member.p2pt.peers()).map(|peer| peer.connection_count()).sum();
         self.sim.network.open_channels().unwrap_or_else(links)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use p2pt::{Event, Events, P2pt, RequestError, SendError};
 use tokio::time::{Instant, sleep};
 
-use super::{Most, REQUEST_DEADLINE, Requests, STALL_DEADLINE};
+use super::{Most, REQUEST_TIMEOUT, Requests, SEND_TIMEOUT};
 use crate::plan::Plan;
 use crate::sim::Underlay;
 
@@ -84,9 +84,9 @@ impl<N: Underlay> Watch<N> {
         let requests = &mut notes.requests;
         match error {
             None => requests.answered += 1,
-            Some(RequestError::Deadline { .. }) => requests.late += 1,
+            Some(RequestError::Timeout { .. }) => requests.late += 1,
             Some(RequestError::PeerGone(_) | RequestError::Send(SendError::PeerGone(_))) => requests.gone += 1,
-            Some(RequestError::Send(SendError::Stalled(_))) => requests.stalled += 1,
+            Some(RequestError::Send(SendError::Timeout(_))) => requests.stalled += 1,
             Some(error) => panic!("no reason for a request to end: {error}"),
         }
     }
@@ -117,8 +117,8 @@ pub(super) async fn read<N: Underlay>(node: usize, mut events: Events, watch: Wa
             Event::ConnectionFailed(failed) => {
                 watch.note(node, format_args!("not connected to {}: {}", failed.peer_id, failed.error));
             }
-            Event::ConnectionRefused(refused) => {
-                watch.note(node, format_args!("refused {}: {}", refused.peer_id, refused.why));
+            Event::ConnectionRejected(refused) => {
+                watch.note(node, format_args!("refused {}: {}", refused.peer_id, refused.reason));
             }
             other => panic!("{other:?}"),
         }
@@ -136,7 +136,7 @@ pub(super) async fn ask<N: Underlay>(p2pt: P2pt, watch: Watch<N>) {
         let Some(peer) = peers.get(turn % peers.len().max(1)) else { continue };
         let asked = Instant::now();
         let response = peer.request("ping").await;
-        assert!(asked.elapsed() <= STALL_DEADLINE + REQUEST_DEADLINE, "a request took {:?}", asked.elapsed());
+        assert!(asked.elapsed() <= SEND_TIMEOUT + REQUEST_TIMEOUT, "a request took {:?}", asked.elapsed());
         watch.request_ended(response.err());
     }
 }

@@ -10,13 +10,13 @@ use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::Role;
 use tracing::error;
 
-use crate::RefusalReason;
+use crate::RejectReason;
 use crate::queue::lock;
 
 /// Somebody this node is about to connect to, for [`NodeBuilder::admit`](crate::NodeBuilder::admit).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Candidate {
+pub struct PeerRequest {
     /// Who it claims to be.
     pub peer_id: PeerId,
     /// The swarm.
@@ -27,17 +27,17 @@ pub struct Candidate {
     pub role: Role,
 }
 
-pub(crate) type Filter = Box<dyn Fn(&Candidate) -> bool + Send + Sync>;
+pub(crate) type Filter = Box<dyn Fn(&PeerRequest) -> bool + Send + Sync>;
 
 /// One node's rules, for all its swarms.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     banned: Mutex<BTreeSet<PeerId>>,
     /// All of them must agree.
     filters: Vec<Filter>,
 }
 
-impl Gate {
+impl Admission {
     pub(crate) fn add_filter(&mut self, filter: Filter) {
         self.filters.push(filter);
     }
@@ -58,9 +58,9 @@ impl Gate {
     ///
     /// A filter that panics has not said yes. That is the application's fault and concerns this candidate alone: the
     /// node and its other peers go on.
-    pub(crate) fn check(&self, candidate: &Candidate) -> Result<(), RefusalReason> {
+    pub(crate) fn check(&self, candidate: &PeerRequest) -> Result<(), RejectReason> {
         if lock(&self.banned).contains(&candidate.peer_id) {
-            return Err(RefusalReason::Banned);
+            return Err(RejectReason::Banned);
         }
         let admits = |filter: &Filter| match catch_unwind(AssertUnwindSafe(|| filter(candidate))) {
             Ok(admitted) => admitted,
@@ -69,13 +69,13 @@ impl Gate {
                 false
             }
         };
-        if self.filters.iter().all(admits) { Ok(()) } else { Err(RefusalReason::Filtered) }
+        if self.filters.iter().all(admits) { Ok(()) } else { Err(RejectReason::Filtered) }
     }
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("banned", &self.banned).field("filters", &self.filters.len()).finish()
+        f.debug_struct("Admission").field("banned", &self.banned).field("filters", &self.filters.len()).finish()
     }
 }
 
@@ -83,39 +83,39 @@ impl fmt::Debug for Gate {
 mod tests {
     use super::*;
 
-    fn candidate(n: u8) -> Candidate {
+    fn candidate(n: u8) -> PeerRequest {
         let (info_hash, tracker) = (InfoHash::of("room"), "ws://a.test".parse().expect("a URL"));
-        Candidate { peer_id: PeerId::from([n; 20]), info_hash, tracker, role: Role::Answerer }
+        PeerRequest { peer_id: PeerId::from([n; 20]), info_hash, tracker, role: Role::Answerer }
     }
 
     #[test]
     fn a_ban_lasts_until_it_is_lifted() {
-        let gate = Gate::default();
+        let admission = Admission::default();
         let one = candidate(1);
-        gate.ban(one.peer_id);
-        gate.ban(one.peer_id);
-        assert_eq!((gate.check(&one), gate.check(&candidate(2))), (Err(RefusalReason::Banned), Ok(())));
-        assert_eq!(gate.banned(), [one.peer_id]);
-        assert!(gate.unban(&one.peer_id) && !gate.unban(&one.peer_id));
-        assert_eq!(gate.check(&one), Ok(()));
+        admission.ban(one.peer_id);
+        admission.ban(one.peer_id);
+        assert_eq!((admission.check(&one), admission.check(&candidate(2))), (Err(RejectReason::Banned), Ok(())));
+        assert_eq!(admission.banned(), [one.peer_id]);
+        assert!(admission.unban(&one.peer_id) && !admission.unban(&one.peer_id));
+        assert_eq!(admission.check(&one), Ok(()));
     }
 
     #[test]
     fn every_filter_must_agree() {
-        let mut gate = Gate::default();
-        gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
-        gate.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
-        let verdicts = [1, 2, 3].map(|n| gate.check(&candidate(n)));
-        assert_eq!(verdicts, [Err(RefusalReason::Filtered), Err(RefusalReason::Filtered), Ok(())]);
+        let mut admission = Admission::default();
+        admission.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
+        admission.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
+        let verdicts = [1, 2, 3].map(|n| admission.check(&candidate(n)));
+        assert_eq!(verdicts, [Err(RejectReason::Filtered), Err(RejectReason::Filtered), Ok(())]);
     }
 
     #[test]
     fn a_filter_that_panics_turns_its_candidate_away_and_no_other() {
-        let mut gate = Gate::default();
-        gate.add_filter(Box::new(|candidate| {
+        let mut admission = Admission::default();
+        admission.add_filter(Box::new(|candidate| {
             assert_ne!(candidate.peer_id, PeerId::from([1; 20]), "the application's own mistake");
             true
         }));
-        assert_eq!([1, 2].map(|n| gate.check(&candidate(n))), [Err(RefusalReason::Filtered), Ok(())]);
+        assert_eq!([1, 2].map(|n| admission.check(&candidate(n))), [Err(RejectReason::Filtered), Ok(())]);
     }
 }
