@@ -1,6 +1,6 @@
 // A headless Firefox, driven over WebDriver BiDi.
 import puppeteer from 'puppeteer-core'
-import { servePages } from './pages.mjs'
+import { running, servePages } from './pages.mjs'
 
 const executablePath = process.env.FIREFOX ?? '/usr/bin/firefox-esr'
 
@@ -18,18 +18,5 @@ export async function launch ({ mdns, bundle }) {
       'network.connectivity-service.enabled': false
     }
   })
-
-  let closed
-  return {
-    pid: browser.process().pid,
-    async open (functions) {
-      const page = await (await browser.createBrowserContext()).newPage()
-      page.on('pageerror', error => console.error(`page: ${error.stack}`))
-      page.on('console', message => console.error(`page: ${message.text()}`))
-      for (const [name, call] of Object.entries(functions)) await page.exposeFunction(name, call)
-      await page.goto(url)
-      return page
-    },
-    close: () => (closed ??= browser.close())
-  }
+  return running({ pid: browser.process().pid, url, newContext: () => browser.createBrowserContext(), close: () => browser.close() })
 }

@@ -29,3 +29,22 @@ export async function servePages ({ browser, executablePath, bundle }) {
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
   return `http://127.0.0.1:${server.address().port}/`
 }
+
+/** A browser that runs, as its tests use it: what it is made of is the browser's own. */
+export function running ({ pid, url, newContext, close }) {
+  let closed
+  return {
+    pid,
+    /** Opens a page that knows these functions, in a context of its own, so that no two share a process. */
+    async open (functions) {
+      const page = await (await newContext()).newPage()
+      page.on('pageerror', error => console.error(`page: ${error.stack}`))
+      page.on('console', message => console.error(`page: ${message.text()}`))
+      for (const [name, call] of Object.entries(functions)) await page.exposeFunction(name, call)
+      await page.goto(url)
+      return page
+    },
+    /** Ends the browser once, and resolves for every caller when it has ended and left nothing behind. */
+    close: () => (closed ??= close())
+  }
+}

@@ -22,6 +22,14 @@ pub use world::{Most, Outcome, Requests};
 /// tried several times meanwhile.
 const END: u64 = 180;
 
+/// So many random plans, unless `PROPTEST_CASES` says otherwise; one that fails is made smaller in so many tries.
+pub fn cases(cases: u32, max_shrink_iters: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    // A failed plan is printed as what can be run again.
+    ProptestConfig { cases, max_shrink_iters, failure_persistence: None, ..default }
+}
+
 /// Everything that breaks within a bounded time. Nodes and trackers are named by numbers, taken modulo how many there
 /// are.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use p2pt::tracker::{ConnectError, Connector, Route, ServerConfig, Socket, TrackerService};
 use p2pt::{AnnounceUrl, Builder, Events, NodeBuilder, P2pt};
-use p2pt_transport::memory::MemoryNetwork;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
@@ -22,7 +21,30 @@ use crate::dialect::{Dialect, DialectTracker, Family};
 use gate::{Gate, Gated};
 
 pub use emulated::{Emulated, EmulatedNode};
+pub use p2pt_transport::memory::MemoryNetwork;
 pub use underlay::Underlay;
+
+/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
+#[macro_export]
+macro_rules! over_both_networks {
+    ($($scenario:ident),+ $(,)?) => {
+        mod memory {
+            $(#[::tokio::test(start_paused = true)]
+            async fn $scenario() {
+                for dialect in $crate::dialect::Dialect::all() {
+                    super::$scenario($crate::sim::MemoryNetwork::new, dialect).await;
+                }
+            })+
+        }
+
+        mod full_stack {
+            $(#[::tokio::test(start_paused = true)]
+            async fn $scenario() {
+                super::$scenario($crate::sim::Emulated::usual, $crate::dialect::Dialect::aquatic()).await;
+            })+
+        }
+    };
+}
 
 /// How much a stream to a tracker buffers, in bytes.
 const STREAM_BYTES: usize = 64 << 10;

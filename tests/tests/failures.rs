@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use p2pt::{NodeBuilder, PeerId};
 use p2pt_tests::dialect::{Dialect, Lie};
-use p2pt_tests::plan::{Fault, Plan, Step};
+use p2pt_tests::plan::{self, Fault, Plan, Step};
 use p2pt_tests::sim::{Sim, SimNode, until};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
@@ -18,19 +18,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Cases by default; more with `PROPTEST_CASES`.
 const CASES: u32 = 16;
 
-fn cases() -> ProptestConfig {
-    let mut config = ProptestConfig::default();
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
-    }
-    config.max_shrink_iters = 200;
-    // A failed plan is printed as what can be run again.
-    config.failure_persistence = None;
-    config
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(plan::cases(CASES, 200))]
 
     /// To run a plan again: `P2PT_PLAN='{…}' cargo test -p p2pt-tests --test failures a_given_plan`.
     #[test]

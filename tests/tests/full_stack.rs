@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use p2pt::{ChannelClosed, Event, Peer, PeerId};
 use p2pt_tests::dialect::{Dialect, Lie};
-use p2pt_tests::plan::{Fault, Plan, Step};
+use p2pt_tests::plan::{self, Fault, Plan, Step};
 use p2pt_tests::sim::{Emulated, Sim, SimNode, is_full_mesh, until};
 use p2pt_transport::emulator::{NatKind, Path};
 use proptest::prelude::*;
@@ -340,19 +340,8 @@ fn after_the_worst_twenty_nodes_form_a_full_mesh() {
 /// Cases by default; more with `PROPTEST_CASES`.
 const CASES: u32 = 6;
 
-fn cases() -> ProptestConfig {
-    let mut config = ProptestConfig::default();
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = CASES;
-    }
-    config.max_shrink_iters = 50;
-    // A failed plan is printed as what can be run again.
-    config.failure_persistence = None;
-    config
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(plan::cases(CASES, 50))]
 
     /// To run a plan again: `P2PT_PLAN='{…}' cargo test -p p2pt-tests --test full_stack a_given_plan`.
     #[test]

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
 use p2pt_tests::dialect::Dialect;
-use p2pt_tests::sim::{Emulated, Sim, SimNode, Underlay, is_full_mesh, until};
-use p2pt_transport::memory::MemoryNetwork;
+use p2pt_tests::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -143,32 +142,7 @@ async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> 
     }
 }
 
-/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
-macro_rules! over_both_networks {
-    ($($scenario:ident),+ $(,)?) => {
-        mod memory {
-            use super::*;
-
-            $(#[tokio::test(start_paused = true)]
-            async fn $scenario() {
-                for dialect in Dialect::all() {
-                    super::$scenario(MemoryNetwork::new, dialect).await;
-                }
-            })+
-        }
-
-        mod full_stack {
-            use super::*;
-
-            $(#[tokio::test(start_paused = true)]
-            async fn $scenario() {
-                super::$scenario(Emulated::usual, Dialect::aquatic()).await;
-            })+
-        }
-    };
-}
-
-over_both_networks!(
+p2pt_tests::over_both_networks!(
     a_node_without_any_network_for_ten_minutes_comes_back,
     when_all_networks_of_all_nodes_fail_everything_comes_back,
     a_node_that_slept_for_eight_hours_comes_back,

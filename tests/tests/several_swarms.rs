@@ -5,8 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use p2pt::{Event, Events, Swarm};
 use p2pt_tests::dialect::{Dialect, DialectTracker};
-use p2pt_tests::sim::{Emulated, Sim, SimNode, Underlay, until};
-use p2pt_transport::memory::MemoryNetwork;
+use p2pt_tests::sim::{Sim, SimNode, Underlay, until};
 use tokio::time::{sleep, timeout};
 
 const A: &str = "ws://a.test/announce";
@@ -128,32 +127,7 @@ async fn rejoining_works_at_once_and_always_also_when_everybody_does<N: Underlay
     );
 }
 
-/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
-macro_rules! over_both_networks {
-    ($($scenario:ident),+ $(,)?) => {
-        mod memory {
-            use super::*;
-
-            $(#[tokio::test(start_paused = true)]
-            async fn $scenario() {
-                for dialect in Dialect::all() {
-                    super::$scenario(MemoryNetwork::new, dialect).await;
-                }
-            })+
-        }
-
-        mod full_stack {
-            use super::*;
-
-            $(#[tokio::test(start_paused = true)]
-            async fn $scenario() {
-                super::$scenario(Emulated::usual, Dialect::aquatic()).await;
-            })+
-        }
-    };
-}
-
-over_both_networks!(
+p2pt_tests::over_both_networks!(
     leaving_one_leaves_the_others_alone_and_sockets_are_shared,
     rejoining_works_at_once_and_always_also_when_everybody_does,
 );
