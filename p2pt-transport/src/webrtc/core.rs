@@ -108,6 +108,11 @@ impl Core {
         sockets.iter().all(|socket| self.mappings.is_settled(*socket) && self.relays.is_settled(*socket))
     }
 
+    /// Whether servers were asked about these sockets and nothing more is to be learned from them now.
+    pub(super) fn is_known(&self, sockets: &[SocketAddr]) -> bool {
+        sockets.iter().all(|socket| self.mappings.was_asked(*socket)) && self.is_settled(sockets)
+    }
+
     /// Where a connection from these sockets can be reached, as far as it is known.
     pub(super) fn gathered(&self, sockets: &[SocketAddr], relay_only: bool) -> Gathered {
         let mut gathered = Gathered::default();

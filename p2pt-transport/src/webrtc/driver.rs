@@ -270,8 +270,10 @@ const NOTHING: Received = Received {
 /// Takes the datagrams in a buffer.
 fn take(core: &mut Core, now: std::time::Instant, local: SocketAddr, received: &Received, buffer: &[u8]) {
     let remote = bare(received.remote);
-    let bytes = buffer.get(..received.bytes).unwrap_or(buffer);
-    for data in bytes.chunks(received.segment_bytes.max(1)) {
-        core.receive(now, Datagram { local, remote, data: BytesMut::from(data) });
+    // One allocation for all of them.
+    let mut bytes = BytesMut::from(buffer.get(..received.bytes).unwrap_or(buffer));
+    while !bytes.is_empty() {
+        let data = bytes.split_to(received.segment_bytes.clamp(1, bytes.len()));
+        core.receive(now, Datagram { local, remote, data });
     }
 }

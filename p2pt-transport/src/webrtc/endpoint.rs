@@ -53,8 +53,8 @@ const SMALLEST_SHARE: u32 = 12_000;
 pub(crate) const MAX_SETS: usize = 8;
 pub(crate) const OFFER_SETS: usize = 4;
 
-/// How many connections leave from a set for offers before the next is opened: an answerer has no more sets to tell those
-/// between the same two nodes apart.
+/// How many connections leave from a set before the next is opened: an answerer has no more sets to tell those of offers
+/// between the same two nodes apart, and all that leave from a set share its sockets' receive buffers.
 const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
 struct Slot {
@@ -114,7 +114,7 @@ pub(crate) struct Endpoint {
     /// Those whose events, frames and datagrams are to be looked at.
     listed: VecDeque<Key>,
     next_check_at: Option<Instant>,
-    /// What all connections together may have on its way to one socket, in bytes.
+    /// What all connections of one set together may have on its way to it, in bytes.
     receive_budget: u32,
     share: u32,
     share_at: Option<Instant>,
@@ -141,7 +141,7 @@ impl Endpoint {
         }
     }
 
-    /// The receive window of connections made from now on, and what all of them may have on its way together, in bytes.
+    /// The receive window of connections made from now on, and what those of one set may have on its way together, in bytes.
     pub(crate) fn set_windows(&mut self, window: u32, budget: u32) {
         Arc::make_mut(&mut self.config).session.window = window;
         self.receive_budget = budget;
@@ -209,14 +209,29 @@ impl Endpoint {
 
     /// The set that the next offer shall leave from.
     pub(crate) fn set_for_offer(&self) -> usize {
-        let mut loads = [0; OFFER_SETS];
+        let loads = self.loads(|_| true);
+        let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
+        room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+    }
+
+    /// The sets that the next answer may leave from, the best one first, each with how many connections leave from it:
+    /// those that have room, and then those that carry least.
+    pub(crate) fn sets_for_answer(&self) -> Vec<(usize, usize)> {
+        let loads = self.loads(|_| true);
+        let mut sets: Vec<(usize, usize)> = (OFFER_SETS..MAX_SETS).map(|set| (set, loads[set])).collect();
+        sets.sort_by_key(|(_, load)| if *load < FULL_SET { 0 } else { *load });
+        sets
+    }
+
+    /// How many connections of a kind leave from each set.
+    fn loads(&self, counts: impl Fn(&Slot) -> bool) -> [usize; MAX_SETS] {
+        let mut loads = [0; MAX_SETS];
         for (_, slot) in &self.peers {
-            if let Some(load) = loads.get_mut(slot.set) {
+            if let Some(load) = loads.get_mut(slot.set).filter(|_| counts(slot)) {
                 *load += 1;
             }
         }
-        let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
-        room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+        loads
     }
 
     /// A connection that waits for an answer, with the label of its channel.
@@ -419,12 +434,13 @@ impl Endpoint {
         true
     }
 
-    /// How much of the sockets' buffer one connection may fill.
+    /// How much of its sockets' buffers one connection may fill: as much on each set, so that no sender is behind others.
     fn current_share(&mut self, now: Instant) -> u32 {
         if self.share_at.is_none_or(|at| now >= at + SHARE_AGE) {
             self.share_at = Some(now);
-            let active = self.peers.iter().filter(|(_, slot)| slot.data_at.is_some_and(|at| now < at + ACTIVE)).count();
-            self.share = (self.receive_budget / active.max(1) as u32).max(SMALLEST_SHARE);
+            let active = self.loads(|slot| slot.data_at.is_some_and(|at| now < at + ACTIVE));
+            let most = active.into_iter().max().unwrap_or_default().max(1);
+            self.share = (self.receive_budget / most as u32).max(SMALLEST_SHARE);
         }
         self.share
     }

@@ -222,6 +222,23 @@ fn offers_fill_one_set_after_the_other() {
     assert_eq!(sets[16..], [0, 1, 2, 3, 0, 1, 2, 3], "then evenly");
 }
 
+#[test]
+fn answers_fill_one_set_after_the_other() {
+    let mut sim = Sim::new(1);
+    let sets: Vec<usize> = (0..24)
+        .map(|number| {
+            let (set, _) = sim.nodes[0].endpoint.sets_for_answer()[0];
+            sim.answer(0, set, made_up(number, stranger(number as u8)));
+            set
+        })
+        .collect();
+    let full = [4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7];
+    assert_eq!(sets[..16], full);
+    assert_eq!(sets[16..], [4, 5, 6, 7, 4, 5, 6, 7], "then evenly");
+    // One that is not free is followed by those that carry least.
+    assert_eq!(sim.nodes[0].endpoint.sets_for_answer(), [(4, 6), (5, 6), (6, 6), (7, 6)]);
+}
+
 /// An offer made up by a stranger, at an address of its choice.
 fn made_up(number: usize, address: SocketAddr) -> Remote {
     Remote {
@@ -420,6 +437,33 @@ fn the_receive_budget_is_shared_by_those_who_send() {
     assert_eq!(told(&mut sim, senders[0].2), BUDGET);
     let received: BTreeSet<usize> = senders.iter().map(|(.., key)| sim.nodes[0].received(*key).len()).collect();
     assert_eq!(received, BTreeSet::from([60, 100]));
+}
+
+/// Each set has a buffer of its own; no connection has more of it than those of the set that most of them leave from.
+#[test]
+fn the_receive_budget_is_that_of_the_fullest_set() {
+    const BUDGET: u32 = 400_000;
+    let mut sim = Sim::new(7);
+    sim.nodes[0].endpoint.set_windows(WINDOW, BUDGET);
+    let senders: Vec<(usize, Key, Key)> = (1..7)
+        .map(|node| {
+            let (offer, answer) = sim.connect(node, 0, if node <= 4 { 4 } else { 5 });
+            (node, offer, answer)
+        })
+        .collect();
+    sim.run(Duration::from_secs(3));
+    for _ in 0..3 {
+        for (node, offer, _) in &senders {
+            for _ in 0..20 {
+                sim.send(*node, *offer, Frame::binary(vec![1; 10_000]));
+            }
+            sim.touch(*node, *offer);
+        }
+        sim.run(ms(100));
+    }
+    for (.., answer) in &senders {
+        assert_eq!(sim.nodes[0].peer(*answer).session().told_window(), BUDGET / 4);
+    }
 }
 
 /// However many share it, a share keeps a connection going.
