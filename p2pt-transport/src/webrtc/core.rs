@@ -240,15 +240,18 @@ impl Core {
         let before = self.out.len();
         let mut more = self.endpoint.process(now, most);
         self.endpoint.handle_timeout(now);
-        while self.out.len() < MAX_OUT
-            && let Some(key) = self.endpoint.poll_listed()
-        {
+        for _ in 0..self.endpoint.listed() {
+            if self.out.len() >= MAX_OUT {
+                break;
+            }
+            let Some(key) = self.endpoint.poll_listed() else { break };
             self.serve(now, key);
             if !self.endpoint.transmit(now, key, &mut self.out) {
                 self.remove(key);
             }
         }
         self.wrap(now, before);
+        more |= self.endpoint.listed() > 0;
         more |= self.endpoint.next_timeout().is_some_and(|at| at <= now);
         more
     }

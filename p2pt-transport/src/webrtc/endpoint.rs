@@ -30,6 +30,11 @@ const AHEAD: Duration = CHECK_PACE.saturating_mul(15);
 /// How many datagrams of one connection are processed before others have their turn. A window of 1.25 MiB has 1,100.
 const QUANTUM: usize = 32;
 
+/// How many datagrams of one connection are sent before others have their turn, and what was received: where a path is long,
+/// a whole window is sent at once, and the other side shall not wait for its first datagram until the last is encrypted.
+/// So many of the largest leave in one call of the system.
+const BURST: usize = 52;
+
 /// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
 const MAX_QUEUED: usize = 2048;
 
@@ -416,16 +421,22 @@ impl Endpoint {
         Some(key)
     }
 
-    /// Moves to `out` what a connection has to send, and notes when it is due next. A connection that is done is removed:
-    /// `false`.
+    /// How many connections are on that list.
+    pub(crate) fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Moves to `out` what a connection has to send, and notes when it is due next. One that has more to send than its turn
+    /// allows is listed again. A connection that is done is removed: `false`.
     pub(crate) fn transmit(&mut self, now: Instant, key: Key, out: &mut VecDeque<Datagram>) -> bool {
         let share = self.current_share(now);
         let Some(slot) = self.peers.get_mut(key) else { return false };
         slot.peer.set_share(share);
-        while let Some(datagram) = slot.peer.poll_transmit(now) {
-            out.push_back(datagram);
-        }
-        if slot.peer.is_done() {
+        let before = out.len();
+        out.extend(std::iter::from_fn(|| slot.peer.poll_transmit(now)).take(BURST));
+        if out.len() - before == BURST {
+            self.list(key);
+        } else if slot.peer.is_done() {
             self.remove(key);
             return false;
         }

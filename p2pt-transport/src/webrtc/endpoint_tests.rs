@@ -1,7 +1,7 @@
 //! Endpoints that honest and hostile datagrams come to, over a network in memory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -391,6 +391,39 @@ fn a_flooding_peer_does_not_keep_others_waiting() {
     }
     let Counters { overflowed, .. } = sim.nodes[0].endpoint.counters();
     assert_eq!(overflowed, 5000 - (2048 - (2000 - 32)));
+}
+
+/// Where a path is long a whole window is sent at once: in turns, so that the first datagrams do not wait for the last.
+#[test]
+fn a_connection_that_has_much_to_send_takes_turns() {
+    let mut sim = Sim::new(3);
+    sim.delay = ms(10);
+    let (a, b) = sim.open(0, 1);
+    let other = sim.connect(0, 2, 4).0;
+    for _ in 0..20 {
+        sim.send(0, a, Frame::binary(vec![1; 60_000]));
+    }
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(3));
+    assert_eq!(sim.nodes[1].received(b).len(), 20, "its congestion window has grown");
+    assert!(sim.nodes[0].is_open(other));
+    for key in [a, other] {
+        for _ in 0..5 {
+            sim.send(0, key, Frame::binary(vec![2; 60_000]));
+        }
+        sim.nodes[0].endpoint.list(key);
+    }
+    let (now, mut bursts) = (sim.now, Vec::new());
+    let endpoint = &mut sim.nodes[0].endpoint;
+    while let Some(key) = endpoint.poll_listed() {
+        let mut out = VecDeque::new();
+        assert!(endpoint.transmit(now, key, &mut out));
+        bursts.push((key, out.len()));
+        assert!(out.len() <= 52, "{bursts:?}");
+    }
+    assert_eq!(bursts[0], (a, 52), "{bursts:?}");
+    assert_eq!(bursts[1].0, other, "then the other one has its turn: {bursts:?}");
+    assert!(bursts.iter().filter(|(key, _)| *key == a).map(|(_, sent)| sent).sum::<usize>() > 250, "{bursts:?}");
 }
 
 /// The windows that a node announces in its acknowledgements are no larger than its share of the receive buffer.
