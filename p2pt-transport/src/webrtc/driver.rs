@@ -35,10 +35,10 @@ const ROUNDS: usize = 4;
 
 /// How many received datagrams are processed before what they have caused is sent: acknowledgements, above all, for which
 /// the sender of a whole window waits.
-const MOST_PROCESSED: usize = 64;
+const MOST_PROCESSED: usize = 256;
 
 /// How often that is done before the sockets are looked at again, and other tasks have their turn.
-const TURNS: usize = 8;
+const TURNS: usize = 2;
 
 /// The largest run of datagrams that is sent at once, in bytes: what one datagram could have.
 const RUN_BYTES: usize = 65_000;
