@@ -4,6 +4,8 @@
 
 #[path = "webrtc_emulated/changes.rs"]
 mod changes;
+#[path = "webrtc_emulated/many.rs"]
+mod many;
 #[path = "webrtc_emulated/nats.rs"]
 mod nats;
 #[path = "webrtc_emulated/paths.rs"]

@@ -109,6 +109,11 @@ impl Core {
         sockets.iter().all(|socket| self.mappings.is_settled(*socket) && self.relays.is_settled(*socket))
     }
 
+    /// Whether servers were asked about these sockets and nothing more is to be learned from them now.
+    pub(super) fn is_known(&self, sockets: &[SocketAddr]) -> bool {
+        sockets.iter().all(|socket| self.mappings.was_asked(*socket)) && self.is_settled(sockets)
+    }
+
     /// Where a connection from these sockets can be reached, as far as it is known.
     pub(super) fn gathered(&self, sockets: &[SocketAddr], relay_only: bool) -> Gathered {
         let mut gathered = Gathered::default();
@@ -246,9 +251,11 @@ impl Core {
         let mut more = self.endpoint.process(now, most);
         self.endpoint.handle_timeout(now);
         self.end_broken();
-        while self.out.len() < MAX_OUT
-            && let Some(key) = self.endpoint.poll_listed()
-        {
+        for _ in 0..self.endpoint.listed() {
+            if self.out.len() >= MAX_OUT {
+                break;
+            }
+            let Some(key) = self.endpoint.poll_listed() else { break };
             if contained(|| self.serve(now, key)).is_none() {
                 self.endpoint.break_off(key);
             }
@@ -259,6 +266,7 @@ impl Core {
             }
         }
         self.wrap(now, before);
+        more |= self.endpoint.listed() > 0;
         more |= self.endpoint.next_timeout().is_some_and(|at| at <= now);
         more
     }

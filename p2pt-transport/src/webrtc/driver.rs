@@ -35,8 +35,12 @@ const BUFFER_BYTES: usize = 65_536;
 /// How often a socket is received from before the other sockets, and what was received, have their turn.
 const ROUNDS: usize = 4;
 
-/// How many received datagrams are processed before the sockets are looked at again.
-const MOST_PROCESSED: usize = 512;
+/// How many received datagrams are processed before what they have caused is sent: acknowledgements, above all, for which
+/// the sender of a whole window waits.
+const MOST_PROCESSED: usize = 256;
+
+/// How often that is done before the sockets are looked at again, and other tasks have their turn.
+const TURNS: usize = 2;
 
 /// The largest run of datagrams that is sent at once, in bytes: what one datagram could have.
 const RUN_BYTES: usize = 65_000;
@@ -159,9 +163,17 @@ impl Driver {
         for key in std::mem::take(&mut *lock(&shared.listed)) {
             core.touched(key);
         }
-        let now = Instant::now();
-        again |= core.turn(now.into_std(), MOST_PROCESSED);
-        let is_blocked = self.send(cx, &mut core);
+        let mut now = Instant::now();
+        let mut is_blocked = false;
+        for turn in 1..=TURNS {
+            let more = core.turn(now.into_std(), MOST_PROCESSED);
+            is_blocked = self.send(cx, &mut core);
+            if !more || is_blocked {
+                break;
+            }
+            again |= turn == TURNS;
+            now = Instant::now();
+        }
         let next = [core.next_timeout().map(Instant::from_std), self.try_again_at].into_iter().flatten().min();
         if shared.ended.load(Ordering::Acquire) && core.endpoint.len() == 0 {
             let until = *self.relays_until.get_or_insert_with(|| {
@@ -285,8 +297,10 @@ const NOTHING: Received = Received {
 /// Takes the datagrams in a buffer.
 fn take(core: &mut Core, now: std::time::Instant, local: SocketAddr, received: &Received, buffer: &[u8]) {
     let remote = bare(received.remote);
-    let bytes = buffer.get(..received.bytes).unwrap_or(buffer);
-    for data in bytes.chunks(received.segment_bytes.max(1)) {
-        core.receive(now, Datagram { local, remote, data: BytesMut::from(data) });
+    // One allocation for all of them.
+    let mut bytes = BytesMut::from(buffer.get(..received.bytes).unwrap_or(buffer));
+    while !bytes.is_empty() {
+        let data = bytes.split_to(received.segment_bytes.clamp(1, bytes.len()));
+        core.receive(now, Datagram { local, remote, data });
     }
 }

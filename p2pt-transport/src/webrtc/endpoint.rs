@@ -31,6 +31,11 @@ const AHEAD: Duration = CHECK_PACE.saturating_mul(15);
 /// How many datagrams of one connection are processed before others have their turn. A window of 1.25 MiB has 1,100.
 const QUANTUM: usize = 32;
 
+/// How many datagrams of one connection are sent before others have their turn, and what was received: where a path is long,
+/// a whole window is sent at once, and the other side shall not wait for its first datagram until the last is encrypted.
+/// So many of the largest leave in one call of the system.
+const BURST: usize = 52;
+
 /// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
 const MAX_QUEUED: usize = 2048;
 
@@ -54,8 +59,8 @@ const SMALLEST_SHARE: u32 = 12_000;
 pub(crate) const MAX_SETS: usize = 8;
 pub(crate) const OFFER_SETS: usize = 4;
 
-/// How many connections leave from a set for offers before the next is opened: an answerer has no more sets to tell those
-/// between the same two nodes apart.
+/// How many connections leave from a set before the next is opened: an answerer has no more sets to tell those of offers
+/// between the same two nodes apart, and all that leave from a set share its sockets' receive buffers.
 const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
 struct Slot {
@@ -119,7 +124,7 @@ pub(crate) struct Endpoint {
     next_check_at: Option<Instant>,
     /// Offers that find out where they can be reached, for each set.
     prepared: [usize; OFFER_SETS],
-    /// What all connections together may have on its way to one socket, in bytes.
+    /// What all connections of one set together may have on its way to it, in bytes.
     receive_budget: u32,
     share: u32,
     share_at: Option<Instant>,
@@ -178,7 +183,7 @@ impl Endpoint {
         self.broken.pop_front()
     }
 
-    /// The receive window of connections made from now on, and what all of them may have on its way together, in bytes.
+    /// The receive window of connections made from now on, and what those of one set may have on its way together, in bytes.
     pub(crate) fn set_windows(&mut self, window: u32, budget: u32) {
         Arc::make_mut(&mut self.config).session.window = window;
         self.receive_budget = budget;
@@ -247,14 +252,32 @@ impl Endpoint {
 
     /// The set that the next offer shall leave from.
     pub(crate) fn set_for_offer(&self) -> usize {
-        let mut loads = self.prepared;
-        for (_, slot) in &self.peers {
-            if let Some(load) = loads.get_mut(slot.set) {
-                *load += 1;
-            }
+        let mut loads = self.loads(|_| true);
+        for (load, prepared) in loads.iter_mut().zip(self.prepared) {
+            *load += prepared;
         }
         let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
         room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
+    }
+
+    /// The sets that the next answer may leave from, the best one first, each with how many connections leave from it:
+    /// those that have room, and then those that carry least.
+    pub(crate) fn sets_for_answer(&self) -> Vec<(usize, usize)> {
+        let loads = self.loads(|_| true);
+        let mut sets: Vec<(usize, usize)> = (OFFER_SETS..MAX_SETS).map(|set| (set, loads[set])).collect();
+        sets.sort_by_key(|(_, load)| if *load < FULL_SET { 0 } else { *load });
+        sets
+    }
+
+    /// How many connections of a kind leave from each set.
+    fn loads(&self, counts: impl Fn(&Slot) -> bool) -> [usize; MAX_SETS] {
+        let mut loads = [0; MAX_SETS];
+        for (_, slot) in &self.peers {
+            if let Some(load) = loads.get_mut(slot.set).filter(|_| counts(slot)) {
+                *load += 1;
+            }
+        }
+        loads
     }
 
     /// The offers that find out where they can be reached, and will leave from this set.
@@ -462,8 +485,13 @@ impl Endpoint {
         Some(key)
     }
 
-    /// Moves to `out` what a connection has to send, and notes when it is due next. A connection that is done is removed:
-    /// `false`.
+    /// How many connections are on that list.
+    pub(crate) fn listed(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Moves to `out` what a connection has to send, and notes when it is due next. One that has more to send than its turn
+    /// allows is listed again. A connection that is done is removed: `false`.
     pub(crate) fn transmit(&mut self, now: Instant, key: Key, out: &mut VecDeque<Datagram>) -> bool {
         self.attempt(key, |endpoint| endpoint.transmit_all(now, key, out)).unwrap_or(false)
     }
@@ -472,10 +500,11 @@ impl Endpoint {
         let share = self.current_share(now);
         let Some(slot) = self.peers.get_mut(key) else { return false };
         slot.peer.set_share(share);
-        while let Some(datagram) = slot.peer.poll_transmit(now) {
-            out.push_back(datagram);
-        }
-        if slot.peer.is_done() {
+        let before = out.len();
+        out.extend(std::iter::from_fn(|| slot.peer.poll_transmit(now)).take(BURST));
+        if out.len() - before == BURST {
+            self.list(key);
+        } else if slot.peer.is_done() {
             self.remove(key);
             return false;
         }
@@ -484,12 +513,13 @@ impl Endpoint {
         true
     }
 
-    /// How much of the sockets' buffer one connection may fill.
+    /// How much of its sockets' buffers one connection may fill: as much on each set, so that no sender is behind others.
     fn current_share(&mut self, now: Instant) -> u32 {
         if self.share_at.is_none_or(|at| now >= at + SHARE_AGE) {
             self.share_at = Some(now);
-            let active = self.peers.iter().filter(|(_, slot)| slot.data_at.is_some_and(|at| now < at + ACTIVE)).count();
-            self.share = (self.receive_budget / active.max(1) as u32).max(SMALLEST_SHARE);
+            let active = self.loads(|slot| slot.data_at.is_some_and(|at| now < at + ACTIVE));
+            let most = active.into_iter().max().unwrap_or_default().max(1);
+            self.share = (self.receive_budget / most as u32).max(SMALLEST_SHARE);
         }
         self.share
     }

@@ -1,7 +1,7 @@
 //! Endpoints that honest and hostile datagrams come to, over a network in memory.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -222,6 +222,23 @@ fn offers_fill_one_set_after_the_other() {
     assert_eq!(sets[16..], [0, 1, 2, 3, 0, 1, 2, 3], "then evenly");
 }
 
+#[test]
+fn answers_fill_one_set_after_the_other() {
+    let mut sim = Sim::new(1);
+    let sets: Vec<usize> = (0..24)
+        .map(|number| {
+            let (set, _) = sim.nodes[0].endpoint.sets_for_answer()[0];
+            sim.answer(0, set, made_up(number, stranger(number as u8)));
+            set
+        })
+        .collect();
+    let full = [4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7];
+    assert_eq!(sets[..16], full);
+    assert_eq!(sets[16..], [4, 5, 6, 7, 4, 5, 6, 7], "then evenly");
+    // One that is not free is followed by those that carry least.
+    assert_eq!(sim.nodes[0].endpoint.sets_for_answer(), [(4, 6), (5, 6), (6, 6), (7, 6)]);
+}
+
 /// An offer made up by a stranger, at an address of its choice.
 fn made_up(number: usize, address: SocketAddr) -> Remote {
     Remote {
@@ -406,6 +423,39 @@ fn a_flooding_peer_does_not_keep_others_waiting() {
     assert_eq!(overflowed, 5000 - (2048 - (2000 - 32)));
 }
 
+/// Where a path is long a whole window is sent at once: in turns, so that the first datagrams do not wait for the last.
+#[test]
+fn a_connection_that_has_much_to_send_takes_turns() {
+    let mut sim = Sim::new(3);
+    sim.delay = ms(10);
+    let (a, b) = sim.open(0, 1);
+    let other = sim.connect(0, 2, 4).0;
+    for _ in 0..20 {
+        sim.send(0, a, Frame::binary(vec![1; 60_000]));
+    }
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(3));
+    assert_eq!(sim.nodes[1].received(b).len(), 20, "its congestion window has grown");
+    assert!(sim.nodes[0].is_open(other));
+    for key in [a, other] {
+        for _ in 0..5 {
+            sim.send(0, key, Frame::binary(vec![2; 60_000]));
+        }
+        sim.nodes[0].endpoint.list(key);
+    }
+    let (now, mut bursts) = (sim.now, Vec::new());
+    let endpoint = &mut sim.nodes[0].endpoint;
+    while let Some(key) = endpoint.poll_listed() {
+        let mut out = VecDeque::new();
+        assert!(endpoint.transmit(now, key, &mut out));
+        bursts.push((key, out.len()));
+        assert!(out.len() <= 52, "{bursts:?}");
+    }
+    assert_eq!(bursts[0], (a, 52), "{bursts:?}");
+    assert_eq!(bursts[1].0, other, "then the other one has its turn: {bursts:?}");
+    assert!(bursts.iter().filter(|(key, _)| *key == a).map(|(_, sent)| sent).sum::<usize>() > 250, "{bursts:?}");
+}
+
 /// The windows that a node announces in its acknowledgements are no larger than its share of the receive buffer.
 #[test]
 fn the_receive_budget_is_shared_by_those_who_send() {
@@ -450,6 +500,33 @@ fn the_receive_budget_is_shared_by_those_who_send() {
     assert_eq!(told(&mut sim, senders[0].2), BUDGET);
     let received: BTreeSet<usize> = senders.iter().map(|(.., key)| sim.nodes[0].received(*key).len()).collect();
     assert_eq!(received, BTreeSet::from([60, 100]));
+}
+
+/// Each set has a buffer of its own; no connection has more of it than those of the set that most of them leave from.
+#[test]
+fn the_receive_budget_is_that_of_the_fullest_set() {
+    const BUDGET: u32 = 400_000;
+    let mut sim = Sim::new(7);
+    sim.nodes[0].endpoint.set_windows(WINDOW, BUDGET);
+    let senders: Vec<(usize, Key, Key)> = (1..7)
+        .map(|node| {
+            let (offer, answer) = sim.connect(node, 0, if node <= 4 { 4 } else { 5 });
+            (node, offer, answer)
+        })
+        .collect();
+    sim.run(Duration::from_secs(3));
+    for _ in 0..3 {
+        for (node, offer, _) in &senders {
+            for _ in 0..20 {
+                sim.send(*node, *offer, Frame::binary(vec![1; 10_000]));
+            }
+            sim.touch(*node, *offer);
+        }
+        sim.run(ms(100));
+    }
+    for (.., answer) in &senders {
+        assert_eq!(sim.nodes[0].peer(*answer).session().told_window(), BUDGET / 4);
+    }
 }
 
 /// However many share it, a share keeps a connection going.

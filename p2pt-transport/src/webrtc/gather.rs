@@ -97,6 +97,11 @@ impl Mappings {
         mapped
     }
 
+    /// Whether servers, if there are any, were asked about `socket`.
+    pub(crate) fn was_asked(&self, socket: SocketAddr) -> bool {
+        self.sockets.contains_key(&socket)
+    }
+
     /// Whether each server asked has answered or been given up, so that an offer has nothing to wait for.
     pub(crate) fn is_settled(&self, socket: SocketAddr) -> bool {
         self.sockets.get(&socket).is_none_or(|state| state.servers.values().all(|mapping| mapping.settled))

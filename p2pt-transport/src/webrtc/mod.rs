@@ -56,7 +56,8 @@
 //! # What it costs
 //!
 //! - **Descriptors**: at most eight sockets for each local address, of which there are eight at most, however many
-//!   connections there are; two for each address as long as no two connections go to the same peer.
+//!   connections there are; two for each address as long as there are no more than four offers and four answers, and no two
+//!   connections go to the same peer.
 //! - **A connection**: some 30 KB while idle, and four checks each way in the liveness time.
 //! - **An offer that waits**: some 8 KB. Servers are asked where a socket is reached when the first offer leaves from it, and
 //!   again while offers wait, so that those after it take no round trip. Offers that wait have a
@@ -504,11 +505,23 @@ impl Node {
         })
     }
 
-    /// The first set from which no connection goes to any address of an offer, of those that can be bound.
-    fn free_set(&self, remote: &Remote) -> Result<From, TransportError> {
+    /// The best set for an answer of those that can be bound and from which no connection goes to any address of the offer.
+    ///
+    /// Answers are spread, since all that leave from a set share its receive buffers; but none waits for servers to say
+    /// where a further set is reached, which they are asked in the background. Where relays are the only way, one
+    /// allocation is to serve all.
+    fn free_set(self: &Arc<Self>, remote: &Remote) -> Result<From, TransportError> {
+        let mut sets = lock(&self.shared.core).endpoint.sets_for_answer();
+        if self.config.ice_policy == IcePolicy::RelayOnly {
+            sets.sort_unstable();
+        }
         let mut bound = Vec::new();
         let mut failure = None;
-        for set in OFFER_SETS..MAX_SETS {
+        let mut unknown: Option<From> = None;
+        for (set, load) in sets {
+            if unknown.is_some() && load == 0 {
+                continue;
+            }
             let from = match self.set(set) {
                 Ok(from) => from,
                 Err(error) => {
@@ -516,10 +529,24 @@ impl Node {
                     continue;
                 }
             };
-            if lock(&self.shared.core).endpoint.is_free(&from.sockets, remote) {
-                return Ok(from);
+            let core = lock(&self.shared.core);
+            if !core.endpoint.is_free(&from.sockets, remote) {
+                bound.push(from);
+                continue;
             }
-            bound.push(from);
+            if !self.config.ice_servers.is_empty() && !core.is_known(&from.sockets) {
+                unknown.get_or_insert(from);
+                continue;
+            }
+            drop(core);
+            if let Some(unknown) = unknown {
+                let node = self.clone();
+                self.tasks.spawn(async move { node.gather(&unknown.sockets).await });
+            }
+            return Ok(from);
+        }
+        if let Some(from) = unknown {
+            return Ok(from);
         }
         if let Some(error) = failure.filter(|_| bound.is_empty()) {
             return Err(error);

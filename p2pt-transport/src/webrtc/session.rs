@@ -116,6 +116,8 @@ pub(crate) struct Session {
     rescued: VecDeque<Frame>,
     rescued_bytes: usize,
     events: VecDeque<SessionEvent>,
+    /// Written by SCTP and not yet encrypted.
+    packets: VecDeque<Bytes>,
     records: VecDeque<BytesMut>,
     window: u32,
     share: u32,
@@ -162,6 +164,7 @@ impl Session {
             rescued: VecDeque::new(),
             rescued_bytes: 0,
             events: VecDeque::new(),
+            packets: VecDeque::new(),
             records: VecDeque::new(),
             window: config.window,
             share: u32::MAX,
@@ -395,11 +398,16 @@ impl Session {
         Some(self.dtls.poll_timeout(&REMOTE)? + self.flights.patience())
     }
 
-    /// The next datagram for the other side.
+    /// The next datagram for the other side. Only what is taken is encrypted, so that the first of many leaves early.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<BytesMut> {
         if self.records.is_empty() {
-            if !self.is_over {
-                self.flush_association(now);
+            if !self.is_over && self.packets.is_empty() {
+                self.gather_packets(now);
+            }
+            if let Some(packet) = self.packets.pop_front() {
+                self.send_packet(now, packet, self.share.min(self.window));
+            } else if !self.is_over {
+                self.update_window(now);
             }
             self.flush_records();
         }

@@ -1,8 +1,9 @@
 //! The sockets of a transport: sets of them, one socket for each local address.
 //!
-//! Offers leave from the first set. An answer leaves from the first other set from which no connection goes to any address
-//! of the offer: two connections between the same two addresses could not be told apart, and between two nodes there are
-//! often two, of two swarms or of offers that cross.
+//! Offers leave from the first four sets, answers from the others, always from one from which no connection goes to any
+//! address of the offer: two connections between the same two addresses could not be told apart, and between two nodes there
+//! are often two, of two swarms or of offers that cross. Each set is filled with a few connections before the next is
+//! opened, and then all evenly: those that leave from a set share its sockets' receive buffers.
 
 use std::{
     io,

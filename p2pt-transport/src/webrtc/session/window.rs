@@ -42,14 +42,26 @@ impl Session {
         }
     }
 
-    pub(super) fn flush_association(&mut self, now: Instant) {
-        let share = self.share.min(self.window);
+    /// Takes what the stack has to send, unencrypted.
+    pub(super) fn gather_packets(&mut self, now: Instant) {
         while let Some(sent) = self.association.as_mut().and_then(|(_, association)| association.poll_transmit(now)) {
             let Payload::RawEncode(packets) = sent.message else { continue };
-            for packet in packets {
-                self.send_packet(now, packet, share);
-            }
+            self.packets.extend(packets);
         }
+    }
+
+    /// Encrypts all that is to be sent now, for what cannot wait for its turn.
+    pub(super) fn flush_association(&mut self, now: Instant) {
+        self.gather_packets(now);
+        while let Some(packet) = self.packets.pop_front() {
+            self.send_packet(now, packet, self.share.min(self.window));
+        }
+        self.update_window(now);
+    }
+
+    /// Says the last acknowledgement again, with the window of now, where the stack would not.
+    pub(super) fn update_window(&mut self, now: Instant) {
+        let share = self.share.min(self.window);
         if std::mem::take(&mut self.window_update)
             && let Some(last) = self.last_sack.take()
         {
