@@ -524,7 +524,8 @@ impl Endpoint {
         self.share
     }
 
-    fn set_timer(&mut self, now: Instant, key: Key) {
+    /// Notes when a connection is due next.
+    pub(crate) fn set_timer(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         let check = slot.peer.next_check().map(|due| match slot.check_at {
             Some(at) => at,

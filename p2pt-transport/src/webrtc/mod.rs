@@ -102,6 +102,7 @@ mod ice_prop_tests;
 #[cfg(test)]
 mod ice_tests;
 mod link;
+mod outgoing;
 mod peer;
 #[cfg(test)]
 mod peer_tests;
@@ -620,5 +621,7 @@ impl Transport for WebRtc {
     }
 }
 
+#[cfg(test)]
+mod socket_tests;
 #[cfg(test)]
 mod tests;

@@ -498,6 +498,11 @@ impl Peer {
         (self.early_checks.len(), self.early_records.len())
     }
 
+    /// The local address that frames leave from, once there is a path.
+    pub(crate) fn sends_from(&self) -> Option<std::net::SocketAddr> {
+        self.ice.best_path().map(|path| path.local)
+    }
+
     /// The last measured round trip of a check.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.ice.round_trip()
