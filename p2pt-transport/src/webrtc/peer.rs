@@ -573,7 +573,10 @@ impl Peer {
         };
         let stage = stage.map(|at| (at, End::TimedOut));
         let silence = silence.filter(|_| !matches!(self.stage, Stage::Waiting | Stage::Checking));
-        [stage, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
+        // The other side is given as long to complete its shutdown as it is given for its part of a close.
+        let shutdown = self.session.as_ref().and_then(Session::shutdown_began);
+        let shutdown = shutdown.map(|began| (began + config.close_timeout, End::Remote));
+        [stage, silence, shutdown].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.

@@ -307,6 +307,49 @@ fn an_interruption_loses_nothing() {
     assert_eq!(sim.nodes[1].received(b), expected);
 }
 
+/// Data alone is lost for longer than the SCTP stack would try, while checks show that the other side lives.
+#[test]
+fn data_that_is_lost_for_minutes_arrives_in_the_end() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(1));
+    sim.carries = Box::new(|_, datagram| is_stun(&datagram.data));
+    sim.send(0, a, Frame::text("at last"));
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(300));
+    sim.carries = Box::new(|_, _| true);
+    // The stack's longest time-out is a minute.
+    let arrives = |sim: &Sim| sim.nodes[1].received(b) == [Frame::text("at last")];
+    assert!(sim.run_until(Duration::from_secs(61), arrives), "it is sent no more");
+}
+
+/// A peer that begins to shut its association down and never completes that is not waited for: the stack takes nothing more to
+/// send from then on, while checks go on.
+#[test]
+fn a_shutdown_that_is_never_completed_ends_in_time() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    for node in 0..2 {
+        sim.send(node, [a, b][node], Frame::text("first"));
+        sim.touch(node, [a, b][node]);
+    }
+    sim.run(Duration::from_secs(10));
+    let (header, _) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    let (_, tsn) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    let shutdown = [&[7, 0, 0, 8], &tsn.to_be_bytes()[..]].concat();
+    let now = sim.now;
+    sim.nodes[0].peer(a).session().forge(now, header, &shutdown);
+    sim.touch(0, a);
+    sim.run(ms(10));
+    assert!(sim.nodes[1].peer(b).send(now, Frame::text("refused")).is_err());
+    sim.nodes[0].peer(a).session().forge(now + ms(900), header, &shutdown);
+    sim.touch(0, a);
+    let (after, stage, end) = ends(&mut sim, 1, b);
+    assert_eq!((stage, end), (Stage::Open, End::Remote));
+    let timeout = sim.nodes[1].config.close_timeout;
+    assert!((timeout - ms(20)..=timeout).contains(&after), "{after:?}");
+}
+
 /// Sends frames to a reader that reads nothing, closes, and says how many the reader then finds.
 fn closed_before_it_is_read(frames: usize, bytes: usize, by_reset: bool) -> (usize, usize) {
     let mut sim = Sim::new(2);
