@@ -122,8 +122,9 @@ pub(crate) struct Endpoint {
     /// Those whose turn has panicked, and how far they had come.
     broken: VecDeque<(Key, Stage)>,
     next_check_at: Option<Instant>,
-    /// Offers that find out where they can be reached, for each set.
-    prepared: [usize; OFFER_SETS],
+    /// Sockets that connections will leave from which are not among the peers yet, each by the number of its reservation.
+    reserved: Vec<(u64, From)>,
+    reservations: u64,
     /// What all connections of one set together may have on its way to it, in bytes.
     receive_budget: u32,
     share: u32,
@@ -145,7 +146,8 @@ impl Endpoint {
             listed: VecDeque::new(),
             broken: VecDeque::new(),
             next_check_at: None,
-            prepared: [0; OFFER_SETS],
+            reserved: Vec::new(),
+            reservations: 0,
             receive_budget: u32::MAX,
             share: u32::MAX,
             share_at: None,
@@ -156,7 +158,12 @@ impl Endpoint {
     /// Forgets all connections.
     pub(crate) fn begin_anew(&mut self) {
         let config = (*self.config).clone();
-        *self = Self { receive_budget: self.receive_budget, counters: self.counters, ..Self::new(config) };
+        *self = Self {
+            receive_budget: self.receive_budget,
+            counters: self.counters,
+            reservations: self.reservations,
+            ..Self::new(config)
+        };
     }
 
     /// Has a connection take its turn, which ends this one connection where it panics. Maps that the turn has changed have
@@ -253,8 +260,10 @@ impl Endpoint {
     /// The set that the next offer shall leave from.
     pub(crate) fn set_for_offer(&self) -> usize {
         let mut loads = self.loads(|_| true);
-        for (load, prepared) in loads.iter_mut().zip(self.prepared) {
-            *load += prepared;
+        for (_, from) in &self.reserved {
+            if let Some(load) = loads.get_mut(from.set) {
+                *load += 1;
+            }
         }
         let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
         room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
@@ -280,9 +289,22 @@ impl Endpoint {
         loads
     }
 
-    /// The offers that find out where they can be reached, and will leave from this set.
-    pub(crate) fn prepared(&mut self, set: usize) -> Option<&mut usize> {
-        self.prepared.get_mut(set)
+    /// Counts these sockets as used until [`give_back`](Self::give_back) is called with the number returned: by a connection
+    /// that is to leave from them, while it is found out where they can be reached.
+    pub(crate) fn reserve(&mut self, from: From) -> u64 {
+        self.reservations += 1;
+        self.reserved.push((self.reservations, from));
+        self.reservations
+    }
+
+    /// Ends a reservation.
+    pub(crate) fn give_back(&mut self, reservation: u64) {
+        self.reserved.retain(|(number, _)| *number != reservation);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.len()
     }
 
     /// A connection that waits for an answer, with the label of its channel.
@@ -607,9 +629,10 @@ impl Endpoint {
         self.peers.get(key).map(|slot| slot.sockets.clone())
     }
 
-    /// Whether any connection leaves from `socket`.
+    /// Whether any connection leaves from `socket`, or is about to.
     pub(crate) fn uses(&self, socket: SocketAddr) -> bool {
         self.peers.iter().any(|(_, slot)| slot.sockets.contains(&socket))
+            || self.reserved.iter().any(|(_, from)| from.sockets.contains(&socket))
     }
 
     /// Forgets a connection.

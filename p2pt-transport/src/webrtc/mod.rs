@@ -288,7 +288,7 @@ impl Node {
     }
 
     /// The sockets of a set.
-    fn set(&self, number: usize) -> Result<From, TransportError> {
+    fn set(&self, number: usize) -> Result<Reserved, TransportError> {
         // Held to the end: a call that finds these sockets bound finds the windows fitted to them, and a driver that knows them.
         let mut sets = lock(&self.shared.sets);
         let is_used = |address| lock(&self.shared.core).endpoint.uses(address);
@@ -302,8 +302,10 @@ impl Node {
             self.size_windows(granted);
             self.shared.sockets_changed();
         }
+        let from = From { set: number, sockets: sockets.iter().map(|socket| bare(socket.local_addr())).collect() };
+        let reservation = lock(&self.shared.core).endpoint.reserve(from.clone());
         drop(sets);
-        Ok(From { set: number, sockets: sockets.iter().map(|socket| bare(socket.local_addr())).collect() })
+        Ok(Reserved { from, reservation, shared: self.shared.clone() })
     }
 
     /// Fits the receive windows to the sockets' buffers.
@@ -424,10 +426,9 @@ impl Node {
 
     async fn prepare_offer(self: &Arc<Self>) -> Result<pending::Offer, TransportError> {
         self.start()?;
-        let from = self.set_for_offer()?;
-        // Released after the lock of the core, however this ends.
-        let _prepared = Prepared::new(&self.shared, from.set);
-        let gathered = self.gather(&from.sockets).await?;
+        // Dropped after the lock of the core, however this ends.
+        let reserved = self.set_for_offer()?;
+        let gathered = self.gather(&reserved.from.sockets).await?;
         let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
@@ -439,7 +440,7 @@ impl Node {
         if core.endpoint.waiting() >= self.config.max_offers && core.waiting() >= self.config.max_offers {
             return Err(TransportError::TooManyConnections { max: self.config.max_offers });
         }
-        let key = core.endpoint.offer(Instant::now().into_std(), from, label, gathered.bases.clone());
+        let key = core.endpoint.offer(Instant::now().into_std(), reserved.from.clone(), label, gathered.bases.clone());
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
         core.attach(key, link.clone());
@@ -460,13 +461,14 @@ impl Node {
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
         let mut tries = 0;
-        let (from, gathered, mut core) = loop {
-            let from = self.free_set(&remote)?;
-            let gathered = self.gather(&from.sockets).await?;
+        // In this order: what is reserved is dropped after the lock of the core, however this ends.
+        let (reserved, gathered, mut core) = loop {
+            let reserved = self.free_set(&remote)?;
+            let gathered = self.gather(&reserved.from.sockets).await?;
             let core = lock(&self.shared.core);
             // While that took its time, another offer from the same addresses may have been answered from there.
-            if core.endpoint.is_free(&from.sockets, &remote) {
-                break (from, gathered, core);
+            if core.endpoint.is_free(&reserved.from.sockets, &remote) {
+                break (reserved, gathered, core);
             }
             tries += 1;
             if tries == MAX_TRIES {
@@ -482,7 +484,7 @@ impl Node {
         }
         let key = core
             .endpoint
-            .answer(Instant::now().into_std(), from, gathered.bases.clone(), remote)
+            .answer(Instant::now().into_std(), reserved.from.clone(), gathered.bases.clone(), remote)
             .map_err(|error| TransportError::Backend(error.into()))?;
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
@@ -498,7 +500,7 @@ impl Node {
     }
 
     /// The set that an offer leaves from. Where a fixed port is taken, another set will do.
-    fn set_for_offer(&self) -> Result<From, TransportError> {
+    fn set_for_offer(&self) -> Result<Reserved, TransportError> {
         let best = lock(&self.shared.core).endpoint.set_for_offer();
         self.set(best).or_else(|error| {
             let others = (0..OFFER_SETS).filter(|set| *set != best);
@@ -511,78 +513,71 @@ impl Node {
     /// Answers are spread, since all that leave from a set share its receive buffers; but none waits for servers to say
     /// where a further set is reached, which they are asked in the background. Where relays are the only way, one
     /// allocation is to serve all.
-    fn free_set(self: &Arc<Self>, remote: &Remote) -> Result<From, TransportError> {
+    fn free_set(self: &Arc<Self>, remote: &Remote) -> Result<Reserved, TransportError> {
         let mut sets = lock(&self.shared.core).endpoint.sets_for_answer();
         if self.config.ice_policy == IcePolicy::RelayOnly {
             sets.sort_unstable();
         }
         let mut bound = Vec::new();
         let mut failure = None;
-        let mut unknown: Option<From> = None;
+        let mut unknown: Option<Reserved> = None;
         for (set, load) in sets {
             if unknown.is_some() && load == 0 {
                 continue;
             }
-            let from = match self.set(set) {
-                Ok(from) => from,
+            let reserved = match self.set(set) {
+                Ok(reserved) => reserved,
                 Err(error) => {
                     failure.get_or_insert(error);
                     continue;
                 }
             };
-            let core = lock(&self.shared.core);
-            if !core.endpoint.is_free(&from.sockets, remote) {
-                bound.push(from);
-                continue;
+            let sockets = &reserved.from.sockets;
+            let (is_free, is_known) = {
+                let core = lock(&self.shared.core);
+                (core.endpoint.is_free(sockets, remote), self.config.ice_servers.is_empty() || core.is_known(sockets))
+            };
+            if !is_free {
+                bound.push(reserved);
+            } else if !is_known {
+                unknown.get_or_insert(reserved);
+            } else {
+                if let Some(unknown) = unknown {
+                    let node = self.clone();
+                    self.tasks.spawn(async move { node.gather(&unknown.from.sockets).await.map(|_| ()) });
+                }
+                return Ok(reserved);
             }
-            if !self.config.ice_servers.is_empty() && !core.is_known(&from.sockets) {
-                unknown.get_or_insert(from);
-                continue;
-            }
-            drop(core);
-            if let Some(unknown) = unknown {
-                let node = self.clone();
-                self.tasks.spawn(async move { node.gather(&unknown.sockets).await });
-            }
-            return Ok(from);
         }
-        if let Some(from) = unknown {
-            return Ok(from);
+        if let Some(unknown) = unknown {
+            return Ok(unknown);
         }
         if let Some(error) = failure.filter(|_| bound.is_empty()) {
             return Err(error);
         }
         let now = Instant::now().into_std();
-        for from in bound {
-            if lock(&self.shared.core).endpoint.evict(now, &from.sockets, remote) {
+        for reserved in bound {
+            let has_room = lock(&self.shared.core).endpoint.evict(now, &reserved.from.sockets, remote);
+            if has_room {
                 self.shared.wake();
-                return Ok(from);
+                return Ok(reserved);
             }
         }
         Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO })
     }
 }
 
-/// Counts an offer to its set while it is not one of the connections yet.
-struct Prepared<'a> {
-    shared: &'a Shared,
-    set: usize,
+/// The sockets of a set, which stay open, and count as used, for as long as this lives: until there is a connection that
+/// leaves from them. Not to be dropped while the core is locked.
+struct Reserved {
+    from: From,
+    reservation: u64,
+    shared: Arc<Shared>,
 }
 
-impl<'a> Prepared<'a> {
-    fn new(shared: &'a Shared, set: usize) -> Self {
-        if let Some(count) = lock(&shared.core).endpoint.prepared(set) {
-            *count += 1;
-        }
-        Self { shared, set }
-    }
-}
-
-impl Drop for Prepared<'_> {
+impl Drop for Reserved {
     fn drop(&mut self) {
-        if let Some(count) = lock(&self.shared.core).endpoint.prepared(self.set) {
-            *count -= 1;
-        }
+        lock(&self.shared.core).endpoint.give_back(self.reservation);
     }
 }
 

@@ -34,6 +34,8 @@ async fn connect(a: &WebRtc, b: &WebRtc) -> (Channel, Channel) {
 struct State {
     /// The address whose sockets take nothing.
     full: Option<IpAddr>,
+    /// The addresses there are, if not those of the system.
+    addresses: Option<Vec<IpAddr>>,
     wakers: Vec<Waker>,
 }
 
@@ -59,7 +61,10 @@ impl Split {
 
 impl Network for Split {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        SystemNetwork.addresses()
+        match &lock(&self.state).addresses {
+            Some(addresses) => Ok(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect()),
+            None => SystemNetwork.addresses(),
+        }
     }
 
     fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
@@ -167,4 +172,39 @@ async fn a_full_socket_keeps_no_other_waiting() {
     assert_eq!(within(at_two.receiver.recv()).await, Ok(Frame::text("late")));
     assert_eq!(within(at_two.receiver.recv()).await, Ok(Frame::text("later")));
     within(async { tokio::join!(both.shutdown(), one.shutdown(), two.shutdown()) }).await;
+}
+
+/// An address that is gone for a moment takes no sockets from an offer that is being made: it would name dead ones, although the
+/// address is there again.
+#[tokio::test(start_paused = true)]
+async fn an_offer_that_is_being_made_keeps_its_sockets() {
+    let silent = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+    let server = IceServer::stun(format!("stun:{}", silent.local_addr().expect("an address")));
+    let network = Arc::new(Split::default());
+    let config = WebRtcConfig::default().ice_servers([server]).gather_timeout(Duration::from_secs(5));
+    let transport = WebRtc::with_network(config, network.clone()).expect("a transport");
+    let have = |addresses: &[u8]| {
+        lock(&network.state).addresses = Some(addresses.iter().map(|last| loopback(*last)).collect());
+    };
+    let sockets = || -> Vec<IpAddr> {
+        let sets = lock(&transport.node.shared.sets);
+        let mut sockets: Vec<_> = sets.sockets().map(|socket| socket.local_addr().ip()).collect();
+        sockets.sort_unstable();
+        sockets
+    };
+    have(&[1, 2]);
+    let mut one = transport.offer();
+    assert!(tokio::time::timeout(Duration::ZERO, &mut one).await.is_err(), "it waits for the server");
+    assert_eq!(sockets(), [loopback(1), loopback(2)]);
+    have(&[1]);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let mut two = transport.offer();
+    assert!(tokio::time::timeout(Duration::ZERO, &mut two).await.is_err(), "it waits for the server");
+    assert_eq!(sockets(), [loopback(1), loopback(2)], "closed under an offer");
+    drop(one);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let three = within(transport.offer()).await.expect("an offer");
+    assert_eq!(sockets(), [loopback(1)], "kept for nothing");
+    drop((two, three));
+    within(transport.shutdown()).await;
 }
