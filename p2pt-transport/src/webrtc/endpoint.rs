@@ -14,6 +14,7 @@ use super::{
     candidate::may_reach,
     contain::{DEFECT, contained},
     datagram::Datagram,
+    flow::LARGEST_WINDOW,
     ice::{Base, IceAgent, Path},
     peer::{Peer, PeerConfig, Remote, Stage},
     session::Opening,
@@ -38,6 +39,10 @@ const BURST: usize = 52;
 
 /// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
 const MAX_QUEUED: usize = 2048;
+
+/// And how many bytes of them: two of the largest windows too, with a tenth for the headers of their datagrams. Datagrams may
+/// have 64 KB each.
+const MAX_QUEUED_BYTES: usize = LARGEST_WINDOW * 22 / 10;
 
 /// Paths on which a connection was heard that are not proven yet.
 const MAX_HEARD: usize = 8;
@@ -71,6 +76,7 @@ struct Slot {
     sockets: Arc<[SocketAddr]>,
     /// Received and not processed.
     queue: VecDeque<Datagram>,
+    queued_bytes: usize,
     timer: Option<Instant>,
     /// When it may make a check.
     check_at: Option<Instant>,
@@ -244,6 +250,7 @@ impl Endpoint {
             set: from.set,
             sockets: from.sockets,
             queue: VecDeque::new(),
+            queued_bytes: 0,
             timer: None,
             check_at: None,
             owned: Vec::new(),
@@ -399,13 +406,14 @@ impl Endpoint {
             self.counters.unknown += 1;
             return;
         };
-        if slot.queue.len() >= MAX_QUEUED {
+        if slot.queue.len() >= MAX_QUEUED || slot.queued_bytes + datagram.data.len() > MAX_QUEUED_BYTES {
             self.counters.overflowed += 1;
             return;
         }
         if slot.queue.is_empty() {
             self.ready.push_back(key);
         }
+        slot.queued_bytes += datagram.data.len();
         slot.queue.push_back(datagram);
     }
 
@@ -450,6 +458,7 @@ impl Endpoint {
             for _ in 0..turn {
                 let Some(slot) = self.peers.get_mut(key) else { break };
                 let Some(datagram) = slot.queue.pop_front() else { break };
+                slot.queued_bytes -= datagram.data.len();
                 self.attempt(key, |endpoint| endpoint.handle(now, key, datagram));
             }
             if self.peers.get(key).is_some_and(|slot| !slot.queue.is_empty()) {

@@ -421,6 +421,16 @@ fn a_flooding_peer_does_not_keep_others_waiting() {
     }
     let Counters { overflowed, .. } = sim.nodes[0].endpoint.counters();
     assert_eq!(overflowed, 5000 - (2048 - (2000 - 32)));
+    // In bytes too, of which some 2.9 MB are two windows; and what has had its turn makes room.
+    for _ in 0..2 {
+        sim.nodes[0].turn(sim.now, usize::MAX);
+        let before = sim.nodes[0].endpoint.counters().overflowed;
+        for _ in 0..60 {
+            let data = BytesMut::from(&[23; 60_000][..]);
+            sim.nodes[0].endpoint.receive(Datagram { local: socket(0, 0), remote: socket(1, 4), data });
+        }
+        assert_eq!(sim.nodes[0].endpoint.counters().overflowed - before, 60 - 48);
+    }
 }
 
 /// Where a path is long a whole window is sent at once: in turns, so that the first datagrams do not wait for the last.

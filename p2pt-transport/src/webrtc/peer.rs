@@ -354,6 +354,8 @@ impl Peer {
                 SessionEvent::Secure => self.enter(now, Stage::Secure),
                 SessionEvent::Open { label } => {
                     self.enter(now, Stage::Open);
+                    // Of a handshake that is complete; a datagram can have 64 KB.
+                    self.early_records = Vec::new();
                     self.events.push_back(PeerEvent::Open { label });
                 }
                 SessionEvent::ClosedByPeer => self.end(now, End::Remote),

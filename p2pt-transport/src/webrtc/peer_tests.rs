@@ -189,6 +189,12 @@ fn junk_before_the_proof_is_bounded() {
         sim.pump();
     }
     assert_eq!(sim.nodes[1].peer(key).kept(), (0, 4));
+    // Nor does it stay when the channel is open.
+    sim.carries = Box::new(|_, _| true);
+    let remote = sim.remote((1, key), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    assert!(sim.run_until(Duration::from_secs(5), |sim| sim.nodes[1].is_open(key)));
+    assert_eq!(sim.nodes[1].peer(key).kept(), (0, 0));
 }
 
 /// Each stage has its deadline, and says what the opening has failed of.
