@@ -18,11 +18,11 @@ use super::{
 };
 use crate::Frame;
 
-fn ms(milliseconds: u64) -> Duration {
+pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn stranger(number: u8) -> SocketAddr {
+pub(super) fn stranger(number: u8) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, number], 9))
 }
 
@@ -169,7 +169,7 @@ fn a_response_is_believed_by_the_agent_that_asked() {
 }
 
 /// The sets that answers leave from are chosen as a transport chooses them.
-fn free_set(sim: &mut Sim, node: usize, remote: &Remote) -> Option<usize> {
+pub(super) fn free_set(sim: &mut Sim, node: usize, remote: &Remote) -> Option<usize> {
     let now = sim.now;
     let is_free = |endpoint: &Endpoint, set| endpoint.is_free(&[socket(node, set)], remote);
     let free = (OFFER_SETS..MAX_SETS).find(|set| is_free(&sim.nodes[node].endpoint, *set));
@@ -240,7 +240,7 @@ fn answers_fill_one_set_after_the_other() {
 }
 
 /// An offer made up by a stranger, at an address of its choice.
-fn made_up(number: usize, address: SocketAddr) -> Remote {
+pub(super) fn made_up(number: usize, address: SocketAddr) -> Remote {
     Remote {
         credentials: Credentials { ufrag: format!("made{number}"), pwd: "p".repeat(24) },
         certificate: Sim::new(1).nodes[0].hash(),

@@ -74,6 +74,8 @@
 //! over, and such peers are reached by the packets they send.
 
 mod candidate;
+#[cfg(test)]
+mod claim_tests;
 mod config;
 mod contain;
 #[cfg(test)]
