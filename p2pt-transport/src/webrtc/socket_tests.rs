@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     io::{self, IoSliceMut},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Mutex,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -131,6 +131,12 @@ fn loopback(last: u8) -> IpAddr {
 /// A socket that takes nothing, as that of a slow uplink, keeps the connections waiting that send from it, and no others.
 #[tokio::test]
 async fn a_full_socket_keeps_no_other_waiting() {
+    for (full, other) in [(1, 2), (2, 1)] {
+        keeps_no_other_waiting(full, other).await;
+    }
+}
+
+async fn keeps_no_other_waiting(full: u8, other: u8) {
     let network = Arc::new(Split::default());
     let new = |network: Arc<Split>, addresses: &[u8]| {
         let config = WebRtcConfig::loopback().bind_ips(addresses.iter().map(|last| loopback(*last)));
@@ -138,40 +144,40 @@ async fn a_full_socket_keeps_no_other_waiting() {
     };
     let both = new(network.clone(), &[1, 2]);
     // Their sockets are never full.
-    let (one, two) = (new(Arc::default(), &[1]), new(Arc::default(), &[2]));
-    let (to_one, mut at_one) = connect(&both, &one).await;
-    let (to_two, mut at_two) = connect(&both, &two).await;
-    let full = {
+    let (free, slow) = (new(Arc::default(), &[other]), new(Arc::default(), &[full]));
+    let (to_free, mut at_free) = connect(&both, &free).await;
+    let (to_slow, mut at_slow) = connect(&both, &slow).await;
+    let socket = {
         let core = lock(&both.node.shared.core);
         let sockets = core.endpoint.keys().into_iter().filter_map(|key| core.endpoint.sockets(key));
-        sockets.flat_map(|sockets| sockets.to_vec()).find(|socket| socket.ip() == loopback(2)).expect("a socket")
+        sockets.flat_map(|sockets| sockets.to_vec()).find(|socket| socket.ip() == loopback(full)).expect("a socket")
     };
 
-    network.fill(Some(loopback(2)));
-    within(to_two.sender.send(Frame::text("late"))).await.expect("accepted");
-    within(to_one.sender.send(Frame::text("at once"))).await.expect("accepted");
-    assert_eq!(within(at_one.receiver.recv()).await, Ok(Frame::text("at once")));
+    network.fill(Some(loopback(full)));
+    within(to_slow.sender.send(Frame::text("late"))).await.expect("accepted");
+    within(to_free.sender.send(Frame::text("at once"))).await.expect("accepted");
+    assert_eq!(within(at_free.receiver.recv()).await, Ok(Frame::text("at once")));
     // As many as may wait for it, so that its connections wait too.
     {
         let mut core = lock(&both.node.shared.core);
-        let junk = |_| Datagram { local: full, remote: full, data: [0; 30][..].into() };
+        let junk = |_| Datagram { local: socket, remote: socket, data: [0; 30][..].into() };
         (0..MAX_WAITING).map(junk).for_each(|junk| core.outgoing.push(junk));
     }
-    within(to_two.sender.send(Frame::text("later"))).await.expect("accepted");
+    within(to_slow.sender.send(Frame::text("later"))).await.expect("accepted");
     for _ in 0..3 {
-        within(to_one.sender.send(Frame::text("still"))).await.expect("accepted");
-        assert_eq!(within(at_one.receiver.recv()).await, Ok(Frame::text("still")));
+        within(to_free.sender.send(Frame::text("still"))).await.expect("accepted");
+        assert_eq!(within(at_free.receiver.recv()).await, Ok(Frame::text("still")));
     }
     assert_eq!(lock(&both.node.shared.core).blocked.len(), 1);
     // The other direction is no concern of it.
-    within(at_two.sender.send(Frame::text("back"))).await.expect("accepted");
-    let mut to_two = to_two;
-    assert_eq!(within(to_two.receiver.recv()).await, Ok(Frame::text("back")));
+    within(at_slow.sender.send(Frame::text("back"))).await.expect("accepted");
+    let mut to_slow = to_slow;
+    assert_eq!(within(to_slow.receiver.recv()).await, Ok(Frame::text("back")));
 
     network.fill(None);
-    assert_eq!(within(at_two.receiver.recv()).await, Ok(Frame::text("late")));
-    assert_eq!(within(at_two.receiver.recv()).await, Ok(Frame::text("later")));
-    within(async { tokio::join!(both.shutdown(), one.shutdown(), two.shutdown()) }).await;
+    assert_eq!(within(at_slow.receiver.recv()).await, Ok(Frame::text("late")));
+    assert_eq!(within(at_slow.receiver.recv()).await, Ok(Frame::text("later")));
+    within(async { tokio::join!(both.shutdown(), free.shutdown(), slow.shutdown()) }).await;
 }
 
 /// An address that is gone for a moment takes no sockets from an offer that is being made: it would name dead ones, although the

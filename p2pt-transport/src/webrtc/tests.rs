@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, IoSliceMut},
+    net::SocketAddr,
     sync::{OnceLock, Weak},
     task::{Context, Poll},
     time::Duration,
