@@ -324,7 +324,7 @@ impl Core {
             link.inbox.push(frame);
         }
         if link.inbox.is_flooded() {
-            peer.fail(now, "nobody reads its flood of tiny frames".to_owned());
+            peer.fail(now, "a flood of tiny frames is not read".to_owned());
             report(now, peer, link, self.silence);
         }
         if link.outbox.is_pressed() || link.end.is_said() {
