@@ -19,6 +19,7 @@ use super::{
     gather::Mappings,
     ice::Base,
     link::{Link, NEAR_WINDOW, Opening},
+    outgoing::Outgoing,
     peer::{self, Peer, PeerEvent},
     relay::{RelayEvent, Relayed, Relays},
     servers::Servers,
@@ -31,9 +32,6 @@ const FAR_WINDOW_RATE: f64 = 30e6;
 
 /// How often that is looked at.
 const WINDOW_AGE: Duration = Duration::from_secs(1);
-
-/// Datagrams that wait for a socket, beyond which connections wait too: four windows.
-const MAX_OUT: usize = 4096;
 
 /// The part of a channel that is served here.
 struct Served {
@@ -52,8 +50,11 @@ pub(super) struct Core {
     servers: HashSet<SocketAddr>,
     /// Something was learned from a server, or it was given up.
     pub(super) learned: Arc<Notify>,
-    /// To be sent.
-    pub(super) out: VecDeque<Datagram>,
+    pub(super) outgoing: Outgoing,
+    /// What a connection has just written; empty between turns.
+    written: VecDeque<Datagram>,
+    /// Connections that may have something to send, whose socket takes nothing more now.
+    pub(super) blocked: Vec<Key>,
     silence: Duration,
 }
 
@@ -73,7 +74,9 @@ impl Core {
             relays,
             servers: HashSet::new(),
             learned: Arc::default(),
-            out: VecDeque::new(),
+            outgoing: Outgoing::default(),
+            written: VecDeque::new(),
+            blocked: Vec::new(),
             silence: config.idle_timeout,
         }
     }
@@ -209,21 +212,39 @@ impl Core {
         [self.mappings.poll_timeout(), self.relays.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Puts what goes through relays into what goes to them, and adds what is for servers.
-    fn wrap(&mut self, now: Instant, from: usize) {
-        if !self.servers.is_empty() {
-            for index in from..self.out.len() {
-                if self.relays.owns(self.out[index].local) {
-                    let placeholder = Datagram { data: bytes::BytesMut::new(), ..self.out[index] };
-                    let datagram = std::mem::replace(&mut self.out[index], placeholder);
-                    self.relays.send(now, datagram);
-                }
+    /// Queues what a connection has written, what goes through relays as what goes to them, and what is for servers.
+    fn queue_written(&mut self, now: Instant) {
+        while let Some(datagram) = self.written.pop_front() {
+            if !self.servers.is_empty() && self.relays.owns(datagram.local) {
+                self.relays.send(now, datagram);
+            } else {
+                self.outgoing.push(datagram);
             }
-            self.out.retain(|datagram| !datagram.data.is_empty());
         }
         while let Some(datagram) = self.mappings.poll_transmit().or_else(|| self.relays.poll_transmit()) {
-            self.out.push_back(datagram);
+            self.outgoing.push(datagram);
         }
+    }
+
+    /// Whether the socket that a connection sends from takes nothing more now. One that is over has but its farewell to send,
+    /// and does not wait with that.
+    fn is_blocked(&mut self, key: Key) -> bool {
+        let peer = self.endpoint.peer(key).filter(|peer| !peer.is_done());
+        let Some(local) = peer.and_then(|peer| peer.sends_from()) else { return false };
+        let socket = self.relays.socket(local).unwrap_or(local);
+        self.outgoing.is_full(socket)
+    }
+
+    /// Lists the connections again that had to wait and need not now. Whether there are any.
+    pub(super) fn go_on(&mut self) -> bool {
+        for key in std::mem::take(&mut self.blocked) {
+            if self.is_blocked(key) {
+                self.blocked.push(key);
+            } else {
+                self.endpoint.list(key);
+            }
+        }
+        self.endpoint.listed() > 0
     }
 
     /// Gives allocations back, at shutdown.
@@ -233,7 +254,7 @@ impl Core {
 
     /// Whether nothing is left to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.endpoint.len() == 0 && self.out.is_empty() && self.relays.is_released()
+        self.endpoint.len() == 0 && self.outgoing.is_empty() && self.relays.is_released()
     }
 
     /// A half of a channel has something to do.
@@ -247,25 +268,30 @@ impl Core {
     /// Does what is due, for at most `most` received datagrams. Whether something is left to do.
     pub(super) fn turn(&mut self, now: Instant, most: usize) -> bool {
         self.servers_turn(now);
-        let before = self.out.len();
         let mut more = self.endpoint.process(now, most);
         self.endpoint.handle_timeout(now);
         self.end_broken();
         for _ in 0..self.endpoint.listed() {
-            if self.out.len() >= MAX_OUT {
-                break;
-            }
             let Some(key) = self.endpoint.poll_listed() else { break };
             if contained(|| self.serve(now, key)).is_none() {
                 self.endpoint.break_off(key);
             }
-            let stays = self.endpoint.transmit(now, key, &mut self.out);
+            if self.is_blocked(key) {
+                if !self.blocked.contains(&key) {
+                    self.blocked.push(key);
+                }
+                self.endpoint.attempt(key, |endpoint| endpoint.set_timer(now, key));
+                self.end_broken();
+                continue;
+            }
+            let stays = self.endpoint.transmit(now, key, &mut self.written);
+            self.queue_written(now);
             self.end_broken();
             if !stays {
                 self.remove(key, peer::Stage::Waiting, &peer::End::Local);
             }
         }
-        self.wrap(now, before);
+        self.queue_written(now);
         more |= self.endpoint.listed() > 0;
         more |= self.endpoint.next_timeout().is_some_and(|at| at <= now);
         more
@@ -298,7 +324,7 @@ impl Core {
             link.inbox.push(frame);
         }
         if link.inbox.is_flooded() {
-            peer.fail(now, "nobody reads its flood of tiny frames".to_owned());
+            peer.fail(now, "a flood of tiny frames is not read".to_owned());
             report(now, peer, link, self.silence);
         }
         if link.outbox.is_pressed() || link.end.is_said() {
@@ -324,7 +350,9 @@ impl Core {
             contained(|| self.endpoint.remove(key));
             self.remove(key, peer::Stage::Waiting, end);
         }
-        self.out.clear();
+        self.outgoing.clear();
+        self.written.clear();
+        self.blocked.clear();
     }
 
     /// Begins as a transport that has just been made, after a panic that no connection accounts for.

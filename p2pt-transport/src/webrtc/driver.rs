@@ -1,7 +1,7 @@
 //! The driver: one task for all connections of a transport, and the only place with I/O.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     io::{self, IoSliceMut},
     net::SocketAddr,
@@ -164,11 +164,11 @@ impl Driver {
             core.touched(key);
         }
         let mut now = Instant::now();
-        let mut is_blocked = false;
         for turn in 1..=TURNS {
-            let more = core.turn(now.into_std(), MOST_PROCESSED);
-            is_blocked = self.send(cx, &mut core);
-            if !more || is_blocked {
+            let mut more = core.turn(now.into_std(), MOST_PROCESSED);
+            self.send(cx, &mut core);
+            more |= core.go_on();
+            if !more {
                 break;
             }
             again |= turn == TURNS;
@@ -193,7 +193,7 @@ impl Driver {
             }
             again |= self.sleep.as_mut().poll(cx).is_ready();
         }
-        if again && !is_blocked {
+        if again {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -250,41 +250,46 @@ impl Driver {
         more
     }
 
-    /// Sends what is to be sent. Whether a socket is full, which wakes the task when it is not.
-    fn send(&mut self, cx: &mut Context<'_>, core: &mut Core) -> bool {
-        while let Some(first) = core.out.front() {
-            let (local, remote, size) = (first.local, first.remote, first.data.len());
-            let Some(socket) = self.sockets.get(&local) else {
-                core.out.pop_front();
-                continue;
-            };
-            // A run of datagrams of one size, of which the last may be shorter.
-            let most = socket.max_segments();
-            self.run.clear();
-            let mut count = 0;
-            for datagram in core.out.iter().take(most) {
-                let is_next = datagram.local == local && datagram.remote == remote && datagram.data.len() <= size;
-                if !is_next || (count > 0 && self.run.len() + datagram.data.len() > RUN_BYTES) {
-                    break;
-                }
-                self.run.extend_from_slice(&datagram.data);
-                count += 1;
-                if datagram.data.len() < size {
-                    break;
-                }
+    /// Sends what is to be sent, as far as each socket takes it; one that is full wakes the task when it is not.
+    fn send(&mut self, cx: &mut Context<'_>, core: &mut Core) {
+        let (sockets, run) = (&self.sockets, &mut self.run);
+        core.outgoing.drain(|local, queue| {
+            let Some(socket) = sockets.get(&local) else { return false };
+            send_from(cx, &**socket, queue, run);
+            true
+        });
+    }
+}
+
+/// Sends what a socket takes.
+fn send_from(cx: &mut Context<'_>, socket: &dyn DatagramSocket, queue: &mut VecDeque<Datagram>, run: &mut Vec<u8>) {
+    while let Some(first) = queue.front() {
+        let (remote, size) = (first.remote, first.data.len());
+        // A run of datagrams of one size, of which the last may be shorter.
+        run.clear();
+        let mut count = 0;
+        for datagram in queue.iter().take(socket.max_segments()) {
+            let is_next = datagram.remote == remote && datagram.data.len() <= size;
+            if !is_next || (count > 0 && run.len() + datagram.data.len() > RUN_BYTES) {
+                break;
             }
-            match socket.try_send(scoped(remote, socket.local_addr()), &self.run, size) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
-                    Poll::Pending => return true,
-                    Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "waiting to send"),
-                },
-                Err(error) => tracing::debug!(%local, %remote, %error, "sending"),
-                Ok(()) => {}
+            run.extend_from_slice(&datagram.data);
+            count += 1;
+            if datagram.data.len() < size {
+                break;
             }
-            core.out.drain(..count);
         }
-        false
+        let local = socket.local_addr();
+        match socket.try_send(scoped(remote, local), run, size) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "waiting to send"),
+            },
+            Err(error) => tracing::debug!(%local, %remote, %error, "sending"),
+            Ok(()) => {}
+        }
+        queue.drain(..count);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two connections that take different paths for the first that works.
+//! Checks and records that come before they may be read, and flights that are lost or come too early.
 
 use std::{
     net::SocketAddr,
@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use ring::digest;
 use rtc_dtls::crypto::Certificate;
 
@@ -14,8 +15,173 @@ use super::{
     datagram::Datagram,
     ice::{Base, IceConfig},
     peer::{Peer, PeerConfig, Remote},
+    peer_tests::{is_request, is_stun, ms},
     session::{CertificateHash, DtlsRole, Opening, SessionConfig},
+    sim::{Sim, crypto, socket},
+    stun::{Credentials, IceRole, Unverified, Writer},
 };
+
+/// The answerer's checks arrive before the answer does, which comes through a tracker.
+#[test]
+fn checks_that_overtake_the_answer_are_replayed() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    sim.run(Duration::from_secs(2));
+    // From here on the answerer's own checks are lost: the kept one is all there is.
+    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4) || !is_request(&datagram.data));
+    // And the answer names no candidate, as that of a browser which hides its addresses.
+    let mut remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    remote.candidates.clear();
+    let begin = sim.now;
+    sim.accept(0, offer, remote);
+    assert!(sim.run_until(Duration::from_secs(1), |sim| sim.nodes[0].is_open(offer)));
+    assert!(sim.now - begin < ms(20), "{:?}", sim.now - begin);
+}
+
+/// libdatachannel answers checks before it has read the answer, and takes no part in a handshake until then: what the client
+/// begins with is lost, and is said again as soon as a check shows that the answer has arrived.
+#[test]
+fn a_handshake_that_overtakes_the_answer_begins_again() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    // What the answerer says of a handshake is lost until then.
+    let then = sim.now + ms(900);
+    sim.carries =
+        Box::new(move |now, datagram| now >= then || is_stun(&datagram.data) || datagram.local != socket(1, 4));
+    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    sim.run(ms(900));
+    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
+    let ours = sim.nodes[1].peer(answer).credentials().clone();
+    let check = Writer::new(crypto()).request([0; 12], &theirs, &ours, (IceRole::Controlling(1), 1, true));
+    sim.put(Datagram { local: socket(0, 0), remote: socket(1, 4), data: check });
+    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
+    assert!(sim.run_until(ms(20), is_open), "the handshake waits for its timer");
+}
+
+/// The first flight is repeated as soon as its answer should have come.
+#[test]
+fn a_first_flight_that_is_lost_costs_a_round_trip_or_two() {
+    let mut sim = Sim::new(2);
+    let (offer, answer) = sim.connect(0, 1, 4);
+    let begin = sim.now;
+    let mut lost = 0;
+    sim.carries = Box::new(move |_, datagram| {
+        let is_lost = lost == 0 && !is_stun(&datagram.data);
+        lost += usize::from(is_lost);
+        !is_lost
+    });
+    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
+    assert!(sim.run_until(Duration::from_secs(1), is_open));
+    // Within 10 ms it would not have been lost.
+    let took = sim.now - begin;
+    assert!(ms(10) < took && took < ms(40), "{took:?}");
+}
+
+#[test]
+fn what_an_offer_keeps_is_bounded() {
+    let mut sim = Sim::new(1);
+    let offer = sim.offer(0, 0);
+    let ours = sim.nodes[0].peer(offer).credentials().clone();
+    let writer = Writer::new(crypto());
+    let arrives = |sim: &mut Sim, from: u8, data: BytesMut| {
+        let remote = ([203, 0, 113, from], 9).into();
+        sim.nodes[0].endpoint.receive(Datagram { local: socket(0, 0), remote, data });
+        sim.pump();
+    };
+    // Responses, which any number in front of them brings here; they would take the places of checks.
+    for from in 0..40 {
+        let mut data = writer.success([0; 12], &ours, socket(0, 0));
+        data[8..12].copy_from_slice(&(offer as u32).to_be_bytes());
+        arrives(&mut sim, 100 + from, data);
+    }
+    // Each address has one check, of which the last counts.
+    for round in 0..3u8 {
+        for from in 0..40 {
+            let data = writer.request([round; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
+            arrives(&mut sim, from, data);
+        }
+    }
+    // One that is too large takes the place of none.
+    let mut large = writer.request([9; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
+    large.resize(549, 0);
+    arrives(&mut sim, 3, large);
+    let remote = Remote {
+        credentials: Credentials { ufrag: "them".to_owned(), pwd: "p".repeat(24) },
+        certificate: sim.nodes[0].hash(),
+        candidates: Vec::new(),
+        dtls_role: DtlsRole::Server,
+        is_lite: false,
+        shares_sockets: false,
+        closes_by_reset: false,
+    };
+    sim.accept(0, offer, remote);
+    let responses = sim.strays.iter().map(|(_, datagram)| datagram).filter(|datagram| !is_request(&datagram.data));
+    let mut answered: Vec<_> = responses
+        .map(|datagram| (datagram.remote, Unverified::parse(&datagram.data).expect("a response").transaction()[0]))
+        .collect();
+    answered.sort();
+    let expected: Vec<_> = (0..12).map(|from| (([203, 0, 113, from], 9).into(), 2)).collect();
+    assert_eq!(answered, expected);
+}
+
+/// The handshake's first records may overtake the proof that their sender is the other side: they are kept, up to a
+/// flight of them, and read when there is proof.
+#[test]
+fn records_before_the_proof_are_kept() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let answer = sim.answer(1, 4, remote);
+    // Responses to the offerer come late: the answerer has its proof, and begins the handshake, long before. Nothing that
+    // it says of the handshake later arrives.
+    let late = sim.now + ms(150);
+    sim.carries = Box::new(move |now, datagram| {
+        datagram.local != socket(1, 4)
+            || if is_stun(&datagram.data) { now >= late || is_request(&datagram.data) } else { now < late }
+    });
+    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    sim.run(ms(149));
+    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 1));
+    sim.nodes[0].log = Some(Vec::new());
+    sim.run(ms(1000));
+    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 0));
+    let log = sim.nodes[0].log.take().expect("a log");
+    assert!(log.iter().any(|(_, datagram)| !is_stun(&datagram.data)), "what was kept is not answered");
+}
+
+#[test]
+fn junk_before_the_proof_is_bounded() {
+    let mut sim = Sim::new(2);
+    let offer = sim.offer(0, 0);
+    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
+    let key = sim.answer(1, 4, remote);
+    sim.carries = Box::new(|_, _| false);
+    let ours = sim.nodes[1].peer(key).credentials().clone();
+    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
+    let wrong = Credentials { pwd: "x".repeat(24), ..ours };
+    let data = Writer::new(crypto()).request([0; 12], &theirs, &wrong, (IceRole::Controlling(1), 1, false));
+    let from = ([203, 0, 113, 1], 9).into();
+    sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
+    sim.pump();
+    for number in 0..100 {
+        let data = BytesMut::from(&[[22; 700], [number; 700]].concat()[..]);
+        sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
+        sim.pump();
+    }
+    assert_eq!(sim.nodes[1].peer(key).kept(), (0, 4));
+    // Nor does it stay when the channel is open.
+    sim.carries = Box::new(|_, _| true);
+    let remote = sim.remote((1, key), 4, DtlsRole::Server);
+    sim.accept(0, offer, remote);
+    assert!(sim.run_until(Duration::from_secs(5), |sim| sim.nodes[1].is_open(key)));
+    assert_eq!(sim.nodes[1].peer(key).kept(), (0, 0));
+}
 
 fn config() -> PeerConfig {
     let crypto = rtc_crypto::default_provider().expect("a provider");

@@ -1,22 +1,26 @@
 //! All connections of a transport: for whom a datagram is, whose an address is, when each connection is due, and how they
 //! share what there is one of: the sockets' receive buffers and the right to send checks to addresses unasked. Sans-I/O.
 
+mod claims;
+mod share;
+
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque, hash_map::Entry},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    collections::{BTreeSet, HashMap, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use slab::Slab;
 
+use self::claims::paths;
 use super::{
-    candidate::may_reach,
     contain::{DEFECT, contained},
     datagram::Datagram,
+    flow::LARGEST_WINDOW,
     ice::{Base, IceAgent, Path},
     peer::{Peer, PeerConfig, Remote, Stage},
-    session::Opening,
+    session::{CertificateHash, Opening},
     stun::{Class, Unverified},
 };
 
@@ -39,29 +43,17 @@ const BURST: usize = 52;
 /// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
 const MAX_QUEUED: usize = 2048;
 
-/// Paths on which a connection was heard that are not proven yet.
-const MAX_HEARD: usize = 8;
-
-/// A connection counts among those that share the receive buffer for so long after a large datagram.
-const ACTIVE: Duration = Duration::from_millis(1500);
-
-/// How often it is counted anew who shares it.
-const SHARE_AGE: Duration = Duration::from_millis(10);
+/// And how many bytes of them: two of the largest windows too, with a tenth for the headers of their datagrams. Datagrams may
+/// have 64 KB each.
+const MAX_QUEUED_BYTES: usize = LARGEST_WINDOW * 22 / 10;
 
 /// A datagram of more bytes than this carries data, not acknowledgements.
 const DATA_BYTES: usize = 500;
-
-/// No share is smaller, in bytes: ten packets keep a connection going.
-const SMALLEST_SHARE: u32 = 12_000;
 
 /// Sets of sockets of a transport: offers leave from the first ones, answers from the others, so that two nodes whose
 /// offers cross never choose the same two sockets. With four of each, sixteen connections each way fit between two nodes.
 pub(crate) const MAX_SETS: usize = 8;
 pub(crate) const OFFER_SETS: usize = 4;
-
-/// How many connections leave from a set before the next is opened: an answerer has no more sets to tell those of offers
-/// between the same two nodes apart, and all that leave from a set share its sockets' receive buffers.
-const FULL_SET: usize = MAX_SETS - OFFER_SETS;
 
 struct Slot {
     peer: Peer,
@@ -71,11 +63,14 @@ struct Slot {
     sockets: Arc<[SocketAddr]>,
     /// Received and not processed.
     queue: VecDeque<Datagram>,
+    queued_bytes: usize,
     timer: Option<Instant>,
     /// When it may make a check.
     check_at: Option<Instant>,
     owned: Vec<Path>,
     claimed: Vec<Path>,
+    /// The certificate of a node that is answered and whose connections share their sockets.
+    certificate: Option<CertificateHash>,
     heard: VecDeque<Path>,
     /// When data last came.
     data_at: Option<Instant>,
@@ -122,8 +117,9 @@ pub(crate) struct Endpoint {
     /// Those whose turn has panicked, and how far they had come.
     broken: VecDeque<(Key, Stage)>,
     next_check_at: Option<Instant>,
-    /// Offers that find out where they can be reached, for each set.
-    prepared: [usize; OFFER_SETS],
+    /// Sockets that connections will leave from which are not among the peers yet, each by the number of its reservation.
+    reserved: Vec<(u64, From)>,
+    reservations: u64,
     /// What all connections of one set together may have on its way to it, in bytes.
     receive_budget: u32,
     share: u32,
@@ -145,7 +141,8 @@ impl Endpoint {
             listed: VecDeque::new(),
             broken: VecDeque::new(),
             next_check_at: None,
-            prepared: [0; OFFER_SETS],
+            reserved: Vec::new(),
+            reservations: 0,
             receive_budget: u32::MAX,
             share: u32::MAX,
             share_at: None,
@@ -156,7 +153,12 @@ impl Endpoint {
     /// Forgets all connections.
     pub(crate) fn begin_anew(&mut self) {
         let config = (*self.config).clone();
-        *self = Self { receive_budget: self.receive_budget, counters: self.counters, ..Self::new(config) };
+        *self = Self {
+            receive_budget: self.receive_budget,
+            counters: self.counters,
+            reservations: self.reservations,
+            ..Self::new(config)
+        };
     }
 
     /// Has a connection take its turn, which ends this one connection where it panics. Maps that the turn has changed have
@@ -181,17 +183,6 @@ impl Endpoint {
     /// The next connection that has ended so.
     pub(crate) fn poll_broken(&mut self) -> Option<(Key, Stage)> {
         self.broken.pop_front()
-    }
-
-    /// The receive window of connections made from now on, and what those of one set may have on its way together, in bytes.
-    pub(crate) fn set_windows(&mut self, window: u32, budget: u32) {
-        Arc::make_mut(&mut self.config).session.window = window;
-        self.receive_budget = budget;
-        self.share_at = None;
-    }
-
-    pub(crate) fn window(&self) -> u32 {
-        self.config.session.window
     }
 
     /// How many offers wait for their answer.
@@ -237,10 +228,12 @@ impl Endpoint {
             set: from.set,
             sockets: from.sockets,
             queue: VecDeque::new(),
+            queued_bytes: 0,
             timer: None,
             check_at: None,
             owned: Vec::new(),
             claimed: Vec::new(),
+            certificate: None,
             heard: VecDeque::new(),
             data_at: None,
             is_listed: false,
@@ -248,41 +241,6 @@ impl Endpoint {
         self.ufrags.insert(ufrag, key);
         self.list(key);
         key
-    }
-
-    /// The set that the next offer shall leave from.
-    pub(crate) fn set_for_offer(&self) -> usize {
-        let mut loads = self.loads(|_| true);
-        for (load, prepared) in loads.iter_mut().zip(self.prepared) {
-            *load += prepared;
-        }
-        let room = (0..OFFER_SETS).find(|set| loads[*set] < FULL_SET);
-        room.or_else(|| (0..OFFER_SETS).min_by_key(|set| loads[*set])).unwrap_or(0)
-    }
-
-    /// The sets that the next answer may leave from, the best one first, each with how many connections leave from it:
-    /// those that have room, and then those that carry least.
-    pub(crate) fn sets_for_answer(&self) -> Vec<(usize, usize)> {
-        let loads = self.loads(|_| true);
-        let mut sets: Vec<(usize, usize)> = (OFFER_SETS..MAX_SETS).map(|set| (set, loads[set])).collect();
-        sets.sort_by_key(|(_, load)| if *load < FULL_SET { 0 } else { *load });
-        sets
-    }
-
-    /// How many connections of a kind leave from each set.
-    fn loads(&self, counts: impl Fn(&Slot) -> bool) -> [usize; MAX_SETS] {
-        let mut loads = [0; MAX_SETS];
-        for (_, slot) in &self.peers {
-            if let Some(load) = loads.get_mut(slot.set).filter(|_| counts(slot)) {
-                *load += 1;
-            }
-        }
-        loads
-    }
-
-    /// The offers that find out where they can be reached, and will leave from this set.
-    pub(crate) fn prepared(&mut self, set: usize) -> Option<&mut usize> {
-        self.prepared.get_mut(set)
     }
 
     /// A connection that waits for an answer, with the label of its channel.
@@ -302,6 +260,7 @@ impl Endpoint {
         }
         let Some(slot) = self.peers.get_mut(key) else { return Err("it is gone".to_owned()) };
         slot.claimed = claimed;
+        slot.certificate = remote.shares_sockets.then(|| remote.certificate.clone());
         let next = self.next_check_at.map_or(now, |next| next.max(now));
         let runs_ahead = next <= now + AHEAD;
         let begun = contained(|| {
@@ -322,48 +281,6 @@ impl Endpoint {
         Ok(key)
     }
 
-    /// Whether an answer from these addresses could be told from every other connection.
-    pub(crate) fn is_free(&self, locals: &[SocketAddr], remote: &Remote) -> bool {
-        let taken = |path: &Path| {
-            if path.remote == HIDDEN {
-                // It may be any of the addresses that connections from here go to.
-                return self.claims.keys().any(|claimed| claimed.local == path.local);
-            }
-            self.claims.contains_key(path) || self.owners.contains_key(path)
-        };
-        !paths(locals.iter().copied(), remote).any(|path| taken(&path))
-    }
-
-    /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
-    /// side nothing has come; or takes back what those claim that are heard elsewhere. A stranger whose offers name addresses
-    /// of others takes no places for ever, with connections of its own either. Whether there is room then.
-    pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
-        let in_the_way = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
-        let give_way = in_the_way
-            .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
-        let Some(oldest) = give_way.min_by_key(|key| self.peers[*key].peer.began()) else {
-            return self.reclaim(locals, remote);
-        };
-        tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
-        self.peers[oldest].peer.end_now(now);
-        self.release(oldest);
-        self.list(oldest);
-        true
-    }
-
-    /// Frees the paths of an answer from claims of connections that have proven themselves on other paths alone. Whether
-    /// that is enough.
-    fn reclaim(&mut self, locals: &[SocketAddr], remote: &Remote) -> bool {
-        let wanted: Vec<Path> = paths(locals.iter().copied(), remote).collect();
-        if wanted.iter().any(|path| path.remote == HIDDEN || self.owners.contains_key(path)) {
-            return false;
-        }
-        for path in wanted {
-            self.claims.remove(&path);
-        }
-        true
-    }
-
     /// Takes a received datagram to the connection it is for. It is processed by [`process`](Self::process).
     pub(crate) fn receive(&mut self, datagram: Datagram) {
         let path = Path { local: datagram.local, remote: datagram.remote };
@@ -377,13 +294,14 @@ impl Endpoint {
             self.counters.unknown += 1;
             return;
         };
-        if slot.queue.len() >= MAX_QUEUED {
+        if slot.queue.len() >= MAX_QUEUED || slot.queued_bytes + datagram.data.len() > MAX_QUEUED_BYTES {
             self.counters.overflowed += 1;
             return;
         }
         if slot.queue.is_empty() {
             self.ready.push_back(key);
         }
+        slot.queued_bytes += datagram.data.len();
         slot.queue.push_back(datagram);
     }
 
@@ -401,21 +319,6 @@ impl Endpoint {
         }
     }
 
-    /// Remembers where a connection may be, for handshakes that overtake the proof.
-    fn note_heard(&mut self, key: Key, path: Path) {
-        if self.owners.contains_key(&path) || self.heard.contains_key(&path) {
-            return;
-        }
-        let Some(slot) = self.peers.get_mut(key) else { return };
-        if slot.heard.len() == MAX_HEARD
-            && let Some(oldest) = slot.heard.pop_front()
-        {
-            self.heard.remove(&oldest);
-        }
-        slot.heard.push_back(path);
-        self.heard.insert(path, key);
-    }
-
     /// Processes what was received, each connection in turn, up to `most` datagrams. Whether something is left.
     pub(crate) fn process(&mut self, now: Instant, most: usize) -> bool {
         let mut left = most;
@@ -428,6 +331,7 @@ impl Endpoint {
             for _ in 0..turn {
                 let Some(slot) = self.peers.get_mut(key) else { break };
                 let Some(datagram) = slot.queue.pop_front() else { break };
+                slot.queued_bytes -= datagram.data.len();
                 self.attempt(key, |endpoint| endpoint.handle(now, key, datagram));
             }
             if self.peers.get(key).is_some_and(|slot| !slot.queue.is_empty()) {
@@ -453,17 +357,6 @@ impl Endpoint {
             slot.peer.handle_record(now, datagram.data);
         } else {
             slot.peer.keep_early_record(datagram);
-        }
-    }
-
-    /// An address is owned once a check to it was answered; its first owner keeps it.
-    fn note_validated(&mut self, key: Key) {
-        let Some(slot) = self.peers.get_mut(key) else { return };
-        for path in slot.peer.take_validated() {
-            if let Entry::Vacant(vacant) = self.owners.entry(path) {
-                vacant.insert(key);
-                slot.owned.push(path);
-            }
         }
     }
 
@@ -513,18 +406,8 @@ impl Endpoint {
         true
     }
 
-    /// How much of its sockets' buffers one connection may fill: as much on each set, so that no sender is behind others.
-    fn current_share(&mut self, now: Instant) -> u32 {
-        if self.share_at.is_none_or(|at| now >= at + SHARE_AGE) {
-            self.share_at = Some(now);
-            let active = self.loads(|slot| slot.data_at.is_some_and(|at| now < at + ACTIVE));
-            let most = active.into_iter().max().unwrap_or_default().max(1);
-            self.share = (self.receive_budget / most as u32).max(SMALLEST_SHARE);
-        }
-        self.share
-    }
-
-    fn set_timer(&mut self, now: Instant, key: Key) {
+    /// Notes when a connection is due next.
+    pub(crate) fn set_timer(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         let check = slot.peer.next_check().map(|due| match slot.check_at {
             Some(at) => at,
@@ -601,16 +484,6 @@ impl Endpoint {
         }
     }
 
-    /// The sockets that a connection leaves from.
-    pub(crate) fn sockets(&self, key: Key) -> Option<Arc<[SocketAddr]>> {
-        self.peers.get(key).map(|slot| slot.sockets.clone())
-    }
-
-    /// Whether any connection leaves from `socket`.
-    pub(crate) fn uses(&self, socket: SocketAddr) -> bool {
-        self.peers.iter().any(|(_, slot)| slot.sockets.contains(&socket))
-    }
-
     /// Forgets a connection.
     pub(crate) fn remove(&mut self, key: Key) {
         let Some(slot) = self.peers.try_remove(key) else { return };
@@ -622,36 +495,4 @@ impl Endpoint {
         self.ready.retain(|ready| *ready != key);
         self.listed.retain(|listed| *listed != key);
     }
-
-    /// Frees the paths of a connection that is over.
-    fn release(&mut self, key: Key) {
-        if let Some(slot) = self.peers.get(key) {
-            Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
-        }
-    }
-
-    fn release_paths(key: Key, slot: &Slot, maps: [&mut HashMap<Path, Key>; 3]) {
-        for map in maps {
-            for path in slot.owned.iter().chain(&slot.claimed).chain(&slot.heard) {
-                if map.get(path) == Some(&key) {
-                    map.remove(path);
-                }
-            }
-        }
-    }
-}
-
-/// Stands for an address that is not named.
-const HIDDEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-/// The paths that checks of an answer can take. Where an offer names no address but its author's connections share
-/// one, [`HIDDEN`] stands for it.
-fn paths(locals: impl Iterator<Item = SocketAddr>, remote: &Remote) -> impl Iterator<Item = Path> {
-    let named: Vec<SocketAddr> = remote.candidates.iter().map(|candidate| candidate.address).collect();
-    let hidden = remote.shares_sockets.then_some(HIDDEN);
-    locals.flat_map(move |local| {
-        let reached: Vec<SocketAddr> = named.iter().copied().filter(|named| may_reach(local, *named)).collect();
-        let hidden = hidden.filter(|_| reached.is_empty());
-        reached.into_iter().chain(hidden).map(move |remote| Path { local, remote })
-    })
 }

@@ -1,6 +1,8 @@
 //! One connection: ICE, and the session that runs on the path it finds; when an opening has failed, when silence is death,
 //! and how a close goes. Sans-I/O: the time is an argument, datagrams come and go as values.
 
+mod closing;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -8,6 +10,8 @@ use std::{
 
 use bytes::BytesMut;
 
+use self::closing::Closing;
+pub(crate) use self::closing::FLUSH_FACTOR;
 use super::{
     candidate::{Candidate, CandidateKind},
     datagram::Datagram,
@@ -25,12 +29,6 @@ const MAX_EARLY_CHECK_BYTES: usize = 548;
 
 /// Handshake records that overtake the proof that their sender is the other side: one flight.
 const MAX_EARLY_RECORDS: usize = 4;
-
-/// How many times the close timeout a flush may take as long as it makes progress.
-pub(crate) const FLUSH_FACTOR: u32 = 10;
-
-/// How long a peer that does not understand a channel's reset is given to read before the association ends.
-const LINGER: Duration = Duration::from_millis(100);
 
 /// What all connections of a transport share.
 #[derive(Clone)]
@@ -109,29 +107,6 @@ pub(crate) enum PeerEvent {
         /// Why.
         end: End,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closing {
-    No,
-    /// What was accepted is sent and acknowledged.
-    Flushing {
-        /// Without progress it is given up then.
-        deadline: Instant,
-        /// And then with progress too.
-        last: Instant,
-        /// What was left when it last made progress.
-        left: u64,
-    },
-    /// All is acknowledged, and the other side reads.
-    Lingering {
-        until: Instant,
-    },
-    /// The channel is reset, and the other side is given time to close too.
-    Resetting {
-        until: Instant,
-    },
-    Done,
 }
 
 /// A connection.
@@ -354,6 +329,8 @@ impl Peer {
                 SessionEvent::Secure => self.enter(now, Stage::Secure),
                 SessionEvent::Open { label } => {
                     self.enter(now, Stage::Open);
+                    // Of a handshake that is complete; a datagram can have 64 KB.
+                    self.early_records = Vec::new();
                     self.events.push_back(PeerEvent::Open { label });
                 }
                 SessionEvent::ClosedByPeer => self.end(now, End::Remote),
@@ -380,64 +357,9 @@ impl Peer {
         if self.stage == Stage::Handshaking && !self.ice.has_selected() { Stage::Checking } else { self.stage }
     }
 
-    /// Begins a polite close. A connection that is not open ends at once.
-    pub(crate) fn close(&mut self, now: Instant) {
-        if self.closing != Closing::No {
-            return;
-        }
-        if self.stage != Stage::Open {
-            self.end(now, End::Local);
-            return;
-        }
-        self.events.push_back(PeerEvent::Ended { stage: self.stage, end: End::Local });
-        let timeout = self.config.close_timeout;
-        self.closing =
-            Closing::Flushing { deadline: now + timeout, last: now + timeout * FLUSH_FACTOR, left: u64::MAX };
-        self.flush(now);
-    }
-
-    /// Ends at once, because of what the other side does.
-    pub(crate) fn fail(&mut self, now: Instant, why: String) {
-        if self.closing != Closing::Done {
-            self.end(now, End::Failed(why));
-        }
-    }
-
-    /// Says how many bytes of accepted frames have not come here yet, which a close waits for.
-    pub(crate) fn set_unsent(&mut self, now: Instant, bytes: u64) {
-        self.unsent = bytes;
-        self.flush(now);
-    }
-
-    fn flush(&mut self, now: Instant) {
-        let Closing::Flushing { deadline, last, left } = self.closing else { return };
-        let outstanding = self.outstanding();
-        let now_left = self.unsent + outstanding as u64;
-        let timeout = self.config.close_timeout;
-        if now_left > 0 && now < deadline {
-            if now_left < left {
-                self.closing = Closing::Flushing { deadline: (now + timeout).min(last), last, left: now_left };
-            }
-            return;
-        }
-        if self.closes_by_reset {
-            if let Some(session) = &mut self.session {
-                session.reset_channel(now);
-            }
-            self.closing = Closing::Resetting { until: now + timeout };
-        } else {
-            self.closing = Closing::Lingering { until: now + LINGER };
-        }
-    }
-
     /// Whether nothing is left to do but to send what [`poll_transmit`](Self::poll_transmit) has.
     pub(crate) fn is_done(&self) -> bool {
         self.closing == Closing::Done
-    }
-
-    /// Whether all that was to be sent is acknowledged, or given up, and only the other side's farewell is waited for.
-    pub(crate) fn is_leaving(&self) -> bool {
-        matches!(self.closing, Closing::Lingering { .. } | Closing::Resetting { .. })
     }
 
     /// Ends at once.
@@ -496,6 +418,11 @@ impl Peer {
     #[cfg(test)]
     pub(crate) fn kept(&self) -> (usize, usize) {
         (self.early_checks.len(), self.early_records.len())
+    }
+
+    /// The local address that frames leave from, once there is a path.
+    pub(crate) fn sends_from(&self) -> Option<std::net::SocketAddr> {
+        self.ice.best_path().map(|path| path.local)
     }
 
     /// The last measured round trip of a check.
@@ -568,7 +495,10 @@ impl Peer {
         };
         let stage = stage.map(|at| (at, End::TimedOut));
         let silence = silence.filter(|_| !matches!(self.stage, Stage::Waiting | Stage::Checking));
-        [stage, silence].into_iter().flatten().min_by_key(|(at, _)| *at)
+        // The other side is given as long to complete its shutdown as it is given for its part of a close.
+        let shutdown = self.session.as_ref().and_then(Session::shutdown_began);
+        let shutdown = shutdown.map(|began| (began + config.close_timeout, End::Remote));
+        [stage, silence, shutdown].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.

@@ -2,28 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use ring::digest;
 
 use super::{
-    datagram::Datagram,
     endpoint::Key,
     peer::{End, PeerEvent, Remote, Stage},
     session::DtlsRole,
-    sim::{SILENCE, Sim, WINDOW, crypto, hash, socket},
-    stun::{Class, Credentials, IceRole, Unverified, Writer},
+    sim::{SILENCE, Sim, WINDOW, hash, socket},
+    stun::{Class, Unverified},
 };
 use crate::Frame;
 
-fn ms(milliseconds: u64) -> Duration {
+pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn is_request(data: &[u8]) -> bool {
+pub(super) fn is_request(data: &[u8]) -> bool {
     Unverified::parse(data).is_some_and(|message| message.class() == Class::Request)
 }
 
-fn is_stun(data: &[u8]) -> bool {
+pub(super) fn is_stun(data: &[u8]) -> bool {
     data.first().is_some_and(|first| *first < 4)
 }
 
@@ -33,162 +31,6 @@ fn ends(sim: &mut Sim, node: usize, key: Key) -> (Duration, Stage, End) {
     assert!(sim.run_until(Duration::from_secs(1000), |sim| sim.nodes[node].end(key).is_some()), "it never ends");
     let (stage, end) = sim.nodes[node].end(key).expect("it has ended");
     (sim.now - begin, stage, end)
-}
-
-/// The answerer's checks arrive before the answer does, which comes through a tracker.
-#[test]
-fn checks_that_overtake_the_answer_are_replayed() {
-    let mut sim = Sim::new(2);
-    let offer = sim.offer(0, 0);
-    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
-    let answer = sim.answer(1, 4, remote);
-    sim.run(Duration::from_secs(2));
-    // From here on the answerer's own checks are lost: the kept one is all there is.
-    sim.carries = Box::new(|_, datagram| datagram.local != socket(1, 4) || !is_request(&datagram.data));
-    // And the answer names no candidate, as that of a browser which hides its addresses.
-    let mut remote = sim.remote((1, answer), 4, DtlsRole::Server);
-    remote.candidates.clear();
-    let begin = sim.now;
-    sim.accept(0, offer, remote);
-    assert!(sim.run_until(Duration::from_secs(1), |sim| sim.nodes[0].is_open(offer)));
-    assert!(sim.now - begin < ms(20), "{:?}", sim.now - begin);
-}
-
-/// libdatachannel answers checks before it has read the answer, and takes no part in a handshake until then: what the client
-/// begins with is lost, and is said again as soon as a check shows that the answer has arrived.
-#[test]
-fn a_handshake_that_overtakes_the_answer_begins_again() {
-    let mut sim = Sim::new(2);
-    let offer = sim.offer(0, 0);
-    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
-    let answer = sim.answer(1, 4, remote);
-    // What the answerer says of a handshake is lost until then.
-    let then = sim.now + ms(900);
-    sim.carries =
-        Box::new(move |now, datagram| now >= then || is_stun(&datagram.data) || datagram.local != socket(1, 4));
-    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
-    sim.accept(0, offer, remote);
-    sim.run(ms(900));
-    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
-    let ours = sim.nodes[1].peer(answer).credentials().clone();
-    let check = Writer::new(crypto()).request([0; 12], &theirs, &ours, (IceRole::Controlling(1), 1, true));
-    sim.put(Datagram { local: socket(0, 0), remote: socket(1, 4), data: check });
-    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
-    assert!(sim.run_until(ms(20), is_open), "the handshake waits for its timer");
-}
-
-/// The first flight is repeated as soon as its answer should have come.
-#[test]
-fn a_first_flight_that_is_lost_costs_a_round_trip_or_two() {
-    let mut sim = Sim::new(2);
-    let (offer, answer) = sim.connect(0, 1, 4);
-    let begin = sim.now;
-    let mut lost = 0;
-    sim.carries = Box::new(move |_, datagram| {
-        let is_lost = lost == 0 && !is_stun(&datagram.data);
-        lost += usize::from(is_lost);
-        !is_lost
-    });
-    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
-    assert!(sim.run_until(Duration::from_secs(1), is_open));
-    // Within 10 ms it would not have been lost.
-    let took = sim.now - begin;
-    assert!(ms(10) < took && took < ms(40), "{took:?}");
-}
-
-#[test]
-fn what_an_offer_keeps_is_bounded() {
-    let mut sim = Sim::new(1);
-    let offer = sim.offer(0, 0);
-    let ours = sim.nodes[0].peer(offer).credentials().clone();
-    let writer = Writer::new(crypto());
-    let arrives = |sim: &mut Sim, from: u8, data: BytesMut| {
-        let remote = ([203, 0, 113, from], 9).into();
-        sim.nodes[0].endpoint.receive(Datagram { local: socket(0, 0), remote, data });
-        sim.pump();
-    };
-    // Responses, which any number in front of them brings here; they would take the places of checks.
-    for from in 0..40 {
-        let mut data = writer.success([0; 12], &ours, socket(0, 0));
-        data[8..12].copy_from_slice(&(offer as u32).to_be_bytes());
-        arrives(&mut sim, 100 + from, data);
-    }
-    // Each address has one check, of which the last counts.
-    for round in 0..3u8 {
-        for from in 0..40 {
-            let data = writer.request([round; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
-            arrives(&mut sim, from, data);
-        }
-    }
-    // One that is too large takes the place of none.
-    let mut large = writer.request([9; 12], "them", &ours, (IceRole::Controlled(1), 1, false));
-    large.resize(549, 0);
-    arrives(&mut sim, 3, large);
-    let remote = Remote {
-        credentials: Credentials { ufrag: "them".to_owned(), pwd: "p".repeat(24) },
-        certificate: sim.nodes[0].hash(),
-        candidates: Vec::new(),
-        dtls_role: DtlsRole::Server,
-        is_lite: false,
-        shares_sockets: false,
-        closes_by_reset: false,
-    };
-    sim.accept(0, offer, remote);
-    let responses = sim.strays.iter().map(|(_, datagram)| datagram).filter(|datagram| !is_request(&datagram.data));
-    let mut answered: Vec<_> = responses
-        .map(|datagram| (datagram.remote, Unverified::parse(&datagram.data).expect("a response").transaction()[0]))
-        .collect();
-    answered.sort();
-    let expected: Vec<_> = (0..12).map(|from| (([203, 0, 113, from], 9).into(), 2)).collect();
-    assert_eq!(answered, expected);
-}
-
-/// The handshake's first records may overtake the proof that their sender is the other side: they are kept, up to a
-/// flight of them, and read when there is proof.
-#[test]
-fn records_before_the_proof_are_kept() {
-    let mut sim = Sim::new(2);
-    let offer = sim.offer(0, 0);
-    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
-    let answer = sim.answer(1, 4, remote);
-    // Responses to the offerer come late: the answerer has its proof, and begins the handshake, long before. Nothing that
-    // it says of the handshake later arrives.
-    let late = sim.now + ms(150);
-    sim.carries = Box::new(move |now, datagram| {
-        datagram.local != socket(1, 4)
-            || if is_stun(&datagram.data) { now >= late || is_request(&datagram.data) } else { now < late }
-    });
-    let remote = sim.remote((1, answer), 4, DtlsRole::Server);
-    sim.accept(0, offer, remote);
-    sim.run(ms(149));
-    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 1));
-    sim.nodes[0].log = Some(Vec::new());
-    sim.run(ms(1000));
-    assert_eq!(sim.nodes[0].peer(offer).kept(), (0, 0));
-    let log = sim.nodes[0].log.take().expect("a log");
-    assert!(log.iter().any(|(_, datagram)| !is_stun(&datagram.data)), "what was kept is not answered");
-}
-
-#[test]
-fn junk_before_the_proof_is_bounded() {
-    let mut sim = Sim::new(2);
-    let offer = sim.offer(0, 0);
-    let remote = sim.remote((0, offer), 0, DtlsRole::Client);
-    let key = sim.answer(1, 4, remote);
-    sim.carries = Box::new(|_, _| false);
-    let ours = sim.nodes[1].peer(key).credentials().clone();
-    let theirs = sim.nodes[0].peer(offer).credentials().ufrag.clone();
-    let wrong = Credentials { pwd: "x".repeat(24), ..ours };
-    let data = Writer::new(crypto()).request([0; 12], &theirs, &wrong, (IceRole::Controlling(1), 1, false));
-    let from = ([203, 0, 113, 1], 9).into();
-    sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
-    sim.pump();
-    for number in 0..100 {
-        let data = BytesMut::from(&[[22; 700], [number; 700]].concat()[..]);
-        sim.nodes[1].endpoint.receive(Datagram { local: socket(1, 4), remote: from, data });
-        sim.pump();
-    }
-    assert_eq!(sim.nodes[1].peer(key).kept(), (0, 4));
 }
 
 /// Each stage has its deadline, and says what the opening has failed of.
@@ -305,6 +147,49 @@ fn an_interruption_loses_nothing() {
     assert!(sim.nodes[0].is_open(a) && sim.nodes[1].is_open(b));
     let expected: Vec<Frame> = (0..100).map(|number| Frame::text(number.to_string())).collect();
     assert_eq!(sim.nodes[1].received(b), expected);
+}
+
+/// Data alone is lost for longer than the SCTP stack would try, while checks show that the other side lives.
+#[test]
+fn data_that_is_lost_for_minutes_arrives_in_the_end() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(Duration::from_secs(1));
+    sim.carries = Box::new(|_, datagram| is_stun(&datagram.data));
+    sim.send(0, a, Frame::text("at last"));
+    sim.touch(0, a);
+    sim.run(Duration::from_secs(300));
+    sim.carries = Box::new(|_, _| true);
+    // The stack's longest time-out is a minute.
+    let arrives = |sim: &Sim| sim.nodes[1].received(b) == [Frame::text("at last")];
+    assert!(sim.run_until(Duration::from_secs(61), arrives), "it is sent no more");
+}
+
+/// A peer that begins to shut its association down and never completes that is not waited for: the stack takes nothing more to
+/// send from then on, while checks go on.
+#[test]
+fn a_shutdown_that_is_never_completed_ends_in_time() {
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    for node in 0..2 {
+        sim.send(node, [a, b][node], Frame::text("first"));
+        sim.touch(node, [a, b][node]);
+    }
+    sim.run(Duration::from_secs(10));
+    let (header, _) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    let (_, tsn) = sim.nodes[0].peer(a).session().acknowledged().expect("an acknowledgement");
+    let shutdown = [&[7, 0, 0, 8], &tsn.to_be_bytes()[..]].concat();
+    let now = sim.now;
+    sim.nodes[0].peer(a).session().forge(now, header, &shutdown);
+    sim.touch(0, a);
+    sim.run(ms(10));
+    assert!(sim.nodes[1].peer(b).send(now, Frame::text("refused")).is_err());
+    sim.nodes[0].peer(a).session().forge(now + ms(900), header, &shutdown);
+    sim.touch(0, a);
+    let (after, stage, end) = ends(&mut sim, 1, b);
+    assert_eq!((stage, end), (Stage::Open, End::Remote));
+    let timeout = sim.nodes[1].config.close_timeout;
+    assert!((timeout - ms(20)..=timeout).contains(&after), "{after:?}");
 }
 
 /// Sends frames to a reader that reads nothing, closes, and says how many the reader then finds.

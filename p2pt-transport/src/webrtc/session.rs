@@ -24,7 +24,7 @@ use rtc_dtls::{
 };
 use rtc_sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint as Sctp, EndpointConfig, Event as SctpEvent,
-    ServerConfig, StreamEvent, TransportConfig,
+    ServerConfig, StreamEvent, TimerConfig, TransportConfig,
 };
 use rtc_shared::{TransportProtocol, error::Error};
 
@@ -129,6 +129,19 @@ pub(crate) struct Session {
     window_update: bool,
 }
 
+/// Nothing is given up by counting: how long an opening, a close and a silence may last is decided above, in time. The stack
+/// would send lost data five times, for 63 s, and never again, while checks keep the connection alive.
+fn timers() -> TimerConfig {
+    TimerConfig {
+        max_t1_init_retrans: usize::MAX,
+        max_t1_cookie_retrans: usize::MAX,
+        max_t2_shutdown_retrans: usize::MAX,
+        max_t3_rtx_retrans: usize::MAX,
+        max_reconfig_retrans: usize::MAX,
+        max_ack_retrans: usize::MAX,
+    }
+}
+
 impl Session {
     /// A session whose other side has the certificate `expected`.
     pub(crate) fn new(
@@ -140,6 +153,7 @@ impl Session {
         let handshake = Arc::new(handshake(config, role, expected)?);
         let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let transport = TransportConfig::default()
+            .with_timer_config(timers())
             .with_max_message_size(config.max_frame_bytes)
             .with_max_receive_buffer_size(config.window);
         let is_client = role == DtlsRole::Client;
@@ -304,6 +318,12 @@ impl Session {
             _ => {}
         }
         self.sctp_events(now);
+    }
+
+    /// When the other side has begun to shut the association down. The stack takes no more to send from then on, and waits for
+    /// the other side to complete it, however long.
+    pub(crate) fn shutdown_began(&self) -> Option<Instant> {
+        self.sctp_guard.shutdown_began()
     }
 
     fn closed_by_peer(&mut self, now: Instant) {

@@ -170,6 +170,7 @@ pub(crate) struct SctpGuard {
     pending_resets: [Option<u32>; MAX_RESETS_PENDING],
     control_second: Option<Instant>,
     controls: u8,
+    shutdown_began: Option<Instant>,
 }
 
 /// What one packet adds, until it is known that all of it passes.
@@ -216,7 +217,13 @@ impl SctpGuard {
             pending_resets: [None; MAX_RESETS_PENDING],
             control_second: None,
             controls: 0,
+            shutdown_began: None,
         }
+    }
+
+    /// When the peer has first asked to shut the association down.
+    pub(crate) fn shutdown_began(&self) -> Option<Instant> {
+        self.shutdown_began
     }
 
     /// The connection's channel is open, on this stream.
@@ -276,6 +283,9 @@ impl SctpGuard {
         self.gaps = scan.gaps;
         self.last_tsn = scan.last_tsn;
         self.fragment_credit = scan.fragment_credit;
+        if scan.seen & 1 << SHUTDOWN != 0 {
+            self.shutdown_began.get_or_insert(now);
+        }
         Ok(Verdict::Pass)
     }
 

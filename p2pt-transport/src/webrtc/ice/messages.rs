@@ -15,6 +15,10 @@ use super::{
 /// Requests whose responses are known, the newest ones.
 const MAX_TRANSACTIONS: usize = 64;
 
+/// Messages that wait to be sent; more are made only while the socket takes nothing. In one turn a connection takes 32
+/// datagrams, each of which has one answer.
+const MAX_TRANSMITS: usize = 128;
+
 /// A request whose response may come.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -44,7 +48,9 @@ impl IceAgent {
     }
 
     fn transmit(&mut self, path: Path, data: bytes::BytesMut) {
-        self.transmits.push_back(Datagram { local: path.local, remote: path.remote, data });
+        if self.transmits.len() < MAX_TRANSMITS {
+            self.transmits.push_back(Datagram { local: path.local, remote: path.remote, data });
+        }
     }
 
     /// Takes a message that came along `path`. Whether it was authentic.

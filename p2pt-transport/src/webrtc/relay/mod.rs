@@ -194,6 +194,11 @@ impl Relays {
         self.by_relayed.contains_key(&local)
     }
 
+    /// The socket that datagrams from `local` leave from, if that is a relayed address.
+    pub(crate) fn socket(&self, local: SocketAddr) -> Option<SocketAddr> {
+        self.by_relayed.get(&local).map(|(socket, _)| *socket)
+    }
+
     /// Changes an allocation, and keeps track of its relayed address.
     fn update<T>(&mut self, now: Instant, key: Key, change: impl FnOnce(&mut Allocation) -> T) -> Option<T> {
         let allocation = self.allocations.get_mut(&key)?;

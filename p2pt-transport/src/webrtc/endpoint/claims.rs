@@ -1,0 +1,127 @@
+//! Whose a path is. Datagrams say by their addresses alone which connection they belong to, so no two connections may take the
+//! same path: an answer claims those that it may take, and a connection owns those on which it has proven itself.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use super::{
+    super::{
+        candidate::may_reach,
+        ice::Path,
+        peer::{Remote, Stage},
+    },
+    Endpoint, Key, Slot,
+};
+
+/// Paths on which a connection was heard that are not proven yet.
+const MAX_HEARD: usize = 8;
+
+impl Endpoint {
+    /// Whether an answer from these addresses could be told from every other connection.
+    pub(crate) fn is_free(&self, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let is_taken = |path: Path| self.claims.contains_key(&path) || self.owners.contains_key(&path);
+        !paths(locals.iter().copied(), remote).any(is_taken) && self.of_hidden(locals, remote).next().is_none()
+    }
+
+    /// The connections that may take the same path as an answer to an offer that names no address, but whose author's
+    /// connections share one: those of the same node, which its certificate tells. What connections of other nodes claim is
+    /// no concern of it: however many there are, it can be answered.
+    fn of_hidden(&self, locals: &[SocketAddr], remote: &Remote) -> impl Iterator<Item = Key> {
+        let is_hidden = remote.shares_sockets && paths(locals.iter().copied(), remote).next().is_none();
+        let of_same = move |slot: &Slot| {
+            slot.certificate.as_ref() == Some(&remote.certificate)
+                && locals.iter().any(|local| slot.sockets.contains(local))
+        };
+        self.peers.iter().filter(move |(_, slot)| is_hidden && of_same(slot)).map(|(key, _)| key)
+    }
+
+    /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
+    /// side nothing has come; or takes back what those claim that are heard elsewhere. A stranger whose offers name addresses
+    /// or certificates of others takes no places for ever, with connections of its own either. Whether there is room then.
+    pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let claiming = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
+        let claiming = claiming
+            .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
+        // Another node may have been heard, but the certificate is not its own.
+        let hidden = self.of_hidden(locals, remote).filter(|key| {
+            let peer = &self.peers[*key].peer;
+            matches!(peer.stage(), Stage::Checking | Stage::Handshaking) || peer.is_leaving()
+        });
+        let Some(oldest) = claiming.chain(hidden).min_by_key(|key| self.peers[*key].peer.began()) else {
+            return self.reclaim(locals, remote);
+        };
+        tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
+        self.peers[oldest].peer.end_now(now);
+        self.release(oldest);
+        self.list(oldest);
+        true
+    }
+
+    /// Frees the paths of an answer from claims of connections that have proven themselves on other paths alone. Whether
+    /// that is enough.
+    fn reclaim(&mut self, locals: &[SocketAddr], remote: &Remote) -> bool {
+        let wanted: Vec<Path> = paths(locals.iter().copied(), remote).collect();
+        if wanted.is_empty() || wanted.iter().any(|path| self.owners.contains_key(path)) {
+            return false;
+        }
+        for path in wanted {
+            self.claims.remove(&path);
+        }
+        true
+    }
+
+    /// Remembers where a connection may be, for handshakes that overtake the proof.
+    pub(super) fn note_heard(&mut self, key: Key, path: Path) {
+        if self.owners.contains_key(&path) || self.heard.contains_key(&path) {
+            return;
+        }
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        if slot.heard.len() == MAX_HEARD
+            && let Some(oldest) = slot.heard.pop_front()
+        {
+            self.heard.remove(&oldest);
+        }
+        slot.heard.push_back(path);
+        self.heard.insert(path, key);
+    }
+
+    /// An address is owned once a check to it was answered; its first owner keeps it.
+    pub(super) fn note_validated(&mut self, key: Key) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        for path in slot.peer.take_validated() {
+            if let Entry::Vacant(vacant) = self.owners.entry(path) {
+                vacant.insert(key);
+                slot.owned.push(path);
+            }
+        }
+    }
+
+    /// Frees the paths of a connection that is over.
+    fn release(&mut self, key: Key) {
+        if let Some(slot) = self.peers.get_mut(key) {
+            slot.certificate = None;
+            Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+        }
+    }
+
+    pub(super) fn release_paths(key: Key, slot: &Slot, maps: [&mut HashMap<Path, Key>; 3]) {
+        for map in maps {
+            for path in slot.owned.iter().chain(&slot.claimed).chain(&slot.heard) {
+                if map.get(path) == Some(&key) {
+                    map.remove(path);
+                }
+            }
+        }
+    }
+}
+
+/// The paths that checks of an answer can take.
+pub(super) fn paths(locals: impl Iterator<Item = SocketAddr>, remote: &Remote) -> impl Iterator<Item = Path> {
+    locals.flat_map(move |local| {
+        let named = remote.candidates.iter().map(|candidate| candidate.address);
+        named.filter(move |named| may_reach(local, *named)).map(move |remote| Path { local, remote })
+    })
+}
