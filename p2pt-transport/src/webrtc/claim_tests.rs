@@ -174,3 +174,34 @@ fn many_nodes_of_one_family_are_answered_from_two() {
     sim.run(Duration::from_secs(1));
     assert_eq!(sim.nodes[0].endpoint.len(), 20);
 }
+
+/// Opens a connection of nodes 0 and 1, and one more between the same addresses after node 1 has forgotten the first.
+fn one_after_the_other(closes: bool) -> (Sim, Key, Key) {
+    let mut sim = Sim::new(2);
+    let (first, forgotten) = sim.connect(0, 1, OFFER_SETS);
+    assert!(sim.run_until(ms(1000), |sim| sim.nodes[0].is_open(first) && sim.nodes[1].is_open(forgotten)));
+    if closes {
+        sim.close(0, first);
+        let last = sim.now + ms(1000);
+        while !sim.nodes[0].peer(first).is_leaving() {
+            assert!(sim.step(last), "all is acknowledged");
+        }
+    }
+    sim.nodes[1].endpoint.remove(forgotten);
+    let (offer, answer) = sim.connect(0, 1, OFFER_SETS);
+    (sim, offer, answer)
+}
+
+#[test]
+fn a_connection_that_says_goodbye_gives_way_to_the_next_from_the_same_address() {
+    let (mut sim, offer, answer) = one_after_the_other(true);
+    assert!(sim.run_until(ms(200), |sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer)));
+}
+
+#[test]
+fn a_path_whose_owner_has_ended_is_that_of_the_next_connection() {
+    let (mut sim, offer, answer) = one_after_the_other(false);
+    let is_open = |sim: &Sim| sim.nodes[0].is_open(offer) && sim.nodes[1].is_open(answer);
+    assert!(!sim.run_until(ms(1000), is_open), "the owner lives, for all that is known");
+    assert!(sim.run_until(ms(8000), is_open), "it has fallen silent");
+}

@@ -68,6 +68,8 @@ struct Slot {
     /// When it may make a check.
     check_at: Option<Instant>,
     owned: Vec<Path>,
+    /// Proven, but owned by another connection.
+    awaited: Vec<Path>,
     claimed: Vec<Path>,
     /// The certificate of a node that is answered and whose connections share their sockets.
     certificate: Option<CertificateHash>,
@@ -232,6 +234,7 @@ impl Endpoint {
             timer: None,
             check_at: None,
             owned: Vec::new(),
+            awaited: Vec::new(),
             claimed: Vec::new(),
             certificate: None,
             heard: VecDeque::new(),
@@ -346,7 +349,7 @@ impl Endpoint {
         let Some(slot) = self.peers.get_mut(key) else { return };
         if datagram.data.first().is_some_and(|first| *first <= 3) {
             slot.peer.handle_check(now, datagram);
-            self.note_validated(key);
+            self.note_validated(now, key);
             return;
         }
         if datagram.data.len() > DATA_BYTES {
@@ -401,7 +404,7 @@ impl Endpoint {
             self.remove(key);
             return false;
         }
-        self.note_validated(key);
+        self.note_validated(now, key);
         self.set_timer(now, key);
         true
     }
@@ -457,7 +460,7 @@ impl Endpoint {
             slot.peer.check(now);
         }
         slot.peer.handle_timeout(now);
-        self.note_validated(key);
+        self.note_validated(now, key);
         self.list(key);
     }
 
@@ -492,6 +495,7 @@ impl Endpoint {
         }
         self.ufrags.remove(&slot.ufrag);
         Self::release_paths(key, &slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+        self.hand_over(&slot.owned);
         self.ready.retain(|ready| *ready != key);
         self.listed.retain(|listed| *listed != key);
     }

@@ -88,13 +88,48 @@ impl Endpoint {
         self.heard.insert(path, key);
     }
 
-    /// An address is owned once a check to it was answered; its first owner keeps it.
-    pub(super) fn note_validated(&mut self, key: Key) {
+    /// An address is owned once a check to it was answered. Its first owner keeps it while it lives, and who comes later is
+    /// the next; but one that only says goodbye gives way: the other side serves another connection from there, which is
+    /// proven, and so hears no goodbye any more.
+    pub(super) fn note_validated(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         for path in slot.peer.take_validated() {
-            if let Entry::Vacant(vacant) = self.owners.entry(path) {
+            let owner = self.owners.get(&path).copied().filter(|owner| *owner != key);
+            if let Some(owner) = owner
+                && let Some(leaving) = self.peers.get_mut(owner).filter(|slot| slot.peer.is_leaving())
+            {
+                tracing::debug!(key = owner, "a connection that is over gives way to one from the same address");
+                leaving.peer.end_now(now);
+                self.release(owner);
+                self.list(owner);
+            }
+            self.own(key, path);
+        }
+    }
+
+    fn own(&mut self, key: Key, path: Path) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        match self.owners.entry(path) {
+            Entry::Vacant(vacant) => {
                 vacant.insert(key);
                 slot.owned.push(path);
+            }
+            Entry::Occupied(owner) if *owner.get() == key => {}
+            Entry::Occupied(_) if slot.awaited.len() < MAX_HEARD => slot.awaited.push(path),
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    /// Gives paths that a connection has owned to those that are next.
+    pub(super) fn hand_over(&mut self, paths: &[Path]) {
+        for path in paths.iter().filter(|path| !self.owners.contains_key(path)).copied().collect::<Vec<_>>() {
+            let next = self.peers.iter_mut().find_map(|(key, slot)| {
+                let at = slot.awaited.iter().position(|awaited| *awaited == path)?;
+                slot.awaited.swap_remove(at);
+                Some(key)
+            });
+            if let Some(next) = next {
+                self.own(next, path);
             }
         }
     }
@@ -104,6 +139,9 @@ impl Endpoint {
         if let Some(slot) = self.peers.get_mut(key) {
             slot.certificate = None;
             Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+            slot.awaited.clear();
+            let owned = std::mem::take(&mut slot.owned);
+            self.hand_over(&owned);
         }
     }
 
