@@ -182,11 +182,11 @@ mod tests {
     fn times_and_ids_that_make_no_sense_are_refused() {
         for (arguments, complaint) in [
             (["--max-peers", "many"], "invalid digit"),
-            (["--request-deadline", "0.0"], "more than 0"),
-            (["--request-deadline", "0"], "more than 0"),
-            (["--request-deadline", "nan"], "more than 0"),
-            (["--request-deadline", "86401"], "at most 86400"),
-            (["--request-deadline", "soon"], "not a number"),
+            (["--request-timeout", "0.0"], "more than 0"),
+            (["--request-timeout", "0"], "more than 0"),
+            (["--request-timeout", "nan"], "more than 0"),
+            (["--request-timeout", "86401"], "at most 86400"),
+            (["--request-timeout", "soon"], "not a number"),
             (["--peer-id", "a1"], "'a1'"),
             (["--allow", "*"], "'*'"),
         ] {

@@ -200,7 +200,7 @@ impl WebRtcConfig {
     ///
     /// Of that, finding a path may take half, and setting up the encrypted session on it a third: an answer that was
     /// made up, or whose author is gone, holds its connection for 15 s. A side that has been heard and then falls silent
-    /// is not waited for any longer than the [silence timeout](Self::idle_timeout).
+    /// is not waited for any longer than the [idle timeout](Self::idle_timeout).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -253,7 +253,7 @@ impl WebRtcConfig {
     }
 
     /// How many connections may open or be open at a time. 256 by default: each takes some 30 KB, and four checks and their
-    /// answers each way in the [silence timeout](Self::idle_timeout). They share descriptors: at most eight for each local
+    /// answers each way in the [idle timeout](Self::idle_timeout). They share descriptors: at most eight for each local
     /// address. Offers that wait are counted by [`max_offers`](Self::max_offers), and never keep a connection out.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;

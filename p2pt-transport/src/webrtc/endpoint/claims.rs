@@ -88,9 +88,9 @@ impl Endpoint {
         self.heard.insert(path, key);
     }
 
-    /// An address is owned once a check to it was answered. Its first owner keeps it while it lives, and who comes later is
-    /// the next; but one that only says goodbye gives way: the other side serves another connection from there, which is
-    /// proven, and so hears no goodbye any more.
+    /// A path is owned once a check on it was answered. Its first owner keeps it while it lives, and a connection that is
+    /// proven there later is the next. An owner that only says goodbye gives way at once: the other side serves another
+    /// connection from there, and hears no goodbye any more.
     pub(super) fn note_validated(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         for path in slot.peer.take_validated() {
