@@ -288,7 +288,10 @@ pub async fn a_crashed_browser_is_noticed(browser: Kind) {
 /// A Rust peer is killed, and the JavaScript peer notices.
 pub async fn a_killed_rust_peer_is_noticed(kind: Kind) {
     let _turn = turn().await;
-    let Pair { tracker, first: mut js, second: rust } = Pair::meet(TrackerKind::Npm, kind, Kind::Rust).await;
+    let Pair { tracker, first: mut js, second: mut rust } = Pair::meet(TrackerKind::Npm, kind, Kind::Rust).await;
+    // Settled, and not amid the choice of addresses: it is an established connection that is to be missed.
+    echo(&mut rust, &mut js, &json!("here I am")).await;
+    echo(&mut js, &mut rust, &json!("here am I")).await;
     let rust_id = rust.id().to_owned();
     rust.kill().await;
     js.about("peer_closed", &rust_id).await;
