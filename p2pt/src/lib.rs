@@ -22,7 +22,7 @@
 //! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
 //!   offers and answers costs the others no time and no places. What is wrong is told by [`Event::TrackerWarning`].
 //! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker named,
-//!   [`Event::ConnectionRejected`] whom this side did not let in. Offers that nobody answers are counted in
+//!   [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
 //!   [`Node::tracker_stats`].
 //! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
 //!   within a quarter of an hour, usually half of that; a few meet at once.

@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Once,
+        Arc, MutexGuard, Once,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,9 +16,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     IcePolicy, WebRtcConfig,
-    core::Gathered,
+    core::{Core, Gathered},
     driver::{Shared, drive},
-    endpoint::{From, MAX_SETS, OFFER_SETS},
+    endpoint::{From, Key, MAX_SETS, OFFER_SETS},
     flow::{LARGEST_WINDOW, lock},
     link::{Limits, Link},
     peer::Remote,
@@ -233,13 +233,7 @@ impl Node {
         }
         let key = core.endpoint.offer(Instant::now().into_std(), reserved.from.clone(), label, gathered.bases.clone());
         let window = core.endpoint.window();
-        let link = Link::new(key, &self.config);
-        core.attach(key, link.clone());
-        let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
-        drop(core);
-        self.shared.wake();
-        let guard = Guard { node: self.clone(), link, is_armed: true };
-        let credentials = credentials.ok_or(TransportError::ShutDown)?;
+        let (guard, credentials) = self.attach(core, key, Link::new(key, &self.config))?;
         let sdp = self.describe(&credentials, &gathered, &Outline::default(), Setup::ActPass, window);
         Ok(pending::Offer { guard, sdp, kinds })
     }
@@ -280,14 +274,24 @@ impl Node {
         let window = core.endpoint.window();
         let link = Link::new(key, &self.config);
         link.set_limits(self.limits(&offer));
+        let (guard, credentials) = self.attach(core, key, link)?;
+        let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
+        Ok(pending::Answer { guard, sdp, kinds, remote: offer })
+    }
+
+    /// Gives a connection that has just been made its link, and lets go of the core.
+    fn attach(
+        self: &Arc<Self>,
+        mut core: MutexGuard<'_, Core>,
+        key: Key,
+        link: Arc<Link>,
+    ) -> Result<(Guard, Credentials), TransportError> {
         core.attach(key, link.clone());
         let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
         drop(core);
         self.shared.wake();
         let guard = Guard { node: self.clone(), link, is_armed: true };
-        let credentials = credentials.ok_or(TransportError::ShutDown)?;
-        let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
-        Ok(pending::Answer { guard, sdp, kinds, remote: offer })
+        Ok((guard, credentials.ok_or(TransportError::ShutDown)?))
     }
 
     /// The set that an offer leaves from. Where a fixed port is taken, another set will do.

@@ -72,13 +72,13 @@ impl Usage {
         }
     }
 
-    /// The same with so much more memory allowed.
+    /// Allows `more_kib` KiB of resident memory beyond these.
     #[must_use]
     pub fn with_memory(self, more_kib: u64) -> Self {
         Self { resident_kib: self.resident_kib + more_kib, ..self }
     }
 
-    /// The same with so many UDP sockets allowed.
+    /// Allows at most this many open UDP sockets.
     #[must_use]
     pub fn with_udp_sockets(self, most: usize) -> Self {
         Self { udp_sockets: most, ..self }

@@ -115,8 +115,11 @@ impl Endpoint {
                 slot.owned.push(path);
             }
             Entry::Occupied(owner) if *owner.get() == key => {}
-            Entry::Occupied(_) if slot.awaited.len() < MAX_HEARD => slot.awaited.push(path),
-            Entry::Occupied(_) => {}
+            Entry::Occupied(_) => {
+                if slot.awaited.len() < MAX_HEARD && !slot.awaited.contains(&path) {
+                    slot.awaited.push(path);
+                }
+            }
         }
     }
 
