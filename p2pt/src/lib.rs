@@ -38,12 +38,11 @@
 
 mod admission;
 mod builder;
+mod connections;
 mod engine;
 mod error;
 mod event;
 mod link;
-mod members;
-mod mesh;
 mod message;
 mod node;
 mod peer;

@@ -5,45 +5,105 @@ use proptest::prelude::*;
 use super::attempts::{DOUBTED_AFTER, DOUBTED_ATTEMPTS, PATIENCE};
 use super::*;
 
-const OURS: bool = true;
-const JS: bool = false;
+const OURS: Library = Library::Ours;
+const JS: Library = Library::JavaScript;
+
+const T: TrackerId = TrackerId(0);
+const A: TrackerId = TrackerId(1);
+const B: TrackerId = TrackerId(2);
+const C: TrackerId = TrackerId(3);
+const LIAR: TrackerId = A;
+const GOOD: TrackerId = B;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Nothing;
+
+impl Objects for Nothing {
+    type Offer = ();
+    type Answer = ();
+    type Channel = ();
+    type Error = ();
+}
+
+type In = Input<Nothing>;
+type Out = Output<Nothing>;
 
 struct Bench {
-    mesh: Mesh<()>,
+    mesh: Mesh<Nothing>,
     now: Instant,
+    /// What was reported beside what is to be done.
+    places: usize,
+    vacancies: BTreeMap<TrackerId, usize>,
+    sought: BTreeMap<PeerId, bool>,
 }
 
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
-        let now = tokio::time::Instant::now().into_std();
-        Self { mesh: Mesh::new(MeshConfig { connections_per_peer, max_peers }), now }
+        let mut bench = Self {
+            mesh: Mesh::new(MeshConfig { connections_per_peer, max_peers }),
+            now: base(),
+            places: max_peers,
+            vacancies: BTreeMap::new(),
+            sought: BTreeMap::new(),
+        };
+        for tracker in [T, A, B, C] {
+            bench.input(Input::TrackerAdded(tracker));
+        }
+        bench
     }
 
-    fn input(&mut self, input: Input<()>) -> Vec<Output<()>> {
+    /// The outputs of which something is to be done; the others are checked and noted.
+    fn input(&mut self, input: In) -> Vec<Out> {
         self.mesh.handle_input(self.now, input);
-        std::iter::from_fn(|| self.mesh.poll_output()).collect()
+        let outputs: Vec<Out> = std::iter::from_fn(|| self.mesh.poll_output()).collect();
+        let mut to_do = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Places(places) => {
+                    assert!(to_do.is_empty(), "places are reported first");
+                    self.places = places;
+                }
+                Output::Vacancies { tracker, vacancies } => drop(self.vacancies.insert(tracker, vacancies)),
+                Output::Sought { peer, sought } => {
+                    assert_ne!(self.sought.insert(peer, sought), Some(sought), "reported again");
+                }
+                Output::PeerForgotten(peer) => {
+                    assert!(!self.mesh.knows(&peer) && !self.sought.contains_key(&peer));
+                }
+                Output::PeerClosed(peer) => {
+                    self.sought.remove(&peer);
+                    to_do.push(Output::PeerClosed(peer));
+                }
+                output => to_do.push(output),
+            }
+        }
+        assert_eq!(self.places, self.mesh.places());
+        for (tracker, vacancies) in &self.vacancies {
+            assert_eq!(*vacancies, self.mesh.vacancies(*tracker), "of {tracker:?}");
+        }
+        assert_eq!(self.sought.len(), self.mesh.connected());
+        to_do
     }
 
-    fn offer(&mut self, from: u8, ours: bool) -> Vec<Output<()>> {
-        self.offer_by("t", from, ours)
+    fn offer(&mut self, from: u8, library: Library) -> Vec<Out> {
+        self.offer_by(T, from, library)
     }
 
-    fn offer_by(&mut self, tracker: &str, from: u8, ours: bool) -> Vec<Output<()>> {
-        let offer = RemoteOffer { tracker: url(tracker), via: (), sdp: String::new(), ours };
-        self.input(Input::Offer { from: peer(from), offer })
+    fn offer_by(&mut self, tracker: TrackerId, from: u8, library: Library) -> Vec<Out> {
+        self.input(Input::Offer { from: peer(from), offer: RemoteOffer { tracker, library, offer: () } })
     }
 
-    fn answer(&mut self, from: u8, ours: bool) -> Vec<Output<()>> {
-        self.answer_by("t", from, ours)
+    fn answer(&mut self, from: u8, library: Library) -> Vec<Out> {
+        self.answer_by(T, from, library)
     }
 
-    fn answer_by(&mut self, tracker: &str, from: u8, ours: bool) -> Vec<Output<()>> {
-        self.input(Input::Answer { from: peer(from), tracker: url(tracker), ours })
+    fn answer_by(&mut self, tracker: TrackerId, from: u8, library: Library) -> Vec<Out> {
+        self.input(Input::Answer { from: peer(from), tracker, library, answer: () })
     }
 
     /// Takes an offer through to an open link.
-    fn connect(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<()>>) {
-        let attempt = match self.offer(from, ours).as_slice() {
+    fn connect(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
+        let attempt = match self.offer(from, library).as_slice() {
             [Output::Answer { attempt, .. }] => *attempt,
             other => panic!("not answered: {other:?}"),
         };
@@ -51,43 +111,44 @@ impl Bench {
     }
 
     /// Takes the answer to an offer of ours through to an open link.
-    fn accept(&mut self, from: u8, ours: bool, label: &str) -> (LinkId, Vec<Output<()>>) {
-        let attempt = match self.answer(from, ours).as_slice() {
+    fn accept(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
+        let attempt = match self.answer(from, library).as_slice() {
             [Output::Accept { attempt, .. }] => *attempt,
             other => panic!("not accepted: {other:?}"),
         };
         self.open(attempt, label)
     }
 
-    fn open(&mut self, attempt: AttemptId, label: &str) -> (LinkId, Vec<Output<()>>) {
-        let outputs = self.input(Input::Opened { attempt, label: label.into() });
+    fn open(&mut self, attempt: AttemptId, label: &str) -> (ChannelId, Vec<Out>) {
+        let outputs = self.input(Input::AttemptSucceeded { attempt, label: label.into(), channel: () });
         let link = outputs.iter().find_map(|output| match output {
-            Output::LinkOpened { link, .. } => Some(*link),
+            Output::ChannelOpened { id, .. } => Some(*id),
             _ => None,
         });
-        (link.expect("a link opens"), outputs)
+        (link.expect("a channel opens"), outputs)
     }
 
-    fn advance(&mut self, by: Duration) -> Vec<Output<()>> {
+    fn advance(&mut self, by: Duration) -> Vec<Out> {
         self.now += by;
         self.input(Input::Timeout)
     }
 }
 
-fn url(name: &str) -> AnnounceUrl {
-    format!("ws://{name}.test").parse().expect("a URL")
+pub(super) fn base() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "the mesh only adds to it")]
+    Instant::now()
 }
 
-fn refused(n: u8, role: Role, reason: RejectReason) -> Output<()> {
-    Output::Rejected { peer: peer(n), tracker: url("t"), role, reason }
+fn rejected(n: u8, role: Role, reason: RejectReason) -> Out {
+    Output::Rejected { peer: peer(n), tracker: T, role, reason }
 }
 
-fn failed(n: u8, role: Role) -> Output<()> {
-    failed_by("t", n, role)
+fn failed(n: u8, role: Role) -> Out {
+    failed_by(T, n, role)
 }
 
-fn failed_by(tracker: &str, n: u8, role: Role) -> Output<()> {
-    Output::Failed { peer: peer(n), tracker: url(tracker), role }
+fn failed_by(tracker: TrackerId, n: u8, role: Role) -> Out {
+    Output::AttemptFailed { peer: peer(n), tracker, role, error: () }
 }
 
 fn peer(n: u8) -> PeerId {
@@ -98,12 +159,12 @@ fn peer(n: u8) -> PeerId {
 fn a_peer_connects_once_and_closes_with_its_last_link() {
     let mut bench = Bench::new(2, 10);
     let (first, outputs) = bench.connect(1, OURS, "a");
-    assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::LinkOpened { .. }]));
+    assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]));
     let (second, outputs) = bench.connect(1, OURS, "b");
-    assert!(matches!(outputs[..], [Output::LinkOpened { .. }]));
-    assert_eq!(bench.input(Input::Closed { link: first }), []);
-    assert_eq!(bench.input(Input::Closed { link: second }), [Output::PeerClosed { peer: peer(1) }]);
-    assert_eq!(bench.input(Input::Closed { link: second }), []);
+    assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]));
+    assert_eq!(bench.input(Input::ChannelClosed(first)), []);
+    assert_eq!(bench.input(Input::ChannelClosed(second)), [Output::PeerClosed(peer(1))]);
+    assert_eq!(bench.input(Input::ChannelClosed(second)), []);
 }
 
 #[test]
@@ -111,7 +172,7 @@ fn an_offer_from_a_connected_peer_is_declined() {
     let mut bench = Bench::new(1, 10);
     bench.connect(1, JS, "a");
     assert_eq!(bench.offer(1, JS), []);
-    let declined = [refused(1, Role::Answerer, RejectReason::Duplicate)];
+    let declined = [rejected(1, Role::Answerer, RejectReason::Duplicate)];
     assert_eq!(bench.advance(REJOIN_GRACE), declined);
     assert_eq!(bench.mesh.poll_timeout(), None);
 }
@@ -121,8 +182,8 @@ fn a_peer_that_comes_back_before_its_old_link_has_closed_is_answered_when_it_doe
     let mut bench = Bench::new(1, 10);
     let (link, _) = bench.connect(1, OURS, "a");
     assert_eq!(bench.offer(1, OURS), []);
-    let outputs = bench.input(Input::Closed { link });
-    assert!(matches!(outputs[..], [Output::PeerClosed { .. }, Output::Answer { .. }]), "{outputs:?}");
+    let outputs = bench.input(Input::ChannelClosed(link));
+    assert!(matches!(outputs[..], [Output::PeerClosed(_), Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]
@@ -131,8 +192,8 @@ fn an_offer_that_comes_during_an_attempt_gets_its_chance_when_that_fails() {
     let outputs = bench.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(1, OURS), []);
-    let outputs = bench.input(Input::Failed { attempt });
-    assert!(matches!(outputs[..], [Output::Failed { .. }, Output::Answer { .. }]), "{outputs:?}");
+    let outputs = bench.input(Input::AttemptFailed { attempt, error: () });
+    assert!(matches!(outputs[..], [Output::AttemptFailed { .. }, Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]
@@ -142,16 +203,20 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
     let outputs = bench.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(1, OURS), [], "held");
-    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), [Output::GiveUp { attempt }]);
-    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + LINKS_SOUGHT), "another link is sought, and no offer kept");
-    assert_eq!(bench.input(Input::Opened { attempt, label: "b".into() }), []);
-    assert_eq!(bench.input(Input::Closed { link }), [Output::PeerClosed { peer: peer(1) }]);
+    assert_eq!(bench.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
+    assert_eq!(
+        bench.mesh.poll_timeout(),
+        Some(bench.now + CHANNELS_SOUGHT),
+        "another link is sought, and no offer kept"
+    );
+    assert_eq!(bench.input(Input::AttemptSucceeded { attempt, label: "b".into(), channel: () }), []);
+    assert_eq!(bench.input(Input::ChannelClosed(link)), [Output::PeerClosed(peer(1))]);
     assert!(!bench.mesh.knows(&peer(1)));
     // It may come back, also one with whom there was nothing but an attempt.
     let [Output::Answer { attempt, .. }] = bench.offer(1, OURS)[..] else { panic!("not answered") };
-    assert_eq!(bench.input(Input::Parted { peer: peer(1) }), [Output::GiveUp { attempt }]);
+    assert_eq!(bench.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
     assert!(!bench.mesh.knows(&peer(1)));
-    assert_eq!(bench.input(Input::Failed { attempt }), []);
+    assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), []);
     bench.connect(1, OURS, "c");
 }
 
@@ -164,7 +229,7 @@ fn a_held_offer_expires() {
     assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + HELD_OFFER_LIFETIME));
     bench.advance(HELD_OFFER_LIFETIME);
     assert_eq!(bench.mesh.poll_timeout(), None);
-    assert_eq!(bench.input(Input::Failed { attempt }), [failed(1, Role::Answerer)]);
+    assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), [failed(1, Role::Answerer)]);
 }
 
 #[test]
@@ -179,7 +244,7 @@ fn two_of_ours_keep_the_same_link_whatever_the_order() {
         let (accepted, _) = bench.accept(1, OURS, labels[0]);
         let (answered, outputs) = bench.open(attempt, labels[1]);
         let loser = if labels[0] == "b" { accepted } else { answered };
-        assert_eq!(outputs.last(), Some(&Output::Retire { peer: peer(1), link: loser }));
+        assert_eq!(outputs.last(), Some(&Output::Retire { peer: peer(1), channel: loser }));
     }
 }
 
@@ -193,10 +258,10 @@ fn a_link_to_a_javascript_peer_is_left_alone_for_ten_seconds() {
     bench.accept(1, JS, "z");
     bench.now += Duration::from_secs(3);
     let (younger, outputs) = bench.open(attempt, "a");
-    assert!(matches!(outputs[..], [Output::LinkOpened { .. }]));
+    assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]));
     assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + JS_SETTLE));
     assert_eq!(bench.advance(JS_SETTLE - Duration::from_millis(1)), []);
-    assert_eq!(bench.advance(Duration::from_millis(1)), [Output::Retire { peer: peer(1), link: younger }]);
+    assert_eq!(bench.advance(Duration::from_millis(1)), [Output::Retire { peer: peer(1), channel: younger }]);
     assert_eq!(bench.mesh.poll_timeout(), None);
 }
 
@@ -211,7 +276,7 @@ fn the_answer_of_a_javascript_peer_is_taken_up_while_its_first_link_is_young() {
     bench.connect(1, JS, "a");
     bench.now += JS_SETTLE;
     let outputs = bench.answer(1, JS);
-    assert_eq!(outputs, [refused(1, Role::Offerer, RejectReason::Duplicate)]);
+    assert_eq!(outputs, [rejected(1, Role::Offerer, RejectReason::Duplicate)]);
 }
 
 #[test]
@@ -219,44 +284,45 @@ fn a_full_swarm_neither_answers_nor_wants_more() {
     let mut bench = Bench::new(1, 1);
     let (link, _) = bench.connect(1, OURS, "a");
     assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RejectReason::Full)]);
+    assert_eq!(bench.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
     let answered = bench.answer(2, OURS);
-    assert_eq!(answered, [refused(2, Role::Offerer, RejectReason::Full)]);
-    bench.input(Input::Closed { link });
+    assert_eq!(answered, [rejected(2, Role::Offerer, RejectReason::Full)]);
+    bench.input(Input::ChannelClosed(link));
     assert_eq!(bench.mesh.places(), 1);
 }
 
 #[test]
 fn peers_that_linger_take_the_place_of_others() {
     let mut bench = Bench::new(1, 2);
-    bench.mesh.set_lingering(1);
+    bench.input(Input::Lingering(1));
     bench.connect(1, OURS, "a");
-    bench.mesh.set_lingering(2);
+    bench.input(Input::Lingering(2));
     assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [refused(2, Role::Answerer, RejectReason::Full)]);
-    bench.mesh.set_lingering(1);
+    assert_eq!(bench.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
+    bench.input(Input::Lingering(1));
     bench.connect(2, OURS, "b");
 }
 
 #[test]
 fn a_peer_that_keeps_its_retired_links_gets_no_more_than_a_few() {
-    for ours in [OURS, JS] {
+    for library in [OURS, JS] {
         let mut bench = Bench::new(1, 10);
         // Two links at a time; the one that is not retired closes, and so on.
         let mut most = 0;
         for n in 0..100 {
-            let Some(Output::Answer { attempt, .. }) = bench.offer(1, ours).pop() else { break };
-            let Some(Output::Accept { attempt: second, .. }) = bench.answer(1, ours).pop() else {
+            let Some(Output::Answer { attempt, .. }) = bench.offer(1, library).pop() else { break };
+            let Some(Output::Accept { attempt: second, .. }) = bench.answer(1, library).pop() else {
                 break;
             };
             bench.open(attempt, &format!("{n} a"));
             bench.open(second, &format!("{n} b"));
             bench.advance(JS_SETTLE);
-            let links = &bench.mesh.peers[&peer(1)].links;
-            most = most.max(links.len());
-            let live: Vec<LinkId> = links.iter().filter(|link| !link.retiring).map(|link| link.id).collect();
+            let channels = &bench.mesh.peers[&peer(1)].channels;
+            most = most.max(channels.len());
+            let live: Vec<ChannelId> =
+                channels.iter().filter(|channel| !channel.retiring).map(|channel| channel.id).collect();
             assert_eq!(live.len(), 1);
-            bench.input(Input::Closed { link: live[0] });
+            bench.input(Input::ChannelClosed(live[0]));
         }
         assert!((MAX_SURPLUS..=1 + MAX_SURPLUS).contains(&most), "{most} links");
     }
@@ -273,13 +339,13 @@ fn a_flood_of_offers_is_bounded() {
 fn what_one_tracker_makes_up_keeps_nobody_of_another_out() {
     for max_peers in [1, 2, 4, 1000] {
         let mut bench = Bench::new(1, max_peers);
-        let made_up = (0..=199u8).filter(|n| matches!(bench.offer_by("liar", *n, JS)[..], [Output::Answer { .. }]));
+        let made_up = (0..=199u8).filter(|n| matches!(bench.offer_by(LIAR, *n, JS)[..], [Output::Answer { .. }]));
         assert_eq!(made_up.count(), max_peers.min(MAX_ATTEMPTS));
         let real = max_peers.min(50);
         for n in 0..real {
             // Half of them answer our offers.
             let from = 200 + n as u8;
-            let outputs = if n % 2 == 0 { bench.offer_by("good", from, JS) } else { bench.answer_by("good", from, JS) };
+            let outputs = if n % 2 == 0 { bench.offer_by(GOOD, from, JS) } else { bench.answer_by(GOOD, from, JS) };
             let [Output::Answer { attempt, .. } | Output::Accept { attempt, .. }] = outputs[..] else {
                 panic!("{n} of {max_peers}: {outputs:?}")
             };
@@ -292,28 +358,28 @@ fn what_one_tracker_makes_up_keeps_nobody_of_another_out() {
 #[test]
 fn trackers_share_the_attempts() {
     let mut bench = Bench::new(1, 1000);
-    let mut answered = |tracker: &str, from: std::ops::Range<u8>| {
+    let mut answered = |tracker: TrackerId, from: std::ops::Range<u8>| {
         from.filter(|n| matches!(bench.offer_by(tracker, *n, JS)[..], [Output::Answer { .. }])).count()
     };
-    assert_eq!(answered("a", 0..10), 10);
-    assert_eq!(answered("b", 50..100), MAX_ATTEMPTS - 10);
-    assert_eq!(answered("a", 100..150), 6, "half of them are its own, always");
-    assert_eq!(answered("c", 200..250), MAX_ATTEMPTS.div_ceil(3));
+    assert_eq!(answered(A, 0..10), 10);
+    assert_eq!(answered(B, 50..100), MAX_ATTEMPTS - 10);
+    assert_eq!(answered(A, 100..150), 6, "half of them are its own, always");
+    assert_eq!(answered(C, 200..250), MAX_ATTEMPTS.div_ceil(3));
 }
 
 #[test]
 fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
     let mut bench = Bench::new(1, 1);
-    let outputs = bench.offer_by("a", 1, JS);
+    let outputs = bench.offer_by(A, 1, JS);
     let [Output::Answer { attempt: first, .. }] = outputs[..] else { panic!("{outputs:?}") };
     let outputs = bench.answer(2, JS);
     let [Output::Accept { attempt: second, .. }] = outputs[..] else { panic!("{outputs:?}") };
     let (_, outputs) = bench.open(first, "a");
     let [_, _, given_up, refusal] = &outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(*given_up, Output::GiveUp { attempt: second });
-    assert_eq!(*refusal, refused(2, Role::Offerer, RejectReason::Full));
+    assert_eq!(*given_up, Output::GiveUp(second));
+    assert_eq!(*refusal, rejected(2, Role::Offerer, RejectReason::Full));
     // Its channel may have opened meanwhile.
-    assert_eq!(bench.input(Input::Opened { attempt: second, label: "b".into() }), []);
+    assert_eq!(bench.input(Input::AttemptSucceeded { attempt: second, label: "b".into(), channel: () }), []);
     assert_eq!(bench.mesh.connected(), 1);
 }
 
@@ -321,31 +387,31 @@ fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
 fn a_tracker_that_brings_only_failures_may_cause_few_attempts() {
     let mut bench = Bench::new(1, 1000);
     for n in 0..DOUBTED_AFTER as u8 {
-        assert_eq!(bench.mesh.vacancies(&url("t")), 1000);
+        assert_eq!(bench.mesh.vacancies(T), 1000);
         let outputs = bench.offer(n, JS);
         let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-        assert_eq!(bench.input(Input::Failed { attempt }), [failed(n, Role::Answerer)]);
+        assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), [failed(n, Role::Answerer)]);
     }
     let (mut attempts, mut waiting) = (Vec::new(), 0);
     for n in 0..50 {
         match bench.offer(n, JS)[..] {
             [Output::Answer { attempt, .. }] => attempts.push(attempt),
             [] => waiting += 1,
-            ref other => assert_eq!(other, [refused(n, Role::Answerer, RejectReason::Busy)]),
+            ref other => assert_eq!(other, [rejected(n, Role::Answerer, RejectReason::Busy)]),
         }
     }
-    assert_eq!((attempts.len(), waiting), (DOUBTED_ATTEMPTS, MOST_WAITING));
+    assert_eq!((attempts.len(), waiting), (DOUBTED_ATTEMPTS, MAX_WAITING));
     let (_, outputs) = bench.open(attempts[0], "a");
     let answered = outputs.iter().filter(|output| matches!(output, Output::Answer { .. })).count();
-    assert_eq!(answered, MOST_WAITING, "it is believed again");
-    assert_eq!(bench.mesh.vacancies(&url("t")), 1000 - 1 - (DOUBTED_ATTEMPTS - 1) - MOST_WAITING);
+    assert_eq!(answered, MAX_WAITING, "it is believed again");
+    assert_eq!(bench.mesh.vacancies(T), 1000 - 1 - (DOUBTED_ATTEMPTS - 1) - MAX_WAITING);
 }
 
 #[test]
 fn an_offer_waits_while_its_tracker_has_its_share() {
     let mut bench = Bench::new(1, 2);
-    bench.offer_by("liar", 1, JS);
-    bench.offer_by("liar", 2, JS);
+    bench.offer_by(LIAR, 1, JS);
+    bench.offer_by(LIAR, 2, JS);
     let outputs = bench.offer(3, JS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(4, JS), []);
@@ -355,7 +421,7 @@ fn an_offer_waits_while_its_tracker_has_its_share() {
     // Nobody waits for a swarm that is full.
     assert_eq!(bench.offer(5, JS), []);
     let (_, outputs) = bench.open(*attempt, "b");
-    assert!(outputs.contains(&refused(5, Role::Answerer, RejectReason::Full)), "{outputs:?}");
+    assert!(outputs.contains(&rejected(5, Role::Answerer, RejectReason::Full)), "{outputs:?}");
     assert!(bench.mesh.peers.len() == 2 && bench.mesh.attempts.iter().next().is_none());
 }
 
@@ -365,8 +431,8 @@ fn an_offer_does_not_wait_longer_than_it_lives() {
     let outputs = bench.offer(1, JS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(bench.offer(2, JS), []);
-    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [refused(2, Role::Answerer, RejectReason::Busy)]);
-    bench.input(Input::Failed { attempt });
+    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [rejected(2, Role::Answerer, RejectReason::Busy)]);
+    bench.input(Input::AttemptFailed { attempt, error: () });
     assert!(bench.mesh.peers.is_empty());
     assert_eq!(bench.mesh.poll_timeout(), None);
 }
@@ -374,61 +440,65 @@ fn an_offer_does_not_wait_longer_than_it_lives() {
 #[test]
 fn an_offer_in_the_name_of_a_peer_does_not_keep_that_peer_out() {
     let mut bench = Bench::new(1, 10);
-    let outputs = bench.offer_by("liar", 1, OURS);
+    let outputs = bench.offer_by(LIAR, 1, OURS);
     let [Output::Answer { attempt: forged, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer_by("good", 1, OURS), []);
-    assert_eq!(bench.offer_by("liar", 1, OURS), []);
+    assert_eq!(bench.offer_by(GOOD, 1, OURS), []);
+    assert_eq!(bench.offer_by(LIAR, 1, OURS), []);
     assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + PATIENCE));
     let outputs = bench.advance(PATIENCE);
     let [Output::Answer { attempt, ref offer, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(offer.tracker, url("good"));
+    assert_eq!(offer.tracker, GOOD);
     let (_, outputs) = bench.open(attempt, "a");
-    assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::LinkOpened { .. }]), "{outputs:?}");
-    assert_eq!(bench.input(Input::Failed { attempt: forged }), [failed_by("liar", 1, Role::Answerer)]);
+    assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]), "{outputs:?}");
+    assert_eq!(bench.input(Input::AttemptFailed { attempt: forged, error: () }), [failed_by(LIAR, 1, Role::Answerer)]);
 }
 
 #[test]
 fn further_links_are_sought_for_ten_minutes() {
     let mut bench = Bench::new(2, 10);
-    let satisfied = |bench: &Bench| bench.mesh.satisfied(bench.now).count();
+    let satisfied = |bench: &Bench| bench.sought.values().filter(|sought| !**sought).count();
     let (first, _) = bench.connect(1, OURS, "a");
     // The other side keeps one: a second opens and closes again and again.
     for _ in 0..10 {
         assert_eq!(satisfied(&bench), 0);
-        bench.advance(LINKS_SOUGHT / 10);
+        bench.advance(CHANNELS_SOUGHT / 10);
         let (link, _) = bench.connect(1, OURS, "b");
-        bench.input(Input::Closed { link });
+        bench.input(Input::ChannelClosed(link));
     }
     assert_eq!(satisfied(&bench), 1);
     // A pair of old ones breaks.
     let (second, _) = bench.connect(1, OURS, "b");
-    bench.advance(LINKS_SOUGHT);
-    bench.input(Input::Closed { link: first });
+    bench.advance(CHANNELS_SOUGHT);
+    bench.input(Input::ChannelClosed(first));
     assert_eq!(satisfied(&bench), 0);
     bench.connect(1, OURS, "c");
     assert_eq!(satisfied(&bench), 1);
-    bench.input(Input::Closed { link: second });
+    bench.input(Input::ChannelClosed(second));
     assert_eq!(satisfied(&bench), 0);
 }
 
-const TRACKERS: [&str; 3] = ["a", "b", "c"];
+const TRACKERS: [TrackerId; 3] = [A, B, C];
 
 /// What may happen to a mesh, with ids taken modulo what exists.
 #[derive(Debug, Clone)]
 enum Op {
     /// By which tracker, of whom, and whether it is one of ours.
-    Offer(usize, u8, bool),
-    Answer(usize, u8, bool),
+    Offer(usize, u8, Library),
+    Answer(usize, u8, Library),
     Open(usize, u8),
     Fail(usize),
     Close(usize),
     Wait(u64),
 }
 
+fn library() -> impl Strategy<Value = Library> {
+    prop_oneof![Just(OURS), Just(JS)]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0..3usize, 0..6u8, any::<bool>()).prop_map(|(t, p, ours)| Op::Offer(t, p, ours)),
-        (0..3usize, 0..6u8, any::<bool>()).prop_map(|(t, p, ours)| Op::Answer(t, p, ours)),
+        (0..3usize, 0..6u8, library()).prop_map(|(t, p, l)| Op::Offer(t, p, l)),
+        (0..3usize, 0..6u8, library()).prop_map(|(t, p, l)| Op::Answer(t, p, l)),
         (any::<usize>(), any::<u8>()).prop_map(|(i, label)| Op::Open(i, label)),
         any::<usize>().prop_map(Op::Fail),
         any::<usize>().prop_map(Op::Close),
@@ -443,25 +513,25 @@ proptest! {
     ) {
         let mut bench = Bench::new(connections_per_peer, max_peers);
         let mut attempts: Vec<AttemptId> = Vec::new();
-        let mut links: BTreeMap<LinkId, PeerId> = BTreeMap::new();
+        let mut links: BTreeMap<ChannelId, PeerId> = BTreeMap::new();
         let mut retired = BTreeSet::new();
         let mut connected = BTreeSet::new();
         for op in ops {
             let outputs = match op {
-                Op::Offer(t, p, ours) => bench.offer_by(TRACKERS[t], p, ours),
-                Op::Answer(t, p, ours) => bench.answer_by(TRACKERS[t], p, ours),
+                Op::Offer(t, p, library) => bench.offer_by(TRACKERS[t], p, library),
+                Op::Answer(t, p, library) => bench.answer_by(TRACKERS[t], p, library),
                 Op::Open(i, label) if !attempts.is_empty() => {
                     let attempt = attempts.swap_remove(i % attempts.len());
-                    bench.input(Input::Opened { attempt, label: format!("{label}") })
+                    bench.input(Input::AttemptSucceeded { attempt, label: format!("{label}"), channel: () })
                 }
                 Op::Fail(i) if !attempts.is_empty() => {
                     let attempt = attempts.swap_remove(i % attempts.len());
-                    bench.input(Input::Failed { attempt })
+                    bench.input(Input::AttemptFailed { attempt, error: () })
                 }
                 Op::Close(i) if !links.is_empty() => {
                     let link = *links.keys().nth(i % links.len()).expect("in range");
                     links.remove(&link);
-                    bench.input(Input::Closed { link })
+                    bench.input(Input::ChannelClosed(link))
                 }
                 Op::Wait(ms) => bench.advance(Duration::from_millis(ms)),
                 _ => continue,
@@ -470,21 +540,21 @@ proptest! {
                 match output {
                     Output::Answer { attempt, .. } | Output::Accept { attempt, .. } => attempts.push(attempt),
                     Output::PeerConnected { peer, .. } => prop_assert!(connected.insert(peer), "connected twice"),
-                    Output::LinkOpened { peer, link, .. } => {
+                    Output::ChannelOpened { peer, id, .. } => {
                         prop_assert!(connected.contains(&peer));
-                        links.insert(link, peer);
+                        links.insert(id, peer);
                     }
-                    Output::Retire { peer, link } => {
-                        prop_assert!(retired.insert(link), "retired twice");
+                    Output::Retire { peer, channel } => {
+                        prop_assert!(retired.insert(channel), "retired twice");
                         let rest = links.iter().filter(|(l, p)| **p == peer && !retired.contains(l)).count();
                         prop_assert!(rest >= connections_per_peer, "too much was retired");
                     }
-                    Output::PeerClosed { peer } => {
+                    Output::PeerClosed(peer) => {
                         prop_assert!(connected.remove(&peer), "closed but not connected");
                         prop_assert!(links.values().all(|p| *p != peer), "closed with a link open");
                     }
-                    Output::GiveUp { attempt } => attempts.retain(|a| *a != attempt),
-                    Output::Rejected { .. } | Output::Failed { .. } | Output::Satisfied { .. } => {}
+                    Output::GiveUp(attempt) => attempts.retain(|a| *a != attempt),
+                    _ => {}
                 }
             }
             prop_assert!(connected.len() <= max_peers, "more peers than allowed");
@@ -492,13 +562,13 @@ proptest! {
             prop_assert!(connected.len() < max_peers || strangers == 0, "somebody is on the way to a full swarm");
             prop_assert_eq!(bench.mesh.attempts.iter().count(), attempts.len());
             for tracker in TRACKERS {
-                let causes = |attempt: &Attempt| attempt.tracker == url(tracker) && !connected.contains(&attempt.peer);
+                let causes = |attempt: &Attempt| attempt.tracker == tracker && !connected.contains(&attempt.peer);
                 let idle = !bench.mesh.attempts.iter().any(causes);
-                let vacancies = bench.mesh.vacancies(&url(tracker));
+                let vacancies = bench.mesh.vacancies(tracker);
                 prop_assert!(!idle || (vacancies > 0) == (connected.len() < max_peers), "a tracker is kept out");
             }
             let links_and_attempts =
-                |(peer, entry): (&PeerId, &Entry<()>)| entry.links.len() + bench.mesh.attempts.with(peer);
+                |(peer, entry): (&PeerId, &Entry<()>)| entry.channels.len() + bench.mesh.attempts.with(peer);
             let most = bench.mesh.peers.iter().map(links_and_attempts).max();
             prop_assert!(most.is_none_or(|most| most <= connections_per_peer + MAX_SURPLUS), "too many links to one peer");
             prop_assert!(bench.mesh.poll_timeout().is_none_or(|at| at > bench.now), "a timeout is overdue");
