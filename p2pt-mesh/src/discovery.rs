@@ -5,7 +5,10 @@
 //! [`Discovery::poll_timeout`] is due.
 //!
 //! Trackers hand offers to members drawn at random, so an unknown peer may have got none. While a tracker knows unknown
-//! peers, announcing there again finds them sooner than its interval would.
+//! peers, announcing there again finds them sooner than its interval would. So announces come in bursts: one every three
+//! to four seconds while the last two were of avail, which are those after which a peer was met or the number of members
+//! grew; then after twice the time each, until the tracker's own interval does the asking. A burst is bounded, and so is
+//! how soon there may be another, because a tracker may claim any number of members.
 
 mod tracker;
 
@@ -13,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use p2pt_proto::PeerId;
+use rand::Rng;
 
 use crate::{Instant, TrackerId};
-use tracker::{REANNOUNCE_FIRST, Tracker};
+use tracker::{SLOW_SPACING, Tracker};
 
 /// After a connection was lost without a farewell, trackers are asked again after this time: if the peer lives, its side
-/// has noticed by then and asks too. [`REANNOUNCE_FIRST`] if that happened before within [`LOSSES_APART`].
+/// has noticed by then and asks too. [`SLOW_SPACING`] if that happened before within [`LOSSES_APART`].
 const REANNOUNCE_AFTER_LOSS: Duration = Duration::from_secs(2);
 
 /// See [`REANNOUNCE_AFTER_LOSS`].
@@ -31,6 +35,8 @@ pub enum Input {
     TrackerAdded(TrackerId),
     /// A tracker was removed.
     TrackerRemoved(TrackerId),
+    /// The socket to a tracker is gone: how many members it will know when it is back is open.
+    TrackerDisconnected(TrackerId),
     /// A tracker counts other members from now on, and knows none of those that were seen there.
     TrackerReset(TrackerId),
     /// A tracker has replied to an announce.
@@ -128,8 +134,8 @@ impl Discovery {
         Self { trackers, peers, places, lost: None, announces, offers, is_changed: false }
     }
 
-    /// Takes in what happened. `now` must not go backwards.
-    pub fn handle_input(&mut self, now: Instant, input: Input) {
+    /// Takes in what happened. `now` must not go backwards; `rng` decides what is left to chance.
+    pub fn handle_input(&mut self, now: Instant, rng: &mut impl Rng, input: Input) {
         self.is_changed |= input != Input::Timeout;
         match input {
             Input::TrackerAdded(tracker) => drop(self.trackers.entry(tracker).or_default()),
@@ -138,6 +144,11 @@ impl Discovery {
                 self.announces.retain(|announce| *announce != tracker);
                 self.offers.retain(|(other, _)| *other != tracker);
                 self.unsee(tracker);
+            }
+            Input::TrackerDisconnected(tracker) => {
+                if let Some(state) = self.trackers.get_mut(&tracker) {
+                    state.reset();
+                }
             }
             Input::TrackerReset(tracker) => {
                 if let Some(state) = self.trackers.get_mut(&tracker) {
@@ -148,7 +159,7 @@ impl Discovery {
             Input::AnnounceReply { tracker, members } => {
                 let known = self.satisfied();
                 if let Some(state) = self.trackers.get_mut(&tracker) {
-                    state.on_reply(now, members, known);
+                    state.on_reply(now, rng, members, known);
                 }
             }
             Input::PeerSeen { peer, tracker } => {
@@ -158,7 +169,7 @@ impl Discovery {
             }
             Input::PeerMet(tracker) => {
                 if let Some(state) = self.trackers.get_mut(&tracker).filter(|_| self.places > 0) {
-                    state.begin_anew(now + REANNOUNCE_FIRST);
+                    state.on_met(now, rng);
                 }
             }
             Input::Sought { peer, sought } => self.peers.entry(peer).or_default().sought = Some(sought),
@@ -235,8 +246,11 @@ impl Discovery {
         if !often {
             self.lost = Some(now);
         }
-        let at = now + if often { REANNOUNCE_FIRST } else { REANNOUNCE_AFTER_LOSS };
-        self.trackers.values_mut().for_each(|state| state.begin_anew(at));
+        let at = now + if often { SLOW_SPACING } else { REANNOUNCE_AFTER_LOSS };
+        for state in self.trackers.values_mut() {
+            state.has_news(now);
+            state.ask_by(at);
+        }
     }
 }
 

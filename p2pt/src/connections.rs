@@ -10,6 +10,7 @@ use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Input, Library, Mesh, MeshConf
 use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
+use rand::rngs::StdRng;
 use tracing::debug;
 
 use crate::admission::{Admission, PeerRequest};
@@ -58,6 +59,7 @@ pub(crate) enum Action {
 pub(crate) struct Connections {
     mesh: Mesh<Objects>,
     discovery: Discovery,
+    rng: StdRng,
     shared: Arc<SwarmShared>,
     settings: Arc<Settings>,
     admission: Arc<Admission>,
@@ -85,10 +87,12 @@ impl Connections {
         shared: Arc<SwarmShared>,
         settings: Arc<Settings>,
         admission: Arc<Admission>,
+        rng: StdRng,
     ) -> Self {
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
+            rng,
             shared,
             settings,
             admission,
@@ -115,7 +119,7 @@ impl Connections {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.discovery.handle_input(now, discovery::Input::Timeout);
+        self.discover(now, discovery::Input::Timeout);
         self.step(now, Input::Timeout);
     }
 
@@ -135,26 +139,31 @@ impl Connections {
 
     pub(crate) fn add_tracker(&mut self, now: Instant, tracker: TrackerId, url: AnnounceUrl) {
         self.urls.insert(tracker, url);
-        self.discovery.handle_input(now, discovery::Input::TrackerAdded(tracker));
+        self.discover(now, discovery::Input::TrackerAdded(tracker));
         self.step(now, Input::TrackerAdded(tracker));
     }
 
     pub(crate) fn remove_tracker(&mut self, now: Instant, tracker: TrackerId) {
         self.removed.push(tracker);
-        self.discovery.handle_input(now, discovery::Input::TrackerRemoved(tracker));
+        self.discover(now, discovery::Input::TrackerRemoved(tracker));
         self.step(now, Input::TrackerRemoved(tracker));
     }
 
     /// A tracker counts other members from now on.
     pub(crate) fn reset_tracker(&mut self, now: Instant, tracker: TrackerId) {
-        self.discovery.handle_input(now, discovery::Input::TrackerReset(tracker));
+        self.discover(now, discovery::Input::TrackerReset(tracker));
         self.step(now, Input::TrackerRemoved(tracker));
         self.step(now, Input::TrackerAdded(tracker));
     }
 
+    /// There is no socket to a tracker any more, so what it has counted is of no worth.
+    pub(crate) fn disconnected(&mut self, now: Instant, tracker: TrackerId) {
+        self.discover(now, discovery::Input::TrackerDisconnected(tracker));
+    }
+
     /// A tracker has replied to an announce: how many members it knows, this node included.
     pub(crate) fn announced(&mut self, now: Instant, tracker: TrackerId, members: usize) {
-        self.discovery.handle_input(now, discovery::Input::AnnounceReply { tracker, members });
+        self.discover(now, discovery::Input::AnnounceReply { tracker, members });
     }
 
     /// Whether this tracker was last told that offers are wanted.
@@ -183,7 +192,7 @@ impl Connections {
     /// Something of a peer came by a tracker. Only what the mesh knows is remembered.
     fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId) {
         if self.mesh.knows(&peer) {
-            self.discovery.handle_input(now, discovery::Input::PeerSeen { peer, tracker });
+            self.discover(now, discovery::Input::PeerSeen { peer, tracker });
         }
     }
 
@@ -219,7 +228,7 @@ impl Connections {
         if removed.is_some() {
             self.step(now, Input::ChannelClosed(link));
             if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
-                self.discovery.handle_input(now, discovery::Input::ConnectionLost);
+                self.discover(now, discovery::Input::ConnectionLost);
             }
         }
     }
@@ -262,6 +271,10 @@ impl Connections {
         links
     }
 
+    fn discover(&mut self, now: Instant, input: discovery::Input) {
+        self.discovery.handle_input(now, &mut self.rng, input);
+    }
+
     fn step(&mut self, now: Instant, input: Input<Objects>) {
         self.refresh(now);
         self.mesh.handle_input(now, input);
@@ -296,7 +309,7 @@ impl Connections {
                     }
                 }
                 Output::PeerConnected { peer: id, tracker } => {
-                    self.discovery.handle_input(now, discovery::Input::PeerMet(tracker));
+                    self.discover(now, discovery::Input::PeerMet(tracker));
                     let slot = self.slots.entry(id).or_insert_with(|| {
                         let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
                         Slot { peer, readers: 0, gone: None }
@@ -310,18 +323,18 @@ impl Connections {
                     self.actions.extend(retired.map(|link| Action::Retire { link }));
                 }
                 Output::PeerClosed(peer) => {
-                    self.discovery.handle_input(now, discovery::Input::PeerClosed(peer));
+                    self.discover(now, discovery::Input::PeerClosed(peer));
                     self.finish(peer);
                 }
                 Output::PeerForgotten(peer) => {
-                    self.discovery.handle_input(now, discovery::Input::PeerForgotten(peer));
+                    self.discover(now, discovery::Input::PeerForgotten(peer));
                 }
                 Output::Sought { peer, sought } => {
-                    self.discovery.handle_input(now, discovery::Input::Sought { peer, sought });
+                    self.discover(now, discovery::Input::Sought { peer, sought });
                 }
-                Output::Places(places) => self.discovery.handle_input(now, discovery::Input::Places(places)),
+                Output::Places(places) => self.discover(now, discovery::Input::Places(places)),
                 Output::Vacancies { tracker, vacancies } => {
-                    self.discovery.handle_input(now, discovery::Input::Vacancies { tracker, vacancies });
+                    self.discover(now, discovery::Input::Vacancies { tracker, vacancies });
                 }
             }
         }

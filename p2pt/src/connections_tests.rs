@@ -5,6 +5,7 @@ use p2pt_proto::InfoHash;
 use p2pt_tracker::{ClientConfig, WebSocketConnector};
 use p2pt_transport::Transport;
 use p2pt_transport::memory::MemoryNetwork;
+use rand::SeedableRng as _;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -26,7 +27,8 @@ impl Bench {
         let identity = Identity { membership: MembershipId::default(), identifier, info_hash };
         let shared = Arc::new(SwarmShared::new(identity));
         let config = MeshConfig { connections_per_peer, max_peers };
-        let mut connections = Connections::new(config, shared, Arc::new(Settings::alone(1000)), Arc::default());
+        let mut connections =
+            Connections::new(config, shared, Arc::new(Settings::alone(1000)), Arc::default(), StdRng::seed_from_u64(1));
         let now = crate::now();
         for tracker in [A, B] {
             connections.add_tracker(now, tracker, url(tracker));

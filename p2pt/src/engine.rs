@@ -18,6 +18,7 @@ use p2pt_mesh::mesh::{AttemptId, ChannelId, MeshConfig};
 use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, Transport, TransportError};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -273,9 +274,10 @@ impl Engine {
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
         let Identity { membership: id, info_hash, .. } = identity;
+        let rng = StdRng::from_rng(&mut self.parts.rng);
         let Parts { mesh, settings, .. } = &self.parts;
         let admission = self.parts.shared.admission.clone();
-        let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission);
+        let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
         for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
             connections.add_tracker(crate::now(), *tracker, url.clone());
             client.join(info_hash);

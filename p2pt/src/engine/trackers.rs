@@ -73,6 +73,10 @@ impl Engine {
             TrackerEvent::Disconnected { .. } => {
                 self.set_connected(id, false);
                 self.set_reached(id, false);
+                // What it has counted is void, so that its first announce carries offers when it is back.
+                self.memberships
+                    .touch_all()
+                    .for_each(|membership| membership.connections.disconnected(crate::now(), id));
             }
             TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
                 if self.set_reached(id, true) {
