@@ -141,8 +141,6 @@ impl Discovery {
             Input::TrackerAdded(tracker) => drop(self.trackers.entry(tracker).or_default()),
             Input::TrackerRemoved(tracker) => {
                 self.trackers.remove(&tracker);
-                self.announces.retain(|announce| *announce != tracker);
-                self.offers.retain(|(other, _)| *other != tracker);
                 self.unsee(tracker);
             }
             Input::TrackerDisconnected(tracker) => {
@@ -193,7 +191,8 @@ impl Discovery {
         }
     }
 
-    /// The next thing to be done, if there is any: first how many offers are wanted, so that an announce goes by it.
+    /// The next thing to be done, if there is any; to be called until there is none. How many offers are wanted comes
+    /// first, so that an announce goes by it.
     pub fn poll_output(&mut self) -> Option<Output> {
         if std::mem::take(&mut self.is_changed) {
             self.decide_offers();

@@ -2,6 +2,8 @@
 
 pub mod discovery;
 pub mod mesh;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
 
 /// One client of a tracker, for as long as the node has it.
 ///

@@ -47,11 +47,11 @@ pub const CHANNELS_SOUGHT: Duration = Duration::from_secs(600);
 
 /// Channels to one peer beyond those kept, with attempts counted in: room for glare at several trackers. A peer that keeps
 /// its retired channels busy gets no more than these.
-const MAX_SURPLUS: usize = 16;
+pub(crate) const MAX_SURPLUS: usize = 16;
 
 /// Attempts under way at once by one tracker, while the others cause none: each costs a WebRTC connection, and offers
 /// come from unknown peers. Several trackers share them.
-const MAX_ATTEMPTS: usize = 32;
+pub(crate) const MAX_ATTEMPTS: usize = 32;
 
 /// Limits of a [`Mesh`].
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +128,7 @@ impl<T: Objects> Mesh<T> {
         is_unknown(&self.peers, peer)
     }
 
-    /// The next thing to be done or to be known, if there is any.
+    /// The next thing to be done or to be known, if there is any; to be called until there is none.
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
     }
@@ -413,6 +413,17 @@ impl<T: Objects> Mesh<T> {
     fn is_crowded(&self, peer: &PeerId) -> bool {
         let channels = self.peers.get(peer).map_or(0, |entry| entry.channels.len());
         channels + self.attempts.with(peer) >= self.config.connections_per_peer + MAX_SURPLUS
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl<T: Objects> Mesh<T>
+where
+    T::Offer: Copy + Ord,
+{
+    /// The offers that are held.
+    pub(crate) fn held(&self) -> std::collections::BTreeSet<T::Offer> {
+        self.peers.values().flat_map(|entry| &entry.held).map(|(_, offer)| offer.offer).collect()
     }
 }
 

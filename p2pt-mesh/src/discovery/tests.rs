@@ -193,6 +193,22 @@ fn an_announce_without_offers_is_followed_by_one_with_offers_within_a_second() {
 }
 
 #[test]
+fn a_tracker_that_changes_its_mind_has_no_more_announces_made_than_others() {
+    let mut bench = Bench::new(100);
+    let (mut announces, began) = (0, bench.now);
+    while bench.now < began + BURST_AGAIN {
+        bench.reply(A, 1);
+        bench.reply(A, 2);
+        match bench.next_announce() {
+            Some(_) => announces += 1,
+            None => bench.now += Duration::from_secs(1),
+        }
+    }
+    let slow = BURST_AGAIN.as_secs() / SLOW_SPACING.as_secs();
+    assert!((BURST_ANNOUNCES..=BURST_ANNOUNCES + slow as u32).contains(&announces), "{announces} announces");
+}
+
+#[test]
 fn a_tracker_that_comes_back_is_given_offers_with_the_first_announce() {
     let mut bench = Bench::new(100);
     bench.reply(A, 1);

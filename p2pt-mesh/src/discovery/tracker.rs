@@ -86,7 +86,8 @@ impl Burst {
 impl Tracker {
     /// The tracker is as one that was just added, but that the burst it had counts.
     pub(super) fn reset(&mut self) {
-        *self = Self { vacancies: self.vacancies, burst: self.burst.take(), ..Self::default() };
+        let Self { offers, vacancies, .. } = *self;
+        *self = Self { offers, vacancies, burst: self.burst.take(), ..Self::default() };
     }
 
     /// The tracker knows so many members, and so many peers need no offer.
@@ -138,7 +139,9 @@ impl Tracker {
     /// See [`TOLERANCE`].
     fn tolerance(&self) -> u32 {
         let others = self.members.unwrap_or_default().saturating_sub(1);
-        u32::try_from((2 * others).div_ceil(MAX_OFFERS)).unwrap_or(u32::MAX).clamp(TOLERANCE, BURST_ANNOUNCES)
+        u32::try_from(others.saturating_mul(2).div_ceil(MAX_OFFERS))
+            .unwrap_or(u32::MAX)
+            .clamp(TOLERANCE, BURST_ANNOUNCES)
     }
 
     /// How long to wait before it is asked again.
