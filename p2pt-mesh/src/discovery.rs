@@ -68,6 +68,8 @@ pub enum Input {
     PeerForgotten(PeerId),
     /// A channel broke or fell silent; the peer may well be there.
     ConnectionLost,
+    /// The application asks for more peers.
+    MorePeersRequested,
     /// For how many more peers there are places.
     Places(usize),
     /// With how many more peers an attempt may begin that this tracker leads to.
@@ -178,6 +180,7 @@ impl Discovery {
             }
             Input::PeerForgotten(peer) => drop(self.peers.remove(&peer)),
             Input::ConnectionLost => self.on_loss(now),
+            Input::MorePeersRequested => self.trackers.values_mut().for_each(|state| state.on_request(now)),
             Input::Places(places) => self.places = places,
             Input::Vacancies { tracker, vacancies } => {
                 if let Some(state) = self.trackers.get_mut(&tracker) {

@@ -166,6 +166,11 @@ impl Connections {
         self.discover(now, discovery::Input::AnnounceReply { tracker, members });
     }
 
+    /// The application asks for more peers.
+    pub(crate) fn request_more_peers(&mut self, now: Instant) {
+        self.discover(now, discovery::Input::MorePeersRequested);
+    }
+
     /// Whether this tracker was last told that offers are wanted.
     pub(crate) fn wants_offers(&self, tracker: TrackerId) -> bool {
         self.discovery.wants_offers(tracker)

@@ -225,11 +225,9 @@ impl Engine {
                 let _ = reply.send(Ok(self.remove_tracker(&url)));
             }
             Command::RequestMorePeers { swarm, reply } => {
-                let membership = self.memberships.get(swarm.identity().membership).ok_or(NodeError::Stopped);
+                let membership = self.memberships.touch(swarm.identity().membership).ok_or(NodeError::Stopped);
                 let _ = reply.send(membership.map(|membership| {
-                    for tracker in lock(&self.parts.shared.trackers).values() {
-                        tracker.client.announce(membership.info_hash);
-                    }
+                    membership.connections.request_more_peers(crate::now());
                 }));
             }
             Command::Disconnect { peer, reply } => self.part(peer.id(), |connections| connections.has(&peer), reply),

@@ -1,7 +1,9 @@
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::tracker::{BURST_AGAIN, BURST_ANNOUNCES, BURST_SPACING, FIRST_OFFERS, MAX_OFFERS, PROBES, SLOW_SPACING};
+use super::tracker::{
+    BURST_AGAIN, BURST_ANNOUNCES, BURST_SPACING, FIRST_OFFERS, MAX_OFFERS, PROBES, REQUEST_SPACING, SLOW_SPACING,
+};
 use super::*;
 
 const A: TrackerId = TrackerId(1);
@@ -272,6 +274,22 @@ fn after_a_loss_trackers_are_asked_soon_but_not_over_and_over() {
     bench.now += LOSSES_APART;
     bench.input(Input::ConnectionLost);
     assert_eq!(bench.next_announce(), Some(REANNOUNCE_AFTER_LOSS));
+}
+
+#[test]
+fn an_application_that_asks_over_and_over_has_an_announce_made_at_once_and_then_every_five_seconds() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 1);
+    bench.reply(B, 1);
+    let mut announces = Vec::new();
+    let began = bench.now;
+    for n in 0..110 {
+        bench.now = began + Duration::from_millis(100) * n;
+        for input in [Input::MorePeersRequested, Input::MorePeersRequested, Input::Timeout] {
+            announces.extend(bench.input(input).iter().filter(|tracker| **tracker == A).map(|_| bench.now - began));
+        }
+    }
+    assert_eq!(announces, [0, 1, 2].map(|n| REQUEST_SPACING * n));
 }
 
 #[test]

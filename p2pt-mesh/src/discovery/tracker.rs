@@ -32,8 +32,11 @@ pub(super) const BURST_AGAIN: Duration = Duration::from_secs(300);
 /// The shortest time between two announces where there was a burst lately.
 pub(super) const SLOW_SPACING: Duration = Duration::from_secs(15);
 
-/// The shortest time from a reply to the next announce.
-const AFTER_REPLY: Duration = Duration::from_secs(1);
+/// The shortest time between two announces that the application asks for.
+pub(super) const REQUEST_SPACING: Duration = Duration::from_secs(5);
+
+/// The shortest time from an announce or a reply to the next announce.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// With so many replies of no avail in a row, or as many as it takes until each unknown peer has most likely got two
 /// offers, the time between two announces is doubled with each that follows. Without the latter, two in a swarm of 40
@@ -58,8 +61,12 @@ pub(super) struct Tracker {
     pub(super) satisfied_here: usize,
     /// When it is asked again before its interval is over.
     pub(super) announce_at: Option<Instant>,
-    /// When it was last asked, until it replies.
+    /// When it was last asked.
     asked_at: Option<Instant>,
+    /// It has not replied to that.
+    awaits_reply: bool,
+    /// The announce last made because the application asked for it, or to be made.
+    requested: Option<Instant>,
     /// A peer was met there since it said how many members it knows: by now it may know more.
     is_stale: bool,
     /// Replies that named unknown peers since a peer was met there or the number of members grew.
@@ -86,8 +93,8 @@ impl Burst {
 impl Tracker {
     /// The tracker is as one that was just added, but that the burst it had counts.
     pub(super) fn reset(&mut self) {
-        let Self { offers, vacancies, .. } = *self;
-        *self = Self { offers, vacancies, burst: self.burst.take(), ..Self::default() };
+        let Self { offers, vacancies, requested, asked_at, .. } = *self;
+        *self = Self { offers, vacancies, requested, asked_at, burst: self.burst.take(), ..Self::default() };
     }
 
     /// The tracker knows so many members, and so many peers need no offer.
@@ -97,7 +104,7 @@ impl Tracker {
         }
         self.is_stale = false;
         // Counted from the announce, where that is known: some trackers take seconds to reply.
-        let asked_at = self.asked_at.take().unwrap_or(now);
+        let asked_at = self.asked_at.filter(|_| std::mem::take(&mut self.awaits_reply)).unwrap_or(now);
         let is_used_up = self.burst.as_ref().is_some_and(|burst| burst.is_used_up(now));
         if members <= 1 + satisfied {
             (self.announce_at, self.fruitless, self.doublings) = (None, 0, 0);
@@ -110,7 +117,7 @@ impl Tracker {
                 self.doublings = self.doublings.saturating_add(1);
             }
             let patience = self.patience(now, rng);
-            self.announce_at = (patience < INTERVAL).then(|| (asked_at + patience).max(now + AFTER_REPLY));
+            self.announce_at = (patience < INTERVAL).then(|| (asked_at + patience).max(now + SHORTEST));
             self.fruitless = self.fruitless.saturating_add(1);
         }
     }
@@ -122,9 +129,20 @@ impl Tracker {
         self.ask_by(now + patience);
     }
 
+    /// The application asks for an announce.
+    pub(super) fn on_request(&mut self, now: Instant) {
+        let at = match self.requested {
+            Some(planned) if planned > now => planned,
+            before => before.map_or(now, |before| now.max(before + REQUEST_SPACING)),
+        };
+        self.requested = Some(at);
+        self.ask_by(at);
+    }
+
     /// There is reason to ask, at this time at the latest, whether offers are wanted or not.
     pub(super) fn ask_by(&mut self, at: Instant) {
         self.is_stale = true;
+        let at = self.asked_at.map_or(at, |asked| at.max(asked + SHORTEST));
         self.announce_at = Some(self.announce_at.map_or(at, |announce_at| announce_at.min(at)));
     }
 
@@ -160,7 +178,7 @@ impl Tracker {
         self.announce_at = None;
         let is_of_use = self.offers != Some(0) || self.is_stale;
         if is_of_use {
-            self.asked_at = Some(now);
+            (self.asked_at, self.awaits_reply) = (Some(now), true);
         }
         if let Some(burst) = self.burst.as_mut().filter(|_| is_of_use) {
             burst.announces = burst.announces.saturating_add(1);

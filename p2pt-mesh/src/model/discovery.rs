@@ -17,8 +17,9 @@ const MAX_OFFERS: usize = 10;
 /// No two announces at a tracker are closer.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// So many announces at a tracker in so much time at most, whatever happens: a burst, and what follows it slowly.
-const MOST: (usize, Duration) = (26, Duration::from_secs(75));
+/// So many announces at a tracker in so much time at most, whatever happens: those of a burst, what follows it slowly or
+/// after a loss, and one every five seconds for which the application asks.
+const MOST: (usize, Duration) = (20 + 9 + 15, Duration::from_secs(75));
 
 #[derive(Debug, Default)]
 struct Tracker {
@@ -93,7 +94,8 @@ impl Driver {
                 self.lacking.remove(&peer);
                 self.input(Input::PeerForgotten(peer));
             }
-            11 => self.input(Input::ConnectionLost),
+            11 if three.is_multiple_of(2) => self.input(Input::ConnectionLost),
+            11 => self.input(Input::MorePeersRequested),
             12 => self.input(Input::Places(two.into())),
             13 => {
                 let vacancies = usize::from(two);
