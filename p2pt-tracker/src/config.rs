@@ -37,8 +37,9 @@ pub struct ClientConfig {
     pub offer_lifetime: Duration,
     /// An offer with less than this left to live is not announced any more. Default 30 s.
     pub offer_min_remaining: Duration,
-    /// The most offers of one info hash that may be alive; offers beyond it are returned at once. Default 120:
-    /// in a swarm that forms, ten are announced every three seconds, and live on.
+    /// The most offers of one info hash that may be alive; offers beyond it are returned at once. Default 250:
+    /// in a swarm that forms, ten are announced every three seconds for more than a minute, and those that were declined
+    /// live on. With fewer, the last announces would carry none.
     pub max_offers: usize,
     /// The most offers of strangers that are passed on in a minute, for each info hash. Default 300: in a
     /// swarm that forms, as many arrive as are announced by each member.
@@ -110,7 +111,7 @@ impl Default for ClientConfig {
             offer_wait: Duration::from_secs(2),
             offer_lifetime: Duration::from_secs(100),
             offer_min_remaining: Duration::from_secs(30),
-            max_offers: 120,
+            max_offers: 250,
             max_incoming_offers_per_minute: 300,
             scrape_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(10),

@@ -224,7 +224,7 @@ async fn large_offers_reach_aquatic_in_frames_it_takes() {
 
 /// Bounds on what two nodes hold at two trackers, whatever the trackers do: for each node, the offers that may be
 /// alive at each tracker, and the attempts that may be under way, each with an offer or answer of its own.
-const PENDING_MAX: usize = 2 * (2 * 120 + 2 * 32);
+const PENDING_MAX: usize = 2 * (2 * 250 + 2 * 32);
 
 /// Whether that is what is wrong with such a tracker. Nobody can tell that crowds are not there.
 fn names(lie: Lie, warning: &TrackerWarning) -> bool {

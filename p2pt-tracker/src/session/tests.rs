@@ -400,10 +400,10 @@ fn no_more_offers_live_than_allowed() {
     let mut bench = Bench::announced();
     bench.input(offers_input(100..400));
     let returned = bench.events();
-    assert_eq!(returned.len(), 185);
+    assert_eq!(returned.len(), 55);
     let end = OfferEnd::TooMany;
-    assert_eq!(returned[0], TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(215), end });
-    assert_eq!(bench.session.state(bench.now).swarms[&SWARM()].offers, 120);
+    assert_eq!(returned[0], TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(345), end });
+    assert_eq!(bench.session.state(bench.now).swarms[&SWARM()].offers, 250);
 }
 
 #[test]
