@@ -1,7 +1,8 @@
 //! The memberships of a node: which of them are to be looked at after an event, and when each is due. Sans-I/O.
 //!
-//! An event concerns one membership, or a few. Whatever changes a membership takes it from here by [`touch`](Memberships::touch), which puts
-//! it on the list of those that are looked at next, so an event costs what it changes, however many swarms there are.
+//! An event concerns one membership, or a few. Whatever changes a membership takes it from here by
+//! [`touch`](Memberships::touch), which puts it on the list of those that are looked at next, so an event costs what it
+//! changes, however many swarms there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
