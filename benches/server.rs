@@ -31,7 +31,7 @@ impl Tracker {
         let mut tracker =
             Self { swarms: Swarms::new(SwarmsConfig::default(), 7), members, start: base(), announces: 0 };
         for member in 0..members {
-            tracker.swarms.handle_input(tracker.start, SwarmsInput::Opened { conn: ConnectionId(member) });
+            tracker.swarms.handle_input(tracker.start, SwarmsInput::Opened { conn: ConnectionId(member), address: None });
             let (conn, frame) = tracker.next_announce(false);
             assert_eq!(tracker.receive(conn, &frame), 1, "a reply");
         }
@@ -115,7 +115,7 @@ fn join_and_leave(bencher: Bencher<'_, '_>, members: u64) {
     bencher.bench_local(|| {
         conn.0 += 1;
         let now = tracker.now();
-        tracker.swarms.handle_input(now, SwarmsInput::Opened { conn });
+        tracker.swarms.handle_input(now, SwarmsInput::Opened { conn, address: None });
         assert_eq!(tracker.receive(conn, &join) + tracker.receive(conn, &leave), 2);
         tracker.swarms.handle_input(now, SwarmsInput::Closed { conn });
     });
@@ -128,7 +128,7 @@ fn scrape(bencher: Bencher<'_, '_>, swarms: u64) {
     let mut info_hash = swarm();
     for number in 1..swarms {
         let conn = ConnectionId(number);
-        tracker.swarms.handle_input(tracker.start, SwarmsInput::Opened { conn });
+        tracker.swarms.handle_input(tracker.start, SwarmsInput::Opened { conn, address: None });
         let mut announce = announce(number, 0);
         announce.offers = None;
         announce.info_hash = InfoHash::of(&number.to_string());

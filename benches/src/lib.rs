@@ -4,7 +4,6 @@ pub mod mesh;
 
 use std::time::Instant;
 
-use p2pt::RejectReason;
 use p2pt_proto::{Announce, InfoHash, Offer, OfferId, PeerId};
 
 /// As many offers as an announce usually has.

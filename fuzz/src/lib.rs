@@ -16,6 +16,7 @@ mod swarms;
 pub use channel::data_frames;
 pub use endpoint::{endpoint_datagrams, endpoint_packets};
 pub use frames::{client_frames, tracker_frames};
+pub use p2pt_mesh::model::{discovery, mesh};
 pub use sdp::sdp;
 pub use server::server_streams;
 pub use session::session_inputs;
@@ -27,12 +28,14 @@ use std::{sync::OnceLock, time::Instant};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of the directory of its corpus.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("client_frames", client_frames),
     ("tracker_frames", tracker_frames),
     ("data_frames", data_frames),
     ("session_inputs", session_inputs),
     ("server_inputs", server_inputs),
+    ("mesh", mesh),
+    ("discovery", discovery),
     ("server_streams", server_streams),
     ("sdp", sdp),
     ("endpoint_datagrams", endpoint_datagrams),

@@ -18,7 +18,7 @@ use p2pt_tracker::{
 const ME: [u8; 20] = [1; 20];
 /// No frame is longer, since one tracker drops the connection at 16 KiB.
 const MAX_FRAME_BYTES: usize = 15 * 1024;
-const MAX_OFFERS_PER_ANNOUNCE: usize = 5;
+const MAX_OFFERS_PER_ANNOUNCE: usize = 10;
 /// What the configuration of this target allows to be alive in one swarm.
 const MAX_OFFERS: usize = 20;
 /// Without a reply, two announces of a swarm are so far apart.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -159,7 +160,7 @@ impl World {
                 SwarmsOutput::Ping { conn } => assert!(self.open.contains(&conn), "{conn:?} is not open and pinged"),
                 SwarmsOutput::Close { conn, .. } => {
                     let was_open = self.open.remove(&conn);
-                    let is_new = matches!(input, SwarmsInput::Opened { conn: new } if new == conn);
+                    let is_new = matches!(input, SwarmsInput::Opened { conn: new, .. } if new == conn);
                     assert!(was_open || is_new, "{conn:?} is closed twice");
                 }
                 _ => {}
@@ -236,7 +237,9 @@ impl World {
                     if !self.swarms.is_full() {
                         self.open.insert(conn);
                     }
-                    self.input(SwarmsInput::Opened { conn });
+                    // Some share an address, some have none that is known.
+                    let address = (!conn.0.is_multiple_of(3)).then(|| IpAddr::from([192, 0, 2, (conn.0 % 3) as u8]));
+                    self.input(SwarmsInput::Opened { conn, address });
                 }
             }
             Op::Close(conn) => {

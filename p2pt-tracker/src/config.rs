@@ -28,7 +28,7 @@ pub struct ClientConfig {
     pub interval_max: Duration,
     /// An announce that got no reply is repeated, with other offers, after this time. Default 30 s.
     pub retry_interval: Duration,
-    /// The shortest time between announces that [`announce`](crate::Session::handle_input) asks for. Default 5 s.
+    /// The shortest time between announces that [`Input::Announce`](crate::Input) asks for. Default 1 s.
     pub request_spacing: Duration,
     /// How long an announce waits for the offers it asked for. Default 2 s.
     pub offer_wait: Duration,
@@ -37,9 +37,12 @@ pub struct ClientConfig {
     pub offer_lifetime: Duration,
     /// An offer with less than this left to live is not announced any more. Default 30 s.
     pub offer_min_remaining: Duration,
-    /// The most offers of one info hash that may be alive; offers beyond it are returned at once. Default 50.
+    /// The most offers of one info hash that may be alive; offers beyond it are returned at once. Default 250:
+    /// in a swarm that forms, ten are announced every three seconds for more than a minute, and those that were declined
+    /// live on. With fewer, the last announces would carry none.
     pub max_offers: usize,
-    /// The most offers of strangers that are passed on in a minute, for each info hash. Default 120.
+    /// The most offers of strangers that are passed on in a minute, for each info hash. Default 300: in a
+    /// swarm that forms, as many arrive as are announced by each member.
     pub max_incoming_offers_per_minute: u32,
     /// How long a scrape may stay unanswered. Default 15 s.
     pub scrape_timeout: Duration,
@@ -104,12 +107,12 @@ impl Default for ClientConfig {
             interval_min: Duration::from_secs(10),
             interval_max: Duration::from_secs(120),
             retry_interval: Duration::from_secs(30),
-            request_spacing: Duration::from_secs(5),
+            request_spacing: Duration::from_secs(1),
             offer_wait: Duration::from_secs(2),
             offer_lifetime: Duration::from_secs(100),
             offer_min_remaining: Duration::from_secs(30),
-            max_offers: 50,
-            max_incoming_offers_per_minute: 120,
+            max_offers: 250,
+            max_incoming_offers_per_minute: 300,
             scrape_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(10),
             dwell_min: Duration::from_secs(15),

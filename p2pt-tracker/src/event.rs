@@ -34,7 +34,7 @@ pub enum TrackerEvent {
     OffersWanted {
         /// Which swarm.
         info_hash: InfoHash,
-        /// How many, at most 5.
+        /// How many, at most 10.
         count: usize,
     },
     /// A stranger's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of

@@ -62,7 +62,16 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        connection::serve(Arc::clone(&self.hub), stream)
+        connection::serve(Arc::clone(&self.hub), stream, None)
+    }
+
+    /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Offers are handed out by
+    /// address first, so that a single host that makes up many members keeps no others apart.
+    pub fn serve_from<S>(&self, address: IpAddr, stream: S) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        connection::serve(Arc::clone(&self.hub), stream, Some(address))
     }
 
     /// What happens and has happened.
@@ -176,7 +185,7 @@ async fn accept(listener: TcpListener, hub: Arc<Hub>) {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "no TCP_NODELAY");
                     }
-                    let served = connection::serve(Arc::clone(&hub), stream);
+                    let served = connection::serve(Arc::clone(&hub), stream, Some(peer.ip()));
                     connections.spawn(async move {
                         served.await;
                         drop(place);

@@ -43,8 +43,10 @@ use swarm::Swarm;
 
 /// No message to a tracker is longer: aquatic closes the socket at a WebSocket frame of 16 KiB, without an error.
 const MAX_FRAME_BYTES: usize = 15 * 1024;
-/// The most offers in one announce, as with JavaScript peers; aquatic forwards up to 10.
-const MAX_OFFERS_PER_ANNOUNCE: usize = 5;
+/// The most offers in one announce: as many as aquatic forwards, others forward more.
+const MAX_OFFERS_PER_ANNOUNCE: usize = 10;
+/// How many offers an announce carries until [`Input::SetWanted`] says otherwise: as many as those of JavaScript peers.
+const FIRST_OFFERS: usize = 5;
 /// Answers waiting to be written. More only gather if the tracker does not read.
 const MAX_QUEUED_ANSWERS: usize = 64;
 /// With this many events undelivered, the session asks for no more frames from the tracker.

@@ -1,6 +1,7 @@
 //! The tracker's state machine: who is in which swarm, who gets which offer, which answers are awaited.
 
 mod config;
+mod recipients;
 mod refusal;
 mod stats;
 mod swarm;
@@ -9,6 +10,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     time::Instant,
 };
 
@@ -18,8 +20,10 @@ use p2pt_proto::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
+pub(crate) use self::recipients::owner;
 pub use self::{config::SwarmsConfig, stats::SwarmsStats};
 use self::{
+    recipients::Origin,
     refusal::Refusal,
     swarm::{Member, Swarm},
 };
@@ -36,6 +40,8 @@ pub enum SwarmsInput<'a> {
     Opened {
         /// A number not used before.
         conn: ConnectionId,
+        /// Where it comes from; `None` if that is not known. Offers are handed out by address first.
+        address: Option<IpAddr>,
     },
     /// A whole text or binary message came in.
     Received {
@@ -100,12 +106,19 @@ pub enum CloseReason {
 
 type Membership = (InfoHash, PeerId);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connection {
+    origin: Origin,
     memberships: BTreeSet<Membership>,
     bad_frames: u32,
     /// By when it must show a sign of life.
     probe: Option<Instant>,
+}
+
+impl Connection {
+    fn new(origin: Origin) -> Self {
+        Self { origin, memberships: BTreeSet::new(), bad_frames: 0, probe: None }
+    }
 }
 
 /// An announce that waits for the holder of its peer id to prove alive or dead.
@@ -130,7 +143,7 @@ enum Timer {
 /// # What it does with messages
 ///
 /// - An announce joins the swarm or stays in it, and is replied to with the swarm's counts. Its offers go to random
-///   other members, one each, as many as [`numwant`](Announce::numwant) says if it says anything. The surplus
+///   other members, drawn by address and socket first, one each, as many as [`numwant`](Announce::numwant) says if it says anything. The surplus
 ///   vanishes, as does an offer id that was forwarded before.
 /// - `stopped` is replied to too and ends the membership, as does closing the connection, and silence for
 ///   [`peer_expiry`](SwarmsConfig::peer_expiry).
@@ -182,7 +195,7 @@ impl Swarms {
     pub fn handle_input(&mut self, now: Instant, input: SwarmsInput<'_>) {
         self.run_timers(now);
         match input {
-            SwarmsInput::Opened { conn } => self.opened(conn),
+            SwarmsInput::Opened { conn, address } => self.opened(conn, address),
             SwarmsInput::Received { conn, frame } => {
                 self.received(now, conn, frame);
                 // After it: a `stopped` lets in whoever claims the peer id.
@@ -214,11 +227,11 @@ impl Swarms {
         SwarmsStats { connections: self.connections.len(), swarms: self.swarms.len(), ..self.stats.clone() }
     }
 
-    fn opened(&mut self, conn: ConnectionId) {
+    fn opened(&mut self, conn: ConnectionId, address: Option<IpAddr>) {
         if self.is_full() {
             self.outputs.push_back(SwarmsOutput::Close { conn, reason: CloseReason::Full });
         } else {
-            self.connections.insert(conn, Connection::default());
+            self.connections.insert(conn, Connection::new(Origin::new(conn, address)));
         }
     }
 
@@ -306,7 +319,7 @@ impl Swarms {
             _ => {}
         }
         let expires = now + config.expiry();
-        self.swarms.entry(info_hash).or_default().insert(Member::new(peer_id, conn, expires));
+        self.swarms.entry(info_hash).or_default().insert(Member::new(peer_id, conn, connection.origin, expires));
         connection.memberships.insert((info_hash, peer_id));
         self.timers.insert((expires, Timer::Expire((info_hash, peer_id))));
         self.stats.peers += 1;

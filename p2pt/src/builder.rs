@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use p2pt_mesh::mesh::MeshConfig;
 use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::engine::{Command, Engine, Parts};
-use crate::mesh::MeshConfig;
 use crate::node::{NodeHandle, NodeShared};
 use crate::peer::Settings;
 use crate::{Events, Node, P2pt, PeerRequest, StartError};

@@ -23,10 +23,10 @@ use p2pt_transport::{
 };
 
 use crate::link::{Link, read};
-use crate::mesh::LinkId;
 use crate::peer::Settings;
 use crate::queue::{EventQueue, lock};
 use crate::{Event, Peer};
+use p2pt_mesh::mesh::ChannelId;
 
 const SMALL: usize = 100;
 const LARGE: usize = 1_000_000;
@@ -125,7 +125,7 @@ struct Side {
 
 impl Side {
     fn new(outward: &Arc<Wire>) -> Self {
-        let link = Arc::new(Link::new(LinkId(1), outward.clone(), DEFAULT_BUDGET));
+        let link = Arc::new(Link::new(ChannelId(1), outward.clone(), DEFAULT_BUDGET));
         let peer = Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(2 * LARGE)));
         peer.shared().add_link(link.clone());
         let side = Self { peer, link, queue: EventQueue::new() };

@@ -4,8 +4,8 @@
 //! and reports back. Messages do not pass through here.
 
 mod attempts;
+mod memberships;
 mod offers;
-mod stays;
 mod trackers;
 
 use std::collections::BTreeMap;
@@ -13,9 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use p2pt_mesh::TrackerId;
+use p2pt_mesh::mesh::{AttemptId, ChannelId, MeshConfig};
 use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, Transport, TransportError};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -23,29 +26,27 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::connections::Connections;
 use crate::link::Link;
-use crate::members::Members;
-use crate::mesh::{AttemptId, LinkId, MeshConfig};
-use crate::node::NodeShared;
+use crate::node::{NodeShared, Tracker};
 use crate::peer::Settings;
 use crate::queue::lock;
 use crate::swarm::{Identity, SwarmShared};
 use crate::{NodeError, Peer};
 
-pub(crate) use attempts::Via;
+use memberships::Memberships;
 use offers::{Made, Waiting};
-use stays::Stays;
 
 /// The time all of an ordered shutdown may take. Each step has a shorter deadline of its own; this one is for bugs.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Names one stay in one swarm, so that what comes late from an earlier stay is not taken for this one's.
+/// Identifies one join of a swarm; results that arrive late from an earlier join are discarded by this id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SwarmId(u64);
+pub(crate) struct MembershipId(u64);
 
 type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 
-/// What handles ask for. They mean the swarm, in whatever stay it is when the command's turn comes.
+/// What handles ask for. They mean the swarm, in whatever membership it is when the command's turn comes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Join { identifier: String, reply: Reply<Arc<SwarmShared>> },
@@ -71,36 +72,28 @@ pub(crate) struct Parts {
     pub(crate) rng: StdRng,
 }
 
-/// Names one client of a tracker, so that what comes late from one that was removed is not taken for that of another
-/// which was added under the same URL.
-#[derive(Debug, Clone)]
-struct ClientKey {
-    url: AnnounceUrl,
-    number: u64,
-}
-
 /// What tasks report when they end.
 enum Done {
     Offers {
-        swarm: SwarmId,
-        tracker: ClientKey,
+        swarm: MembershipId,
+        tracker: TrackerId,
         made: Vec<Made>,
         /// Others have given way to some of them.
         made_room: bool,
     },
     Attempt {
-        swarm: SwarmId,
+        swarm: MembershipId,
         attempt: AttemptId,
         result: Result<Channel, TransportError>,
     },
     /// A link's reader has delivered everything.
     Read {
-        swarm: SwarmId,
+        swarm: MembershipId,
         peer: PeerId,
     },
     /// Links have been closed because the application parted with a peer.
     Parted {
-        links: Vec<(SwarmId, LinkId)>,
+        links: Vec<(MembershipId, ChannelId)>,
         reply: Reply<()>,
     },
     Nothing,
@@ -108,21 +101,21 @@ enum Done {
 
 /// What tasks report while they run.
 struct LinkClosed {
-    swarm: SwarmId,
-    link: LinkId,
+    swarm: MembershipId,
+    link: ChannelId,
     reason: ChannelClosed,
 }
 
 pub(crate) struct Engine {
     parts: Parts,
     commands: mpsc::Receiver<Command>,
-    tracker_events: mpsc::Receiver<(ClientKey, TrackerEvent)>,
-    tracker_sender: mpsc::Sender<(ClientKey, TrackerEvent)>,
-    next_client: u64,
+    tracker_events: mpsc::Receiver<(TrackerId, TrackerEvent)>,
+    tracker_sender: mpsc::Sender<(TrackerId, TrackerEvent)>,
+    next_tracker: u64,
     closings: mpsc::Receiver<LinkClosed>,
     closing_sender: mpsc::Sender<LinkClosed>,
-    swarms: Stays<Stay>,
-    next_swarm: u64,
+    memberships: Memberships<SwarmMembership>,
+    next_membership: u64,
     /// Offers made so far, which numbers them.
     offers_made: u64,
     tasks: JoinSet<Done>,
@@ -130,15 +123,15 @@ pub(crate) struct Engine {
     farewells: JoinSet<()>,
 }
 
-/// One stay in one swarm.
-struct Stay {
+/// This node's membership in one swarm.
+struct SwarmMembership {
     info_hash: InfoHash,
     shared: Arc<SwarmShared>,
-    members: Members,
+    connections: Connections,
     offers: BTreeMap<OfferId, Waiting>,
     /// The tasks of the attempts under way.
     attempts: BTreeMap<AttemptId, AbortHandle>,
-    /// Ends the stay's tasks.
+    /// Ends the membership's tasks.
     token: CancellationToken,
 }
 
@@ -151,11 +144,11 @@ impl Engine {
             commands,
             tracker_events,
             tracker_sender,
-            next_client: 0,
+            next_tracker: 0,
             closings,
             closing_sender,
-            swarms: Stays::new(),
-            next_swarm: 0,
+            memberships: Memberships::new(),
+            next_membership: 0,
             offers_made: 0,
             tasks: JoinSet::new(),
             farewells: JoinSet::new(),
@@ -165,7 +158,7 @@ impl Engine {
     pub(crate) async fn run(mut self) {
         let stop = self.parts.shared.stop.clone();
         loop {
-            let due = self.swarms.next_due();
+            let due = self.memberships.next_due();
             let timer = async {
                 match due {
                     Some(at) => sleep_until(Instant::from_std(at)).await,
@@ -178,15 +171,15 @@ impl Engine {
                 () = stop.cancelled() => break,
                 () = timer => {
                     let now = crate::now();
-                    for id in self.swarms.take_due(now) {
-                        if let Some(stay) = self.swarms.touch(id) {
-                            stay.members.handle_timeout(now);
+                    for id in self.memberships.take_due(now) {
+                        if let Some(membership) = self.memberships.touch(id) {
+                            membership.connections.handle_timeout(now);
                         }
                     }
                 }
                 Some(closed) = self.closings.recv() => {
-                    if let Some(stay) = self.swarms.touch(closed.swarm) {
-                        stay.members.link_closed(crate::now(), closed.link, closed.reason);
+                    if let Some(membership) = self.memberships.touch(closed.swarm) {
+                        membership.connections.link_closed(crate::now(), closed.link, closed.reason);
                     }
                 }
                 Some(ended) = self.tasks.join_next() => {
@@ -196,7 +189,7 @@ impl Engine {
                 }
                 Some(ended) = self.farewells.join_next() => report(ended).unwrap_or_default(),
                 Some(command) = self.commands.recv() => self.handle_command(command),
-                Some((key, event)) = self.tracker_events.recv() => self.handle_tracker(key, event),
+                Some((tracker, event)) = self.tracker_events.recv() => self.handle_tracker(tracker, event),
             }
             self.act();
         }
@@ -211,9 +204,9 @@ impl Engine {
             Command::Join { identifier, reply } => {
                 let _ = reply.send(self.join(identifier));
             }
-            Command::Leave { swarm, reply } => match self.swarms.remove(swarm.identity().swarm) {
-                Some(stay) => {
-                    let closing = self.depart(stay, true);
+            Command::Leave { swarm, reply } => match self.memberships.remove(swarm.identity().membership) {
+                Some(membership) => {
+                    let closing = self.depart(membership, true);
                     self.farewells.spawn(async move {
                         closing.await;
                         let _ = reply.send(Ok(()));
@@ -222,7 +215,7 @@ impl Engine {
                 None => drop(reply.send(Err(NodeError::Stopped))),
             },
             Command::SetIdentifier { swarm, identifier, reply } => {
-                let _ = reply.send(self.set_identifier(swarm.identity().swarm, identifier));
+                let _ = reply.send(self.set_identifier(swarm.identity().membership, identifier));
             }
             Command::AddTracker { url, reply } => {
                 self.add_tracker(url);
@@ -232,26 +225,28 @@ impl Engine {
                 let _ = reply.send(Ok(self.remove_tracker(&url)));
             }
             Command::RequestMorePeers { swarm, reply } => {
-                let stay = self.swarms.get(swarm.identity().swarm).ok_or(NodeError::Stopped);
-                let _ = reply.send(stay.map(|stay| {
-                    for tracker in lock(&self.parts.shared.trackers).values() {
-                        tracker.client.announce(stay.info_hash);
-                    }
+                let membership = self.memberships.touch(swarm.identity().membership).ok_or(NodeError::Stopped);
+                let _ = reply.send(membership.map(|membership| {
+                    membership.connections.request_more_peers(crate::now());
                 }));
             }
-            Command::Disconnect { peer, reply } => self.part(peer.id(), |members| members.has(&peer), reply),
+            Command::Disconnect { peer, reply } => self.part(peer.id(), |connections| connections.has(&peer), reply),
             Command::Ban { peer, reply } => self.part(peer, |_| true, reply),
         }
     }
 
     /// Closes the links of a peer, in those swarms of which it is asked, and then replies.
-    fn part(&mut self, peer: PeerId, from: impl Fn(&Members) -> bool, reply: Reply<()>) {
-        let mut links: Vec<(SwarmId, Arc<Link>)> = Vec::new();
-        let concerned: Vec<SwarmId> =
-            self.swarms.iter().filter(|(_, stay)| from(&stay.members)).map(|(swarm, _)| swarm).collect();
+    fn part(&mut self, peer: PeerId, from: impl Fn(&Connections) -> bool, reply: Reply<()>) {
+        let mut links: Vec<(MembershipId, Arc<Link>)> = Vec::new();
+        let concerned: Vec<MembershipId> = self
+            .memberships
+            .iter()
+            .filter(|(_, membership)| from(&membership.connections))
+            .map(|(swarm, _)| swarm)
+            .collect();
         for swarm in concerned {
-            let Some(stay) = self.swarms.touch(swarm) else { continue };
-            links.extend(stay.members.part(crate::now(), peer).into_iter().map(|link| (swarm, link)));
+            let Some(membership) = self.memberships.touch(swarm) else { continue };
+            links.extend(membership.connections.part(crate::now(), peer).into_iter().map(|link| (swarm, link)));
         }
         self.tasks.spawn(async move {
             join_all(links.iter().map(|(_, link)| link.close())).await;
@@ -268,33 +263,37 @@ impl Engine {
 
     fn identity(&mut self, identifier: String) -> Result<Identity, NodeError> {
         let info_hash = InfoHash::of(&identifier);
-        if self.swarms.id(info_hash).is_some() {
+        if self.memberships.id(info_hash).is_some() {
             return Err(NodeError::AlreadyJoined);
         }
-        self.next_swarm += 1;
-        Ok(Identity { swarm: SwarmId(self.next_swarm), identifier, info_hash })
+        self.next_membership += 1;
+        Ok(Identity { membership: MembershipId(self.next_membership), identifier, info_hash })
     }
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
-        let Identity { swarm, info_hash, .. } = identity;
+        let Identity { membership: id, info_hash, .. } = identity;
+        let rng = StdRng::from_rng(&mut self.parts.rng);
         let Parts { mesh, settings, .. } = &self.parts;
-        let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.admission.clone());
+        let admission = self.parts.shared.admission.clone();
+        let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
+        for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
+            connections.add_tracker(crate::now(), *tracker, url.clone());
+            client.join(info_hash);
+        }
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
-        self.swarms.insert(swarm, info_hash, Stay { info_hash, shared, members, offers, attempts, token });
-        for tracker in lock(&self.parts.shared.trackers).values() {
-            tracker.client.join(info_hash);
-        }
+        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token };
+        self.memberships.insert(id, info_hash, membership);
     }
 
-    fn set_identifier(&mut self, swarm: SwarmId, identifier: String) -> Result<(), NodeError> {
-        if self.swarms.get(swarm).is_none() {
+    fn set_identifier(&mut self, swarm: MembershipId, identifier: String) -> Result<(), NodeError> {
+        if self.memberships.get(swarm).is_none() {
             return Err(NodeError::Stopped);
         }
         let identity = self.identity(identifier)?;
-        if let Some(stay) = self.swarms.remove(swarm) {
-            let shared = stay.shared.clone();
-            let closing = self.depart(stay, false);
+        if let Some(membership) = self.memberships.remove(swarm) {
+            let shared = membership.shared.clone();
+            let closing = self.depart(membership, false);
             self.farewells.spawn(closing);
             shared.set_identity(identity.clone());
             self.enter(identity, shared);
@@ -302,43 +301,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a stay at once for the application, and returns what remains to be awaited: the polite close of its links.
-    fn depart(&mut self, mut stay: Stay, end: bool) -> impl Future<Output = ()> + use<> {
+    /// Ends a membership at once for the application, and returns what remains to be awaited: the polite close of its links.
+    fn depart(&mut self, mut membership: SwarmMembership, end: bool) -> impl Future<Output = ()> + use<> {
         for tracker in lock(&self.parts.shared.trackers).values() {
-            tracker.client.leave(stay.info_hash);
+            tracker.client.leave(membership.info_hash);
         }
-        stay.token.cancel();
-        let links = stay.members.leave();
+        membership.token.cancel();
+        let links = membership.connections.leave();
         if end {
-            stay.shared.queue.end();
+            membership.shared.queue.end();
         }
         async move {
             join_all(links.iter().map(|link| link.close())).await;
         }
     }
 
-    fn stay(&mut self, info_hash: InfoHash) -> Option<&mut Stay> {
-        self.swarms.touch(self.swarms.id(info_hash)?)
+    fn membership(&mut self, info_hash: InfoHash) -> Option<&mut SwarmMembership> {
+        self.memberships.touch(self.memberships.id(info_hash)?)
     }
 
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Offers { swarm, tracker, made, made_room } => self.hand_in_offers(swarm, tracker, made, made_room),
             Done::Attempt { swarm, attempt, result } => {
-                if let Some(stay) = self.swarms.touch(swarm) {
-                    stay.attempts.remove(&attempt);
-                    stay.members.attempt_ended(crate::now(), attempt, result);
+                if let Some(membership) = self.memberships.touch(swarm) {
+                    membership.attempts.remove(&attempt);
+                    membership.connections.attempt_ended(crate::now(), attempt, result);
                 }
             }
             Done::Read { swarm, peer } => {
-                if let Some(stay) = self.swarms.touch(swarm) {
-                    stay.members.reader_ended(peer);
+                if let Some(membership) = self.memberships.touch(swarm) {
+                    membership.connections.reader_ended(peer);
                 }
             }
             Done::Parted { links, reply } => {
                 for (swarm, link) in links {
-                    if let Some(stay) = self.swarms.touch(swarm) {
-                        stay.members.link_closed(crate::now(), link, ChannelClosed::Local);
+                    if let Some(membership) = self.memberships.touch(swarm) {
+                        membership.connections.link_closed(crate::now(), link, ChannelClosed::Local);
                     }
                 }
                 let _ = reply.send(Ok(()));
@@ -349,15 +348,15 @@ impl Engine {
 
     async fn shut_down(&mut self) {
         self.commands.close();
-        let stays = self.swarms.take_all();
+        let memberships = self.memberships.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));
-        let links: Vec<_> = stays
+        let links: Vec<_> = memberships
             .into_iter()
-            .map(|mut stay| {
-                stay.token.cancel();
-                let links = stay.members.leave();
-                stay.shared.queue.end();
+            .map(|mut membership| {
+                membership.token.cancel();
+                let links = membership.connections.leave();
+                membership.shared.queue.end();
                 links
             })
             .collect();
@@ -373,10 +372,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // However the task ended, nobody waits for it in vain and no stream stays open.
-        for mut stay in self.swarms.take_all() {
-            stay.members.leave();
-            stay.shared.queue.end();
+        // However the task ended, nobody waits for it in vain and no stream memberships open.
+        for mut membership in self.memberships.take_all() {
+            membership.connections.leave();
+            membership.shared.queue.end();
         }
         self.parts.shared.stop.cancel();
         self.parts.shared.stopped.cancel();

@@ -25,7 +25,7 @@
 //!   [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
 //!   [`Node::tracker_stats`].
 //! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
-//!   within a quarter of an hour, usually half of that; a few meet at once.
+//!   within a minute or two; ten within ten seconds; a few meet at once.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
 //! - **Staying in charge.** [`NodeBuilder::admit`] asks you about everybody before they are connected to,
 //!   [`Peer::disconnect`] and [`Node::ban`] send them away. [`Swarm::broadcast`] keeps nobody waiting for a slow peer,
@@ -38,12 +38,11 @@
 
 mod admission;
 mod builder;
+mod connections;
 mod engine;
 mod error;
 mod event;
 mod link;
-mod members;
-mod mesh;
 mod message;
 mod node;
 mod peer;

@@ -13,9 +13,9 @@ use p2pt_transport::{
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::Peer;
-use crate::mesh::LinkId;
 use crate::queue::{EventQueue, Inbound};
 use crate::request::Routed;
+use p2pt_mesh::mesh::ChannelId;
 
 /// The largest frame this side makes, encoded. Larger ones save little and keep small messages waiting longer.
 const FRAME_BUDGET: usize = p2pt_messaging::DEFAULT_BUDGET;
@@ -49,7 +49,7 @@ impl From<LinkError> for TryLinkError {
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) id: LinkId,
+    pub(crate) id: ChannelId,
     sender: Arc<dyn FrameSender>,
     good_frame_bytes: usize,
     retiring: AtomicBool,
@@ -63,7 +63,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, sender: Arc<dyn FrameSender>, good_frame_bytes: usize) -> Self {
+    pub(crate) fn new(id: ChannelId, sender: Arc<dyn FrameSender>, good_frame_bytes: usize) -> Self {
         Self {
             id,
             sender,

@@ -23,7 +23,7 @@ fn peer() -> Peer {
 }
 
 fn link(id: u64, channel: &Channel) -> Arc<Link> {
-    Arc::new(Link::new(LinkId(id), channel.sender.clone(), channel.info.max_frame_bytes))
+    Arc::new(Link::new(ChannelId(id), channel.sender.clone(), channel.info.max_frame_bytes))
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use p2pt_mesh::TrackerId;
 use p2pt_messaging::Payload;
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
@@ -18,7 +19,7 @@ use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
 #[derive(Debug)]
 pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
-    pub(crate) trackers: Mutex<BTreeMap<AnnounceUrl, Tracker>>,
+    pub(crate) trackers: Mutex<BTreeMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
@@ -28,8 +29,7 @@ pub(crate) struct NodeShared {
 
 #[derive(Debug)]
 pub(crate) struct Tracker {
-    /// Tells it from one with the same URL that was removed.
-    pub(crate) number: u64,
+    pub(crate) url: AnnounceUrl,
     pub(crate) client: Arc<TrackerClient>,
     /// There is a socket to it.
     pub(crate) connected: bool,
@@ -148,10 +148,12 @@ impl Node {
     /// The trackers as they are now.
     pub fn tracker_stats(&self) -> TrackerStats {
         let trackers = lock(&self.handle.shared.trackers);
+        let mut by_url: Vec<&Tracker> = trackers.values().collect();
+        by_url.sort_by(|one, other| one.url.cmp(&other.url));
         TrackerStats {
             connected: trackers.values().filter(|tracker| tracker.reached).count(),
             total: trackers.len(),
-            trackers: trackers.values().map(|tracker| tracker.client.state()).collect(),
+            trackers: by_url.into_iter().map(|tracker| tracker.client.state()).collect(),
         }
     }
 

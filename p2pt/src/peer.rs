@@ -15,10 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Command;
 use crate::link::{Link, LinkError, TryLinkError};
-use crate::mesh::LinkId;
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
 use crate::{Request, SendError, TrySendError};
+use p2pt_mesh::mesh::ChannelId;
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
 const INBOX_BYTES: usize = 1 << 20;
@@ -240,7 +240,7 @@ impl PeerShared {
     }
 
     /// Takes a link out; `ended` is why it closed.
-    pub(crate) fn remove_link(&self, id: LinkId, ended: ChannelClosed) -> Option<Arc<Link>> {
+    pub(crate) fn remove_link(&self, id: ChannelId, ended: ChannelClosed) -> Option<Arc<Link>> {
         let mut links = lock(&self.links);
         let index = links.open.iter().position(|link| link.id == id)?;
         links.ended = ended;

@@ -9,7 +9,7 @@ use futures_util::future::{join_all, poll_fn};
 use p2pt_messaging::Payload;
 use p2pt_proto::{InfoHash, PeerId};
 
-use crate::engine::{Command, SwarmId};
+use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
 use crate::{Event, NodeError, Peer, SendError};
@@ -22,7 +22,7 @@ pub(crate) struct SwarmShared {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    pub(crate) swarm: SwarmId,
+    pub(crate) membership: MembershipId,
     pub(crate) identifier: String,
     pub(crate) info_hash: InfoHash,
 }

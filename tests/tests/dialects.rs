@@ -156,8 +156,9 @@ async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
 }
 
 /// A node whose sockets break without its trackers' knowledge, so that they still know its peer id by a dead socket.
-/// It notices within 30 s, when it next pings, and is back 3 s later. aquatic ignores it until the dead socket has been
-/// without replies for 180 s or its record is 210 s old; it is asked every 30 s. bittorrent-tracker would never forget
+/// It notices when it next answers an offer or pings, within 30 s, and is back 3 s later. aquatic ignores it until the dead
+/// socket has been without replies for 180 s or its record is 210 s old, and closes its new socket after 180 s, too; it
+/// is asked every 30 s. bittorrent-tracker would never forget
 /// the dead socket of one who goes on announcing, were it not for `stopped`.
 #[tokio::test(start_paused = true)]
 async fn a_node_cut_off_without_a_word_is_back_in_time() {
@@ -174,14 +175,15 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
         println!("{name}: a third node met after {took:?}");
         let confirmed = || {
             let stats = nodes[0].p2pt.tracker_stats();
-            stats.connected == 1 && stats.trackers[0].counters.connects == 2
+            stats.connected == 1 && stats.trackers[0].counters.connects > 1
         };
         assert!(until(within * SECOND - cut.elapsed(), confirmed).await.is_some(), "{name}: not announced again");
         println!("{name}: announced again after {:?}", cut.elapsed());
         assert_eq!(tracker.log().ignored > 0, name == "aquatic_ws", "{name}");
-        use TrackerWarning::{Slow, Timeout};
+        use TrackerWarning::{Disconnected, Slow, Timeout};
         let silent = matches!(last_error(&nodes[0], A), Some(Timeout { .. } | Slow { .. }));
-        assert_eq!(silent, name == "aquatic_ws", "{name}: {:?}", last_error(&nodes[0], A));
+        let closed = matches!(last_error(&nodes[0], A), Some(Disconnected { .. }));
+        assert!(silent == (name == "aquatic_ws") || closed, "{name}: {:?}", last_error(&nodes[0], A));
         assert_eq!(sim.network.open_channels(), 3 * 2, "{name}: no link was lost");
     }
 }
@@ -222,7 +224,7 @@ async fn large_offers_reach_aquatic_in_frames_it_takes() {
 
 /// Bounds on what two nodes hold at two trackers, whatever the trackers do: for each node, the offers that may be
 /// alive at each tracker, and the attempts that may be under way, each with an offer or answer of its own.
-const PENDING_MAX: usize = 2 * (2 * 50 + 2 * 32);
+const PENDING_MAX: usize = 2 * (2 * 250 + 2 * 32);
 
 /// Whether that is what is wrong with such a tracker. Nobody can tell that crowds are not there.
 fn names(lie: Lie, warning: &TrackerWarning) -> bool {

@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use crate::swarms::owner;
 
 /// Counts sockets by address, up to a limit for each.
 #[derive(Debug)]
@@ -57,14 +59,6 @@ impl Drop for Place {
                 counts.remove(&self.owner);
             }
         }
-    }
-}
-
-/// What stands for whoever has this address. With IPv6 one customer has at least the 2^64 addresses of a /64.
-fn owner(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 

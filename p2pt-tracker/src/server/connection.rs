@@ -1,6 +1,6 @@
 //! One socket from its HTTP request to its end.
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -31,12 +31,12 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 const CONTROL_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Serves one socket until it closes or the tracker stops.
-pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S)
+pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let stopping = hub.stopping.clone();
-    let handshake = timeout(hub.config.handshake_timeout, handshake(&hub, stream));
+    let handshake = timeout(hub.config.handshake_timeout, handshake(&hub, stream, address));
     let accepted = tokio::select! {
         () = stopping.cancelled() => return,
         accepted = handshake => accepted,
@@ -50,13 +50,17 @@ where
 }
 
 /// Reads the request and responds. `None` if it was no WebSocket handshake or there are too many connections.
-async fn handshake<S>(hub: &Arc<Hub>, mut stream: S) -> io::Result<Option<(WebSocketStream<S>, Registration)>>
+async fn handshake<S>(
+    hub: &Arc<Hub>,
+    mut stream: S,
+    address: Option<IpAddr>,
+) -> io::Result<Option<(WebSocketStream<S>, Registration)>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     const TEXT: &str = "text/plain; charset=utf-8";
     let response = match Request::read(&mut stream).await? {
-        Request::Upgrade { response, rest } => match hub.open() {
+        Request::Upgrade { response, rest } => match hub.open(address) {
             Some(registration) => {
                 stream.write_all(&response).await?;
                 stream.flush().await?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -93,7 +94,7 @@ impl Hub {
     }
 
     /// Registers a connection unless there are too many.
-    pub(super) fn open(self: &Arc<Self>) -> Option<Registration> {
+    pub(super) fn open(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Registration> {
         let mut state = self.lock();
         if state.swarms.is_full() {
             return None;
@@ -102,7 +103,7 @@ impl Hub {
         let conn = ConnectionId(state.opened);
         let outbox = Arc::new(Outbox::new(self.config.max_queued_messages, self.config.max_queued_bytes));
         state.outboxes.insert(conn, Arc::clone(&outbox));
-        state.handle(Instant::now().into_std(), SwarmsInput::Opened { conn });
+        state.handle(Instant::now().into_std(), SwarmsInput::Opened { conn, address });
         drop(state);
         Some(Registration { hub: Arc::clone(self), conn, outbox })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use p2pt_proto::{Announce, ClientMessage, InfoHash, Offer, OfferId, PeerId};
 
 use super::families::Company;
-use super::{MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE};
+use super::{FIRST_OFFERS, MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE};
 use crate::offer_pool::OfferPool;
 use crate::tally::{Tally, Verdict};
 use crate::{ClientConfig, SwarmState};
@@ -86,7 +86,7 @@ impl Swarm {
     pub(super) fn new(now: Instant, config: &ClientConfig) -> Self {
         Self {
             pool: OfferPool::new(config),
-            wanted: MAX_OFFERS_PER_ANNOUNCE,
+            wanted: FIRST_OFFERS,
             wish: Wish::Settled(now),
             plan: Plan::urgent(now, now, config),
             announced: None,

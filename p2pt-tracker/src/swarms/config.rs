@@ -35,7 +35,7 @@ pub struct SwarmsConfig {
     /// Offers forwarded for one announce; the surplus vanishes. Default 20, as wt-tracker.
     pub max_offers_per_announce: usize,
     /// Offers of one member that may still be answered; more vanish until some are [too old](Self::offer_lifetime).
-    /// Default 100.
+    /// Default 250: in a swarm that forms, the client of this crate makes ten every three seconds for a minute.
     pub max_open_offers_per_peer: usize,
     /// Info hashes in one scrape request, and swarms in the reply to a scrape of everything. Default 255, as aquatic.
     pub max_scraped_swarms: usize,
@@ -59,7 +59,7 @@ impl Default for SwarmsConfig {
             max_memberships_per_connection: 1000,
             max_peer_ids_per_swarm: 4,
             max_offers_per_announce: 20,
-            max_open_offers_per_peer: 100,
+            max_open_offers_per_peer: 250,
             max_scraped_swarms: 255,
             max_pending_claims: 256,
             max_bad_frames: 16,

@@ -6,15 +6,19 @@ use std::{
 };
 
 use p2pt_proto::{AnswerRequest, Offer, OfferId, PeerId};
-use rand::{Rng, seq::index};
+use rand::Rng;
 
-use super::{ConnectionId, Refusal, SwarmsConfig};
+use super::{
+    ConnectionId, Refusal, SwarmsConfig,
+    recipients::{Origin, Recipients},
+};
 
 /// A peer id in a swarm, bound to the connection it announced over.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) peer_id: PeerId,
     pub(super) conn: ConnectionId,
+    origin: Origin,
     pub(super) seeder: bool,
     pub(super) expires: Instant,
     /// Kept after the answer too, until they expire, so that no offer is forwarded twice.
@@ -22,8 +26,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(peer_id: PeerId, conn: ConnectionId, expires: Instant) -> Self {
-        Self { peer_id, conn, seeder: false, expires, offers: Vec::new() }
+    pub(super) fn new(peer_id: PeerId, conn: ConnectionId, origin: Origin, expires: Instant) -> Self {
+        Self { peer_id, conn, origin, seeder: false, expires, offers: Vec::new() }
     }
 }
 
@@ -35,11 +39,12 @@ struct Forwarded {
     answered: bool,
 }
 
-/// Members by position, so that a random one is found in constant time, and by peer id.
+/// Members by peer id, and by where they are.
 #[derive(Debug, Default)]
 pub(super) struct Swarm {
     members: Vec<Member>,
     positions: HashMap<PeerId, usize>,
+    recipients: Recipients,
     seeders: usize,
 }
 
@@ -64,12 +69,14 @@ impl Swarm {
     pub(super) fn insert(&mut self, member: Member) {
         self.seeders += usize::from(member.seeder);
         self.positions.insert(member.peer_id, self.members.len());
+        self.recipients.insert(member.origin, member.conn, member.peer_id);
         self.members.push(member);
     }
 
     pub(super) fn remove(&mut self, peer_id: PeerId) -> Option<Member> {
         let position = self.positions.remove(&peer_id)?;
         let member = self.members.swap_remove(position);
+        self.recipients.remove(member.origin, member.conn, peer_id);
         if let Some(moved) = self.members.get(position) {
             self.positions.insert(moved.peer_id, position);
         }
@@ -83,7 +90,7 @@ impl Swarm {
         self.seeders = self.seeders - usize::from(before) + usize::from(seeder);
     }
 
-    /// Gives each of up to `wanted` offers to another random member and records them as awaiting an answer.
+    /// Gives each of up to `wanted` offers to another random member, by address and socket first, and records them as awaiting an answer.
     /// An offer id that was forwarded before, or comes twice, is left out.
     pub(super) fn forward(
         &mut self,
@@ -113,12 +120,10 @@ impl Swarm {
             }
         }
 
-        let chosen = index::sample(rng, others, fresh.len());
+        let chosen = self.recipients.draw(rng, from, fresh.len());
         let mut forwards = Vec::with_capacity(fresh.len());
-        for (offer, position) in fresh.into_iter().zip(chosen) {
-            // The choice is among the others: positions from the sender's own on are one further.
-            let target = &self.members[position + usize::from(position >= own)];
-            let (to, conn) = (target.peer_id, target.conn);
+        for (offer, to) in fresh.into_iter().zip(chosen) {
+            let Some(conn) = self.get(to).map(|member| member.conn) else { continue };
             let expires = now + config.offer_lifetime;
             self.members[own].offers.push(Forwarded { offer_id: offer.offer_id, to, expires, answered: false });
             forwards.push((conn, offer));

@@ -24,7 +24,7 @@ impl Bench {
     fn new(config: SwarmsConfig, connections: impl IntoIterator<Item = ConnectionId>) -> Self {
         let mut bench = Self { swarms: Swarms::new(config, 7), now: tokio::time::Instant::now().into_std() };
         for conn in connections {
-            assert_eq!(bench.input(SwarmsInput::Opened { conn }), []);
+            assert_eq!(bench.input(SwarmsInput::Opened { conn, address: None }), []);
         }
         bench
     }

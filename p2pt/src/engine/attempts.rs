@@ -2,48 +2,47 @@
 
 use std::sync::Arc;
 
-use p2pt_proto::{InfoHash, OfferId, PeerId};
-use p2pt_tracker::TrackerClient;
+use p2pt_mesh::mesh::AttemptId;
+use p2pt_proto::{InfoHash, PeerId};
 use p2pt_transport::{Channel, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Done, Engine, LinkClosed, SwarmId};
+use super::{Done, Engine, LinkClosed, MembershipId};
+use crate::connections::{Action, IncomingOffer};
 use crate::link::{self, Link};
-use crate::members::Action;
-use crate::mesh::{AttemptId, RemoteOffer};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
 use crate::{Peer, sdp};
 
 impl Engine {
-    /// Carries out what the meshes of the swarms that have changed decided, and tells the trackers concerned how many
-    /// peers are still wanted.
+    /// Carries out what was decided for the swarms that have changed.
     pub(super) fn act(&mut self) {
-        for swarm in self.swarms.take_touched() {
-            let Some(stay) = self.swarms.look_at(swarm) else { continue };
-            while let Some(action) = stay.members.poll_action() {
-                let (token, info_hash) = (stay.token.clone(), stay.info_hash);
+        for swarm in self.memberships.take_touched() {
+            let Some(membership) = self.memberships.look_at(swarm) else { continue };
+            membership.connections.refresh(crate::now());
+            while let Some(action) = membership.connections.poll_action() {
+                let (token, info_hash) = (membership.token.clone(), membership.info_hash);
                 match action {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let opening = answer(transport, offer, info_hash, peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
-                        stay.attempts.insert(attempt, task);
+                        membership.attempts.insert(attempt, task);
                     }
-                    Action::Accept { attempt, pending, sdp } => {
-                        let opening = async move { pending.open(&sdp).await };
+                    Action::Accept { attempt, answer } => {
+                        let opening = async move { answer.pending.open(&answer.sdp).await };
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
-                        stay.attempts.insert(attempt, task);
+                        membership.attempts.insert(attempt, task);
                     }
                     Action::GiveUp { attempt } => {
-                        if let Some(task) = stay.attempts.remove(&attempt) {
+                        if let Some(task) = membership.attempts.remove(&attempt) {
                             task.abort();
                         }
                     }
                     Action::Run { peer, link, channel } => {
                         let closings = self.closing_sender.clone();
-                        let shared = stay.shared.clone();
+                        let shared = membership.shared.clone();
                         self.tasks.spawn(async move {
                             let id = peer.id();
                             let run = run_link(swarm, peer, link, channel, shared, closings);
@@ -56,6 +55,11 @@ impl Engine {
                             tracker.client.announce(info_hash);
                         }
                     }
+                    Action::SetWanted { tracker, offers } => {
+                        if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
+                            tracker.client.set_wanted(info_hash, offers);
+                        }
+                    }
                     Action::Retire { link } => {
                         self.tasks.spawn(async move {
                             token.run_until_cancelled(link.retire()).await;
@@ -64,27 +68,18 @@ impl Engine {
                     }
                 }
             }
-            let trackers = lock(&self.parts.shared.trackers);
-            for url in stay.members.take_concerned(trackers.keys()) {
-                if let Some(tracker) = trackers.get(&url)
-                    && let Some(wanted) = stay.members.poll_wanted(crate::now(), &url)
-                {
-                    tracker.client.set_wanted(stay.info_hash, wanted);
-                }
-            }
-            drop(trackers);
-            let (due, waits) = (stay.members.poll_timeout(), stay.members.waits_for_application());
-            self.swarms.set_due(swarm, due);
+            let (due, waits) = (membership.connections.poll_timeout(), membership.connections.waits_for_application());
+            self.memberships.set_due(swarm, due);
             if waits {
                 // The application says nothing when it has heard what it lacked, so the next event has it looked at.
-                self.swarms.touch(swarm);
+                self.memberships.touch(swarm);
             }
         }
     }
 }
 
 async fn attempt_task(
-    swarm: SwarmId,
+    swarm: MembershipId,
     attempt: AttemptId,
     token: CancellationToken,
     opening: impl Future<Output = Result<Channel, TransportError>>,
@@ -95,24 +90,20 @@ async fn attempt_task(
     }
 }
 
-/// What is needed to answer an offer: the client of the tracker by which it came, and its id.
-pub(crate) type Via = (Arc<TrackerClient>, OfferId);
-
 async fn answer(
     transport: Arc<dyn Transport>,
-    offer: RemoteOffer<Via>,
+    offer: IncomingOffer,
     info_hash: InfoHash,
     to: PeerId,
 ) -> Result<Channel, TransportError> {
     let pending = transport.answer(&offer.sdp).await?;
-    let (client, offer_id) = offer.via;
-    client.answer(info_hash, to, offer_id, sdp::mark(pending.sdp()));
+    offer.client.answer(info_hash, to, offer.offer_id, sdp::mark(pending.sdp()));
     pending.open().await
 }
 
 /// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
 async fn run_link(
-    swarm: SwarmId,
+    swarm: MembershipId,
     peer: Peer,
     link: Arc<Link>,
     channel: Box<dyn p2pt_transport::FrameReceiver>,

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::join_all;
+use p2pt_mesh::TrackerId;
 use p2pt_proto::{InfoHash, Offer, OfferId};
-use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::{PendingOffer, TransportError};
 use rand::RngExt as _;
 
-use super::{ClientKey, Done, Engine, SwarmId};
+use super::{Done, Engine, MembershipId};
 use crate::queue::lock;
 use crate::sdp;
 
@@ -21,7 +21,7 @@ pub(super) type Made = Result<Box<dyn PendingOffer>, TransportError>;
 
 /// An offer that waits for its answer.
 pub(super) struct Waiting {
-    pub(super) tracker: AnnounceUrl,
+    pub(super) tracker: TrackerId,
     pub(super) pending: Box<dyn PendingOffer>,
     /// The higher the newer.
     number: u64,
@@ -44,7 +44,7 @@ struct Held {
     offers: VecDeque<OfferId>,
 }
 
-type Place = (SwarmId, AnnounceUrl);
+type Place = (MembershipId, TrackerId);
 
 /// Which offers give way to at most `count` others in `place`: of those of the least use the oldest one where there are
 /// most. Wanted ones give way only to make shares equal.
@@ -60,23 +60,23 @@ fn giving_way(held: &mut BTreeMap<Place, Held>, place: &Place, count: usize) -> 
         if worst.is_for == Use::Wanted && worst.offers.len() <= own + 1 {
             break;
         }
-        chosen.extend(worst.offers.pop_front().map(|offer| (at.clone(), offer)));
+        chosen.extend(worst.offers.pop_front().map(|offer| (*at, offer)));
         own += 1;
     }
     chosen
 }
 
 impl Engine {
-    pub(super) fn make_offers(&mut self, info_hash: InfoHash, tracker: ClientKey, count: usize) {
-        if let Some(swarm) = self.swarms.id(info_hash) {
+    pub(super) fn make_offers(&mut self, info_hash: InfoHash, tracker: TrackerId, count: usize) {
+        if let Some(swarm) = self.memberships.id(info_hash) {
             self.make(swarm, tracker, Vec::new(), count, false);
         }
     }
 
     /// Makes so many offers and hands them in with those that were made before.
-    fn make(&mut self, swarm: SwarmId, tracker: ClientKey, mut made: Vec<Made>, count: usize, made_room: bool) {
-        let Some(stay) = self.swarms.get(swarm) else { return };
-        let (token, transport) = (stay.token.clone(), self.parts.transport.clone());
+    fn make(&mut self, swarm: MembershipId, tracker: TrackerId, mut made: Vec<Made>, count: usize, made_room: bool) {
+        let Some(membership) = self.memberships.get(swarm) else { return };
+        let (token, transport) = (membership.token.clone(), self.parts.transport.clone());
         self.tasks.spawn(async move {
             let making = join_all((0..count).map(|_| transport.offer()));
             let Some(more) = token.run_until_cancelled(making).await else { return Done::Nothing };
@@ -85,13 +85,19 @@ impl Engine {
         });
     }
 
-    pub(super) fn hand_in_offers(&mut self, swarm: SwarmId, tracker: ClientKey, mut made: Vec<Made>, made_room: bool) {
-        let Some(client) = self.client(&tracker) else { return };
-        let is_connected = lock(&self.parts.shared.trackers).get(&tracker.url).is_some_and(|t| t.connected);
+    pub(super) fn hand_in_offers(
+        &mut self,
+        swarm: MembershipId,
+        tracker: TrackerId,
+        mut made: Vec<Made>,
+        made_room: bool,
+    ) {
+        let Some(client) = self.client(tracker) else { return };
+        let is_connected = lock(&self.parts.shared.trackers).get(&tracker).is_some_and(|t| t.connected);
         let is_full = |made: &Made| matches!(made, Err(TransportError::TooManyConnections { .. }));
         let lacking = made.iter().filter(|made| is_full(made)).count();
         if lacking > 0 && is_connected && !made_room {
-            let room = self.make_room(&(swarm, tracker.url.clone()), lacking);
+            let room = self.make_room(&(swarm, tracker), lacking);
             if room > 0 {
                 let mut refused = 0;
                 made.retain(|made| {
@@ -102,7 +108,7 @@ impl Engine {
                 return;
             }
         }
-        let Some(stay) = self.swarms.touch(swarm) else { return };
+        let Some(membership) = self.memberships.touch(swarm) else { return };
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
             match result {
@@ -110,18 +116,18 @@ impl Engine {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
                     offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
                     self.offers_made += 1;
-                    let waiting = Waiting { tracker: tracker.url.clone(), pending, number: self.offers_made };
-                    stay.offers.insert(offer_id, waiting);
+                    let waiting = Waiting { tracker, pending, number: self.offers_made };
+                    membership.offers.insert(offer_id, waiting);
                 }
                 // It is asked for again when the tracker is there, and what is of no use gives way then.
                 Err(TransportError::TooManyConnections { .. }) if !is_connected => {}
-                Err(error) => stay.shared.queue.offer_failed(error),
+                Err(error) => membership.shared.queue.offer_failed(error),
             }
         }
         // Also with none: the announce waits for them.
-        client.offers(stay.info_hash, offers);
+        client.offers(membership.info_hash, offers);
         if lacking > 0 && !is_connected {
-            client.withdraw_offers(stay.info_hash, Vec::new());
+            client.withdraw_offers(membership.info_hash, Vec::new());
         }
     }
 
@@ -129,26 +135,28 @@ impl Engine {
     fn make_room(&mut self, place: &Place, count: usize) -> usize {
         let trackers = lock(&self.parts.shared.trackers);
         let mut held: BTreeMap<Place, Held> = BTreeMap::new();
-        for (swarm, stay) in self.swarms.iter() {
-            let mut offers: Vec<_> = stay.offers.iter().collect();
+        for (swarm, membership) in self.memberships.iter() {
+            let mut offers: Vec<_> = membership.offers.iter().collect();
             offers.sort_by_key(|(_, waiting)| waiting.number);
             for (offer_id, waiting) in offers {
                 let is_for = match trackers.get(&waiting.tracker) {
-                    Some(tracker) if tracker.connected && stay.members.wants_offers(&waiting.tracker) => Use::Wanted,
+                    Some(tracker) if tracker.connected && membership.connections.wants_offers(waiting.tracker) => {
+                        Use::Wanted
+                    }
                     Some(tracker) if tracker.connected => Use::Surplus,
                     _ => Use::NoSocket,
                 };
-                let place = (swarm, waiting.tracker.clone());
+                let place = (swarm, waiting.tracker);
                 let held = held.entry(place).or_insert_with(|| Held { is_for, offers: VecDeque::new() });
                 held.offers.push_back(*offer_id);
             }
         }
         let chosen = giving_way(&mut held, place, count);
-        for ((swarm, url), offer_id) in &chosen {
-            let Some(stay) = self.swarms.touch(*swarm) else { continue };
-            stay.offers.remove(offer_id);
-            if let Some(tracker) = trackers.get(url) {
-                tracker.client.withdraw_offers(stay.info_hash, vec![*offer_id]);
+        for ((swarm, tracker), offer_id) in &chosen {
+            let Some(membership) = self.memberships.touch(*swarm) else { continue };
+            membership.offers.remove(offer_id);
+            if let Some(tracker) = trackers.get(tracker) {
+                tracker.client.withdraw_offers(membership.info_hash, vec![*offer_id]);
             }
         }
         chosen.len()
@@ -159,16 +167,16 @@ impl Engine {
 mod tests {
     use super::*;
 
-    fn place(swarm: u64, tracker: &str) -> Place {
-        (SwarmId(swarm), tracker.parse().unwrap())
+    fn place(swarm: u64, tracker: TrackerId) -> Place {
+        (MembershipId(swarm), tracker)
     }
 
-    fn given_way(held: &[(u64, &str, Use, u8)], to: Place, count: usize) -> BTreeMap<Place, Vec<u8>> {
+    fn given_way(held: &[(u64, TrackerId, Use, u8)], to: Place, count: usize) -> BTreeMap<Place, Vec<u8>> {
         let mut held = held
             .iter()
             .map(|(swarm, tracker, is_for, count)| {
                 let offers = (0..*count).map(|n| OfferId::from([n; 20])).collect();
-                (place(*swarm, tracker), Held { is_for: *is_for, offers })
+                (place(*swarm, *tracker), Held { is_for: *is_for, offers })
             })
             .collect();
         let mut given: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
@@ -178,14 +186,14 @@ mod tests {
         given
     }
 
-    const LIVE: &str = "ws://live.test/";
-    const DEAD: &str = "ws://dead.test/";
+    const LIVE: TrackerId = TrackerId(1);
+    const DEAD: TrackerId = TrackerId(2);
 
     #[test]
     fn offers_of_no_use_give_way_first_and_the_oldest_of_them() {
         let held = [(1, LIVE, Use::Wanted, 9), (2, LIVE, Use::Surplus, 3), (1, DEAD, Use::NoSocket, 2)];
         let new = place(3, LIVE);
-        assert_eq!(given_way(&held, new.clone(), 1), [(place(1, DEAD), vec![0])].into());
+        assert_eq!(given_way(&held, new, 1), [(place(1, DEAD), vec![0])].into());
         assert_eq!(given_way(&held, new, 4), [(place(1, DEAD), vec![0, 1]), (place(2, LIVE), vec![0, 1])].into());
     }
 

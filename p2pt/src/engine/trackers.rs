@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
+use p2pt_mesh::TrackerId;
 use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
 use rand::RngExt as _;
 use tracing::{debug, trace};
 
+use super::Engine;
 use super::offers::Waiting;
-use super::{ClientKey, Engine};
-use crate::mesh::RemoteOffer;
+use crate::TrackerConnected;
+use crate::connections::{AnsweredOffer, IncomingOffer};
 use crate::node::Tracker;
 use crate::queue::lock;
-use crate::{TrackerConnected, sdp};
 
 impl Engine {
     pub(crate) fn add_tracker(&mut self, url: AnnounceUrl) {
         let mut trackers = lock(&self.parts.shared.trackers);
-        if trackers.contains_key(&url) {
+        if trackers.values().any(|tracker| tracker.url == url) {
             return;
         }
-        self.next_client += 1;
-        let number = self.next_client;
+        self.next_tracker += 1;
+        let id = TrackerId(self.next_tracker);
         let mut config = self.parts.client_config.clone();
         config.seed.get_or_insert_with(|| self.parts.rng.random());
         let client = TrackerClient::start(
@@ -28,87 +29,95 @@ impl Engine {
             self.parts.shared.peer_id,
             config,
             self.parts.connector.clone(),
-            ClientKey { url: url.clone(), number },
+            id,
             self.tracker_sender.clone(),
         );
-        for stay in self.swarms.touch_all() {
-            client.join(stay.info_hash);
-            stay.members.add_tracker(&url);
+        for membership in self.memberships.touch_all() {
+            client.join(membership.info_hash);
+            membership.connections.add_tracker(crate::now(), id, url.clone());
         }
-        trackers.insert(url, Tracker { number, client: Arc::new(client), connected: false, reached: false });
+        trackers.insert(id, Tracker { url, client: Arc::new(client), connected: false, reached: false });
     }
 
     pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
-        let Some(tracker) = lock(&self.parts.shared.trackers).remove(url) else { return false };
-        for stay in self.swarms.touch_all() {
-            stay.members.forget_tracker(url);
-            stay.offers.retain(|_, waiting| waiting.tracker != *url);
+        let mut trackers = lock(&self.parts.shared.trackers);
+        let id = trackers.iter().find(|(_, tracker)| tracker.url == *url).map(|(id, _)| *id);
+        let Some((id, tracker)) = id.and_then(|id| trackers.remove_entry(&id)) else { return false };
+        drop(trackers);
+        for membership in self.memberships.touch_all() {
+            membership.connections.remove_tracker(crate::now(), id);
+            membership.offers.retain(|_, waiting| waiting.tracker != id);
         }
         self.farewells.spawn(async move { tracker.client.stop().await });
         true
     }
 
-    /// The client of that name, unless it was removed: what it says then concerns nobody.
-    pub(super) fn client(&self, key: &ClientKey) -> Option<Arc<TrackerClient>> {
-        let trackers = lock(&self.parts.shared.trackers);
-        let tracker = trackers.get(&key.url).filter(|tracker| tracker.number == key.number)?;
-        Some(tracker.client.clone())
+    /// The client of a tracker, unless that was removed: what it still reports is of no interest.
+    pub(super) fn client(&self, id: TrackerId) -> Option<Arc<TrackerClient>> {
+        lock(&self.parts.shared.trackers).get(&id).map(|tracker| tracker.client.clone())
     }
 
-    pub(super) fn handle_tracker(&mut self, key: ClientKey, event: TrackerEvent) {
-        let Some(client) = self.client(&key) else { return };
-        let url = key.url.clone();
+    pub(super) fn handle_tracker(&mut self, id: TrackerId, event: TrackerEvent) {
+        let found =
+            lock(&self.parts.shared.trackers).get(&id).map(|Tracker { url, client, .. }| (url.clone(), client.clone()));
+        let Some((url, client)) = found else { return };
         match event {
-            TrackerEvent::Connected => self.set_connected(&url, true),
+            TrackerEvent::Connected => self.set_connected(id, true),
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily } => {
-                self.set_connected(&url, false);
-                self.swarms.touch_all().for_each(|stay| stay.members.forget_tracker(&url));
+                self.set_connected(id, false);
+                self.memberships
+                    .touch_all()
+                    .for_each(|membership| membership.connections.reset_tracker(crate::now(), id));
             }
             TrackerEvent::Disconnected { .. } => {
-                self.set_connected(&url, false);
-                self.set_reached(&url, false);
+                self.set_connected(id, false);
+                self.set_reached(id, false);
+                // What it has counted is void, so that its first announce carries offers when it is back.
+                self.memberships
+                    .touch_all()
+                    .for_each(|membership| membership.connections.disconnected(crate::now(), id));
             }
             TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
-                if self.set_reached(&url, true) {
+                if self.set_reached(id, true) {
                     let (connected, total) = self.parts.shared.reached();
-                    for (_, stay) in self.swarms.iter() {
+                    for (_, membership) in self.memberships.iter() {
                         let event = TrackerConnected { tracker: url.clone(), connected, total };
-                        stay.shared.queue.tracker_connected(event);
+                        membership.shared.queue.tracker_connected(event);
                     }
                 }
-                if let (Some(stay), Some(complete), Some(incomplete)) = (self.stay(info_hash), complete, incomplete) {
-                    stay.members.count(crate::now(), url, complete.saturating_add(incomplete) as usize);
+                if let (Some(membership), Some(complete), Some(incomplete)) =
+                    (self.membership(info_hash), complete, incomplete)
+                {
+                    membership.connections.announced(crate::now(), id, complete.saturating_add(incomplete) as usize);
                 }
             }
-            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, key, count),
+            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, id, count),
             TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
-                if let Some(stay) = self.stay(info_hash) {
-                    let (tracker, via, ours) = (url, (client, offer_id), sdp::is_marked(&sdp));
-                    stay.members.offer(crate::now(), from, RemoteOffer { tracker, via, sdp, ours });
+                if let Some(membership) = self.membership(info_hash) {
+                    membership.connections.offer(crate::now(), from, id, IncomingOffer { client, offer_id, sdp });
                 }
             }
             TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
-                if let Some(stay) = self.stay(info_hash)
-                    && let Some(Waiting { pending, .. }) = stay.offers.remove(&offer_id)
+                if let Some(membership) = self.membership(info_hash)
+                    && let Some(Waiting { pending, .. }) = membership.offers.remove(&offer_id)
                 {
-                    let ours = sdp::is_marked(&sdp);
-                    stay.members.answer(crate::now(), from, url, ours, pending, sdp);
+                    membership.connections.answer(crate::now(), from, id, AnsweredOffer { pending, sdp });
                 }
             }
             TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
                 trace!(%url, ?end, "an offer ended unanswered");
-                if let Some(stay) = self.stay(info_hash) {
-                    stay.offers.remove(&offer_id);
+                if let Some(membership) = self.membership(info_hash) {
+                    membership.offers.remove(&offer_id);
                 }
             }
             TrackerEvent::Warning(warning) => {
                 debug!(%url, %warning, "tracker");
                 if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
-                    self.set_reached(&url, false);
+                    self.set_reached(id, false);
                 }
-                for (_, stay) in self.swarms.iter() {
-                    stay.shared.queue.tracker_warning(url.clone(), warning.clone());
+                for (_, membership) in self.memberships.iter() {
+                    membership.shared.queue.tracker_warning(url.clone(), warning.clone());
                 }
             }
             _ => {}
@@ -116,14 +125,14 @@ impl Engine {
     }
 
     /// Returns whether that is news.
-    fn set_reached(&mut self, url: &AnnounceUrl, reached: bool) -> bool {
+    fn set_reached(&mut self, id: TrackerId, reached: bool) -> bool {
         let mut trackers = lock(&self.parts.shared.trackers);
-        let Some(tracker) = trackers.get_mut(url) else { return false };
+        let Some(tracker) = trackers.get_mut(&id) else { return false };
         std::mem::replace(&mut tracker.reached, reached) != reached
     }
 
-    fn set_connected(&self, url: &AnnounceUrl, connected: bool) {
-        if let Some(tracker) = lock(&self.parts.shared.trackers).get_mut(url) {
+    fn set_connected(&self, id: TrackerId, connected: bool) {
+        if let Some(tracker) = lock(&self.parts.shared.trackers).get_mut(&id) {
             tracker.connected = connected;
         }
     }

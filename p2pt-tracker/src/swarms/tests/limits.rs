@@ -11,9 +11,9 @@ fn refused(messages: &[(ConnectionId, TrackerMessage)], to: ConnectionId, limit:
 fn connections() {
     let mut bench = Bench::new(SwarmsConfig { max_connections: 2, ..SwarmsConfig::default() }, [A]);
     assert!(!bench.swarms.is_full());
-    assert_eq!(bench.input(SwarmsInput::Opened { conn: B }), []);
+    assert_eq!(bench.input(SwarmsInput::Opened { conn: B, address: None }), []);
     assert!(bench.swarms.is_full());
-    let outputs = bench.input(SwarmsInput::Opened { conn: C });
+    let outputs = bench.input(SwarmsInput::Opened { conn: C, address: None });
     assert_eq!(outputs, [SwarmsOutput::Close { conn: C, reason: CloseReason::Full }]);
     assert_eq!(bench.announce(C, announce(1)), []);
     bench.input(SwarmsInput::Closed { conn: C });
@@ -111,4 +111,28 @@ fn announces_that_wait_for_a_peer_id() {
     let outputs = bench.input(SwarmsInput::Received { conn: B, frame: claim.as_bytes() });
     assert_eq!(outputs, [SwarmsOutput::Ping { conn: A }]);
     refused(&bench.announce(B, announce(2)), B, "in use");
+}
+
+#[test]
+fn members_that_one_address_makes_up_take_no_offer_from_another() {
+    let open = |bench: &mut Bench, conn, last| {
+        let address = Some(IpAddr::from([192, 0, 2, last]));
+        assert_eq!(bench.input(SwarmsInput::Opened { conn, address }), []);
+    };
+    let mut bench = Bench::new(SwarmsConfig::default(), []);
+    open(&mut bench, A, 1);
+    open(&mut bench, B, 2);
+    bench.announce(B, announce(1));
+    for socket in 0..20 {
+        let conn = ConnectionId(100 + u64::from(socket));
+        open(&mut bench, conn, 3);
+        for id in 0..4 {
+            bench.announce(conn, announce(10 + 4 * socket + id));
+        }
+    }
+    for round in 0..20 {
+        let given = offers(&bench.announce(A, with_offers(2, [2 * round, 2 * round + 1])));
+        assert_eq!(given.len(), 2);
+        assert!(given.iter().any(|(conn, _)| *conn == B), "{given:?}");
+    }
 }

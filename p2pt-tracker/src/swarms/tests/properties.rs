@@ -236,10 +236,12 @@ fn members(swarms: &Swarms) -> BTreeMap<Membership, (ConnectionId, bool, Instant
 
 fn perform(bench: &mut Bench, op: &Op) -> Vec<SwarmsOutput> {
     let conn = |conn: &u64| ConnectionId(*conn);
+    // Some share an address, some have none that is known.
+    let address = |conn: &u64| (!conn.is_multiple_of(3)).then(|| IpAddr::from([192, 0, 2, (conn % 3) as u8]));
     let received =
         |bench: &mut Bench, on: &u64, frame: &[u8]| bench.input(SwarmsInput::Received { conn: conn(on), frame });
     match op {
-        Op::Open(on) => bench.input(SwarmsInput::Opened { conn: conn(on) }),
+        Op::Open(on) => bench.input(SwarmsInput::Opened { conn: conn(on), address: address(on) }),
         Op::Close(on) => bench.input(SwarmsInput::Closed { conn: conn(on) }),
         Op::Alive(on) => bench.input(SwarmsInput::Alive { conn: conn(on) }),
         Op::Announce { conn, announce } => {

@@ -35,7 +35,7 @@ impl<N: Underlay> Watch<N> {
         // For each node: links to each other one, and as many more as two of them make when each tracker brings both
         // together at once; the offers that may be alive at each tracker, and an answer for each attempt under way.
         let channels = (nodes - 1) * (1 + 2 * trackers);
-        let pending = 50 * trackers + 32;
+        let pending = 250 * trackers + 32;
         // The engine, a client and its socket at the tracker for each tracker, reader and asker of this test; for each
         // link and attempt one; and what makes offers.
         let tasks = 10 + 4 * trackers + channels + 2 * 32;

@@ -1,22 +1,33 @@
-//! Two peers who meet again and again by several trackers: they keep as many links as configured, and nobody sees the
+//! Two peers who meet again and again by several trackers: they keep as many channels as configured, and neither sees the
 //! other go.
 
 use proptest::prelude::*;
 
 use super::*;
 
-const TRACKERS: [&str; 3] = ["a", "b", "c"];
+const TRACKERS: u64 = 3;
 
-/// JavaScript sees a link this long after it opened, at most.
+/// What offers are answered with is their number.
+#[derive(Debug)]
+struct Numbers;
+
+impl Objects for Numbers {
+    type Offer = usize;
+    type Answer = ();
+    type Channel = ();
+    type Error = ();
+}
+
+/// JavaScript sees a channel this long after it opened, at most.
 const LATE: u64 = 5_000;
 
-/// One side; what it answers offers with is their number.
+/// One side.
 struct Side {
-    mesh: Mesh<usize>,
+    mesh: Mesh<Numbers>,
     id: PeerId,
-    /// The links by the number of the offer that led to them, and when they opened.
-    links: BTreeMap<LinkId, (usize, Instant)>,
-    retired: Vec<LinkId>,
+    /// The channels by the number of the offer that led to them, and when they opened.
+    channels: BTreeMap<ChannelId, (usize, Instant)>,
+    retired: Vec<ChannelId>,
     connected: usize,
 }
 
@@ -24,7 +35,7 @@ struct Side {
 #[derive(Debug, Clone, Copy)]
 struct Try {
     offerer: usize,
-    tracker: usize,
+    tracker: TrackerId,
     /// The attempts of the sides.
     attempts: [Option<AttemptId>; 2],
 }
@@ -37,7 +48,7 @@ enum Flight {
 
 struct Pair {
     sides: [Side; 2],
-    /// The second side is the JavaScript library: it answers everything, sees links late and closes none.
+    /// The second side is the JavaScript library: it answers everything, sees channels late and closes none.
     js: bool,
     now: Instant,
     tries: Vec<Try>,
@@ -45,20 +56,20 @@ struct Pair {
     flying: Vec<(usize, Flight)>,
     /// Offers that both sides work on.
     opening: Vec<usize>,
-    /// Offers that led to a link at the other side already.
+    /// Offers that led to a channel at the other side already.
     half_open: Vec<(usize, usize)>,
-    /// When JavaScript sees each link, by the number of its offer.
+    /// When JavaScript sees each channel, by the number of its offer.
     seen: BTreeMap<usize, Instant>,
     gone: u32,
 }
 
 impl Pair {
     fn new(connections_per_peer: [usize; 2], js: bool) -> Self {
-        let now = tokio::time::Instant::now().into_std();
+        let now = super::tests::base();
         let side = |n: usize| Side {
             mesh: Mesh::new(MeshConfig { connections_per_peer: connections_per_peer[n], max_peers: 5 }),
             id: PeerId::from([n as u8; 20]),
-            links: BTreeMap::new(),
+            channels: BTreeMap::new(),
             retired: Vec::new(),
             connected: 0,
         };
@@ -76,7 +87,11 @@ impl Pair {
         }
     }
 
-    fn offer(&mut self, offerer: usize, tracker: usize) {
+    fn library(&self) -> Library {
+        if self.js { Library::JavaScript } else { Library::Ours }
+    }
+
+    fn offer(&mut self, offerer: usize, tracker: TrackerId) {
         let n = self.tries.len();
         self.tries.push(Try { offerer, tracker, attempts: [None; 2] });
         self.flying.push((n, Flight::Offer));
@@ -98,7 +113,7 @@ impl Pair {
             return self.flying.push((n, Flight::Answer));
         }
         let from = self.sides[offerer].id;
-        let offer = RemoteOffer { tracker: url(tracker), via: n, sdp: String::new(), ours: !self.js };
+        let offer = RemoteOffer { tracker, library: self.library(), offer: n };
         self.input(1 - offerer, Input::Offer { from, offer });
     }
 
@@ -110,7 +125,7 @@ impl Pair {
             return;
         }
         let from = self.sides[1 - offerer].id;
-        self.input_of(offerer, n, Input::Answer { from, tracker: url(tracker), ours: !self.js });
+        self.input_of(offerer, n, Input::Answer { from, tracker, library: self.library(), answer: () });
     }
 
     /// What both sides work on opens; or fails, as it must if one of them does not.
@@ -124,7 +139,7 @@ impl Pair {
                 self.seen.insert(n, self.now + Duration::from_millis(late));
                 self.half_open.push((side, n));
             } else {
-                self.input(side, Input::Failed { attempt });
+                self.input(side, Input::AttemptFailed { attempt, error: () });
             }
         }
     }
@@ -136,51 +151,52 @@ impl Pair {
         }
         let (side, n) = self.half_open.swap_remove(index % self.half_open.len());
         if let Some(attempt) = self.tries[n].attempts[side] {
-            self.input_of(side, n, Input::Opened { attempt, label: format!("{n:04}") });
+            self.input_of(side, n, Input::AttemptSucceeded { attempt, label: format!("{n:04}"), channel: () });
         }
     }
 
-    fn input(&mut self, side: usize, input: Input<usize>) {
+    fn input(&mut self, side: usize, input: Input<Numbers>) {
         self.input_of(side, usize::MAX, input);
     }
 
     /// An input that is about an offer.
-    fn input_of(&mut self, side: usize, n: usize, input: Input<usize>) {
+    fn input_of(&mut self, side: usize, n: usize, input: Input<Numbers>) {
         self.sides[side].mesh.handle_input(self.now, input);
         while let Some(output) = self.sides[side].mesh.poll_output() {
             match output {
                 Output::Answer { attempt, offer, .. } => {
-                    self.tries[offer.via].attempts[side] = Some(attempt);
-                    self.flying.push((offer.via, Flight::Answer));
+                    self.tries[offer.offer].attempts[side] = Some(attempt);
+                    self.flying.push((offer.offer, Flight::Answer));
                 }
-                Output::LinkOpened { link, .. } => {
-                    self.sides[side].links.insert(link, (n, self.now));
+                Output::ChannelOpened { id, .. } => {
+                    self.sides[side].channels.insert(id, (n, self.now));
                 }
-                Output::Retire { link, .. } => {
+                Output::Retire { channel, .. } => {
                     if self.js {
-                        let (n, _) = self.sides[side].links[&link];
-                        let others = self.sides[side].links.iter().filter(|(l, _)| **l != link);
+                        let (n, _) = self.sides[side].channels[&channel];
+                        let others = self.sides[side].channels.iter().filter(|(c, _)| **c != channel);
                         let seen = others.filter(|(_, (n, _))| self.seen[n] <= self.now).count();
-                        assert!(seen > 0 && self.seen[&n] <= self.now, "JavaScript knows of no other link");
+                        assert!(seen > 0 && self.seen[&n] <= self.now, "JavaScript knows of no other channel");
                     }
-                    self.sides[side].retired.push(link);
+                    self.sides[side].retired.push(channel);
                 }
                 Output::PeerConnected { .. } => self.sides[side].connected += 1,
-                Output::PeerClosed { .. } => self.gone += 1,
+                Output::PeerClosed(_) => self.gone += 1,
                 Output::Accept { attempt, .. } => self.tries[n].attempts[side] = Some(attempt),
-                Output::Rejected { .. } | Output::Failed { .. } | Output::GiveUp { .. } | Output::Satisfied { .. } => {}
+                _ => {}
             }
         }
     }
 
-    /// A link that was retired closes, at both sides.
-    fn close(&mut self, side: usize, link: LinkId) {
-        let Some((n, _)) = self.sides[side].links.get(&link).copied() else { return };
+    /// A channel that was retired closes, at both sides.
+    fn close(&mut self, side: usize, channel: ChannelId) {
+        let Some((n, _)) = self.sides[side].channels.get(&channel).copied() else { return };
         for side in [0, 1] {
-            let same = self.sides[side].links.iter().find(|(_, (other, _))| *other == n).map(|(link, _)| *link);
-            if let Some(link) = same {
-                self.sides[side].links.remove(&link);
-                self.input(side, Input::Closed { link });
+            let same =
+                self.sides[side].channels.iter().find(|(_, (other, _))| *other == n).map(|(channel, _)| *channel);
+            if let Some(channel) = same {
+                self.sides[side].channels.remove(&channel);
+                self.input(side, Input::ChannelClosed(channel));
             }
         }
     }
@@ -197,20 +213,16 @@ impl Pair {
             self.open(0);
         }
         for side in [0, 1] {
-            for link in std::mem::take(&mut self.sides[side].retired) {
-                self.close(side, link);
+            for channel in std::mem::take(&mut self.sides[side].retired) {
+                self.close(side, channel);
             }
         }
     }
 }
 
-fn url(tracker: usize) -> AnnounceUrl {
-    format!("ws://{}.test", TRACKERS[tracker]).parse().expect("a URL")
-}
-
 #[derive(Debug, Clone)]
 enum Op {
-    Offer(usize, usize),
+    Offer(usize, TrackerId),
     /// Which of those under way opens or fails, and how late JavaScript sees it.
     End(usize, bool, u64),
     /// Which offer or answer arrives.
@@ -223,7 +235,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (0..2usize, 0..TRACKERS.len()).prop_map(|(side, tracker)| Op::Offer(side, tracker)),
+        4 => (0..2usize, 0..TRACKERS).prop_map(|(side, tracker)| Op::Offer(side, TrackerId(tracker))),
         4 => (any::<usize>(), prop::bool::weighted(0.8), 0..LATE).prop_map(|(n, opens, late)| Op::End(n, opens, late)),
         8 => any::<usize>().prop_map(Op::Deliver),
         6 => any::<usize>().prop_map(Op::Open),
@@ -234,7 +246,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #[test]
-    fn two_peers_keep_their_links_however_often_they_meet(
+    fn two_peers_keep_their_channels_however_often_they_meet(
         ops in prop::collection::vec(op(), 0..150), js in any::<bool>(), kept in [1..3usize, 1..3usize],
     ) {
         let mut pair = Pair::new(kept, js);
@@ -263,13 +275,13 @@ proptest! {
             pair.wait(JS_SETTLE);
         }
         pair.close_retired();
-        prop_assert_eq!(pair.gone, 0, "somebody was seen to go");
-        let left = pair.sides[0].links.len();
+        prop_assert_eq!(pair.gone, 0, "a peer was seen to go");
+        let left = pair.sides[0].channels.len();
         let most = if js { kept[0] } else { kept[0].min(kept[1]) };
-        prop_assert!(left <= most, "{} links are left", left);
-        prop_assert!(left > 0 || pair.sides[0].connected == 0, "no link is left");
+        prop_assert!(left <= most, "{} channels are left", left);
+        prop_assert!(left > 0 || pair.sides[0].connected == 0, "no channel is left");
         if !js {
-            let numbers = |side: &Side| side.links.values().map(|(n, _)| *n).collect::<std::collections::BTreeSet<_>>();
+            let numbers = |side: &Side| side.channels.values().map(|(n, _)| *n).collect::<std::collections::BTreeSet<_>>();
             prop_assert_eq!(numbers(&pair.sides[0]), numbers(&pair.sides[1]));
         }
     }

@@ -1,0 +1,308 @@
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::tracker::{
+    BURST_AGAIN, BURST_ANNOUNCES, BURST_SPACING, FIRST_OFFERS, MAX_OFFERS, PROBES, REQUEST_SPACING, SLOW_SPACING,
+};
+use super::*;
+
+const A: TrackerId = TrackerId(1);
+const B: TrackerId = TrackerId(2);
+
+struct Bench {
+    discovery: Discovery,
+    rng: StdRng,
+    now: Instant,
+    offers: BTreeMap<TrackerId, usize>,
+}
+
+impl Bench {
+    /// Two trackers, each of which may cause so many attempts.
+    fn new(places: usize) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "the state machine only adds to it")]
+        let now = Instant::now();
+        let mut bench =
+            Self { discovery: Discovery::new(places), rng: StdRng::seed_from_u64(1), now, offers: BTreeMap::new() };
+        for tracker in [A, B] {
+            bench.input(Input::TrackerAdded(tracker));
+            bench.input(Input::Vacancies { tracker, vacancies: places });
+        }
+        bench
+    }
+
+    /// Where it is announced now.
+    fn input(&mut self, input: Input) -> Vec<TrackerId> {
+        self.discovery.handle_input(self.now, &mut self.rng, input);
+        let mut announces = Vec::new();
+        while let Some(output) = self.discovery.poll_output() {
+            match output {
+                Output::Announce(tracker) => announces.push(tracker),
+                Output::Offers { tracker, offers } => {
+                    assert!(announces.is_empty(), "offers come first");
+                    assert_ne!(self.offers.insert(tracker, offers), Some(offers), "reported again");
+                }
+            }
+        }
+        announces
+    }
+
+    fn reply(&mut self, tracker: TrackerId, members: usize) {
+        self.input(Input::AnnounceReply { tracker, members });
+    }
+
+    /// A peer is met by a tracker, and wants no further channel.
+    fn meet(&mut self, peer: u8, tracker: TrackerId) {
+        let places = self.discovery.places - 1;
+        self.input(Input::Places(places));
+        self.input(Input::PeerMet(tracker));
+        let peer = PeerId::from([peer; 20]);
+        self.input(Input::Sought { peer, sought: false });
+        self.input(Input::PeerSeen { peer, tracker });
+        for tracker in [A, B] {
+            self.input(Input::Vacancies { tracker, vacancies: places });
+        }
+    }
+
+    /// Lets the time pass that remains until the next timeout; whether an announce follows, and after how long.
+    fn next_announce(&mut self) -> Option<Duration> {
+        let due = self.discovery.poll_timeout()?;
+        let after = due - self.now;
+        self.now = due;
+        (!self.input(Input::Timeout).is_empty()).then_some(after)
+    }
+}
+
+#[test]
+fn offers_are_wanted_while_a_tracker_knows_unknown_peers() {
+    let mut bench = Bench::new(100);
+    assert_eq!(bench.offers, [(A, FIRST_OFFERS), (B, FIRST_OFFERS)].into());
+    for (members, offers) in [(1, 0), (3, 2), (50, MAX_OFFERS), (2, 1)] {
+        bench.reply(A, members);
+        assert_eq!(bench.offers[&A], offers, "of {members}");
+    }
+    bench.meet(1, A);
+    assert_eq!(bench.offers[&A], 0);
+    // The same peer may be the one member of another tracker, or not.
+    bench.reply(B, 2);
+    assert_eq!(bench.offers[&B], PROBES);
+    bench.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: B });
+    assert_eq!(bench.offers[&B], 0);
+    // A tracker that counts others begins anew.
+    bench.input(Input::TrackerReset(B));
+    assert_eq!(bench.offers[&B], FIRST_OFFERS);
+}
+
+#[test]
+fn a_full_swarm_wants_offers_only_for_missing_channels() {
+    let mut bench = Bench::new(1);
+    bench.reply(A, 10);
+    assert_eq!(bench.offers[&A], 1);
+    bench.meet(1, A);
+    assert_eq!(bench.offers[&A], 0);
+    bench.input(Input::Sought { peer: PeerId::from([1; 20]), sought: true });
+    assert_eq!(bench.offers[&A], 1);
+    bench.input(Input::PeerClosed(PeerId::from([1; 20])));
+    assert_eq!(bench.offers[&A], 0);
+}
+
+/// Whether this is the time between two announces in a burst, doubled so often.
+fn is_spacing(after: Option<Duration>, doublings: u32) -> bool {
+    let spacing = BURST_SPACING * 2u32.pow(doublings);
+    after.is_some_and(|after| (spacing..=spacing * 4 / 3).contains(&after))
+}
+
+#[test]
+fn a_tracker_with_an_unknown_peer_is_asked_less_and_less_often() {
+    let mut bench = Bench::new(100);
+    for doublings in [0, 0, 1, 2, 3, 4, 5] {
+        bench.reply(A, 2);
+        let after = bench.next_announce();
+        assert!(is_spacing(after, doublings), "{after:?} after {doublings}");
+        assert_eq!(bench.discovery.poll_timeout(), None, "once for each reply");
+    }
+    bench.reply(A, 2);
+    assert_eq!(bench.discovery.poll_timeout(), None, "from here on the interval asks");
+    bench.reply(A, 1);
+    assert_eq!(bench.discovery.poll_timeout(), None);
+}
+
+#[test]
+fn a_tracker_is_asked_often_while_that_is_of_avail_but_not_without_end() {
+    // More and more members, or more and more peers met.
+    for grows in [true, false] {
+        let mut bench = Bench::new(1000);
+        let (mut announces, began) = (1, bench.now);
+        let mut slow = Vec::new();
+        for n in 0..60 {
+            bench.reply(A, if grows { 2 + usize::from(n) } else { 1000 });
+            if !grows {
+                bench.meet(n, A);
+            }
+            let after = bench.next_announce().expect("an announce");
+            if is_spacing(Some(after), 0) {
+                announces += 1;
+            } else {
+                slow.push(after);
+            }
+            if bench.now > began + BURST_AGAIN {
+                break;
+            }
+        }
+        assert!((18..=BURST_ANNOUNCES).contains(&announces), "{announces} announces");
+        assert!(slow.iter().all(|after| *after >= SLOW_SPACING && *after < SLOW_SPACING * 4), "{slow:?}");
+        assert!(bench.now > began + BURST_AGAIN && slow.len() < 20, "{slow:?}");
+        // Another burst.
+        bench.reply(A, 2000);
+        let after = bench.next_announce();
+        assert!(is_spacing(after, 0), "{after:?}");
+    }
+}
+
+#[test]
+fn in_a_large_swarm_it_is_asked_until_each_unknown_peer_has_most_likely_got_two_offers() {
+    for (members, replies) in [(6, 2), (40, 8), (1_000_000, 18)] {
+        let mut bench = Bench::new(100);
+        for n in 0..replies {
+            bench.reply(A, members);
+            let after = bench.next_announce();
+            assert!(is_spacing(after, 0), "{n} of {members}: {after:?}");
+        }
+        let mut announces = 0;
+        for _ in 0..100 {
+            bench.reply(A, members);
+            announces += usize::from(bench.next_announce().is_some());
+        }
+        assert!((2..8).contains(&announces), "{announces} more announces with {members} members");
+    }
+}
+
+#[test]
+fn an_announce_without_offers_is_followed_by_one_with_offers_within_a_second() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 1);
+    assert_eq!(bench.offers[&A], 0);
+    bench.reply(A, 2);
+    assert_eq!(bench.offers[&A], 1);
+    assert!(bench.next_announce().is_some_and(|after| after <= Duration::from_secs(1)));
+    bench.reply(A, 2);
+    let after = bench.next_announce();
+    assert!(is_spacing(after, 0), "{after:?}");
+    // It cannot be of use where nothing more is wanted.
+    bench.reply(A, 1);
+    bench.input(Input::Vacancies { tracker: A, vacancies: 0 });
+    bench.reply(A, 2);
+    assert!(bench.next_announce().is_none());
+}
+
+#[test]
+fn a_tracker_that_changes_its_mind_has_no_more_announces_made_than_others() {
+    let mut bench = Bench::new(100);
+    let (mut announces, began) = (0, bench.now);
+    while bench.now < began + BURST_AGAIN {
+        bench.reply(A, 1);
+        bench.reply(A, 2);
+        match bench.next_announce() {
+            Some(_) => announces += 1,
+            None => bench.now += Duration::from_secs(1),
+        }
+    }
+    let slow = BURST_AGAIN.as_secs() / SLOW_SPACING.as_secs();
+    assert!((BURST_ANNOUNCES..=BURST_ANNOUNCES + slow as u32).contains(&announces), "{announces} announces");
+}
+
+#[test]
+fn a_tracker_that_comes_back_is_given_offers_with_the_first_announce() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 1);
+    assert_eq!(bench.offers[&A], 0);
+    bench.input(Input::TrackerDisconnected(A));
+    assert_eq!((bench.offers[&A], bench.discovery.poll_timeout()), (FIRST_OFFERS, None));
+}
+
+#[test]
+fn a_reply_to_something_else_does_not_put_an_announce_off() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 5);
+    let due = bench.discovery.poll_timeout();
+    bench.now += Duration::from_secs(2);
+    bench.reply(A, 5);
+    assert_eq!(bench.discovery.poll_timeout(), due);
+    // A tracker that takes its time to reply is asked as often as others.
+    bench.now = due.expect("an announce is due");
+    bench.input(Input::Timeout);
+    let asked = bench.now;
+    bench.now += Duration::from_secs(2);
+    bench.reply(A, 5);
+    bench.next_announce();
+    assert!(is_spacing(Some(bench.now - asked), 0), "{:?}", bench.now - asked);
+}
+
+#[test]
+fn a_peer_met_has_its_tracker_alone_asked_sooner() {
+    let mut bench = Bench::new(100);
+    for tracker in [A, B] {
+        for _ in 0..3 {
+            bench.reply(tracker, 3);
+            bench.next_announce();
+        }
+        bench.reply(tracker, 3);
+    }
+    let at = |bench: &Bench, tracker| bench.discovery.trackers[&tracker].announce_at.map(|at| at - bench.now);
+    let before = at(&bench, B);
+    bench.meet(1, A);
+    assert!(is_spacing(at(&bench, A), 0));
+    assert_eq!(at(&bench, B), before);
+}
+
+#[test]
+fn a_swarm_without_places_asks_no_tracker_again() {
+    let mut bench = Bench::new(0);
+    bench.reply(A, 2);
+    assert_eq!(bench.next_announce(), None);
+}
+
+#[test]
+fn after_a_loss_trackers_are_asked_soon_but_not_over_and_over() {
+    let mut bench = Bench::new(100);
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        bench.reply(A, 1);
+        bench.input(Input::ConnectionLost);
+        asked.push(bench.next_announce());
+    }
+    assert_eq!(asked, [REANNOUNCE_AFTER_LOSS, SLOW_SPACING].map(Some));
+    bench.now += LOSSES_APART;
+    bench.input(Input::ConnectionLost);
+    assert_eq!(bench.next_announce(), Some(REANNOUNCE_AFTER_LOSS));
+}
+
+#[test]
+fn an_application_that_asks_over_and_over_has_an_announce_made_at_once_and_then_every_five_seconds() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 1);
+    bench.reply(B, 1);
+    let mut announces = Vec::new();
+    let began = bench.now;
+    for n in 0..110 {
+        bench.now = began + Duration::from_millis(100) * n;
+        for input in [Input::MorePeersRequested, Input::MorePeersRequested, Input::Timeout] {
+            announces.extend(bench.input(input).iter().filter(|tracker| **tracker == A).map(|_| bench.now - began));
+        }
+    }
+    assert_eq!(announces, [0, 1, 2].map(|n| REQUEST_SPACING * n));
+}
+
+#[test]
+fn what_was_removed_is_forgotten() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 5);
+    bench.meet(1, A);
+    bench.discovery.handle_input(bench.now, &mut bench.rng, Input::ConnectionLost);
+    bench.input(Input::TrackerRemoved(A));
+    bench.input(Input::PeerForgotten(PeerId::from([1; 20])));
+    assert_eq!((bench.discovery.trackers.len(), bench.discovery.peers.len()), (1, 0));
+    bench.reply(A, 7);
+    bench.input(Input::PeerSeen { peer: PeerId::from([2; 20]), tracker: A });
+    bench.input(Input::PeerMet(A));
+    assert_eq!((bench.discovery.trackers.len(), bench.discovery.peers.len()), (1, 0));
+}

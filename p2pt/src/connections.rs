@@ -1,0 +1,404 @@
+//! The connections of one swarm: what the mesh and discovery decide, turned into peers, channels and events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use p2pt_mesh::TrackerId;
+use p2pt_mesh::discovery::{self, Discovery};
+use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Input, Library, Mesh, MeshConfig, Output, RemoteOffer};
+use p2pt_proto::{OfferId, PeerId};
+use p2pt_tracker::{AnnounceUrl, TrackerClient};
+use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
+use rand::rngs::StdRng;
+use tracing::debug;
+
+use crate::admission::{Admission, PeerRequest};
+use crate::link::Link;
+use crate::peer::Settings;
+use crate::swarm::SwarmShared;
+use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
+
+/// A peer's offer, with the way back to it.
+#[derive(Debug)]
+pub(crate) struct IncomingOffer {
+    pub(crate) client: Arc<TrackerClient>,
+    pub(crate) offer_id: OfferId,
+    pub(crate) sdp: String,
+}
+
+/// An offer of this side, with the answer to it.
+#[derive(Debug)]
+pub(crate) struct AnsweredOffer {
+    pub(crate) pending: Box<dyn PendingOffer>,
+    pub(crate) sdp: String,
+}
+
+/// What the mesh carries.
+#[derive(Debug)]
+struct Objects;
+
+impl mesh::Objects for Objects {
+    type Offer = IncomingOffer;
+    type Answer = AnsweredOffer;
+    type Channel = Channel;
+    type Error = TransportError;
+}
+
+/// What the engine has to do.
+pub(crate) enum Action {
+    Announce { tracker: TrackerId },
+    SetWanted { tracker: TrackerId, offers: usize },
+    Answer { attempt: AttemptId, peer: PeerId, offer: IncomingOffer },
+    Accept { attempt: AttemptId, answer: AnsweredOffer },
+    GiveUp { attempt: AttemptId },
+    Run { peer: Peer, link: Arc<Link>, channel: Box<dyn FrameReceiver> },
+    Retire { link: Arc<Link> },
+}
+
+pub(crate) struct Connections {
+    mesh: Mesh<Objects>,
+    discovery: Discovery,
+    rng: StdRng,
+    shared: Arc<SwarmShared>,
+    settings: Arc<Settings>,
+    admission: Arc<Admission>,
+    slots: BTreeMap<PeerId, Slot>,
+    actions: VecDeque<Action>,
+    /// The trackers' URLs, also of those that were removed, for as long as the mesh may name them.
+    urls: BTreeMap<TrackerId, AnnounceUrl>,
+    /// The trackers that were removed.
+    removed: Vec<TrackerId>,
+    /// See [`Input::Lingering`].
+    lingering: usize,
+}
+
+struct Slot {
+    peer: Peer,
+    /// Channels whose readers have not delivered everything yet.
+    readers: usize,
+    /// The last channel is gone; how, and what may be lost.
+    gone: Option<(ChannelClosed, u64)>,
+}
+
+impl Connections {
+    pub(crate) fn new(
+        config: MeshConfig,
+        shared: Arc<SwarmShared>,
+        settings: Arc<Settings>,
+        admission: Arc<Admission>,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            mesh: Mesh::new(config),
+            discovery: Discovery::new(config.max_peers),
+            rng,
+            shared,
+            settings,
+            admission,
+            slots: BTreeMap::new(),
+            actions: VecDeque::new(),
+            urls: BTreeMap::new(),
+            removed: Vec::new(),
+            lingering: 0,
+        }
+    }
+
+    /// What to do next, if anything.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front().or_else(|| {
+            Some(match self.discovery.poll_output()? {
+                discovery::Output::Announce(tracker) => Action::Announce { tracker },
+                discovery::Output::Offers { tracker, offers } => Action::SetWanted { tracker, offers },
+            })
+        })
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.discovery.poll_timeout().into_iter().chain(self.mesh.poll_timeout()).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.discover(now, discovery::Input::Timeout);
+        self.step(now, Input::Timeout);
+    }
+
+    /// Takes notice of what the application has read.
+    pub(crate) fn refresh(&mut self, now: Instant) {
+        let lingering = self.shared.queue.known().saturating_sub(self.mesh.connected());
+        if std::mem::replace(&mut self.lingering, lingering) != lingering {
+            self.mesh.handle_input(now, Input::Lingering(lingering));
+            self.perform(now);
+        }
+    }
+
+    /// Whether there is no place because the application has not read the last events of peers that have gone.
+    pub(crate) fn waits_for_application(&self) -> bool {
+        self.mesh.is_held_up()
+    }
+
+    pub(crate) fn add_tracker(&mut self, now: Instant, tracker: TrackerId, url: AnnounceUrl) {
+        self.urls.insert(tracker, url);
+        self.discover(now, discovery::Input::TrackerAdded(tracker));
+        self.step(now, Input::TrackerAdded(tracker));
+    }
+
+    pub(crate) fn remove_tracker(&mut self, now: Instant, tracker: TrackerId) {
+        self.removed.push(tracker);
+        self.discover(now, discovery::Input::TrackerRemoved(tracker));
+        self.step(now, Input::TrackerRemoved(tracker));
+    }
+
+    /// A tracker counts other members from now on.
+    pub(crate) fn reset_tracker(&mut self, now: Instant, tracker: TrackerId) {
+        self.discover(now, discovery::Input::TrackerReset(tracker));
+        self.step(now, Input::TrackerRemoved(tracker));
+        self.step(now, Input::TrackerAdded(tracker));
+    }
+
+    /// There is no socket to a tracker any more, so what it has counted is of no worth.
+    pub(crate) fn disconnected(&mut self, now: Instant, tracker: TrackerId) {
+        self.discover(now, discovery::Input::TrackerDisconnected(tracker));
+    }
+
+    /// A tracker has replied to an announce: how many members it knows, this node included.
+    pub(crate) fn announced(&mut self, now: Instant, tracker: TrackerId, members: usize) {
+        self.discover(now, discovery::Input::AnnounceReply { tracker, members });
+    }
+
+    /// The application asks for more peers.
+    pub(crate) fn request_more_peers(&mut self, now: Instant) {
+        self.discover(now, discovery::Input::MorePeersRequested);
+    }
+
+    /// Whether this tracker was last told that offers are wanted.
+    pub(crate) fn wants_offers(&self, tracker: TrackerId) -> bool {
+        self.discovery.wants_offers(tracker)
+    }
+
+    /// A peer's offer came by a tracker.
+    pub(crate) fn offer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, offer: IncomingOffer) {
+        if self.admits(from, tracker, Role::Answerer) {
+            let library = library(&offer.sdp);
+            self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, library, offer } });
+            self.saw(now, from, tracker);
+        }
+    }
+
+    /// The answer to an offer of this side came by a tracker.
+    pub(crate) fn answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, answer: AnsweredOffer) {
+        if self.admits(from, tracker, Role::Offerer) {
+            let library = library(&answer.sdp);
+            self.step(now, Input::Answer { from, tracker, library, answer });
+            self.saw(now, from, tracker);
+        }
+    }
+
+    /// Something of a peer came by a tracker. Only what the mesh knows is remembered.
+    fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId) {
+        if self.mesh.knows(&peer) {
+            self.discover(now, discovery::Input::PeerSeen { peer, tracker });
+        }
+    }
+
+    fn admits(&self, peer_id: PeerId, tracker: TrackerId, role: Role) -> bool {
+        let Some(url) = self.urls.get(&tracker) else { return false };
+        let request = PeerRequest { peer_id, info_hash: self.shared.identity().info_hash, tracker: url.clone(), role };
+        let checked = self.admission.check(&request);
+        checked.inspect_err(|reason| self.rejected(peer_id, tracker, role, *reason)).is_ok()
+    }
+
+    pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
+        match result {
+            Ok(channel) => {
+                let label = channel.info.label.clone();
+                self.step(now, Input::AttemptSucceeded { attempt, label, channel });
+            }
+            Err(error) => {
+                debug!(?attempt, %error, "an attempt to connect failed");
+                self.step(now, Input::AttemptFailed { attempt, error });
+            }
+        }
+    }
+
+    pub(crate) fn link_closed(&mut self, now: Instant, link: ChannelId, reason: ChannelClosed) {
+        let removed = self.slots.values_mut().find_map(|slot| {
+            let removed = slot.peer.shared().remove_link(link, reason.clone())?;
+            debug!(peer = %slot.peer.id(), %reason, "a link closed");
+            if !slot.peer.is_connected() {
+                slot.gone = Some((reason.clone(), removed.unacknowledged_bytes()));
+            }
+            Some(())
+        });
+        if removed.is_some() {
+            self.step(now, Input::ChannelClosed(link));
+            if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
+                self.discover(now, discovery::Input::ConnectionLost);
+            }
+        }
+    }
+
+    /// A reader has delivered everything its link brought.
+    pub(crate) fn reader_ended(&mut self, peer: PeerId) {
+        if let Some(slot) = self.slots.get_mut(&peer) {
+            slot.readers -= 1;
+            self.finish(peer);
+        }
+    }
+
+    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its links are handed out to be
+    /// closed. [`link_closed`](Self::link_closed) ends each of them.
+    pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<Link>> {
+        self.step(now, Input::Disconnect(peer));
+        let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
+        slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
+        slot.peer.shared().links()
+    }
+
+    /// Whether this is the handle of a peer that is connected here.
+    pub(crate) fn has(&self, peer: &Peer) -> bool {
+        self.slots.get(&peer.id()).is_some_and(|slot| slot.peer == *peer)
+    }
+
+    /// Ends it all for the application, and hands out the links, still open, to be closed.
+    pub(crate) fn leave(&mut self) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for slot in std::mem::take(&mut self.slots).into_values() {
+            let mut unacknowledged = 0;
+            for link in slot.peer.shared().links() {
+                slot.peer.shared().remove_link(link.id, ChannelClosed::Local);
+                unacknowledged = link.unacknowledged_bytes();
+                links.push(link);
+            }
+            let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
+            end(&self.shared, &slot.peer, reason, unacknowledged);
+        }
+        links
+    }
+
+    fn discover(&mut self, now: Instant, input: discovery::Input) {
+        self.discovery.handle_input(now, &mut self.rng, input);
+    }
+
+    fn step(&mut self, now: Instant, input: Input<Objects>) {
+        self.refresh(now);
+        self.mesh.handle_input(now, input);
+        self.perform(now);
+        let (urls, mesh) = (&mut self.urls, &self.mesh);
+        self.removed.retain(|tracker| {
+            let is_named = mesh.names(*tracker);
+            if !is_named {
+                urls.remove(tracker);
+            }
+            is_named
+        });
+    }
+
+    /// Does what the mesh has decided, and lets discovery know.
+    fn perform(&mut self, now: Instant) {
+        while let Some(output) = self.mesh.poll_output() {
+            match output {
+                Output::Answer { attempt, peer, offer } => {
+                    self.actions.push_back(Action::Answer { attempt, peer, offer: offer.offer });
+                }
+                Output::Accept { attempt, answer, .. } => self.actions.push_back(Action::Accept { attempt, answer }),
+                Output::GiveUp(attempt) => self.actions.push_back(Action::GiveUp { attempt }),
+                Output::Rejected { peer, tracker, role, reason } => {
+                    self.rejected(peer, tracker, role_of(role), reason_of(reason));
+                }
+                Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
+                    if let Some(tracker) = self.urls.get(&tracker).cloned() {
+                        let (role, error) = (role_of(role), Arc::new(error));
+                        let failed = ConnectionFailed { peer_id, tracker, role, error, missed: 0 };
+                        self.shared.queue.connection_failed(failed);
+                    }
+                }
+                Output::PeerConnected { peer: id, tracker } => {
+                    self.discover(now, discovery::Input::PeerMet(tracker));
+                    let slot = self.slots.entry(id).or_insert_with(|| {
+                        let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
+                        Slot { peer, readers: 0, gone: None }
+                    });
+                    slot.gone = None;
+                }
+                Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
+                Output::Retire { peer, channel } => {
+                    let links = self.slots.get(&peer).map(|slot| slot.peer.shared().links()).unwrap_or_default();
+                    let retired = links.into_iter().filter(|link| link.id == channel);
+                    self.actions.extend(retired.map(|link| Action::Retire { link }));
+                }
+                Output::PeerClosed(peer) => {
+                    self.discover(now, discovery::Input::PeerClosed(peer));
+                    self.finish(peer);
+                }
+                Output::PeerForgotten(peer) => {
+                    self.discover(now, discovery::Input::PeerForgotten(peer));
+                }
+                Output::Sought { peer, sought } => {
+                    self.discover(now, discovery::Input::Sought { peer, sought });
+                }
+                Output::Places(places) => self.discover(now, discovery::Input::Places(places)),
+                Output::Vacancies { tracker, vacancies } => {
+                    self.discover(now, discovery::Input::Vacancies { tracker, vacancies });
+                }
+            }
+        }
+    }
+
+    fn rejected(&self, peer_id: PeerId, tracker: TrackerId, role: Role, reason: RejectReason) {
+        debug!(peer = %peer_id, ?role, %reason, "an offer or answer was not taken up");
+        if let Some(tracker) = self.urls.get(&tracker).cloned() {
+            self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, id: ChannelId, channel: Channel) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        let link = Arc::new(Link::new(id, channel.sender, channel.info.good_frame_bytes));
+        slot.peer.shared().add_link(link.clone());
+        slot.readers += 1;
+        debug!(%peer, label = channel.info.label, role = ?channel.info.role, "a link opened");
+        // Told after the link is there, so that the application can send at once.
+        self.shared.queue.connect(&slot.peer);
+        self.actions.push_back(Action::Run { peer: slot.peer.clone(), link, channel: channel.receiver });
+    }
+
+    /// Says that a peer has closed once its last link is gone and everything it sent has been delivered.
+    fn finish(&mut self, peer: PeerId) {
+        if self.slots.get(&peer).is_some_and(|slot| slot.readers == 0 && slot.gone.is_some())
+            && let Some(Slot { peer, gone: Some((reason, unacknowledged)), .. }) = self.slots.remove(&peer)
+        {
+            end(&self.shared, &peer, reason, unacknowledged);
+        }
+    }
+}
+
+/// Which library made a description.
+fn library(sdp: &str) -> Library {
+    if sdp::is_marked(sdp) { Library::Ours } else { Library::JavaScript }
+}
+
+fn role_of(role: mesh::Role) -> Role {
+    match role {
+        mesh::Role::Offerer => Role::Offerer,
+        mesh::Role::Answerer => Role::Answerer,
+    }
+}
+
+fn reason_of(reason: mesh::RejectReason) -> RejectReason {
+    match reason {
+        mesh::RejectReason::Full => RejectReason::Full,
+        mesh::RejectReason::Duplicate => RejectReason::Duplicate,
+        mesh::RejectReason::Busy => RejectReason::Busy,
+    }
+}
+
+fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
+    // Not before everything was delivered: a response may have been among it.
+    peer.shared().waiters.fail_all(crate::now(), &reason);
+    shared.queue.close(peer, reason, unacknowledged_bytes);
+}
+
+#[cfg(all(test, feature = "memory"))]
+#[path = "connections_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! How long nodes take to find all the others at one tracker that draws the recipients of offers at random, and what
+//! that costs.
+
+use std::time::Duration;
+
+use p2pt_tests::dialect::{Dialect, DialectTracker, Log};
+use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use tokio::time::sleep;
+
+const A: &str = "ws://a.test/announce";
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn start_all(sim: &Sim, count: usize, max_peers: usize) -> Vec<SimNode> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        nodes.push(sim.start_with("room", &[A], |node| node.max_peers(max_peers)).await);
+    }
+    nodes
+}
+
+/// How long 99 of 100 pairs took to meet, and all of them.
+async fn pairs(dialect: Dialect, count: usize, seed: u64) -> (Duration, Duration, Log) {
+    let sim = Sim::new(seed);
+    let tracker = sim.start_dialect(A, dialect);
+    let nodes = start_all(&sim, count, 100).await;
+    let pairs = count * (count - 1);
+    let met = |share: usize| nodes.iter().map(|node| node.p2pt.peers().len()).sum::<usize>() * 100 >= pairs * share;
+    let most = until(3600 * SECOND, || met(99)).await.expect("most pairs meet");
+    let all = most + until(3600 * SECOND, || met(100)).await.expect("all pairs meet");
+    (most, all, tracker.log())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[tokio::test(start_paused = true)]
+async fn forty_nodes_at_one_tracker_form_a_mesh_in_a_minute() {
+    for dialect in [Dialect::bittorrent_tracker(), Dialect::aquatic(), Dialect::wt_tracker()] {
+        let (mut most, mut all) = (Vec::new(), Vec::new());
+        for seed in 1..6 {
+            let (these, every, log) = pairs(dialect.clone(), 40, seed).await;
+            println!("{}, seed {seed}: {these:?}, {every:?}, {log:?}", dialect.name);
+            assert!(every <= 300 * SECOND, "{every:?}");
+            assert!(log.announces <= 40 * 25 && log.offers <= 40 * 200 && log.most_offers <= 10, "{log:?}");
+            most.push(these);
+            all.push(every);
+        }
+        let (most, all) = (median(most), median(all));
+        assert!(most <= 45 * SECOND && all <= 75 * SECOND, "{}: {most:?}, {all:?}", dialect.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
+    for dialect in [Dialect::bittorrent_tracker(), Dialect::aquatic(), Dialect::wt_tracker()] {
+        let mut times = Vec::new();
+        for seed in 1..6 {
+            let sim = Sim::new(seed);
+            let _tracker = sim.start_dialect(A, dialect.clone());
+            let mut nodes = Vec::new();
+            for _ in 0..10 {
+                nodes.push(sim.start("room", &[A]).await);
+                sleep(Duration::from_millis(150)).await;
+            }
+            let took = until(600 * SECOND, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await;
+            times.push(took.expect("a mesh"));
+        }
+        println!("{}: {times:?}", dialect.name);
+        let time = median(times);
+        assert!(time <= 10 * SECOND, "{}: {time:?}", dialect.name);
+    }
+}
+
+/// One knows that it was alone, and so does the other, when the first comes back to the tracker.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_to_a_tracker_meets_who_is_there_at_once() {
+    for seed in 1..6 {
+        let sim = Sim::new(seed);
+        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let one = sim.start("room", &[A]).await;
+        sleep(10 * SECOND).await;
+        sim.crash_tracker(A);
+        // The time between its attempts has become long enough for the other to learn that it is alone.
+        sleep(25 * SECOND).await;
+        drop(tracker);
+        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let two = sim.start("room", &[A]).await;
+        let is_back = || tracker.log().connections == 2;
+        assert!(until(60 * SECOND, is_back).await.is_some_and(|took| took > SECOND), "seed {seed}: the other is alone");
+        let took = until(60 * SECOND, || is_full_mesh([&one.p2pt, &two.p2pt].into_iter())).await;
+        assert!(took.is_some_and(|took| took <= 2 * SECOND), "seed {seed}: {took:?}");
+    }
+}
+
+/// What is announced by all in an hour.
+async fn an_hour(tracker: &DialectTracker) -> (u64, u64) {
+    let before = tracker.log();
+    sleep(3600 * SECOND).await;
+    let log = tracker.log();
+    (log.announces - before.announces, log.offers - before.offers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_alone_or_has_all_peers_or_is_full_does_not_announce_more_often() {
+    // So many nodes, of which each keeps so many peers.
+    for (count, max_peers) in [(1, 100), (6, 100), (4, 1)] {
+        let sim = Sim::new(1);
+        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let nodes = start_all(&sim, count, max_peers).await;
+        let everybody = max_peers.min(count - 1);
+        let done = || nodes.iter().all(|node| node.p2pt.peers().len() == everybody);
+        assert!(until(900 * SECOND, done).await.is_some(), "{count} nodes with up to {max_peers} peers");
+        sleep(120 * SECOND).await;
+        let (announces, offers) = an_hour(&tracker).await;
+        assert_eq!((announces, offers), (30 * count as u64, 0), "{count} nodes with up to {max_peers} peers");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
+    let sim = Sim::new(1);
+    let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+    let ghost = sim.start("room", &[]).await;
+    let nodes = start_all(&sim, 19, 100).await;
+    for node in &nodes {
+        sim.network.refuse_between(ghost.node, node.node);
+    }
+    ghost.p2pt.add_tracker(A).await.expect("added");
+    let (announces, _) = an_hour(&tracker).await;
+    assert!(announces <= 20 * 60, "{announces} announces in the first hour");
+    assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)));
+    let (announces, offers) = an_hour(&tracker).await;
+    // Every two minutes, with up to ten offers.
+    assert_eq!(announces, 30 * 20);
+    assert!(offers <= 10 * announces, "{offers} offers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_link_is_not_sought_for_ever_of_a_peer_that_keeps_one() {
+    let sim = Sim::new(1);
+    let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+    let two = sim.start_with("room", &[A], |node| node.connections_per_peer(2)).await;
+    let one = sim.start("room", &[A]).await;
+    sleep(900 * SECOND).await;
+    let (announces, offers) = an_hour(&tracker).await;
+    assert_eq!((announces, offers), (2 * 30, 0));
+    assert_eq!(one.p2pt.peers().len(), 1);
+    assert_eq!(two.p2pt.peers().iter().map(|peer| peer.connection_count()).collect::<Vec<_>>(), [1]);
+}
