@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use p2pt::{AnnounceUrl, NodeBuilder, PeerId};
+use p2pt::{AnnounceUrl, Builder, PeerId};
 
 pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
@@ -92,9 +92,9 @@ pub(crate) struct PipeArgs {
 
 impl PipeArgs {
     /// Sets who this peer is and whom it meets.
-    pub(crate) fn restrict(&self, node: NodeBuilder) -> NodeBuilder {
-        let node = self.peer_id.into_iter().fold(node, NodeBuilder::peer_id);
-        if self.allow.is_empty() { node } else { node.allow(self.allow.iter().copied()) }
+    pub(crate) fn restrict(&self, builder: Builder) -> Builder {
+        let builder = self.peer_id.into_iter().fold(builder, Builder::peer_id);
+        if self.allow.is_empty() { builder } else { builder.allow(self.allow.iter().copied()) }
     }
 }
 
@@ -182,11 +182,11 @@ mod tests {
     fn times_and_ids_that_make_no_sense_are_refused() {
         for (arguments, complaint) in [
             (["--max-peers", "many"], "invalid digit"),
-            (["--request-deadline", "0.0"], "more than 0"),
-            (["--request-deadline", "0"], "more than 0"),
-            (["--request-deadline", "nan"], "more than 0"),
-            (["--request-deadline", "86401"], "at most 86400"),
-            (["--request-deadline", "soon"], "not a number"),
+            (["--request-timeout", "0.0"], "more than 0"),
+            (["--request-timeout", "0"], "more than 0"),
+            (["--request-timeout", "nan"], "more than 0"),
+            (["--request-timeout", "86401"], "at most 86400"),
+            (["--request-timeout", "soon"], "not a number"),
             (["--peer-id", "a1"], "'a1'"),
             (["--allow", "*"], "'*'"),
         ] {

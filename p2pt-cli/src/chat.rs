@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use p2pt::{Event, P2pt, Peer, PeerId};
+use p2pt::{Event, Peer, PeerId, Swarm};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 
@@ -55,11 +55,11 @@ impl<'a> Input<'a> {
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, mut events) = args.network.builder(&args.identifier)?.start().await?;
+    let (swarm, mut events) = args.network.builder()?.join(&args.identifier).await?;
     // Nothing in a chat is a request.
     let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
-    let mut chat = Chat { p2pt, outboxes, terminal: Terminal::stdout() };
-    let own_id = short(chat.p2pt.peer_id());
+    let mut chat = Chat { swarm, outboxes, terminal: Terminal::stdout() };
+    let own_id = short(chat.swarm.peer_id());
     chat.note(format_args!("You are {own_id}, under {:?}. {HELP}", args.identifier))?;
     let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
     loop {
@@ -80,11 +80,11 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
             () = signals.next() => break,
         }
     }
-    let Chat { p2pt, outboxes, .. } = chat;
+    let Chat { swarm, outboxes, .. } = chat;
     let leave = async {
         // Whatever has not left by then stays unsaid.
         let _ = timeout(FLUSH_DEADLINE, outboxes.flush()).await;
-        p2pt.shutdown().await;
+        swarm.shutdown().await;
     };
     tokio::select! {
         () = leave => {}
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
 }
 
 struct Chat {
-    p2pt: P2pt,
+    swarm: Swarm,
     outboxes: Outboxes,
     terminal: Terminal,
 }
@@ -106,7 +106,7 @@ impl Chat {
         match input {
             Input::Nothing => {}
             Input::Say(text) => {
-                let peers = self.p2pt.peers();
+                let peers = self.swarm.peers();
                 if peers.is_empty() {
                     self.note("nobody is here yet")?;
                 }
@@ -119,7 +119,7 @@ impl Chat {
                 Err(problem) => self.warn(problem)?,
             },
             Input::Peers => {
-                let peers = self.p2pt.peers();
+                let peers = self.swarm.peers();
                 self.note(format_args!("{} here besides you", peers.len()))?;
                 for peer in peers {
                     self.note(peer.id())?;
@@ -134,7 +134,7 @@ impl Chat {
 
     fn find(&self, prefix: &str) -> Result<Peer, String> {
         let prefix = prefix.to_ascii_lowercase();
-        let mut found = self.p2pt.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
+        let mut found = self.swarm.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
         match (found.next(), found.next()) {
             (Some(peer), None) => Ok(peer),
             (Some(_), Some(_)) => Err(format!("the ids of several peers begin with {prefix}")),

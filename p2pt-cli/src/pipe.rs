@@ -10,7 +10,7 @@ mod output;
 use std::io;
 use std::time::Duration;
 
-use p2pt::{Events, NodeError, P2pt, Peer, PeerId, StartError};
+use p2pt::{Events, NodeError, Peer, PeerId, StartError, Swarm};
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -60,21 +60,21 @@ pub(crate) enum PipeError {
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let mut signals = StopSignals::new()?;
-    let builder = args.network.builder(&args.identifier)?.configure(|node| args.restrict(node));
-    let (p2pt, events) = builder.start().await?;
+    let builder = args.restrict(args.network.builder()?);
+    let (swarm, events) = builder.join(&args.identifier).await?;
     let (output, writer) = Output::start(io::stdout());
-    output.emit(&Event::Ready { peer_id: p2pt.peer_id(), info_hash: p2pt.info_hash() }).await?;
+    output.emit(&Event::Ready { peer_id: swarm.peer_id(), info_hash: swarm.info_hash() }).await?;
 
     let (outboxes, outcomes) = Outboxes::new(args.request_timeout);
     let mut reports = tokio::spawn(report(output.clone(), events, outcomes));
-    let mut pipe = Pipe { p2pt, output, outboxes, bans: JoinSet::new() };
+    let mut pipe = Pipe { swarm, output, outboxes, bans: JoinSet::new() };
     let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
     let ended = tokio::select! {
         ended = pipe.obey(lines) => ended,
         () = signals.next() => Ok(()),
         // Before the node has stopped it ends only when nobody can read it.
         _ = &mut reports => {
-            pipe.p2pt.shutdown().await;
+            pipe.swarm.shutdown().await;
             return Err(EmitError::Closed.into());
         }
     };
@@ -155,7 +155,7 @@ async fn report_outcomes(output: &Output, mut outcomes: mpsc::Receiver<Outcome>)
 
 /// What commands act on.
 struct Pipe {
-    p2pt: P2pt,
+    swarm: Swarm,
     output: Output,
     outboxes: Outboxes,
     /// Closing the links of those who were banned.
@@ -202,36 +202,36 @@ impl Pipe {
                 Ok(frame) => self.queue(send.peer, Job::Frame(frame), send.tag).await,
                 Err(error) => self.complain(send.tag, error).await,
             },
-            Command::AddTracker(url) => match self.p2pt.add_tracker(&url).await {
+            Command::AddTracker(url) => match self.swarm.node().add_tracker(&url).await {
                 Ok(()) => Ok(()),
                 Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
             },
-            Command::RemoveTracker(url) => match self.p2pt.remove_tracker(&url).await {
+            Command::RemoveTracker(url) => match self.swarm.node().remove_tracker(&url).await {
                 Ok(true) => Ok(()),
                 Ok(false) => self.complain(None, format!("tracker {url}: there is no such tracker")).await,
                 Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
             },
             Command::Trackers(_) => {
-                let (stats, info_hash) = (self.p2pt.tracker_stats(), self.p2pt.info_hash());
+                let (stats, info_hash) = (self.swarm.node().tracker_stats(), self.swarm.info_hash());
                 let trackers = stats.trackers.iter().map(|state| KnownTracker::new(state, &info_hash)).collect();
                 self.answer(&Event::Trackers { connected: stats.connected, total: stats.total, trackers }).await
             }
-            Command::RequestMorePeers(_) => match self.p2pt.request_more_peers().await {
+            Command::RequestMorePeers(_) => match self.swarm.request_more_peers().await {
                 Ok(()) => Ok(()),
                 Err(error) => self.complain(None, error.to_string()).await,
             },
             Command::Peers(_) => {
-                let peers = self.p2pt.peers().into_iter().map(Into::into).collect();
+                let peers = self.swarm.peers().into_iter().map(Into::into).collect();
                 self.answer(&Event::Peers { peers }).await
             }
-            Command::Stats(id) => match self.p2pt.peer(&id) {
+            Command::Stats(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
                     let links = peer.connection_stats().await.into_iter().map(KnownLink::from).collect();
                     self.answer(&Event::Stats { peer: id, links }).await
                 }
                 None => self.not_connected(None, id).await,
             },
-            Command::Disconnect(id) => match self.p2pt.peer(&id) {
+            Command::Disconnect(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
                     self.outboxes.disconnect(&peer, FLUSH_DEADLINE);
                     Ok(())
@@ -240,13 +240,13 @@ impl Pipe {
             },
             Command::Ban(id) => {
                 while self.bans.try_join_next().is_some() {}
-                self.bans.spawn(self.p2pt.ban(id));
+                self.bans.spawn(self.swarm.node().ban(id));
                 Ok(())
             }
-            Command::Unban(id) if self.p2pt.unban(&id) => Ok(()),
+            Command::Unban(id) if self.swarm.node().unban(&id) => Ok(()),
             Command::Unban(id) => self.complain(None, format!("peer {id} is not banned")).await,
             Command::Banned(_) => {
-                let peers = self.p2pt.banned().iter().map(PeerId::to_string).collect();
+                let peers = self.swarm.node().banned().iter().map(PeerId::to_string).collect();
                 self.answer(&Event::Banned { peers }).await
             }
             Command::Stop(_) => Ok(()),
@@ -270,8 +270,8 @@ impl Pipe {
         mut act: impl FnMut(&mut Outboxes, &Peer) -> Result<(), String>,
     ) -> Result<(), EmitError> {
         let peers = match to {
-            To::Everyone => self.p2pt.peers(),
-            To::Peer(id) => self.p2pt.peer(&id).into_iter().collect(),
+            To::Everyone => self.swarm.peers(),
+            To::Peer(id) => self.swarm.peer(&id).into_iter().collect(),
         };
         if peers.is_empty() {
             return match to {
@@ -314,11 +314,11 @@ impl Pipe {
         writer: JoinHandle<io::Result<()>>,
     ) -> Result<(), PipeError> {
         // Shutting down closes what bans have not closed.
-        let Self { p2pt, output, outboxes, bans: _ } = self;
+        let Self { swarm, output, outboxes, bans: _ } = self;
         if timeout(FLUSH_DEADLINE, outboxes.flush()).await.is_err() {
             tracing::warn!("some of what was to be sent was not");
         }
-        p2pt.shutdown().await;
+        swarm.shutdown().await;
         let last_words = async {
             outboxes.finish().await;
             match (&mut reports).await {

@@ -5,7 +5,7 @@ use p2pt::{Event, P2pt};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracker = std::env::args().nth(1).unwrap_or("wss://tracker.openwebtorrent.com".into());
-    let (_p2pt, mut events) = P2pt::builder("my-app").trackers([tracker]).start().await?;
+    let (_swarm, mut events) = P2pt::builder().tracker(tracker).join("my-app").await?;
 
     while let Some(event) = events.next().await {
         match event {

@@ -30,7 +30,7 @@ use crate::node::NodeShared;
 use crate::peer::Settings;
 use crate::queue::lock;
 use crate::swarm::{Identity, SwarmShared};
-use crate::{NodeError, Peer};
+use crate::{NodeError, Peer, SwarmKey};
 
 pub(crate) use attempts::Via;
 use offers::{Made, Waiting};
@@ -48,9 +48,9 @@ type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 /// What handles ask for. They mean the swarm, in whatever stay it is when the command's turn comes.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Join { identifier: String, reply: Reply<Arc<SwarmShared>> },
+    Join { key: SwarmKey, reply: Reply<Arc<SwarmShared>> },
     Leave { swarm: Arc<SwarmShared>, reply: Reply<()> },
-    SetIdentifier { swarm: Arc<SwarmShared>, identifier: String, reply: Reply<()> },
+    SetIdentifier { swarm: Arc<SwarmShared>, key: SwarmKey, reply: Reply<()> },
     AddTracker { url: AnnounceUrl, reply: Reply<()> },
     RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
     RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
@@ -208,8 +208,8 @@ impl Engine {
     fn handle_command(&mut self, command: Command) {
         // A caller that no longer waits for the reply is no concern of ours.
         match command {
-            Command::Join { identifier, reply } => {
-                let _ = reply.send(self.join(identifier));
+            Command::Join { key, reply } => {
+                let _ = reply.send(self.join(key));
             }
             Command::Leave { swarm, reply } => match self.swarms.remove(swarm.identity().swarm) {
                 Some(stay) => {
@@ -221,8 +221,8 @@ impl Engine {
                 }
                 None => drop(reply.send(Err(NodeError::Stopped))),
             },
-            Command::SetIdentifier { swarm, identifier, reply } => {
-                let _ = reply.send(self.set_identifier(swarm.identity().swarm, identifier));
+            Command::SetIdentifier { swarm, key, reply } => {
+                let _ = reply.send(self.set_identifier(swarm.identity().swarm, key));
             }
             Command::AddTracker { url, reply } => {
                 self.add_tracker(url);
@@ -259,24 +259,23 @@ impl Engine {
         });
     }
 
-    fn join(&mut self, identifier: String) -> Result<Arc<SwarmShared>, NodeError> {
-        let identity = self.identity(identifier)?;
+    fn join(&mut self, key: SwarmKey) -> Result<Arc<SwarmShared>, NodeError> {
+        let identity = self.identity(key)?;
         let shared = Arc::new(SwarmShared::new(identity.clone()));
         self.enter(identity, shared.clone());
         Ok(shared)
     }
 
-    fn identity(&mut self, identifier: String) -> Result<Identity, NodeError> {
-        let info_hash = InfoHash::of(&identifier);
-        if self.swarms.id(info_hash).is_some() {
+    fn identity(&mut self, key: SwarmKey) -> Result<Identity, NodeError> {
+        if self.swarms.id(key.info_hash()).is_some() {
             return Err(NodeError::AlreadyJoined);
         }
         self.next_swarm += 1;
-        Ok(Identity { swarm: SwarmId(self.next_swarm), identifier, info_hash })
+        Ok(Identity { swarm: SwarmId(self.next_swarm), key })
     }
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
-        let Identity { swarm, info_hash, .. } = identity;
+        let (swarm, info_hash) = (identity.swarm, identity.key.info_hash());
         let Parts { mesh, settings, .. } = &self.parts;
         let members = Members::new(*mesh, shared.clone(), settings.clone(), self.parts.shared.admission.clone());
         let token = CancellationToken::new();
@@ -287,11 +286,11 @@ impl Engine {
         }
     }
 
-    fn set_identifier(&mut self, swarm: SwarmId, identifier: String) -> Result<(), NodeError> {
+    fn set_identifier(&mut self, swarm: SwarmId, key: SwarmKey) -> Result<(), NodeError> {
         if self.swarms.get(swarm).is_none() {
             return Err(NodeError::Stopped);
         }
-        let identity = self.identity(identifier)?;
+        let identity = self.identity(key)?;
         if let Some(stay) = self.swarms.remove(swarm) {
             let shared = stay.shared.clone();
             let closing = self.depart(stay, false);

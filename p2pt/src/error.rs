@@ -26,6 +26,9 @@ pub enum StartError {
     /// No transport was given, and the feature `webrtc` is off.
     #[error("no transport was given, and the feature `webrtc` is off")]
     NoTransport,
+    /// There is no tokio runtime here: a node is started within one, as `#[tokio::main]` and `Runtime::block_on` provide.
+    #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
+    NoRuntime,
     /// The node stopped while it started: its runtime is shutting down.
     #[error("the node stopped while it started")]
     Stopped,

@@ -218,7 +218,7 @@ impl Drop for Sending<'_> {
 /// Reads a link until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that is
 /// full, which stalls this link's sender and nobody else.
 pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
-    let mut reassembler = Reassembler::new(peer.shared().settings.limits.clone());
+    let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
     let mut timer = pin!(None);
     loop {
         // Set for the first of many messages, and again when its time has come: so that frames set none.

@@ -292,7 +292,7 @@ impl Members {
     }
 
     fn admits(&self, peer_id: PeerId, tracker: &AnnounceUrl, role: Role) -> bool {
-        let (info_hash, tracker) = (self.shared.identity().info_hash, tracker.clone());
+        let (info_hash, tracker) = (self.shared.identity().key.info_hash(), tracker.clone());
         let candidate = PeerRequest { peer_id, info_hash, tracker, role };
         let checked = self.admission.check(&candidate);
         checked.inspect_err(|reason| self.rejected(peer_id, candidate.tracker, role, *reason)).is_ok()

@@ -1,4 +1,4 @@
-use p2pt_proto::{InfoHash, OfferId};
+use p2pt_proto::OfferId;
 use p2pt_tracker::{ClientConfig, TrackerClient, WebSocketConnector};
 use p2pt_transport::Transport;
 use p2pt_transport::memory::MemoryNetwork;
@@ -18,8 +18,7 @@ struct Bench {
 
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
-        let (identifier, info_hash) = ("room".to_owned(), InfoHash::of("room"));
-        let identity = Identity { swarm: SwarmId::default(), identifier, info_hash };
+        let identity = Identity { swarm: SwarmId::default(), key: "room".into() };
         let settings = Settings::alone(1000);
         let shared = Arc::new(SwarmShared::new(identity));
         let members =

@@ -29,34 +29,41 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a send waits for a link that takes nothing unless configured.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What every peer of a node has in common.
-#[derive(Debug)]
-pub(crate) struct Settings {
+/// What the application sets for every peer of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerConfig {
     pub(crate) limits: Limits,
     pub(crate) inbox_bytes: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) send_timeout: Duration,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            inbox_bytes: INBOX_BYTES,
+            request_timeout: REQUEST_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
+        }
+    }
+}
+
+/// What every peer of a node has in common.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: PeerConfig,
     pub(crate) message_ids: Mutex<StdRng>,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
 
 impl Settings {
-    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self {
-            limits: Limits::default(),
-            inbox_bytes: INBOX_BYTES,
-            request_timeout: REQUEST_TIMEOUT,
-            send_timeout: SEND_TIMEOUT,
-            message_ids: Mutex::new(rand::make_rng()),
-            commands,
-        }
-    }
-
     /// For peers without an engine.
     #[cfg(test)]
     pub(crate) fn alone(inbox_bytes: usize) -> Self {
-        Self { inbox_bytes, ..Self::new(mpsc::channel(1).0) }
+        let config = PeerConfig { inbox_bytes, ..PeerConfig::default() };
+        Self { config, message_ids: Mutex::new(rand::make_rng()), commands: mpsc::channel(1).0 }
     }
 }
 
@@ -87,8 +94,8 @@ impl Peer {
     pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
         Self(Arc::new(PeerShared {
             id,
-            inbox: Inbox::new(settings.inbox_bytes),
-            waiters: Waiters::new(settings.inbox_bytes),
+            inbox: Inbox::new(settings.config.inbox_bytes),
+            waiters: Waiters::new(settings.config.inbox_bytes),
             settings,
             links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
         }))
@@ -172,7 +179,7 @@ impl Peer {
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
         loop {
             let link = self.0.link()?;
-            match link.send(frame.clone(), self.0.settings.send_timeout).await {
+            match link.send(frame.clone(), self.0.settings.config.send_timeout).await {
                 Err(LinkError::Closed) => {}
                 other => return other.map_err(SendError::from),
             }
@@ -215,7 +222,7 @@ impl Peer {
         self.0.check_size(payload)?;
         loop {
             let link = self.0.link()?;
-            match link.send_message(id, payload, self.0.settings.send_timeout).await {
+            match link.send_message(id, payload, self.0.settings.config.send_timeout).await {
                 // The whole message starts again on the next link, under the same id.
                 Err(LinkError::Closed) => {}
                 other => return other.map_err(SendError::from),
@@ -231,7 +238,7 @@ impl PeerShared {
     }
 
     fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
-        let (bytes, max) = (payload.as_str().len(), self.settings.limits.max_message_bytes);
+        let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
         if bytes > max { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
     }
 

@@ -200,7 +200,7 @@ pub struct Request {
 
 impl Request {
     pub(crate) fn new(peer: Peer, id: Option<MessageId>, payload: Payload) -> Self {
-        let timeout = peer.shared().settings.request_timeout;
+        let timeout = peer.shared().settings.config.request_timeout;
         Self { peer, id, payload, timeout }
     }
 

@@ -281,19 +281,19 @@ async fn trackers_come_and_go_and_the_peers_stay() {
     let sim = Sim::new(8);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
     let tracker_b = sim.start_tracker(B);
-    assert!(one.p2pt.remove_tracker(A).await.expect("running"));
-    assert!(!one.p2pt.remove_tracker(A).await.expect("running"));
+    assert!(one.p2pt.node().remove_tracker(A).await.expect("running"));
+    assert!(!one.p2pt.node().remove_tracker(A).await.expect("running"));
     sim.crash_tracker(A);
     to_two.send("still here").await.expect("sent");
     assert_eq!(message(&mut two).await.text(), Some("still here"));
 
-    one.p2pt.add_tracker(B).await.expect("added");
-    two.p2pt.add_tracker(B).await.expect("added");
-    assert!(matches!(one.p2pt.add_tracker("http://b.test").await, Err(NodeError::AnnounceUrl(_))));
+    one.p2pt.node().add_tracker(B).await.expect("added");
+    two.p2pt.node().add_tracker(B).await.expect("added");
+    assert!(matches!(one.p2pt.node().add_tracker("http://b.test").await, Err(NodeError::AnnounceUrl(_))));
     quiet(&mut one).await;
     assert_eq!(tracker_b.stats().swarms.peers, 2);
-    assert_eq!((one.p2pt.tracker_stats().connected, one.p2pt.tracker_stats().total), (1, 1));
-    assert_eq!((two.p2pt.tracker_stats().connected, two.p2pt.tracker_stats().total), (1, 2));
+    assert_eq!((one.p2pt.node().tracker_stats().connected, one.p2pt.node().tracker_stats().total), (1, 1));
+    assert_eq!((two.p2pt.node().tracker_stats().connected, two.p2pt.node().tracker_stats().total), (1, 2));
 
     // A third meets both at the new tracker.
     let mut three = sim.start("room", &[B]).await;
@@ -324,7 +324,7 @@ async fn a_tracker_that_restarts_with_its_memory_lost_is_found_again() {
 async fn one_node_is_in_several_swarms_and_leaves_and_rejoins_at_once() {
     let sim = Sim::new(10);
     let (mut one, _, mut two, _) = pair(&sim).await;
-    let node = one.p2pt.as_node().clone();
+    let node = one.p2pt.node().clone();
     let (red, mut red_events) = node.join("red").await.expect("joined");
     assert!(matches!(node.join("red").await, Err(NodeError::AlreadyJoined)));
     let mut other = sim.start("red", &[A]).await;

@@ -31,8 +31,8 @@ async fn a_killed_process_is_noticed() {
 /// Freezes one of three until the others have noticed, and for so long; when it goes on, all are as before.
 async fn freeze_and_thaw(lasts: Duration) {
     let tracker = Tracker::start().await;
-    let mut ann = tracker.pipe("ann", &["--request-deadline", "3600"]).await;
-    let mut ben = tracker.pipe("ben", &["--request-deadline", "3600"]).await;
+    let mut ann = tracker.pipe("ann", &["--request-timeout", "3600"]).await;
+    let mut ben = tracker.pipe("ben", &["--request-timeout", "3600"]).await;
     connected(&mut ann, &mut ben).await;
     let mut cem = tracker.pipe("cem", &[]).await;
     connected(&mut ann, &mut cem).await;

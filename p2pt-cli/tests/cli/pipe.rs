@@ -125,7 +125,7 @@ async fn bad_lines_are_answered_and_do_no_harm() {
 #[tokio::test]
 async fn a_tag_always_hears_what_became_of_it() {
     let tracker = Tracker::start().await;
-    let mut ann = tracker.pipe("ann", &["--request-deadline", "0.3"]).await;
+    let mut ann = tracker.pipe("ann", &["--request-timeout", "0.3"]).await;
     let mut ben = tracker.pipe("ben", &[]).await;
     connected(&mut ann, &mut ben).await;
 
