@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use p2pt::{Event, Peer, PeerId, Swarm};
 use tokio::io::BufReader;
-use tokio::time::timeout;
 
 use crate::args::ChatArgs;
 use crate::lines::{Line, Lines};
-use crate::outbox::{Job, Outboxes, Outcome};
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, short};
 
@@ -17,7 +15,7 @@ use crate::terminal::{Colour, Terminal, clean, short};
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// How long the last lines may take to leave.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 const HELP: &str = "A line goes to everyone. /peers lists them, /msg ID TEXT writes to one, /quit leaves.";
 
@@ -55,10 +53,9 @@ impl<'a> Input<'a> {
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut signals = StopSignals::new()?;
-    let (swarm, mut events) = args.network.builder()?.join(&args.identifier).await?;
-    // Nothing in a chat is a request.
-    let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
-    let mut chat = Chat { swarm, outboxes, terminal: Terminal::stdout() };
+    let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
+    let (swarm, mut events) = builder.join(&args.identifier).await?;
+    let mut chat = Chat { swarm, terminal: Terminal::stdout() };
     let own_id = short(chat.swarm.peer_id());
     chat.note(format_args!("You are {own_id}, under {:?}. {HELP}", args.identifier))?;
     let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
@@ -74,20 +71,11 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
                 None => break,
             },
             Some(event) = events.next() => chat.show(event)?,
-            Some(Outcome::Failed { peer, error, .. }) = outcomes.recv() => {
-                chat.warn(format_args!("not sent to {}: {error}", short(peer)))?;
-            }
             () = signals.next() => break,
         }
     }
-    let Chat { swarm, outboxes, .. } = chat;
-    let leave = async {
-        // Whatever has not left by then stays unsaid.
-        let _ = timeout(FLUSH_DEADLINE, outboxes.flush()).await;
-        swarm.shutdown().await;
-    };
     tokio::select! {
-        () = leave => {}
+        () = chat.swarm.shutdown() => {}
         // Whoever asks again does not want to wait.
         () = signals.next() => {}
     }
@@ -96,7 +84,6 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
 
 struct Chat {
     swarm: Swarm,
-    outboxes: Outboxes,
     terminal: Terminal,
 }
 
@@ -143,16 +130,27 @@ impl Chat {
     }
 
     fn send(&mut self, peer: &Peer, text: &str) -> io::Result<()> {
-        match self.outboxes.push(peer, Job::message(text), None) {
+        match peer.queue(text) {
             Ok(()) => Ok(()),
-            Err(full) => self.warn(full),
+            Err(error) => self.unsent(peer, error),
         }
+    }
+
+    fn unsent(&mut self, peer: &Peer, error: impl std::fmt::Display) -> io::Result<()> {
+        self.warn(format_args!("not sent to {}: {error}", short(peer.id())))
     }
 
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::PeerConnected(peer) => self.note(format_args!("{} is here", short(peer.id()))),
-            Event::PeerClosed(closed) => self.note(format_args!("{} has left", short(closed.peer.id()))),
+            Event::PeerClosed(closed) => {
+                if closed.unsent_messages > 0 {
+                    let count = closed.unsent_messages;
+                    self.warn(format_args!("{count} lines did not reach {}", short(closed.peer.id())))?;
+                }
+                self.note(format_args!("{} has left", short(closed.peer.id())))
+            }
+            Event::SendFailed(failed) => self.unsent(&failed.peer, failed.error),
             Event::Message(message) => {
                 let from = self.name(message.peer().id());
                 self.terminal.line(format_args!("{from} {}", clean(message.payload().as_str())))

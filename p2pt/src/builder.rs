@@ -181,6 +181,20 @@ impl Builder {
         self
     }
 
+    /// Bytes that may be queued for each peer by [`Peer::queue`](crate::Peer::queue) and wait for its channel (8 MiB unless
+    /// configured); a single larger message is still queued, alone.
+    pub fn send_queue_bytes(mut self, bytes: usize) -> Self {
+        self.peers.send_queue_bytes = bytes;
+        self
+    }
+
+    /// How long what is queued may take to leave when a peer is disconnected, a swarm left, or the node shut down (5 s
+    /// unless configured).
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.peers.flush_timeout = timeout;
+        self
+    }
+
     /// Bounds on what a peer's incoming messages may take. The largest message holds for sending too.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.peers.limits = limits;

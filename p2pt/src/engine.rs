@@ -200,7 +200,8 @@ impl Engine {
             }
             self.act();
         }
-        if timeout(SHUTDOWN_DEADLINE, self.shut_down()).await.is_err() {
+        let deadline = SHUTDOWN_DEADLINE + self.parts.settings.config.flush_timeout;
+        if timeout(deadline, self.shut_down()).await.is_err() {
             debug!("shutdown took longer than its deadline");
         }
     }
@@ -348,6 +349,10 @@ impl Engine {
 
     async fn shut_down(&mut self) {
         self.commands.close();
+        let peers: Vec<Peer> = self.swarms.iter().flat_map(|(_, stay)| stay.shared.queue.peers()).collect();
+        // What has not left by then is counted in `PeerClosed`.
+        let flushed = join_all(peers.iter().map(Peer::flush));
+        let _ = timeout(self.parts.settings.config.flush_timeout, flushed).await;
         let stays = self.swarms.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));

@@ -90,6 +90,32 @@ pub enum TrySendError {
     Refused(#[from] SendError),
 }
 
+/// Why something was not queued for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError<T = Payload> {
+    /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back.
+    #[error("as much waits to be sent to the peer as may")]
+    Full(T),
+    /// The message is larger than this side would accept itself.
+    #[error("a message of {bytes} bytes is larger than the limit of {max}")]
+    TooLarge {
+        /// The message's size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+}
+
+impl<T> QueueError<T> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
+        match self {
+            Self::Full(back) => QueueError::Full(change(back)),
+            Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
+        }
+    }
+}
+
 /// Why something a peer sent was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,6 +160,9 @@ pub enum RequestError {
     /// A later request with the same id took this one's place: two awaited responses to one message.
     #[error("a later request with the same id took this one's place")]
     Replaced,
+    /// As much is queued for the peer as may be, so the request was not.
+    #[error("as much waits to be sent to the peer as may")]
+    QueueFull,
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
     TooMany(usize),

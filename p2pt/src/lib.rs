@@ -50,13 +50,15 @@ mod peer;
 mod queue;
 mod request;
 mod sdp;
+mod send_queue;
 mod swarm;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
-pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError, TrySendError};
+pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError};
 pub use event::{
-    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, TrackerConnected,
+    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
+    TrackerConnected,
 };
 pub use message::Message;
 pub use node::{Node, TrackerStats};

@@ -149,8 +149,8 @@ impl Node {
         }
     }
 
-    /// Ends the node in order: takes nothing new, tells the trackers, closes every link politely, ends the event
-    /// streams. Every step has a deadline; together at most a few seconds, usually milliseconds. Idempotent.
+    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every link politely, ends the event
+    /// streams. Every step has a deadline; together at most a few seconds beside the flush, usually milliseconds. Idempotent.
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;

@@ -1,6 +1,7 @@
 //! A peer: the application's handle, and the state its links share.
 
 use std::hash::{Hash, Hasher};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fmt, ptr};
@@ -12,16 +13,24 @@ use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::Command;
 use crate::link::{Link, LinkError, TryLinkError};
 use crate::mesh::LinkId;
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
-use crate::{Request, SendError, TrySendError};
+use crate::send_queue::{Content, Pushed, SendQueue};
+use crate::{QueueError, Request, SendError, TrySendError};
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
 const INBOX_BYTES: usize = 1 << 20;
+
+/// Bytes that may be queued for each peer unless configured; a larger message is queued alone.
+const SEND_QUEUE_BYTES: usize = 8 << 20;
+
+/// How long what is queued may take to leave when a connection is ended, unless configured.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request waits for its response unless configured.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +45,8 @@ pub(crate) struct PeerConfig {
     pub(crate) inbox_bytes: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) send_timeout: Duration,
+    pub(crate) send_queue_bytes: usize,
+    pub(crate) flush_timeout: Duration,
 }
 
 impl Default for PeerConfig {
@@ -45,6 +56,8 @@ impl Default for PeerConfig {
             inbox_bytes: INBOX_BYTES,
             request_timeout: REQUEST_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
+            send_queue_bytes: SEND_QUEUE_BYTES,
+            flush_timeout: FLUSH_TIMEOUT,
         }
     }
 }
@@ -79,6 +92,7 @@ pub(crate) struct PeerShared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) send_queue: SendQueue,
     links: Mutex<Links>,
 }
 
@@ -96,6 +110,7 @@ impl Peer {
             id,
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes),
             settings,
             links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
         }))
@@ -120,11 +135,69 @@ impl Peer {
         lock(&self.0.links).open.len()
     }
 
+    /// Queues a message for this peer, and never waits: what most programs send with.
+    ///
+    /// The tasks of the peer's channels hand over what is queued, in order, and [`send`](Self::send) takes its turn behind
+    /// it. If the channel fails half-way the message starts again on the peer's next one. A peer that takes nothing fills
+    /// its own queue and no other (8 MiB unless [configured](crate::Builder::send_queue_bytes)). What goes wrong later is
+    /// an event: [`SendFailed`](crate::Event::SendFailed), or [`PeerClosed`](crate::Event::PeerClosed), which says how much
+    /// was never handed to a channel. What is queued for a peer after its `PeerClosed` is dropped.
+    ///
+    /// # Errors
+    /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
+    pub fn queue(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
+        self.queue_with_id(self.0.new_id(), Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    }
+
+    /// Queues a response to a message of which only the id is at hand;
+    /// [`Message::queue_response`](crate::Message::queue_response) otherwise.
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub fn queue_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), QueueError> {
+        self.queue_with_id(id, Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    }
+
+    /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
+    pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
+        match self.0.send_queue.push(Content::Frame(frame), None) {
+            Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
+        if let Some((bytes, max)) = self.0.too_large(&payload) {
+            return Err(QueueError::TooLarge { bytes, max });
+        }
+        match self.0.send_queue.push(Content::Message(id, payload), None) {
+            Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until what has been queued so far has left, or the peer has no open channel.
+    pub(crate) async fn flush(&self) {
+        let Some(ticket) = self.0.send_queue.ticket() else { return };
+        loop {
+            let mut changed = pin!(self.0.send_queue.changed());
+            changed.as_mut().enable();
+            if !self.0.send_queue.has_before(ticket) || self.0.link().is_err() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Sends a message and does not wait for a response.
     ///
     /// `Ok` means that a link accepted all of it, in order, not that it was delivered: the wire format has no
-    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits while the
-    /// link's send buffer is full. A future dropped half-way leaves a message that never completes at the other side.
+    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits behind what
+    /// was [queued](Self::queue) before it, and while the link's send buffer is full. A future dropped half-way leaves a
+    /// message that never completes at the other side.
     ///
     /// # Errors
     /// [`SendError`].
@@ -142,6 +215,11 @@ impl Peer {
     pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
         let (id, payload) = (self.0.new_id(), payload.into());
         self.0.check_size(&payload)?;
+        if !self.0.send_queue.is_empty() {
+            // It must not overtake what waits.
+            self.0.link()?;
+            return Err(TrySendError::Full(payload));
+        }
         loop {
             match self.0.link()?.try_send_message(&id, &payload) {
                 Ok(()) => return Ok(()),
@@ -177,13 +255,8 @@ impl Peer {
     /// # Errors
     /// [`SendError`].
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
-        loop {
-            let link = self.0.link()?;
-            match link.send(frame.clone(), self.0.settings.config.send_timeout).await {
-                Err(LinkError::Closed) => {}
-                other => return other.map_err(SendError::from),
-            }
-        }
+        self.0.turn().await?;
+        self.0.hand_over_frame(&frame).await
     }
 
     /// The numbers of the link that messages take, if one is open: candidate types, round-trip time, bytes.
@@ -197,15 +270,18 @@ impl Peer {
         join_all(self.0.links().iter().map(|link| link.stats())).await
     }
 
-    /// Ends the connection: closes every link to this peer politely, and waits until they are closed.
+    /// Ends the connection: lets what is queued leave, closes every link to this peer politely, and waits until they are
+    /// closed.
     ///
-    /// What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
+    /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
     /// unless configured). Sends and requests under way end with `PeerGone(Local)`, and the application hears
     /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
     /// to connect that were under way come to nothing.
     ///
     /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
     pub async fn disconnect(&self) {
+        // What has not left by then is counted in `PeerClosed`.
+        let _ = timeout(self.0.settings.config.flush_timeout, self.flush()).await;
         let (reply, done) = oneshot::channel();
         // An engine that has stopped has closed every link.
         if self.0.settings.commands.send(Command::Disconnect { peer: self.clone(), reply }).await.is_ok() {
@@ -220,14 +296,8 @@ impl Peer {
 
     pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
         self.0.check_size(payload)?;
-        loop {
-            let link = self.0.link()?;
-            match link.send_message(id, payload, self.0.settings.config.send_timeout).await {
-                // The whole message starts again on the next link, under the same id.
-                Err(LinkError::Closed) => {}
-                other => return other.map_err(SendError::from),
-            }
-        }
+        self.0.turn().await?;
+        self.0.hand_over(id, payload).await
     }
 }
 
@@ -237,9 +307,60 @@ impl PeerShared {
         MessageId::random(|| rng.random())
     }
 
-    fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
+    /// The size of a message that is too large, and the limit.
+    pub(crate) fn too_large(&self, payload: &Payload) -> Option<(usize, usize)> {
         let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
-        if bytes > max { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
+        (bytes > max).then_some((bytes, max))
+    }
+
+    fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
+        match self.too_large(payload) {
+            Some((bytes, max)) => Err(SendError::TooLarge { bytes, max }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what was queued before has left.
+    async fn turn(&self) -> Result<(), SendError> {
+        let Some(ticket) = self.send_queue.ticket() else { return Ok(()) };
+        let stall = self.settings.config.send_timeout;
+        let (mut since, mut before) = (Instant::now(), None);
+        loop {
+            let mut changed = pin!(self.send_queue.changed());
+            changed.as_mut().enable();
+            if !self.send_queue.has_before(ticket) {
+                return Ok(());
+            }
+            let taken = Some(self.link()?.frames_taken());
+            if std::mem::replace(&mut before, taken) != taken {
+                since = Instant::now();
+            }
+            if timeout_at(since + stall, changed).await.is_err() && Some(self.link()?.frames_taken()) == taken {
+                return Err(SendError::Timeout(stall));
+            }
+        }
+    }
+
+    /// Sends a message over the best channel, and again over the next if that one closes.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+        loop {
+            let link = self.link()?;
+            match link.send_message(id, payload, self.settings.config.send_timeout).await {
+                // The whole message starts again on the next link, under the same id.
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
+    }
+
+    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
+        loop {
+            let link = self.link()?;
+            match link.send(frame.clone(), self.settings.config.send_timeout).await {
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
     }
 
     pub(crate) fn add_link(&self, link: Arc<Link>) {
@@ -251,7 +372,15 @@ impl PeerShared {
         let mut links = lock(&self.links);
         let index = links.open.iter().position(|link| link.id == id)?;
         links.ended = ended;
-        Some(links.open.remove(index))
+        let removed = links.open.remove(index);
+        drop(links);
+        self.send_queue.wake();
+        Some(removed)
+    }
+
+    /// How the last channel ended.
+    pub(crate) fn ended(&self) -> ChannelClosed {
+        lock(&self.links).ended.clone()
     }
 
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {

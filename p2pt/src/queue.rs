@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError,
-    TrackerConnected,
+    SendFailed, TrackerConnected,
 };
 
 /// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
@@ -33,14 +33,18 @@ const MAX_NEWS: usize = 64;
 /// Attempts of which is told what became of them, kept for each tracker while nobody reads.
 const MAX_ATTEMPTS_TOLD: usize = 32;
 
+/// Queued messages that failed of which each peer's application is told while it does not read.
+const MAX_SENDS_FAILED: usize = 32;
+
 /// Locks, ignoring poison: no code path panics while it holds one of these locks with state half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Something a peer sent.
+/// Something a peer sent, or what became of something queued for it.
 #[derive(Debug)]
 pub(crate) enum Inbound {
+    SendFailed(Box<SendFailed>),
     Message(Body),
     Data(Frame),
     Invalid(ReceiveError),
@@ -52,7 +56,7 @@ impl Inbound {
             + match self {
                 Self::Message(body) => body.payload.as_str().len(),
                 Self::Data(frame) => frame.len(),
-                Self::Invalid(_) => 0,
+                Self::Invalid(_) | Self::SendFailed(_) => 0,
             }
     }
 }
@@ -183,6 +187,7 @@ impl EventQueue {
             Phase::Told | Phase::Closed { told: true, .. } => Phase::Told,
         };
         peers.entry(peer.id()).or_insert_with(|| peer.clone());
+        peer.shared().send_queue.open();
         if inbox.phase == Phase::New {
             self.make_ready(peer, &mut inbox);
         }
@@ -204,6 +209,7 @@ impl EventQueue {
         } else {
             // It came and went with nothing to tell.
             inbox.phase = Phase::Over;
+            peer.shared().send_queue.close();
             peers.remove(&peer.id());
         }
     }
@@ -237,6 +243,27 @@ impl EventQueue {
         state.items.push_back(item);
         self.make_ready(peer, &mut state);
         Ok(())
+    }
+
+    /// Queues that something queued for a peer was not sent, however full its inbox is; beyond so many unread ones they
+    /// are counted in the last.
+    pub(crate) fn send_failed(&self, peer: &Peer, failed: SendFailed) {
+        let mut state = lock(&peer.shared().inbox.state);
+        if self.is_abandoned() {
+            return;
+        }
+        let mut unread = state.items.iter_mut().filter_map(|item| match item {
+            Inbound::SendFailed(failed) => Some(failed),
+            _ => None,
+        });
+        if let Some(last) = unread.by_ref().nth(MAX_SENDS_FAILED - 1) {
+            last.missed += 1;
+            return;
+        }
+        let item = Inbound::SendFailed(Box::new(failed));
+        state.bytes += item.weight();
+        state.items.push_back(item);
+        self.make_ready(peer, &mut state);
     }
 
     /// Queues what a peer sent, waiting while its inbox is full.
@@ -379,10 +406,13 @@ impl EventQueue {
                 None => match std::mem::replace(&mut state.phase, Phase::Over) {
                     Phase::Closed { reason, unacknowledged_bytes, .. } => {
                         peers.remove(&peer.id());
+                        let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
                         return Some(Event::PeerClosed(PeerClosed {
                             peer: peer.clone(),
                             reason,
                             unacknowledged_bytes,
+                            unsent_messages,
+                            unsent_bytes,
                         }));
                     }
                     other => {
@@ -431,6 +461,7 @@ fn deliver(peer: Peer, item: Inbound) -> Event {
     match item {
         Inbound::Message(body) => Event::Message(Message::new(peer, body)),
         Inbound::Data(frame) => Event::Data(Data { peer, frame }),
+        Inbound::SendFailed(failed) => Event::SendFailed(*failed),
         Inbound::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
     }
 }

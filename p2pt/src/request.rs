@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use p2pt_messaging::{Message as Body, MessageId, Payload};
@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::queue::lock;
-use crate::{Message, Peer, RequestError};
+use crate::send_queue::{Asked, Content, Pushed};
+use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.
 const MAX_WAITING: usize = 4096;
@@ -40,7 +41,14 @@ pub(crate) enum Routed {
 }
 
 /// A response, with its share of what responses that nobody has taken yet may hold.
-type Reply = Result<(Body, OwnedSemaphorePermit), ChannelClosed>;
+type Reply = Result<(Body, OwnedSemaphorePermit), NoReply>;
+
+/// Why there is no response to a request that was registered.
+#[derive(Debug, PartialEq, Eq)]
+enum NoReply {
+    PeerGone(ChannelClosed),
+    NotSent(SendError),
+}
 
 /// The requests to one peer.
 #[derive(Debug)]
@@ -165,7 +173,18 @@ impl Waiters {
             // The peer may come back before the application hears that it went, and respond then.
             state.ended.insert(now, id, number);
             // A request dropped meanwhile needs no answer.
-            let _ = waiter.send(Err(reason.clone()));
+            let _ = waiter.send(Err(NoReply::PeerGone(reason.clone())));
+        }
+    }
+
+    /// The message of a request was not sent.
+    pub(crate) fn fail(&self, now: Instant, id: MessageId, number: u64, error: SendError) {
+        let mut state = lock(&self.state);
+        if state.waiting.get(&id).is_some_and(|(current, _)| *current == number)
+            && let Some((_, waiter)) = state.waiting.remove(&id)
+        {
+            state.ended.insert(now, id, number);
+            let _ = waiter.send(Err(NoReply::NotSent(error)));
         }
     }
 
@@ -217,17 +236,44 @@ impl Request {
     /// # Errors
     /// As when the request is awaited.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
+        let (mut response, payload) = self.register()?;
+        match timeout(response.after, response.peer.send_with_id(&response.id, &payload)).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(response.late()),
+        }
+        response.sent = Sent::Now(crate::now());
+        Ok(response)
+    }
+
+    /// [Queues](Peer::queue) it, and never waits: what goes wrong later is the [`PendingResponse`]'s error, not an event.
+    /// A request that ends while it is queued is not sent any more.
+    ///
+    /// # Errors
+    /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
+    pub fn queue(self) -> Result<PendingResponse, RequestError> {
+        let (mut response, payload) = self.register()?;
+        let shared = response.peer.shared();
+        if let Some((bytes, max)) = shared.too_large(&payload) {
+            return Err(SendError::TooLarge { bytes, max }.into());
+        }
+        let handed_over = Arc::<OnceLock<Instant>>::default();
+        let asked = Asked { number: response.number, handed_over: handed_over.clone() };
+        match shared.send_queue.push(Content::Message(response.id.clone(), Arc::new(payload)), Some(asked)) {
+            Pushed::Queued(number) => response.sent = Sent::Queued { number, handed_over },
+            Pushed::Full(_) => return Err(RequestError::QueueFull),
+            Pushed::Closed => return Err(SendError::PeerGone(shared.ended()).into()),
+        }
+        Ok(response)
+    }
+
+    fn register(self) -> Result<(PendingResponse, Payload), RequestError> {
         let Self { peer, id, payload, timeout: after } = self;
         let id = id.unwrap_or_else(|| peer.shared().new_id());
         let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
             return Err(RequestError::TooMany(MAX_WAITING));
         };
-        let response = PendingResponse { peer, id, number, body, after, began: crate::now() };
-        match timeout(after, response.peer.send_with_id(&response.id, &payload)).await {
-            Ok(sent) => sent?,
-            Err(_) => return Err(response.late()),
-        }
-        Ok(response)
+        let began = crate::now();
+        Ok((PendingResponse { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
     }
 }
 
@@ -250,6 +296,19 @@ pub struct PendingResponse {
     body: oneshot::Receiver<Reply>,
     after: Duration,
     began: Instant,
+    sent: Sent,
+}
+
+/// When a channel had taken all of a request.
+#[derive(Debug)]
+enum Sent {
+    NotYet,
+    Now(Instant),
+    /// It was queued, under this number.
+    Queued {
+        number: u64,
+        handed_over: Arc<OnceLock<Instant>>,
+    },
 }
 
 impl PendingResponse {
@@ -261,7 +320,8 @@ impl PendingResponse {
         let left = self.after.saturating_sub(crate::now().saturating_duration_since(self.began));
         match timeout(left, &mut self.body).await {
             Ok(Ok(Ok((body, _share)))) => Ok(Message::new(self.peer.clone(), body)),
-            Ok(Ok(Err(reason))) => Err(RequestError::PeerGone(reason)),
+            Ok(Ok(Err(NoReply::PeerGone(reason)))) => Err(RequestError::PeerGone(reason)),
+            Ok(Ok(Err(NoReply::NotSent(error)))) => Err(RequestError::Send(error)),
             Ok(Err(_)) => Err(RequestError::Replaced),
             Err(_) => Err(self.late()),
         }
@@ -275,7 +335,11 @@ impl PendingResponse {
 /// Ends the request however its future ends.
 impl Drop for PendingResponse {
     fn drop(&mut self) {
-        self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
+        let shared = self.peer.shared();
+        shared.waiters.end(crate::now(), self.id.clone(), self.number);
+        if let Sent::Queued { number, .. } = self.sent {
+            shared.send_queue.cancel(number);
+        }
     }
 }
 

@@ -136,7 +136,7 @@ fn requests_end_with_their_peer_and_their_late_responses_are_no_messages() {
     let (waiters, now) = (waiters(), crate::now());
     let (_, mut response) = waiters.register(id(1)).expect("room");
     waiters.fail_all(now, &ChannelClosed::Remote);
-    assert_eq!(response.try_recv().expect("ended").expect_err("gone"), ChannelClosed::Remote);
+    assert_eq!(response.try_recv().expect("ended").expect_err("gone"), NoReply::PeerGone(ChannelClosed::Remote));
     assert_eq!(route(&waiters, now, 1), "late");
 }
 
@@ -159,7 +159,7 @@ async fn a_response_can_be_dropped_replaced_or_late() {
     let wait = |n: u64| {
         let (number, body) = waiters.register(id(n)).expect("room");
         let (after, began) = (Duration::from_secs(5), crate::now());
-        PendingResponse { peer: peer.clone(), id: id(n), number, body, after, began }
+        PendingResponse { peer: peer.clone(), id: id(n), number, body, after, began, sent: Sent::NotYet }
     };
     drop(wait(1));
     assert_eq!(route(waiters, crate::now(), 1), "late");

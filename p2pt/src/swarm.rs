@@ -8,11 +8,12 @@ use futures_util::Stream;
 use futures_util::future::{join_all, poll_fn};
 use p2pt_messaging::Payload;
 use p2pt_proto::{InfoHash, PeerId};
+use tokio::time::timeout;
 
 use crate::engine::{Command, SwarmId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
-use crate::{Event, Node, NodeError, Peer, SendError};
+use crate::{Event, Node, NodeError, Peer, QueueError, SendError};
 
 /// What the members of a swarm share: an identifier, or the info hash alone where that is all that is known.
 ///
@@ -140,7 +141,8 @@ impl Swarm {
     ///
     /// No peer waits for another, but the call returns when the slowest one has taken the message, or has taken nothing
     /// for as long as the node's stall deadline. Whoever sends to everybody again and again, and would rather leave out
-    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers).
+    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers), and who would rather
+    /// neither wait nor leave anyone out [`queue_all`](Self::queue_all).
     pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
         let payload = &payload.into();
         let sends = self.peers().into_iter().map(|peer| async move {
@@ -148,6 +150,17 @@ impl Swarm {
             (peer, result)
         });
         join_all(sends).await
+    }
+
+    /// [Queues](Peer::queue) a message for every connected peer, never waits, and says for whom it was not queued, and why.
+    /// Results that arrive later are events.
+    pub fn queue_all(&self, payload: impl Into<Payload>) -> Vec<(Peer, QueueError<()>)> {
+        let payload = Arc::new(payload.into());
+        let queue = |peer: Peer| {
+            let error = peer.queue_with_id(peer.shared().new_id(), payload.clone()).err()?;
+            Some((peer, error.map(drop)))
+        };
+        self.peers().into_iter().filter_map(queue).collect()
     }
 
     /// Announces to every tracker now, to meet more peers.
@@ -168,14 +181,27 @@ impl Swarm {
         self.node.command(|reply| Command::SetIdentifier { swarm, key, reply }).await
     }
 
-    /// Leaves: tells the trackers, closes every link politely, and ends the event stream. Other swarms of the node go
+    /// Leaves: lets what is queued for peers leave (for at most [as long as configured](crate::Builder::flush_timeout)),
+    /// tells the trackers, closes every link politely, and ends the event stream. Other swarms of the node go
     /// on, and the swarm can be joined again at once.
     ///
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.
     pub async fn leave(&self) -> Result<(), NodeError> {
+        self.flush().await;
         let swarm = self.shared.clone();
         self.node.command(|reply| Command::Leave { swarm, reply }).await
+    }
+}
+
+impl Swarm {
+    /// Waits until what has been queued for each peer has left, for as long as it may take.
+    async fn flush(&self) {
+        let peers = self.peers();
+        if let Some(within) = peers.first().map(|peer| peer.shared().settings.config.flush_timeout) {
+            // What has not left by then is counted in `PeerClosed`.
+            let _ = timeout(within, join_all(peers.iter().map(Peer::flush))).await;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::members::Action;
 use crate::mesh::{AttemptId, RemoteOffer};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::{Peer, sdp};
+use crate::{Peer, sdp, send_queue};
 
 impl Engine {
     /// Carries out what the meshes of the swarms that have changed decided, and tells the trackers concerned how many
@@ -110,7 +110,7 @@ async fn answer(
     pending.open().await
 }
 
-/// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
+/// Reads a link to its end, hands over what is queued for its peer, and reports its close as soon as it happens, which may be long before.
 async fn run_link(
     swarm: SwarmId,
     peer: Peer,
@@ -121,8 +121,10 @@ async fn run_link(
 ) {
     let watch = async {
         let reason = link.ended().await;
+        peer.shared().send_queue.wake();
         // Fails only when the engine is gone, and then nobody needs to know.
         let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
     };
-    tokio::join!(link::read(&link, channel, &peer, &shared.queue), watch);
+    let draining = send_queue::drain(&link, &peer, &shared.queue);
+    tokio::join!(link::read(&link, channel, &peer, &shared.queue), draining, watch);
 }
