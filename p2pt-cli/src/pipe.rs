@@ -147,7 +147,7 @@ async fn report_response(
     tag: String,
     response: PendingResponse,
 ) -> Result<(), EmitError> {
-    match response.message().await {
+    match response.await {
         Ok(message) => {
             let (id, said) = (message.id(), Value(message.payload()));
             output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await

@@ -1,6 +1,7 @@
 //! Building a node.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -224,7 +225,8 @@ impl Builder {
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
-        let settings = Settings { config: self.peers, message_ids, commands: sender.clone() };
+        let (config, events_taken) = (self.peers, AtomicU64::new(0));
+        let settings = Settings { config, message_ids, events_taken, commands: sender.clone() };
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),

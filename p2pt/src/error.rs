@@ -147,13 +147,22 @@ pub enum RequestError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// No response came in time.
-    #[error("no response within {after:?}{}", if *.inbox_full { ", and the peer's inbox is full: the response may wait behind messages that were not read" } else { "" })]
+    #[error("no response within {after:?}: {}{}", sent_text(*.sent, *.sending), round_trip_text(*.round_trip))]
     Timeout {
         /// The request's deadline.
         after: Duration,
-        /// The peer's inbox was full when the deadline passed, so the response may be waiting behind unread messages.
-        inbox_full: bool,
+        /// How long the request was queued or being sent.
+        sending: Duration,
+        /// Whether a channel had taken all of it by then.
+        sent: bool,
+        /// The round-trip time of the channel that messages take, if one is open and knows it.
+        round_trip: Option<Duration>,
     },
+    /// The response is held back by the peer's full inbox: nothing has been taken from the node's events for a second.
+    /// A loop that awaits a response instead of reading events causes this; spawn a task, or take the peer's messages by
+    /// [`Peer::messages`](crate::Peer::messages).
+    #[error("the response is held back by messages of the peer that are not read")]
+    InboxFull,
     /// The peer went before it responded.
     #[error("the peer went before it responded: {0}")]
     PeerGone(ChannelClosed),
@@ -166,4 +175,16 @@ pub enum RequestError {
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
     TooMany(usize),
+}
+
+fn sent_text(sent: bool, sending: Duration) -> String {
+    if sent {
+        format!("the request was sent after {sending:?}")
+    } else {
+        "the request still waited to be sent".to_owned()
+    }
+}
+
+fn round_trip_text(round_trip: Option<Duration>) -> String {
+    round_trip.map_or_else(String::new, |time| format!(" (the round-trip time is {time:?})"))
 }

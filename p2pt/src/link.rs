@@ -287,9 +287,7 @@ async fn route(
             Routed::Wait(body) => body,
         };
         reassembler.pause(now);
-        let blocked = peer.shared().inbox.block();
         peer.shared().waiters.room_for(&body).await;
-        drop(blocked);
         now = crate::now();
         reassembler.resume(now);
     }

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fmt, ptr};
@@ -35,6 +36,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for its response unless configured.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
+const HELD_UP: Duration = Duration::from_secs(1);
+
 /// How long a send waits for a link that takes nothing unless configured.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -67,6 +71,8 @@ impl Default for PeerConfig {
 pub(crate) struct Settings {
     pub(crate) config: PeerConfig,
     pub(crate) message_ids: Mutex<StdRng>,
+    /// How many events about peers the application has taken.
+    pub(crate) events_taken: AtomicU64,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -76,7 +82,12 @@ impl Settings {
     #[cfg(test)]
     pub(crate) fn alone(inbox_bytes: usize) -> Self {
         let config = PeerConfig { inbox_bytes, ..PeerConfig::default() };
-        Self { config, message_ids: Mutex::new(rand::make_rng()), commands: mpsc::channel(1).0 }
+        Self {
+            config,
+            message_ids: Mutex::new(rand::make_rng()),
+            events_taken: AtomicU64::new(0),
+            commands: mpsc::channel(1).0,
+        }
     }
 }
 
@@ -305,6 +316,11 @@ impl PeerShared {
     pub(crate) fn new_id(&self) -> MessageId {
         let mut rng = lock(&self.settings.message_ids);
         MessageId::random(|| rng.random())
+    }
+
+    /// Waits until it is certain that the full inbox of this peer holds back what it sends.
+    pub(crate) async fn held_up(&self) {
+        self.inbox.held_up(HELD_UP, || self.settings.events_taken.load(Ordering::Relaxed)).await;
     }
 
     /// The size of a message that is too large, and the limit.

@@ -11,6 +11,7 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use p2pt_messaging::Message as Body;
@@ -18,6 +19,7 @@ use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, TransportError};
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError,
@@ -80,6 +82,8 @@ pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     /// Room was made.
     room: Notify,
+    /// Something the peer sent has begun to wait for room.
+    full: Notify,
     capacity_bytes: usize,
 }
 
@@ -97,18 +101,36 @@ struct InboxState {
 impl Inbox {
     pub(crate) fn new(capacity_bytes: usize) -> Self {
         let state = InboxState { phase: Phase::New, items: VecDeque::new(), bytes: 0, ready: false, blocked: 0 };
-        Self { state: Mutex::new(state), room: Notify::new(), capacity_bytes }
+        Self { state: Mutex::new(state), room: Notify::new(), full: Notify::new(), capacity_bytes }
     }
 
     /// Says, until the result is dropped, that something the peer sent waits for room.
     pub(crate) fn block(&self) -> Blocked<'_> {
         lock(&self.state).blocked += 1;
+        self.full.notify_waiters();
         Blocked(self)
     }
 
     /// Whether something the peer sent waits for room.
-    pub(crate) fn is_blocked(&self) -> bool {
+    fn is_blocked(&self) -> bool {
         lock(&self.state).blocked > 0
+    }
+
+    /// Waits until something the peer sent has waited for room for so long in which `taken`, the number of events that
+    /// the application has taken, did not change.
+    pub(crate) async fn held_up(&self, during: Duration, taken: impl Fn() -> u64) {
+        loop {
+            let mut full = std::pin::pin!(self.full.notified());
+            full.as_mut().enable();
+            if !self.is_blocked() {
+                full.await;
+            }
+            let before = taken();
+            sleep(during).await;
+            if self.is_blocked() && taken() == before {
+                return;
+            }
+        }
     }
 }
 
@@ -384,6 +406,7 @@ impl EventQueue {
         let inbox = &peer.shared().inbox;
         let mut state = lock(&inbox.state);
         state.ready = false;
+        peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
         let event = match &mut state.phase {
             phase @ Phase::New => {
                 *phase = Phase::Told;

@@ -146,7 +146,7 @@ async fn the_close_says_what_was_never_handed_over_and_what_comes_later_is_dropp
     bench.peer.shared().waiters.fail_all(crate::now(), &ChannelClosed::Remote);
     let Event::PeerClosed(closed) = bench.event().await else { panic!("not its end") };
     assert_eq!((closed.unsent_messages, closed.unsent_bytes), (3, 5 * MEGABYTE as u64 + 3));
-    assert_eq!(asked.message().await.expect_err("gone"), RequestError::PeerGone(ChannelClosed::Remote));
+    assert_eq!(asked.await.expect_err("gone"), RequestError::PeerGone(ChannelClosed::Remote));
     bench.peer.queue("late").expect("its end was told, which is all there is to say");
     assert!(bench.peer.shared().send_queue.is_empty());
     assert!(matches!(bench.peer.request("late").queue(), Err(RequestError::Send(SendError::PeerGone(_)))));
@@ -167,7 +167,7 @@ async fn what_fails_while_the_peer_is_there_is_an_event_or_its_requests_error() 
     assert_eq!((failed.peer, failed.id), (bench.peer.clone(), Some(MessageId::from(7))));
     assert_eq!(failed.error, SendError::Timeout(Duration::from_secs(30)));
     assert!(crate::now() - began >= Duration::from_secs(30));
-    let error = asked.message().await.expect_err("it was not sent");
+    let error = asked.await.expect_err("it was not sent");
     assert_eq!(error, RequestError::Send(SendError::Timeout(Duration::from_secs(30))));
     // It goes on when the other side takes something again.
     let frames = async {
@@ -202,7 +202,7 @@ async fn a_queued_request_is_answered() {
     let frame = timeout(DEADLINE, far.receiver.recv()).await.expect("in time").expect("a frame");
     // The wire names the id, and a response has the same.
     far.sender.send(Frame::text(frame.to_text().replace(r#""msg":"a""#, r#""msg":"b""#))).await.expect("sent");
-    assert_eq!(asked.message().await.expect("answered").text(), Some("b"));
+    assert_eq!(asked.await.expect("answered").text(), Some("b"));
 }
 
 #[tokio::test(start_paused = true)]

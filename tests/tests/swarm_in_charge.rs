@@ -52,7 +52,7 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
     to_two.send("the last word").await.expect("sent");
     to_two.disconnect().await;
     assert!(!to_two.is_connected() && one.p2pt.peers().is_empty());
-    assert_eq!(ours.message().await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
+    assert_eq!(ours.await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
     assert_eq!(to_two.send("more").await, Err(SendError::PeerGone(ChannelClosed::Local)));
     // Once more, and it is as it was.
     to_two.disconnect().await;
@@ -64,7 +64,7 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
         _ => None,
     });
     assert!(last.await, "what was sent before arrives");
-    assert_eq!(theirs.message().await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Remote));
+    assert_eq!(theirs.await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Remote));
     assert_eq!(closed(&mut two).await.reason, ChannelClosed::Remote);
 
     let back = meet(&one.p2pt, two.p2pt.peer_id()).await;
@@ -78,9 +78,9 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
 async fn disconnecting_ends_what_is_under_way_and_says_why() {
     let sim = Sim::new(6);
     sim.start_tracker(A);
-    // Neither reads its events: what they send each other fills inboxes and links.
+    // The second does not read its events: what it is sent fills its inbox and the link.
     let small = |node: p2pt::Builder| node.inbox_bytes(1000);
-    let (one, two) = (sim.start_with("room", &[A], small).await, sim.start_with("room", &[A], small).await);
+    let (one, two) = (sim.start("room", &[A]).await, sim.start_with("room", &[A], small).await);
     let to_two = meet(&one.p2pt, two.p2pt.peer_id()).await;
     let to_one = meet(&two.p2pt, one.p2pt.peer_id()).await;
     for text in ["x".repeat(1000), "y".repeat(1000)] {
@@ -93,7 +93,7 @@ async fn disconnecting_ends_what_is_under_way_and_says_why() {
         to_two.disconnect().await;
         assert!(!to_two.is_connected());
     };
-    let (sent, requested, ()) = tokio::join!(to_two.send("z".repeat(20 << 20)), request.message(), disconnecting);
+    let (sent, requested, ()) = tokio::join!(to_two.send("z".repeat(20 << 20)), request, disconnecting);
     assert_eq!(sent, Err(SendError::PeerGone(ChannelClosed::Local)));
     assert_eq!(requested.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
 }
