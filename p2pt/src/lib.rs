@@ -62,7 +62,7 @@ pub use event::{
 };
 pub use message::Message;
 pub use node::{Node, TrackerStats};
-pub use peer::Peer;
+pub use peer::{Messages, Peer};
 pub use request::{PendingResponse, Request};
 pub use swarm::{Events, Swarm, SwarmKey};
 

@@ -1,12 +1,15 @@
 //! A peer: the application's handle, and the state its links share.
 
+use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, ptr};
 
+use futures_util::Stream;
 use futures_util::future::join_all;
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
@@ -22,7 +25,7 @@ use crate::mesh::LinkId;
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
 use crate::send_queue::{Content, Pushed, SendQueue};
-use crate::{QueueError, Request, SendError, TrySendError};
+use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
 const INBOX_BYTES: usize = 1 << 20;
@@ -300,6 +303,21 @@ impl Peer {
         }
     }
 
+    /// Takes this peer's messages out of the [event stream](crate::Events) while the result lives: for a task per peer.
+    ///
+    /// Messages that are unread come first, in order. Dropping it gives the unread and later ones back to the event stream.
+    /// Everything else about the peer stays there; its `PeerClosed` comes after the last message was taken. When taken
+    /// again, the earlier taker has no more.
+    pub fn messages(&self) -> Messages {
+        Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
+    }
+
+    /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event stream,
+    /// or the stream was dropped; says the same.
+    pub async fn closed(&self) -> PeerClosed {
+        self.0.inbox.ended().await.event(self.clone())
+    }
+
     /// Responses that came after their request had ended, and were dropped.
     pub fn late_responses(&self) -> u64 {
         self.0.waiters.late()
@@ -416,6 +434,44 @@ impl PeerShared {
                 Err(SendError::PeerGone(newest.unwrap_or_else(|| links.ended.clone())))
             }
         }
+    }
+}
+
+/// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
+#[derive(Debug)]
+pub struct Messages {
+    peer: Peer,
+    number: u64,
+}
+
+impl Messages {
+    /// The next message, or `None` after the last one. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Whose messages these are.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let next = self.peer.0.inbox.poll_taken(&self.peer, self.number, cx);
+        next.map(|body| body.map(|body| Message::new(self.peer.clone(), body)))
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.peer.0.inbox.stop_taking(&self.peer, self.number);
     }
 }
 
