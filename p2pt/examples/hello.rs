@@ -12,12 +12,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Event::PeerConnected(peer) => {
                 // Never await a response inside the event loop: it is this loop that keeps messages flowing.
                 tokio::spawn(async move {
-                    let reply = peer.request("hello").await?;
-                    println!("{} answers {:?}", peer.id(), reply.text());
-                    Ok::<_, p2pt::RequestError>(())
+                    match peer.request("hello").await {
+                        Ok(reply) => println!("{} answers {:?}", peer.id(), reply.text()),
+                        Err(error) => eprintln!("{} did not answer: {error}", peer.id()),
+                    }
                 });
             }
-            Event::Message(message) => message.respond("nice to meet you").await?,
+            // Never waits, and fails only for want of room; that the peer is gone is an event.
+            Event::Message(message) => {
+                if let Err(error) = message.queue_response("nice to meet you") {
+                    eprintln!("{} hears nothing more: {error}", message.peer().id());
+                }
+            }
             _ => {}
         }
     }

@@ -114,7 +114,7 @@ impl Node {
     }
 
     /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its links
-    /// as [`Peer::disconnect`] does, and waits until they are closed.
+    /// as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that means
     /// to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in messages.
