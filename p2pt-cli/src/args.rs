@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use p2pt::{AnnounceUrl, NodeBuilder, PeerId};
+use p2pt::{AnnounceUrl, Builder, PeerId};
 
 pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
@@ -92,9 +92,9 @@ pub(crate) struct PipeArgs {
 
 impl PipeArgs {
     /// Sets who this peer is and whom it meets.
-    pub(crate) fn restrict(&self, node: NodeBuilder) -> NodeBuilder {
-        let node = self.peer_id.into_iter().fold(node, NodeBuilder::peer_id);
-        if self.allow.is_empty() { node } else { node.allow(self.allow.iter().copied()) }
+    pub(crate) fn restrict(&self, builder: Builder) -> Builder {
+        let builder = self.peer_id.into_iter().fold(builder, Builder::peer_id);
+        if self.allow.is_empty() { builder } else { builder.allow(self.allow.iter().copied()) }
     }
 }
 

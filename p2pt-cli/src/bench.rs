@@ -89,7 +89,7 @@ async fn part(args: BenchArgs) -> Result<(), BenchError> {
 /// Is the partner of everybody who comes, until it is told to stop.
 async fn serve(identifier: &str, network: &NetworkArgs) -> Result<(), BenchError> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, events) = network.builder(identifier)?.start().await?;
+    let (swarm, events) = network.builder()?.join(identifier).await?;
     let mut terminal = Terminal::stdout();
     terminal.line(format_args!("serving those who measure under {identifier:?}, until Ctrl-C"))?;
     let served = tokio::select! {
@@ -97,7 +97,7 @@ async fn serve(identifier: &str, network: &NetworkArgs) -> Result<(), BenchError
         () = signals.next() => Ok(()),
     };
     tokio::select! {
-        () = p2pt.shutdown() => {}
+        () = swarm.shutdown() => {}
         // Whoever asks again does not want to wait.
         () = signals.next() => {}
     }
@@ -125,11 +125,11 @@ async fn alone(args: &BenchArgs) -> Result<(), BenchError> {
     let tracker = server.url();
     let network = NetworkArgs::on_loopback(tracker.clone());
     let result = if args.one_process {
-        let (p2pt, events) = network.builder(IDENTIFIER)?.start().await?;
+        let (swarm, events) = network.builder()?.join(IDENTIFIER).await?;
         let partner = tokio::spawn(Partner::new().run(events));
         let mut bench = Bench::new(args, IDENTIFIER, &network, Place::ThisProcess);
         let result = bench.run(&mut signals).await;
-        p2pt.shutdown().await;
+        swarm.shutdown().await;
         // It ends with its node.
         if let Err(error) = partner.await {
             std::panic::resume_unwind(error.into_panic());
@@ -192,7 +192,7 @@ impl<'a> Bench<'a> {
             result = self.measure(&mut met, connect_ms) => result,
             () = signals.next() => Err(BenchError::Interrupted),
         };
-        met.p2pt.shutdown().await;
+        met.swarm.shutdown().await;
         result
     }
 
@@ -209,7 +209,7 @@ impl<'a> Bench<'a> {
             if took.len() as u64 == times {
                 return Ok((met, median(&took).filter(|_| wanted)));
             }
-            met.p2pt.shutdown().await;
+            met.swarm.shutdown().await;
         }
     }
 

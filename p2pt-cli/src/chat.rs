@@ -3,13 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use p2pt::{Event, P2pt, Peer, PeerId};
+use p2pt::{Event, Peer, PeerId, Swarm};
 use tokio::io::BufReader;
-use tokio::time::timeout;
 
 use crate::args::ChatArgs;
 use crate::lines::{Line, Lines};
-use crate::outbox::{Job, Outboxes, Outcome};
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, short};
 
@@ -17,7 +15,7 @@ use crate::terminal::{Colour, Terminal, clean, short};
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// How long the last lines may take to leave.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 const HELP: &str = "A line goes to everyone. /peers lists them, /msg ID TEXT writes to one, /quit leaves.";
 
@@ -55,11 +53,10 @@ impl<'a> Input<'a> {
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, mut events) = args.network.builder(&args.identifier)?.start().await?;
-    // Nothing in a chat is a request.
-    let (outboxes, mut outcomes) = Outboxes::new(Duration::ZERO);
-    let mut chat = Chat { p2pt, outboxes, terminal: Terminal::stdout() };
-    let own_id = short(chat.p2pt.peer_id());
+    let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
+    let (swarm, mut events) = builder.join(&args.identifier).await?;
+    let mut chat = Chat { swarm, terminal: Terminal::stdout() };
+    let own_id = short(chat.swarm.peer_id());
     chat.note(format_args!("You are {own_id}, under {:?}. {HELP}", args.identifier))?;
     let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
     loop {
@@ -74,20 +71,11 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
                 None => break,
             },
             Some(event) = events.next() => chat.show(event)?,
-            Some(Outcome::Failed { peer, error, .. }) = outcomes.recv() => {
-                chat.warn(format_args!("not sent to {}: {error}", short(peer)))?;
-            }
             () = signals.next() => break,
         }
     }
-    let Chat { p2pt, outboxes, .. } = chat;
-    let leave = async {
-        // Whatever has not left by then stays unsaid.
-        let _ = timeout(FLUSH_DEADLINE, outboxes.flush()).await;
-        p2pt.shutdown().await;
-    };
     tokio::select! {
-        () = leave => {}
+        () = chat.swarm.shutdown() => {}
         // Whoever asks again does not want to wait.
         () = signals.next() => {}
     }
@@ -95,8 +83,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
 }
 
 struct Chat {
-    p2pt: P2pt,
-    outboxes: Outboxes,
+    swarm: Swarm,
     terminal: Terminal,
 }
 
@@ -106,7 +93,7 @@ impl Chat {
         match input {
             Input::Nothing => {}
             Input::Say(text) => {
-                let peers = self.p2pt.peers();
+                let peers = self.swarm.peers();
                 if peers.is_empty() {
                     self.note("nobody is here yet")?;
                 }
@@ -119,7 +106,7 @@ impl Chat {
                 Err(problem) => self.warn(problem)?,
             },
             Input::Peers => {
-                let peers = self.p2pt.peers();
+                let peers = self.swarm.peers();
                 self.note(format_args!("{} here besides you", peers.len()))?;
                 for peer in peers {
                     self.note(peer.id())?;
@@ -134,7 +121,7 @@ impl Chat {
 
     fn find(&self, prefix: &str) -> Result<Peer, String> {
         let prefix = prefix.to_ascii_lowercase();
-        let mut found = self.p2pt.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
+        let mut found = self.swarm.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
         match (found.next(), found.next()) {
             (Some(peer), None) => Ok(peer),
             (Some(_), Some(_)) => Err(format!("the ids of several peers begin with {prefix}")),
@@ -143,16 +130,27 @@ impl Chat {
     }
 
     fn send(&mut self, peer: &Peer, text: &str) -> io::Result<()> {
-        match self.outboxes.push(peer, Job::message(text), None) {
+        match peer.queue(text) {
             Ok(()) => Ok(()),
-            Err(full) => self.warn(full),
+            Err(error) => self.unsent(peer, error),
         }
+    }
+
+    fn unsent(&mut self, peer: &Peer, error: impl std::fmt::Display) -> io::Result<()> {
+        self.warn(format_args!("not sent to {}: {error}", short(peer.id())))
     }
 
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::PeerConnected(peer) => self.note(format_args!("{} is here", short(peer.id()))),
-            Event::PeerClosed(closed) => self.note(format_args!("{} has left", short(closed.peer.id()))),
+            Event::PeerClosed(closed) => {
+                if closed.unsent_messages > 0 {
+                    let count = closed.unsent_messages;
+                    self.warn(format_args!("{count} lines did not reach {}", short(closed.peer.id())))?;
+                }
+                self.note(format_args!("{} has left", short(closed.peer.id())))
+            }
+            Event::SendFailed(failed) => self.unsent(&failed.peer, failed.error),
             Event::Message(message) => {
                 let from = self.name(message.peer().id());
                 self.terminal.line(format_args!("{from} {}", clean(message.payload().as_str())))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::ChannelClosed;
 use p2pt::transport::webrtc::WebRtcConfig;
-use p2pt::{AnnounceUrl, Event, Events, Message, P2pt, Payload, Peer, PeerClosed};
+use p2pt::{AnnounceUrl, Event, Events, Message, P2pt, Payload, Peer, PeerClosed, Swarm};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -51,7 +51,7 @@ async fn start_tracker() -> Result<Done<TrackerServer>, Problem> {
 
 async fn meet(tracker: &AnnounceUrl) -> Result<Done<(Party, Party)>, Problem> {
     let (alice, bob) = tokio::try_join!(Party::arrive("alice", tracker), Party::arrive("bob", tracker))?;
-    let (alice_id, bob_id) = (alice.p2pt.peer_id(), bob.p2pt.peer_id());
+    let (alice_id, bob_id) = (alice.swarm.peer_id(), bob.swarm.peer_id());
     check(alice.other.id() == bob_id && bob.other.id() == alice_id, "they met somebody else")?;
     let text = format!("alice ({}) and bob ({}) found each other and connected", short(alice_id), short(bob_id));
     Ok(Done::new((alice, bob), text))
@@ -125,7 +125,7 @@ fn large_text() -> String {
 }
 
 async fn leave(alice: &mut Party, bob: &Party) -> Result<Done<()>, Problem> {
-    let (closed, ()) = tokio::join!(alice.closed(), bob.p2pt.shutdown());
+    let (closed, ()) = tokio::join!(alice.closed(), bob.swarm.shutdown());
     let PeerClosed { peer, reason, .. } = closed?;
     check(peer == alice.other, "somebody else left")?;
     if reason != ChannelClosed::Remote {
@@ -135,7 +135,7 @@ async fn leave(alice: &mut Party, bob: &Party) -> Result<Done<()>, Problem> {
 }
 
 async fn stop(alice: Party, server: TrackerServer) -> Result<Done<()>, Problem> {
-    alice.p2pt.shutdown().await;
+    alice.swarm.shutdown().await;
     server.shutdown().await;
     Ok(Done::new((), "alice and the tracker stopped in order"))
 }
@@ -147,7 +147,7 @@ fn check(holds: bool, otherwise: &str) -> Result<(), Problem> {
 /// A peer of the demo, and the one it has met.
 struct Party {
     name: &'static str,
-    p2pt: P2pt,
+    swarm: Swarm,
     events: Events,
     other: Peer,
 }
@@ -155,10 +155,10 @@ struct Party {
 impl Party {
     /// Starts a peer and waits until it has met another.
     async fn arrive(name: &'static str, tracker: &AnnounceUrl) -> Result<Self, Problem> {
-        let builder = P2pt::builder("p2pt demo").tracker(tracker.as_str()).webrtc(WebRtcConfig::loopback());
-        let (p2pt, mut events) = builder.start().await?;
+        let builder = P2pt::builder().tracker(tracker.as_str()).webrtc(WebRtcConfig::loopback());
+        let (swarm, mut events) = builder.join("p2pt demo").await?;
         match next(name, &mut events).await? {
-            Event::PeerConnected(other) => Ok(Self { name, p2pt, events, other }),
+            Event::PeerConnected(other) => Ok(Self { name, swarm, events, other }),
             event => Err(unexpected(name, &event)),
         }
     }

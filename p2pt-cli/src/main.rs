@@ -5,7 +5,6 @@ mod bench;
 mod chat;
 mod demo;
 mod lines;
-mod outbox;
 mod pipe;
 mod scrape;
 mod signals;

@@ -10,15 +10,13 @@ mod output;
 use std::io;
 use std::time::Duration;
 
-use p2pt::{Events, NodeError, P2pt, Peer, PeerId, StartError};
+use p2pt::{Events, NodeError, Peer, PeerId, PendingResponse, Request, RequestError, StartError, Swarm};
 use tokio::io::{AsyncBufRead, BufReader};
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::{AccessError, PipeArgs};
 use crate::lines::{Line, Lines};
-use crate::outbox::{Job, Outboxes, Outcome};
 use crate::signals::StopSignals;
 use command::{BadLine, Command, Respond, SendMessage, To};
 use event::{Event, Value};
@@ -35,8 +33,11 @@ const READ_BYTES: usize = 256 << 10;
 /// behind it, perhaps a stop, are reached.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Bytes that may wait for one peer: as much as the largest message, which may also be larger and wait alone.
+const SEND_QUEUE_BYTES: usize = 64 << 20;
+
 /// How long what was commanded before the stop may take to be sent.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the last events may wait to be read.
 const FAREWELL_DEADLINE: Duration = Duration::from_secs(3);
@@ -60,21 +61,21 @@ pub(crate) enum PipeError {
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let mut signals = StopSignals::new()?;
-    let builder = args.network.builder(&args.identifier)?.configure(|node| args.restrict(node));
-    let (p2pt, events) = builder.start().await?;
+    let builder = args.restrict(args.network.builder()?).request_timeout(args.request_timeout);
+    let builder = builder.send_queue_bytes(SEND_QUEUE_BYTES).flush_timeout(FLUSH_TIMEOUT);
+    let (swarm, events) = builder.join(&args.identifier).await?;
     let (output, writer) = Output::start(io::stdout());
-    output.emit(&Event::Ready { peer_id: p2pt.peer_id(), info_hash: p2pt.info_hash() }).await?;
+    output.emit(&Event::Ready { peer_id: swarm.peer_id(), info_hash: swarm.info_hash() }).await?;
 
-    let (outboxes, outcomes) = Outboxes::new(args.request_timeout);
-    let mut reports = tokio::spawn(report(output.clone(), events, outcomes));
-    let mut pipe = Pipe { p2pt, output, outboxes, bans: JoinSet::new() };
+    let mut reports = tokio::spawn(report(output.clone(), events));
+    let mut pipe = Pipe { swarm, output, asked: JoinSet::new(), partings: JoinSet::new() };
     let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
     let ended = tokio::select! {
         ended = pipe.obey(lines) => ended,
         () = signals.next() => Ok(()),
         // Before the node has stopped it ends only when nobody can read it.
         _ = &mut reports => {
-            pipe.p2pt.shutdown().await;
+            pipe.swarm.shutdown().await;
             return Err(EmitError::Closed.into());
         }
     };
@@ -85,12 +86,8 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     }
 }
 
-/// Writes what peers, trackers and the outboxes say, until there is no more to come.
-async fn report(output: Output, events: Events, outcomes: mpsc::Receiver<Outcome>) -> Result<(), EmitError> {
-    tokio::try_join!(report_events(&output, events), report_outcomes(&output, outcomes)).map(|_| ())
-}
-
-async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitError> {
+/// Writes what peers and trackers say, until there is no more to come.
+async fn report(output: Output, mut events: Events) -> Result<(), EmitError> {
     while let Some(event) = events.next().await {
         let event = match &event {
             p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
@@ -98,7 +95,12 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
                 peer: closed.peer.id(),
                 reason: closed.reason.to_string(),
                 unacknowledged_bytes: closed.unacknowledged_bytes,
+                unsent_messages: closed.unsent_messages,
+                unsent_bytes: closed.unsent_bytes,
             },
+            p2pt::Event::SendFailed(failed) => {
+                Event::Error { tag: None, error: format!("peer {}: {}", failed.peer.id(), failed.error) }
+            }
             p2pt::Event::Message(message) => {
                 Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
             }
@@ -138,28 +140,39 @@ async fn report_events(output: &Output, mut events: Events) -> Result<(), EmitEr
     Ok(())
 }
 
-async fn report_outcomes(output: &Output, mut outcomes: mpsc::Receiver<Outcome>) -> Result<(), EmitError> {
-    while let Some(outcome) = outcomes.recv().await {
-        let event = match &outcome {
-            Outcome::Failed { peer, tag, error } => {
-                Event::Error { tag: tag.clone(), error: format!("peer {peer}: {error}") }
-            }
-            Outcome::Response { tag, message } => {
-                Event::Response { peer: message.peer().id(), id: message.id(), tag, message: Value(message.payload()) }
-            }
-        };
-        output.emit(&event).await?;
+/// Writes what came of a request.
+async fn report_response(
+    output: Output,
+    peer: PeerId,
+    tag: String,
+    response: PendingResponse,
+) -> Result<(), EmitError> {
+    match response.await {
+        Ok(message) => {
+            let (id, said) = (message.id(), Value(message.payload()));
+            output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await
+        }
+        Err(error) => output.emit(&Event::Error { tag: Some(tag), error: format!("peer {peer}: {error}") }).await,
     }
-    Ok(())
+}
+
+fn text(error: impl std::error::Error) -> String {
+    error.to_string()
+}
+
+/// What a task of the pipe has come to.
+fn check(reported: Result<Result<(), EmitError>, JoinError>) -> Result<(), EmitError> {
+    reported.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// What commands act on.
 struct Pipe {
-    p2pt: P2pt,
+    swarm: Swarm,
     output: Output,
-    outboxes: Outboxes,
-    /// Closing the links of those who were banned.
-    bans: JoinSet<Result<(), NodeError>>,
+    /// Responses that are awaited.
+    asked: JoinSet<Result<(), EmitError>>,
+    /// Closing the connections of those who are sent away or were banned.
+    partings: JoinSet<Result<(), NodeError>>,
 }
 
 impl Pipe {
@@ -185,81 +198,107 @@ impl Pipe {
 
     async fn carry_out(&mut self, command: Command) -> Result<(), EmitError> {
         match command {
-            Command::Send(SendMessage { peer, message, tag, wait: true }) => {
-                self.queue(peer, Job::message(message), tag).await
-            }
+            Command::Send(SendMessage { peer, message, tag, wait: true }) => match tag {
+                Some(tag) => self.ask(peer, tag, |peer| peer.request(message.clone())).await,
+                None => self.for_each(peer, None, |peer| peer.queue(message.clone()).map_err(text)).await,
+            },
             Command::Send(SendMessage { peer, message, tag, wait: false }) => {
-                let send = |outboxes: &mut Outboxes, peer: &Peer| {
-                    let sent = outboxes.try_send(peer, message.clone());
-                    sent.map_err(|error| format!("peer {}: {error}", peer.id()))
-                };
-                self.for_each(peer, tag, send).await
+                self.for_each(peer, tag, |peer| peer.try_send(message.clone()).map_err(text)).await
             }
             Command::Respond(Respond { peer, id, message, tag }) => {
-                self.queue(To::Peer(peer), Job::response(id, message), tag).await
+                let to = To::Peer(peer);
+                match tag {
+                    Some(tag) => {
+                        let request = |peer: &Peer| peer.request_in_response_to(id.clone(), message.clone());
+                        self.ask(to, tag, request).await
+                    }
+                    None => {
+                        let respond = |peer: &Peer| peer.queue_response_to(id.clone(), message.clone());
+                        self.for_each(to, None, |peer| respond(peer).map_err(text)).await
+                    }
+                }
             }
             Command::SendFrame(mut send) => match send.frame() {
-                Ok(frame) => self.queue(send.peer, Job::Frame(frame), send.tag).await,
+                Ok(frame) => {
+                    self.for_each(send.peer, send.tag, |peer| peer.queue_frame(frame.clone()).map_err(text)).await
+                }
                 Err(error) => self.complain(send.tag, error).await,
             },
-            Command::AddTracker(url) => match self.p2pt.add_tracker(&url).await {
+            Command::AddTracker(url) => match self.swarm.node().add_tracker(&url).await {
                 Ok(()) => Ok(()),
                 Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
             },
-            Command::RemoveTracker(url) => match self.p2pt.remove_tracker(&url).await {
+            Command::RemoveTracker(url) => match self.swarm.node().remove_tracker(&url).await {
                 Ok(true) => Ok(()),
                 Ok(false) => self.complain(None, format!("tracker {url}: there is no such tracker")).await,
                 Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
             },
             Command::Trackers(_) => {
-                let (stats, info_hash) = (self.p2pt.tracker_stats(), self.p2pt.info_hash());
+                let (stats, info_hash) = (self.swarm.node().tracker_stats(), self.swarm.info_hash());
                 let trackers = stats.trackers.iter().map(|state| KnownTracker::new(state, &info_hash)).collect();
                 self.answer(&Event::Trackers { connected: stats.connected, total: stats.total, trackers }).await
             }
-            Command::RequestMorePeers(_) => match self.p2pt.request_more_peers().await {
+            Command::RequestMorePeers(_) => match self.swarm.request_more_peers().await {
                 Ok(()) => Ok(()),
                 Err(error) => self.complain(None, error.to_string()).await,
             },
             Command::Peers(_) => {
-                let peers = self.p2pt.peers().into_iter().map(Into::into).collect();
+                let peers = self.swarm.peers().into_iter().map(Into::into).collect();
                 self.answer(&Event::Peers { peers }).await
             }
-            Command::Stats(id) => match self.p2pt.peer(&id) {
+            Command::Stats(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
                     let links = peer.connection_stats().await.into_iter().map(KnownLink::from).collect();
                     self.answer(&Event::Stats { peer: id, links }).await
                 }
                 None => self.not_connected(None, id).await,
             },
-            Command::Disconnect(id) => match self.p2pt.peer(&id) {
+            Command::Disconnect(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
-                    self.outboxes.disconnect(&peer, FLUSH_DEADLINE);
+                    self.part(async move {
+                        peer.disconnect().await;
+                        Ok(())
+                    });
                     Ok(())
                 }
                 None => self.not_connected(None, id).await,
             },
             Command::Ban(id) => {
-                while self.bans.try_join_next().is_some() {}
-                self.bans.spawn(self.p2pt.ban(id));
+                let ban = self.swarm.node().ban(id);
+                self.part(ban);
                 Ok(())
             }
-            Command::Unban(id) if self.p2pt.unban(&id) => Ok(()),
+            Command::Unban(id) if self.swarm.node().unban(&id) => Ok(()),
             Command::Unban(id) => self.complain(None, format!("peer {id} is not banned")).await,
             Command::Banned(_) => {
-                let peers = self.p2pt.banned().iter().map(PeerId::to_string).collect();
+                let peers = self.swarm.node().banned().iter().map(PeerId::to_string).collect();
                 self.answer(&Event::Banned { peers }).await
             }
             Command::Stop(_) => Ok(()),
         }
     }
 
-    /// Queues something for whom it is meant.
-    async fn queue(&mut self, to: To, job: Job, tag: Option<String>) -> Result<(), EmitError> {
-        let awaited = tag.clone();
-        let push = |outboxes: &mut Outboxes, peer: &Peer| {
-            outboxes.push(peer, job.clone(), awaited.clone()).map_err(|full| full.to_string())
+    /// Queues a request for each peer that is meant, and has what comes of it reported.
+    async fn ask(&mut self, to: To, tag: String, request: impl Fn(&Peer) -> Request) -> Result<(), EmitError> {
+        while let Some(reported) = self.asked.try_join_next() {
+            check(reported)?;
+        }
+        let mut asked = Vec::new();
+        let mut ask = |peer: &Peer| {
+            asked.push((peer.id(), request(peer).queue()?));
+            Ok::<_, RequestError>(())
         };
-        self.for_each(to, tag, push).await
+        self.for_each(to, Some(tag.clone()), |peer| ask(peer).map_err(text)).await?;
+        for (peer, response) in asked {
+            self.asked.spawn(report_response(self.output.clone(), peer, tag.clone(), response));
+        }
+        Ok(())
+    }
+
+    /// Closes a peer's connection, for which nothing waits.
+    fn part(&mut self, parting: impl Future<Output = Result<(), NodeError>> + Send + 'static) {
+        while self.partings.try_join_next().is_some() {}
+        self.partings.spawn(parting);
     }
 
     /// Does something for each peer that is meant; `tag` is what an error bears.
@@ -267,11 +306,11 @@ impl Pipe {
         &mut self,
         to: To,
         tag: Option<String>,
-        mut act: impl FnMut(&mut Outboxes, &Peer) -> Result<(), String>,
+        mut act: impl FnMut(&Peer) -> Result<(), String>,
     ) -> Result<(), EmitError> {
         let peers = match to {
-            To::Everyone => self.p2pt.peers(),
-            To::Peer(id) => self.p2pt.peer(&id).into_iter().collect(),
+            To::Everyone => self.swarm.peers(),
+            To::Peer(id) => self.swarm.peer(&id).into_iter().collect(),
         };
         if peers.is_empty() {
             return match to {
@@ -282,8 +321,8 @@ impl Pipe {
             };
         }
         for peer in peers {
-            if let Err(error) = act(&mut self.outboxes, &peer) {
-                self.complain(tag.clone(), error).await?;
+            if let Err(error) = act(&peer) {
+                self.complain(tag.clone(), format!("peer {}: {error}", peer.id())).await?;
             }
         }
         Ok(())
@@ -313,14 +352,14 @@ impl Pipe {
         mut reports: JoinHandle<Result<(), EmitError>>,
         writer: JoinHandle<io::Result<()>>,
     ) -> Result<(), PipeError> {
-        // Shutting down closes what bans have not closed.
-        let Self { p2pt, output, outboxes, bans: _ } = self;
-        if timeout(FLUSH_DEADLINE, outboxes.flush()).await.is_err() {
-            tracing::warn!("some of what was to be sent was not");
-        }
-        p2pt.shutdown().await;
+        // Shutting down closes what has not been closed yet.
+        let Self { swarm, output, mut asked, partings: _ } = self;
+        swarm.shutdown().await;
         let last_words = async {
-            outboxes.finish().await;
+            // Every request has ended with its peer.
+            while let Some(reported) = asked.join_next().await {
+                check(reported)?;
+            }
             match (&mut reports).await {
                 Ok(reported) => reported?,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),

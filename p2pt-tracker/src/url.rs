@@ -158,6 +158,18 @@ impl fmt::Debug for AnnounceUrl {
     }
 }
 
+impl From<AnnounceUrl> for String {
+    fn from(url: AnnounceUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl From<&AnnounceUrl> for String {
+    fn from(url: &AnnounceUrl) -> Self {
+        url.to_string()
+    }
+}
+
 impl AsRef<str> for AnnounceUrl {
     fn as_ref(&self) -> &str {
         &self.text

@@ -5,19 +5,25 @@ use p2pt::{Event, P2pt};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracker = std::env::args().nth(1).unwrap_or("wss://tracker.openwebtorrent.com".into());
-    let (_p2pt, mut events) = P2pt::builder("my-app").trackers([tracker]).start().await?;
+    let (_swarm, mut events) = P2pt::builder().tracker(tracker).join("my-app").await?;
 
     while let Some(event) = events.next().await {
         match event {
             Event::PeerConnected(peer) => {
                 // Never await a response inside the event loop: it is this loop that keeps messages flowing.
                 tokio::spawn(async move {
-                    let reply = peer.request("hello").await?;
-                    println!("{} answers {:?}", peer.id(), reply.text());
-                    Ok::<_, p2pt::RequestError>(())
+                    match peer.request("hello").await {
+                        Ok(reply) => println!("{} answers {:?}", peer.id(), reply.text()),
+                        Err(error) => eprintln!("{} did not answer: {error}", peer.id()),
+                    }
                 });
             }
-            Event::Message(message) => message.respond("nice to meet you").await?,
+            // Never waits, and fails only for want of room; that the peer is gone is an event.
+            Event::Message(message) => {
+                if let Err(error) = message.queue_response("nice to meet you") {
+                    eprintln!("{} hears nothing more: {error}", message.peer().id());
+                }
+            }
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::AnnounceUrl;
@@ -13,7 +13,7 @@ use tracing::error;
 use crate::RejectReason;
 use crate::queue::lock;
 
-/// Somebody this node is about to connect to, for [`NodeBuilder::admit`](crate::NodeBuilder::admit).
+/// Somebody this node is about to connect to, for [`Builder::admit`](crate::Builder::admit).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerRequest {
@@ -27,19 +27,34 @@ pub struct PeerRequest {
     pub role: Role,
 }
 
-pub(crate) type Filter = Box<dyn Fn(&PeerRequest) -> bool + Send + Sync>;
+type Filter = Arc<dyn Fn(&PeerRequest) -> bool + Send + Sync>;
+
+/// The application's filters, all of which must agree.
+#[derive(Default, Clone)]
+pub(crate) struct Filters(Vec<Filter>);
+
+impl Filters {
+    pub(crate) fn add(&mut self, filter: Filter) {
+        self.0.push(filter);
+    }
+}
+
+impl fmt::Debug for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} filters", self.0.len())
+    }
+}
 
 /// One node's rules, for all its swarms.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Admission {
     banned: Mutex<BTreeSet<PeerId>>,
-    /// All of them must agree.
-    filters: Vec<Filter>,
+    filters: Filters,
 }
 
 impl Admission {
-    pub(crate) fn add_filter(&mut self, filter: Filter) {
-        self.filters.push(filter);
+    pub(crate) fn new(filters: Filters) -> Self {
+        Self { banned: Mutex::default(), filters }
     }
 
     pub(crate) fn ban(&self, peer: PeerId) {
@@ -69,13 +84,7 @@ impl Admission {
                 false
             }
         };
-        if self.filters.iter().all(admits) { Ok(()) } else { Err(RejectReason::Filtered) }
-    }
-}
-
-impl fmt::Debug for Admission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("banned", &self.banned).field("filters", &self.filters.len()).finish()
+        if self.filters.0.iter().all(admits) { Ok(()) } else { Err(RejectReason::Filtered) }
     }
 }
 
@@ -102,20 +111,22 @@ mod tests {
 
     #[test]
     fn every_filter_must_agree() {
-        let mut admission = Admission::default();
-        admission.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
-        admission.add_filter(Box::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
+        let mut filters = Filters::default();
+        filters.add(Arc::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
+        filters.add(Arc::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
+        let admission = Admission::new(filters);
         let verdicts = [1, 2, 3].map(|n| admission.check(&candidate(n)));
         assert_eq!(verdicts, [Err(RejectReason::Filtered), Err(RejectReason::Filtered), Ok(())]);
     }
 
     #[test]
     fn a_filter_that_panics_turns_its_candidate_away_and_no_other() {
-        let mut admission = Admission::default();
-        admission.add_filter(Box::new(|candidate| {
+        let mut filters = Filters::default();
+        filters.add(Arc::new(|candidate| {
             assert_ne!(candidate.peer_id, PeerId::from([1; 20]), "the application's own mistake");
             true
         }));
+        let admission = Admission::new(filters);
         assert_eq!([1, 2].map(|n| admission.check(&candidate(n))), [Err(RejectReason::Filtered), Ok(())]);
     }
 }

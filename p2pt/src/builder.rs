@@ -1,6 +1,7 @@
 //! Building a node.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,22 +14,35 @@ use p2pt_transport::Transport;
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Admission;
-use crate::engine::{Command, Engine, Parts};
+use crate::admission::{Admission, Filters};
+use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
-use crate::peer::Settings;
-use crate::{Events, Node, P2pt, PeerRequest, StartError};
+use crate::peer::{PeerConfig, Settings};
+use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
 
-/// Configures and starts a [`Node`].
+/// Where every program starts: [`P2pt::builder`] configures a node, and [starts](Builder::start) it or
+/// [joins a swarm](Builder::join) with it at once.
 #[derive(Debug)]
+pub enum P2pt {}
+
+impl P2pt {
+    /// Starts to build a node.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+/// Configures a node, and starts it.
+#[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is started"]
-pub struct NodeBuilder {
+pub struct Builder {
     trackers: Vec<String>,
     transport: Option<Arc<dyn Transport>>,
     #[cfg(feature = "webrtc")]
@@ -38,14 +52,12 @@ pub struct NodeBuilder {
     peer_id: Option<PeerId>,
     seed: Option<u64>,
     mesh: MeshConfig,
-    admission: Admission,
-    settings: Settings,
-    commands: mpsc::Receiver<Command>,
+    filters: Filters,
+    peers: PeerConfig,
 }
 
-impl NodeBuilder {
-    pub(crate) fn new() -> Self {
-        let (sender, commands) = mpsc::channel(64);
+impl Builder {
+    fn new() -> Self {
         Self {
             trackers: Vec::new(),
             transport: None,
@@ -56,9 +68,8 @@ impl NodeBuilder {
             peer_id: None,
             seed: None,
             mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
-            admission: Admission::default(),
-            settings: Settings::new(sender),
-            commands,
+            filters: Filters::default(),
+            peers: PeerConfig::default(),
         }
     }
 
@@ -142,7 +153,7 @@ impl NodeBuilder {
     ///
     /// A peer id is a claim that nobody has checked.
     pub fn admit(mut self, filter: impl Fn(&PeerRequest) -> bool + Send + Sync + 'static) -> Self {
-        self.admission.add_filter(Box::new(filter));
+        self.filters.add(Arc::new(filter));
         self
     }
 
@@ -155,34 +166,50 @@ impl NodeBuilder {
     /// Bytes of unread messages kept for each peer (1 MiB unless configured). A peer that sends more waits; a single
     /// larger message is still delivered, alone.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
-        self.settings.inbox_bytes = bytes;
+        self.peers.inbox_bytes = bytes;
         self
     }
 
     /// How long a request waits for its response (30 s unless configured); a single request can override it.
     pub fn request_timeout(mut self, deadline: Duration) -> Self {
-        self.settings.request_timeout = deadline;
+        self.peers.request_timeout = deadline;
         self
     }
 
     /// How long a send waits while the other side takes nothing at all (30 s unless configured).
     pub fn send_timeout(mut self, deadline: Duration) -> Self {
-        self.settings.send_timeout = deadline;
+        self.peers.send_timeout = deadline;
+        self
+    }
+
+    /// Bytes that may be queued for each peer by [`Peer::queue`](crate::Peer::queue) and wait for its channel (8 MiB unless
+    /// configured); a single larger message is still queued, alone.
+    pub fn send_queue_bytes(mut self, bytes: usize) -> Self {
+        self.peers.send_queue_bytes = bytes;
+        self
+    }
+
+    /// How long what is queued may take to leave when a peer is disconnected, a swarm left, or the node shut down (5 s
+    /// unless configured).
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.peers.flush_timeout = timeout;
         self
     }
 
     /// Bounds on what a peer's incoming messages may take. The largest message holds for sending too.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
+        self.peers.limits = limits;
         self
     }
 
-    /// Starts the node. Must be called within a tokio runtime; returns at once, trackers are reached in the background.
+    /// Starts the node, in no swarm yet. Must be called within a tokio runtime; returns at once, trackers are reached in
+    /// the background.
     ///
     /// # Errors
     /// [`StartError`].
     #[expect(clippy::unused_async, reason = "being async says that it needs a runtime, and leaves room to wait")]
-    pub async fn start(mut self) -> Result<Node, StartError> {
+    pub async fn start(self) -> Result<Node, StartError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let mut urls = Vec::with_capacity(self.trackers.len());
         for url in &self.trackers {
             let parsed: Result<AnnounceUrl, _> = url.parse();
@@ -196,80 +223,40 @@ impl NodeBuilder {
             None => return Err(StartError::NoTransport),
         };
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
-        self.settings.message_ids = Mutex::new(StdRng::from_rng(&mut rng));
+        let (sender, commands) = mpsc::channel(64);
+        let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
+        let (config, events_taken) = (self.peers, AtomicU64::new(0));
+        let settings = Settings { config, message_ids, events_taken, commands: sender.clone() };
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
-            admission: Arc::new(self.admission),
+            admission: Arc::new(Admission::new(self.filters)),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
-        let sender = self.settings.commands.clone();
         let parts = Parts {
             shared: shared.clone(),
             transport,
             connector: self.connector,
             client_config: self.client,
             mesh: self.mesh,
-            settings: Arc::new(self.settings),
+            settings: Arc::new(settings),
             rng,
         };
-        let mut engine = Engine::new(parts, self.commands);
+        let mut engine = Engine::new(parts, commands);
         for url in urls {
             engine.add_tracker(url);
         }
-        tokio::spawn(engine.run());
+        runtime.spawn(engine.run());
         Ok(Node { handle: NodeHandle::new(shared, sender) })
     }
-}
 
-/// Configures and starts a [`P2pt`]: a node with one swarm. Everything a [`NodeBuilder`] has, it has.
-#[derive(Debug)]
-#[must_use = "a builder does nothing until it is started"]
-pub struct Builder {
-    identifier: String,
-    node: NodeBuilder,
-}
-
-impl Builder {
-    pub(crate) fn new(identifier: String) -> Self {
-        Self { identifier, node: NodeBuilder::new() }
-    }
-
-    /// Configures the node.
-    pub fn configure(mut self, change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
-        self.node = change(self.node);
-        self
-    }
-
-    /// See [`NodeBuilder::tracker`].
-    pub fn tracker(self, url: impl Into<String>) -> Self {
-        self.configure(|node| node.tracker(url))
-    }
-
-    /// See [`NodeBuilder::trackers`].
-    pub fn trackers<U: Into<String>>(self, urls: impl IntoIterator<Item = U>) -> Self {
-        self.configure(|node| node.trackers(urls))
-    }
-
-    /// See [`NodeBuilder::transport`].
-    pub fn transport(self, transport: Arc<dyn Transport>) -> Self {
-        self.configure(|node| node.transport(transport))
-    }
-
-    /// See [`NodeBuilder::webrtc`].
-    #[cfg(feature = "webrtc")]
-    pub fn webrtc(self, config: WebRtcConfig) -> Self {
-        self.configure(|node| node.webrtc(config))
-    }
-
-    /// See [`NodeBuilder::start`].
+    /// Starts the node and joins a swarm, in one expression: what a program with one swarm needs.
     ///
     /// # Errors
-    /// As there.
-    pub async fn start(self) -> Result<(P2pt, Events), StartError> {
-        let node = self.node.start().await?;
-        let (swarm, events) = node.join(self.identifier).await.map_err(|_| StartError::Stopped)?;
-        Ok((P2pt::new(node, swarm), events))
+    /// [`StartError`].
+    pub async fn join(self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), StartError> {
+        // A node that has just been started is in no swarm, so it can only have stopped.
+        self.start().await?.join(key).await.map_err(|_| StartError::Stopped)
     }
 }

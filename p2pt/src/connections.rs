@@ -203,7 +203,8 @@ impl Connections {
 
     fn admits(&self, peer_id: PeerId, tracker: TrackerId, role: Role) -> bool {
         let Some(url) = self.urls.get(&tracker) else { return false };
-        let request = PeerRequest { peer_id, info_hash: self.shared.identity().info_hash, tracker: url.clone(), role };
+        let request =
+            PeerRequest { peer_id, info_hash: self.shared.identity().key.info_hash(), tracker: url.clone(), role };
         let checked = self.admission.check(&request);
         checked.inspect_err(|reason| self.rejected(peer_id, tracker, role, *reason)).is_ok()
     }

@@ -1,7 +1,6 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use p2pt_proto::InfoHash;
 use p2pt_tracker::{ClientConfig, WebSocketConnector};
 use p2pt_transport::Transport;
 use p2pt_transport::memory::MemoryNetwork;
@@ -23,8 +22,7 @@ struct Bench {
 
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
-        let (identifier, info_hash) = ("room".to_owned(), InfoHash::of("room"));
-        let identity = Identity { membership: MembershipId::default(), identifier, info_hash };
+        let identity = Identity { membership: MembershipId::default(), key: "room".into() };
         let shared = Arc::new(SwarmShared::new(identity));
         let config = MeshConfig { connections_per_peer, max_peers };
         let mut connections =

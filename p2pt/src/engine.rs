@@ -32,7 +32,7 @@ use crate::node::{NodeShared, Tracker};
 use crate::peer::Settings;
 use crate::queue::lock;
 use crate::swarm::{Identity, SwarmShared};
-use crate::{NodeError, Peer};
+use crate::{NodeError, Peer, SwarmKey};
 
 use memberships::Memberships;
 use offers::{Made, Waiting};
@@ -49,9 +49,9 @@ type Reply<T> = oneshot::Sender<Result<T, NodeError>>;
 /// What handles ask for. They mean the swarm, in whatever membership it is when the command's turn comes.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Join { identifier: String, reply: Reply<Arc<SwarmShared>> },
+    Join { key: SwarmKey, reply: Reply<Arc<SwarmShared>> },
     Leave { swarm: Arc<SwarmShared>, reply: Reply<()> },
-    SetIdentifier { swarm: Arc<SwarmShared>, identifier: String, reply: Reply<()> },
+    SetIdentifier { swarm: Arc<SwarmShared>, key: SwarmKey, reply: Reply<()> },
     AddTracker { url: AnnounceUrl, reply: Reply<()> },
     RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
     RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
@@ -193,7 +193,8 @@ impl Engine {
             }
             self.act();
         }
-        if timeout(SHUTDOWN_DEADLINE, self.shut_down()).await.is_err() {
+        let deadline = SHUTDOWN_DEADLINE + self.parts.settings.config.flush_timeout;
+        if timeout(deadline, self.shut_down()).await.is_err() {
             debug!("shutdown took longer than its deadline");
         }
     }
@@ -201,8 +202,8 @@ impl Engine {
     fn handle_command(&mut self, command: Command) {
         // A caller that no longer waits for the reply is no concern of ours.
         match command {
-            Command::Join { identifier, reply } => {
-                let _ = reply.send(self.join(identifier));
+            Command::Join { key, reply } => {
+                let _ = reply.send(self.join(key));
             }
             Command::Leave { swarm, reply } => match self.memberships.remove(swarm.identity().membership) {
                 Some(membership) => {
@@ -214,8 +215,8 @@ impl Engine {
                 }
                 None => drop(reply.send(Err(NodeError::Stopped))),
             },
-            Command::SetIdentifier { swarm, identifier, reply } => {
-                let _ = reply.send(self.set_identifier(swarm.identity().membership, identifier));
+            Command::SetIdentifier { swarm, key, reply } => {
+                let _ = reply.send(self.set_identifier(swarm.identity().membership, key));
             }
             Command::AddTracker { url, reply } => {
                 self.add_tracker(url);
@@ -254,24 +255,23 @@ impl Engine {
         });
     }
 
-    fn join(&mut self, identifier: String) -> Result<Arc<SwarmShared>, NodeError> {
-        let identity = self.identity(identifier)?;
+    fn join(&mut self, key: SwarmKey) -> Result<Arc<SwarmShared>, NodeError> {
+        let identity = self.identity(key)?;
         let shared = Arc::new(SwarmShared::new(identity.clone()));
         self.enter(identity, shared.clone());
         Ok(shared)
     }
 
-    fn identity(&mut self, identifier: String) -> Result<Identity, NodeError> {
-        let info_hash = InfoHash::of(&identifier);
-        if self.memberships.id(info_hash).is_some() {
+    fn identity(&mut self, key: SwarmKey) -> Result<Identity, NodeError> {
+        if self.memberships.id(key.info_hash()).is_some() {
             return Err(NodeError::AlreadyJoined);
         }
         self.next_membership += 1;
-        Ok(Identity { membership: MembershipId(self.next_membership), identifier, info_hash })
+        Ok(Identity { membership: MembershipId(self.next_membership), key })
     }
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
-        let Identity { membership: id, info_hash, .. } = identity;
+        let (id, info_hash) = (identity.membership, identity.key.info_hash());
         let rng = StdRng::from_rng(&mut self.parts.rng);
         let Parts { mesh, settings, .. } = &self.parts;
         let admission = self.parts.shared.admission.clone();
@@ -286,11 +286,11 @@ impl Engine {
         self.memberships.insert(id, info_hash, membership);
     }
 
-    fn set_identifier(&mut self, swarm: MembershipId, identifier: String) -> Result<(), NodeError> {
+    fn set_identifier(&mut self, swarm: MembershipId, key: SwarmKey) -> Result<(), NodeError> {
         if self.memberships.get(swarm).is_none() {
             return Err(NodeError::Stopped);
         }
-        let identity = self.identity(identifier)?;
+        let identity = self.identity(key)?;
         if let Some(membership) = self.memberships.remove(swarm) {
             let shared = membership.shared.clone();
             let closing = self.depart(membership, false);
@@ -348,6 +348,11 @@ impl Engine {
 
     async fn shut_down(&mut self) {
         self.commands.close();
+        let peers: Vec<Peer> =
+            self.memberships.iter().flat_map(|(_, membership)| membership.shared.queue.peers()).collect();
+        // What has not left by then is counted in `PeerClosed`.
+        let flushed = join_all(peers.iter().map(Peer::flush));
+        let _ = timeout(self.parts.settings.config.flush_timeout, flushed).await;
         let memberships = self.memberships.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));

@@ -26,6 +26,9 @@ pub enum StartError {
     /// No transport was given, and the feature `webrtc` is off.
     #[error("no transport was given, and the feature `webrtc` is off")]
     NoTransport,
+    /// There is no tokio runtime here: a node is started within one, as `#[tokio::main]` and `Runtime::block_on` provide.
+    #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
+    NoRuntime,
     /// The node stopped while it started: its runtime is shutting down.
     #[error("the node stopped while it started")]
     Stopped,
@@ -87,6 +90,32 @@ pub enum TrySendError {
     Refused(#[from] SendError),
 }
 
+/// Why something was not queued for a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError<T = Payload> {
+    /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back.
+    #[error("as much waits to be sent to the peer as may")]
+    Full(T),
+    /// The message is larger than this side would accept itself.
+    #[error("a message of {bytes} bytes is larger than the limit of {max}")]
+    TooLarge {
+        /// The message's size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+}
+
+impl<T> QueueError<T> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
+        match self {
+            Self::Full(back) => QueueError::Full(change(back)),
+            Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
+        }
+    }
+}
+
 /// Why something a peer sent was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -118,20 +147,44 @@ pub enum RequestError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// No response came in time.
-    #[error("no response within {after:?}{}", if *.inbox_full { ", and the peer's inbox is full: the response may wait behind messages that were not read" } else { "" })]
+    #[error("no response within {after:?}: {}{}", sent_text(*.sent, *.sending), round_trip_text(*.round_trip))]
     Timeout {
         /// The request's deadline.
         after: Duration,
-        /// The peer's inbox was full when the deadline passed, so the response may be waiting behind unread messages.
-        inbox_full: bool,
+        /// How long the request was queued or being sent.
+        sending: Duration,
+        /// Whether a channel had taken all of it by then.
+        sent: bool,
+        /// The round-trip time of the channel that messages take, if one is open and knows it.
+        round_trip: Option<Duration>,
     },
+    /// The response is held back by the peer's full inbox: nothing has been taken from the node's events for a second.
+    /// A loop that awaits a response instead of reading events causes this; spawn a task, or take the peer's messages by
+    /// [`Peer::messages`](crate::Peer::messages).
+    #[error("the response is held back by messages of the peer that are not read")]
+    InboxFull,
     /// The peer went before it responded.
     #[error("the peer went before it responded: {0}")]
     PeerGone(ChannelClosed),
     /// A later request with the same id took this one's place: two awaited responses to one message.
     #[error("a later request with the same id took this one's place")]
     Replaced,
+    /// As much is queued for the peer as may be, so the request was not.
+    #[error("as much waits to be sent to the peer as may")]
+    QueueFull,
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
     TooMany(usize),
+}
+
+fn sent_text(sent: bool, sending: Duration) -> String {
+    if sent {
+        format!("the request was sent after {sending:?}")
+    } else {
+        "the request still waited to be sent".to_owned()
+    }
+}
+
+fn round_trip_text(round_trip: Option<Duration>) -> String {
+    round_trip.map_or_else(String::new, |time| format!(" (the round-trip time is {time:?})"))
 }

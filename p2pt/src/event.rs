@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use p2pt_messaging::MessageId;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
 
-use crate::{Message, Peer, ReceiveError};
+use crate::{Message, Peer, ReceiveError, SendError};
 
 /// Something happened in a swarm.
 ///
@@ -23,6 +24,8 @@ pub enum Event {
     Message(Message),
     /// A frame that is not p2pt's: what the other side sent with [`Peer::send_frame`] or JavaScript's `peer.send`.
     Data(Data),
+    /// Something that was [queued](Peer::queue) for a peer was not sent, though the peer is there.
+    SendFailed(SendFailed),
     /// A frame looked like p2pt's but was refused; what it belonged to is lost.
     InvalidFrame(InvalidFrame),
     /// A tracker is reached, and has answered an announce on its present connection for the first time.
@@ -53,6 +56,24 @@ pub struct PeerClosed {
     pub reason: ChannelClosed,
     /// Bytes of frames handed to that link that the other side never acknowledged: what may have been lost.
     pub unacknowledged_bytes: u64,
+    /// How many of the messages and frames [queued](Peer::queue) for it no channel had taken whole.
+    pub unsent_messages: u64,
+    /// How many bytes these were.
+    pub unsent_bytes: u64,
+}
+
+/// Something queued for a peer was not sent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SendFailed {
+    /// For which one it was.
+    pub peer: Peer,
+    /// The message's id; `None` for a frame.
+    pub id: Option<MessageId>,
+    /// Why it was not sent.
+    pub error: SendError,
+    /// How many `SendFailed` of this peer just after this one were dropped, because 32 were not read.
+    pub missed: u64,
 }
 
 /// A frame that is not p2pt's.

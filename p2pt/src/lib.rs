@@ -27,7 +27,7 @@
 //! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
 //!   within a minute or two; ten within ten seconds; a few meet at once.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
-//! - **Staying in charge.** [`NodeBuilder::admit`] asks you about everybody before they are connected to,
+//! - **Staying in charge.** [`Builder::admit`] asks you about everybody before they are connected to,
 //!   [`Peer::disconnect`] and [`Node::ban`] send them away. [`Swarm::broadcast`] keeps nobody waiting for a slow peer,
 //!   but returns when the slowest has the message; [`Peer::try_send`] never waits.
 //!
@@ -49,19 +49,21 @@ mod peer;
 mod queue;
 mod request;
 mod sdp;
+mod send_queue;
 mod swarm;
 
 pub use admission::PeerRequest;
-pub use builder::{Builder, NodeBuilder};
-pub use error::{NodeError, ReceiveError, RequestError, SendError, StartError, TrySendError};
+pub use builder::{Builder, P2pt};
+pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError};
 pub use event::{
-    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, TrackerConnected,
+    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
+    TrackerConnected,
 };
 pub use message::Message;
-pub use node::{Node, P2pt, TrackerStats};
-pub use peer::Peer;
+pub use node::{Node, TrackerStats};
+pub use peer::{Messages, Peer};
 pub use request::{PendingResponse, Request};
-pub use swarm::{Events, Swarm};
+pub use swarm::{Events, Swarm, SwarmKey};
 
 pub use p2pt_messaging::{
     BudgetTooSmall, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed, MessageId,

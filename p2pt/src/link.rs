@@ -60,6 +60,8 @@ pub(crate) struct Link {
     sending: AtomicUsize,
     /// Frames sent and received, to tell whether anything moves.
     moved: AtomicU64,
+    /// Frames sent.
+    taken: AtomicU64,
 }
 
 impl Link {
@@ -73,6 +75,7 @@ impl Link {
             reason: OnceLock::new(),
             sending: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
         }
     }
 
@@ -98,6 +101,11 @@ impl Link {
 
     pub(crate) fn unacknowledged_bytes(&self) -> u64 {
         self.sender.unacknowledged_bytes()
+    }
+
+    /// How many frames the channel has taken, to tell whether it takes any.
+    pub(crate) fn frames_taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn stats(&self) -> ChannelStats {
@@ -135,6 +143,7 @@ impl Link {
         match self.sender.try_send_all(frames) {
             Ok(()) => {
                 self.moved.fetch_add(count, Ordering::Relaxed);
+                self.taken.fetch_add(count, Ordering::Relaxed);
                 Ok(())
             }
             Err(TrySendAllError::Full) => Err(TryLinkError::Full),
@@ -163,6 +172,7 @@ impl Link {
         match result {
             Ok(()) => {
                 self.moved.fetch_add(1, Ordering::Relaxed);
+                self.taken.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Err(error) => Err(self.refused(error)),
@@ -218,7 +228,7 @@ impl Drop for Sending<'_> {
 /// Reads a link until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that is
 /// full, which stalls this link's sender and nobody else.
 pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
-    let mut reassembler = Reassembler::new(peer.shared().settings.limits.clone());
+    let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
     let mut timer = pin!(None);
     loop {
         // Set for the first of many messages, and again when its time has come: so that frames set none.
@@ -277,9 +287,7 @@ async fn route(
             Routed::Wait(body) => body,
         };
         reassembler.pause(now);
-        let blocked = peer.shared().inbox.block();
         peer.shared().waiters.room_for(&body).await;
-        drop(blocked);
         now = crate::now();
         reassembler.resume(now);
     }

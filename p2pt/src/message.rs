@@ -3,7 +3,7 @@
 use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
 use serde::de::DeserializeOwned;
 
-use crate::{Peer, Request, SendError};
+use crate::{Peer, QueueError, Request, SendError};
 
 /// A complete message from a peer: a new one, or the response to a request.
 #[derive(Debug, Clone)]
@@ -64,6 +64,14 @@ impl Message {
     /// As [`Peer::send`].
     pub async fn respond(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
         self.peer.send_with_id(&self.body.id, &payload.into()).await
+    }
+
+    /// Queues a response, and never waits; see [`Peer::queue`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn queue_response(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
+        self.peer.queue_response_to(self.body.id.clone(), payload)
     }
 
     /// Responds, and waits for the response to that: the next link of a chain.

@@ -1,11 +1,10 @@
-//! The handles an application holds: [`Node`], and [`P2pt`] for a node with one swarm.
+//! The handle of a node.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use p2pt_mesh::TrackerId;
-use p2pt_messaging::Payload;
-use p2pt_proto::{InfoHash, PeerId};
+use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::admission::Admission;
 use crate::engine::Command;
 use crate::queue::lock;
-use crate::{Builder, Events, NodeBuilder, NodeError, Peer, SendError, Swarm};
+use crate::{Events, NodeError, Swarm, SwarmKey};
 
 /// What the engine and the handles share.
 #[derive(Debug)]
@@ -72,32 +71,27 @@ impl NodeHandle {
 
 /// A node: one peer id, one transport, one socket to each tracker, and any number of swarms.
 ///
-/// Clones mean the same node. When the last handle, [`P2pt`], [`Node`] or [`Swarm`], is dropped, the node shuts down
-/// by itself in the background; [`shutdown`](Self::shutdown) waits for it.
+/// Clones mean the same node. Every handle keeps it alive: a [`Node`], a [`Swarm`] or its [`Events`]. When the last one is
+/// dropped the node shuts down by itself in the background; [`shutdown`](Self::shutdown) waits for it.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) handle: NodeHandle,
 }
 
 impl Node {
-    /// Starts to build a node.
-    pub fn builder() -> NodeBuilder {
-        NodeBuilder::new()
-    }
-
     /// This node's id, drawn for this run.
     pub fn peer_id(&self) -> PeerId {
         self.handle.shared.peer_id
     }
 
-    /// Joins the swarm of an identifier; meeting its members begins at once.
+    /// Joins the swarm of an identifier, or of an info hash; meeting its members begins at once.
     ///
     /// # Errors
     /// [`NodeError::AlreadyJoined`], [`NodeError::Stopped`].
-    pub async fn join(&self, identifier: impl Into<String>) -> Result<(Swarm, Events), NodeError> {
-        let identifier = identifier.into();
-        let shared = self.handle.command(|reply| Command::Join { identifier, reply }).await?;
-        let events = Events::new(shared.clone());
+    pub async fn join(&self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), NodeError> {
+        let key = key.into();
+        let shared = self.handle.command(|reply| Command::Join { key, reply }).await?;
+        let events = Events::new(shared.clone(), self.handle.clone());
         Ok((Swarm { shared, node: self.handle.clone() }, events))
     }
 
@@ -105,8 +99,8 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
-    pub async fn add_tracker(&self, url: &str) -> Result<(), NodeError> {
-        let url: AnnounceUrl = url.parse()?;
+    pub async fn add_tracker(&self, url: impl Into<String>) -> Result<(), NodeError> {
+        let url: AnnounceUrl = url.into().parse()?;
         self.handle.command(|reply| Command::AddTracker { url, reply }).await
     }
 
@@ -114,13 +108,13 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
-    pub async fn remove_tracker(&self, url: &str) -> Result<bool, NodeError> {
-        let url: AnnounceUrl = url.parse()?;
+    pub async fn remove_tracker(&self, url: impl Into<String>) -> Result<bool, NodeError> {
+        let url: AnnounceUrl = url.into().parse()?;
         self.handle.command(|reply| Command::RemoveTracker { url, reply }).await
     }
 
     /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its links
-    /// as [`Peer::disconnect`] does, and waits until they are closed.
+    /// as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that means
     /// to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in messages.
@@ -157,8 +151,8 @@ impl Node {
         }
     }
 
-    /// Ends the node in order: takes nothing new, tells the trackers, closes every link politely, ends the event
-    /// streams. Every step has a deadline; together at most a few seconds, usually milliseconds. Idempotent.
+    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every link politely, ends the event
+    /// streams. Every step has a deadline; together at most a few seconds beside the flush, usually milliseconds. Idempotent.
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;
@@ -175,124 +169,4 @@ pub struct TrackerStats {
     pub total: usize,
     /// Each of them.
     pub trackers: Vec<TrackerState>,
-}
-
-/// A node with one swarm: what most programs need, and what the JavaScript class of this name is.
-///
-/// Clones mean the same node; see [`Node`] about dropping it.
-#[derive(Debug, Clone)]
-pub struct P2pt {
-    node: Node,
-    swarm: Swarm,
-}
-
-impl P2pt {
-    /// Starts to build a peer under `identifier`.
-    pub fn builder(identifier: impl Into<String>) -> Builder {
-        Builder::new(identifier.into())
-    }
-
-    /// Starts to build a node for several swarms.
-    pub fn node() -> NodeBuilder {
-        NodeBuilder::new()
-    }
-
-    pub(crate) fn new(node: Node, swarm: Swarm) -> Self {
-        Self { node, swarm }
-    }
-
-    /// The node, for what concerns all its swarms.
-    pub fn as_node(&self) -> &Node {
-        &self.node
-    }
-
-    /// The swarm.
-    pub fn swarm(&self) -> &Swarm {
-        &self.swarm
-    }
-
-    /// See [`Node::peer_id`].
-    pub fn peer_id(&self) -> PeerId {
-        self.node.peer_id()
-    }
-
-    /// See [`Swarm::info_hash`].
-    pub fn info_hash(&self) -> InfoHash {
-        self.swarm.info_hash()
-    }
-
-    /// See [`Swarm::peers`].
-    pub fn peers(&self) -> Vec<Peer> {
-        self.swarm.peers()
-    }
-
-    /// See [`Swarm::peer`].
-    pub fn peer(&self, id: &PeerId) -> Option<Peer> {
-        self.swarm.peer(id)
-    }
-
-    /// See [`Swarm::broadcast`].
-    pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
-        self.swarm.broadcast(payload).await
-    }
-
-    /// See [`Swarm::set_identifier`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn set_identifier(&self, identifier: impl Into<String>) -> Result<(), NodeError> {
-        self.swarm.set_identifier(identifier).await
-    }
-
-    /// See [`Swarm::request_more_peers`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn request_more_peers(&self) -> Result<(), NodeError> {
-        self.swarm.request_more_peers().await
-    }
-
-    /// See [`Node::add_tracker`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn add_tracker(&self, url: &str) -> Result<(), NodeError> {
-        self.node.add_tracker(url).await
-    }
-
-    /// See [`Node::remove_tracker`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn remove_tracker(&self, url: &str) -> Result<bool, NodeError> {
-        self.node.remove_tracker(url).await
-    }
-
-    /// See [`Node::ban`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
-        self.node.ban(peer)
-    }
-
-    /// See [`Node::unban`].
-    pub fn unban(&self, peer: &PeerId) -> bool {
-        self.node.unban(peer)
-    }
-
-    /// See [`Node::banned`].
-    pub fn banned(&self) -> Vec<PeerId> {
-        self.node.banned()
-    }
-
-    /// See [`Node::tracker_stats`].
-    pub fn tracker_stats(&self) -> TrackerStats {
-        self.node.tracker_stats()
-    }
-
-    /// See [`Node::shutdown`].
-    pub async fn shutdown(&self) {
-        self.node.shutdown().await;
-    }
 }

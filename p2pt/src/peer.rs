@@ -1,10 +1,15 @@
 //! A peer: the application's handle, and the state its links share.
 
+use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, ptr};
 
+use futures_util::Stream;
 use futures_util::future::join_all;
 use p2pt_messaging::{Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
@@ -12,51 +17,80 @@ use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::Command;
 use crate::link::{Link, LinkError, TryLinkError};
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
-use crate::{Request, SendError, TrySendError};
+use crate::send_queue::{Content, Pushed, SendQueue};
+use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
 const INBOX_BYTES: usize = 1 << 20;
 
+/// Bytes that may be queued for each peer unless configured; a larger message is queued alone.
+const SEND_QUEUE_BYTES: usize = 8 << 20;
+
+/// How long what is queued may take to leave when a connection is ended, unless configured.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a request waits for its response unless configured.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
+const HELD_UP: Duration = Duration::from_secs(1);
 
 /// How long a send waits for a link that takes nothing unless configured.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What every peer of a node has in common.
-#[derive(Debug)]
-pub(crate) struct Settings {
+/// What the application sets for every peer of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerConfig {
     pub(crate) limits: Limits,
     pub(crate) inbox_bytes: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) send_timeout: Duration,
-    pub(crate) message_ids: Mutex<StdRng>,
-    /// The way to the engine, which it does not keep running.
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) send_queue_bytes: usize,
+    pub(crate) flush_timeout: Duration,
 }
 
-impl Settings {
-    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
+impl Default for PeerConfig {
+    fn default() -> Self {
         Self {
             limits: Limits::default(),
             inbox_bytes: INBOX_BYTES,
             request_timeout: REQUEST_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
-            message_ids: Mutex::new(rand::make_rng()),
-            commands,
+            send_queue_bytes: SEND_QUEUE_BYTES,
+            flush_timeout: FLUSH_TIMEOUT,
         }
     }
+}
 
+/// What every peer of a node has in common.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) config: PeerConfig,
+    pub(crate) message_ids: Mutex<StdRng>,
+    /// How many events about peers the application has taken.
+    pub(crate) events_taken: AtomicU64,
+    /// The way to the engine, which it does not keep running.
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl Settings {
     /// For peers without an engine.
     #[cfg(test)]
     pub(crate) fn alone(inbox_bytes: usize) -> Self {
-        Self { inbox_bytes, ..Self::new(mpsc::channel(1).0) }
+        let config = PeerConfig { inbox_bytes, ..PeerConfig::default() };
+        Self {
+            config,
+            message_ids: Mutex::new(rand::make_rng()),
+            events_taken: AtomicU64::new(0),
+            commands: mpsc::channel(1).0,
+        }
     }
 }
 
@@ -72,6 +106,7 @@ pub(crate) struct PeerShared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
+    pub(crate) send_queue: SendQueue,
     links: Mutex<Links>,
 }
 
@@ -87,8 +122,9 @@ impl Peer {
     pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
         Self(Arc::new(PeerShared {
             id,
-            inbox: Inbox::new(settings.inbox_bytes),
-            waiters: Waiters::new(settings.inbox_bytes),
+            inbox: Inbox::new(settings.config.inbox_bytes),
+            waiters: Waiters::new(settings.config.inbox_bytes),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes),
             settings,
             links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
         }))
@@ -113,11 +149,69 @@ impl Peer {
         lock(&self.0.links).open.len()
     }
 
+    /// Queues a message for this peer, and never waits: what most programs send with.
+    ///
+    /// The tasks of the peer's channels hand over what is queued, in order, and [`send`](Self::send) takes its turn behind
+    /// it. If the channel fails half-way the message starts again on the peer's next one. A peer that takes nothing fills
+    /// its own queue and no other (8 MiB unless [configured](crate::Builder::send_queue_bytes)). What goes wrong later is
+    /// an event: [`SendFailed`](crate::Event::SendFailed), or [`PeerClosed`](crate::Event::PeerClosed), which says how much
+    /// was never handed to a channel. What is queued for a peer after its `PeerClosed` is dropped.
+    ///
+    /// # Errors
+    /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
+    pub fn queue(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
+        self.queue_with_id(self.0.new_id(), Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    }
+
+    /// Queues a response to a message of which only the id is at hand;
+    /// [`Message::queue_response`](crate::Message::queue_response) otherwise.
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub fn queue_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), QueueError> {
+        self.queue_with_id(id, Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    }
+
+    /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
+    pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
+        match self.0.send_queue.push(Content::Frame(frame), None) {
+            Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
+        if let Some((bytes, max)) = self.0.too_large(&payload) {
+            return Err(QueueError::TooLarge { bytes, max });
+        }
+        match self.0.send_queue.push(Content::Message(id, payload), None) {
+            Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until what has been queued so far has left, or the peer has no open channel.
+    pub(crate) async fn flush(&self) {
+        let Some(ticket) = self.0.send_queue.ticket() else { return };
+        loop {
+            let mut changed = pin!(self.0.send_queue.changed());
+            changed.as_mut().enable();
+            if !self.0.send_queue.has_before(ticket) || self.0.link().is_err() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Sends a message and does not wait for a response.
     ///
     /// `Ok` means that a link accepted all of it, in order, not that it was delivered: the wire format has no
-    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits while the
-    /// link's send buffer is full. A future dropped half-way leaves a message that never completes at the other side.
+    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits behind what
+    /// was [queued](Self::queue) before it, and while the link's send buffer is full. A future dropped half-way leaves a
+    /// message that never completes at the other side.
     ///
     /// # Errors
     /// [`SendError`].
@@ -135,6 +229,11 @@ impl Peer {
     pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
         let (id, payload) = (self.0.new_id(), payload.into());
         self.0.check_size(&payload)?;
+        if !self.0.send_queue.is_empty() {
+            // It must not overtake what waits.
+            self.0.link()?;
+            return Err(TrySendError::Full(payload));
+        }
         loop {
             match self.0.link()?.try_send_message(&id, &payload) {
                 Ok(()) => return Ok(()),
@@ -170,13 +269,8 @@ impl Peer {
     /// # Errors
     /// [`SendError`].
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
-        loop {
-            let link = self.0.link()?;
-            match link.send(frame.clone(), self.0.settings.send_timeout).await {
-                Err(LinkError::Closed) => {}
-                other => return other.map_err(SendError::from),
-            }
-        }
+        self.0.turn().await?;
+        self.0.hand_over_frame(&frame).await
     }
 
     /// The numbers of the link that messages take, if one is open: candidate types, round-trip time, bytes.
@@ -190,20 +284,38 @@ impl Peer {
         join_all(self.0.links().iter().map(|link| link.stats())).await
     }
 
-    /// Ends the connection: closes every link to this peer politely, and waits until they are closed.
+    /// Ends the connection: lets what is queued leave, closes every link to this peer politely, and waits until they are
+    /// closed.
     ///
-    /// What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
+    /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
     /// unless configured). Sends and requests under way end with `PeerGone(Local)`, and the application hears
     /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
     /// to connect that were under way come to nothing.
     ///
     /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
     pub async fn disconnect(&self) {
+        // What has not left by then is counted in `PeerClosed`.
+        let _ = timeout(self.0.settings.config.flush_timeout, self.flush()).await;
         let (reply, done) = oneshot::channel();
         // An engine that has stopped has closed every link.
         if self.0.settings.commands.send(Command::Disconnect { peer: self.clone(), reply }).await.is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// Takes this peer's messages out of the [event stream](crate::Events) while the result lives: for a task per peer.
+    ///
+    /// Messages that are unread come first, in order. Dropping it gives the unread and later ones back to the event stream.
+    /// Everything else about the peer stays there; its `PeerClosed` comes after the last message was taken. When taken
+    /// again, the earlier taker has no more.
+    pub fn messages(&self) -> Messages {
+        Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
+    }
+
+    /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event stream,
+    /// or the stream was dropped; says the same.
+    pub async fn closed(&self) -> PeerClosed {
+        self.0.inbox.ended().await.event(self.clone())
     }
 
     /// Responses that came after their request had ended, and were dropped.
@@ -213,14 +325,8 @@ impl Peer {
 
     pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
         self.0.check_size(payload)?;
-        loop {
-            let link = self.0.link()?;
-            match link.send_message(id, payload, self.0.settings.send_timeout).await {
-                // The whole message starts again on the next link, under the same id.
-                Err(LinkError::Closed) => {}
-                other => return other.map_err(SendError::from),
-            }
-        }
+        self.0.turn().await?;
+        self.0.hand_over(id, payload).await
     }
 }
 
@@ -230,9 +336,65 @@ impl PeerShared {
         MessageId::random(|| rng.random())
     }
 
+    /// Waits until it is certain that the full inbox of this peer holds back what it sends.
+    pub(crate) async fn held_up(&self) {
+        self.inbox.held_up(HELD_UP, || self.settings.events_taken.load(Ordering::Relaxed)).await;
+    }
+
+    /// The size of a message that is too large, and the limit.
+    pub(crate) fn too_large(&self, payload: &Payload) -> Option<(usize, usize)> {
+        let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
+        (bytes > max).then_some((bytes, max))
+    }
+
     fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
-        let (bytes, max) = (payload.as_str().len(), self.settings.limits.max_message_bytes);
-        if bytes > max { Err(SendError::TooLarge { bytes, max }) } else { Ok(()) }
+        match self.too_large(payload) {
+            Some((bytes, max)) => Err(SendError::TooLarge { bytes, max }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what was queued before has left.
+    async fn turn(&self) -> Result<(), SendError> {
+        let Some(ticket) = self.send_queue.ticket() else { return Ok(()) };
+        let stall = self.settings.config.send_timeout;
+        let (mut since, mut before) = (Instant::now(), None);
+        loop {
+            let mut changed = pin!(self.send_queue.changed());
+            changed.as_mut().enable();
+            if !self.send_queue.has_before(ticket) {
+                return Ok(());
+            }
+            let taken = Some(self.link()?.frames_taken());
+            if std::mem::replace(&mut before, taken) != taken {
+                since = Instant::now();
+            }
+            if timeout_at(since + stall, changed).await.is_err() && Some(self.link()?.frames_taken()) == taken {
+                return Err(SendError::Timeout(stall));
+            }
+        }
+    }
+
+    /// Sends a message over the best channel, and again over the next if that one closes.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+        loop {
+            let link = self.link()?;
+            match link.send_message(id, payload, self.settings.config.send_timeout).await {
+                // The whole message starts again on the next link, under the same id.
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
+    }
+
+    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
+        loop {
+            let link = self.link()?;
+            match link.send(frame.clone(), self.settings.config.send_timeout).await {
+                Err(LinkError::Closed) => {}
+                other => return other.map_err(SendError::from),
+            }
+        }
     }
 
     pub(crate) fn add_link(&self, link: Arc<Link>) {
@@ -244,7 +406,15 @@ impl PeerShared {
         let mut links = lock(&self.links);
         let index = links.open.iter().position(|link| link.id == id)?;
         links.ended = ended;
-        Some(links.open.remove(index))
+        let removed = links.open.remove(index);
+        drop(links);
+        self.send_queue.wake();
+        Some(removed)
+    }
+
+    /// How the last channel ended.
+    pub(crate) fn ended(&self) -> ChannelClosed {
+        lock(&self.links).ended.clone()
     }
 
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {
@@ -264,6 +434,44 @@ impl PeerShared {
                 Err(SendError::PeerGone(newest.unwrap_or_else(|| links.ended.clone())))
             }
         }
+    }
+}
+
+/// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
+#[derive(Debug)]
+pub struct Messages {
+    peer: Peer,
+    number: u64,
+}
+
+impl Messages {
+    /// The next message, or `None` after the last one. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Whose messages these are.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let next = self.peer.0.inbox.poll_taken(&self.peer, self.number, cx);
+        next.map(|body| body.map(|body| Message::new(self.peer.clone(), body)))
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.peer.0.inbox.stop_taking(&self.peer, self.number);
     }
 }
 

@@ -9,8 +9,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use p2pt_messaging::Message as Body;
@@ -18,10 +19,11 @@ use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, TransportError};
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError,
-    TrackerConnected,
+    SendFailed, TrackerConnected,
 };
 
 /// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
@@ -33,14 +35,18 @@ const MAX_NEWS: usize = 64;
 /// Attempts of which is told what became of them, kept for each tracker while nobody reads.
 const MAX_ATTEMPTS_TOLD: usize = 32;
 
+/// Queued messages that failed of which each peer's application is told while it does not read.
+const MAX_SENDS_FAILED: usize = 32;
+
 /// Locks, ignoring poison: no code path panics while it holds one of these locks with state half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Something a peer sent.
+/// Something a peer sent, or what became of something queued for it.
 #[derive(Debug)]
 pub(crate) enum Inbound {
+    SendFailed(Box<SendFailed>),
     Message(Body),
     Data(Frame),
     Invalid(ReceiveError),
@@ -52,7 +58,7 @@ impl Inbound {
             + match self {
                 Self::Message(body) => body.payload.as_str().len(),
                 Self::Data(frame) => frame.len(),
-                Self::Invalid(_) => 0,
+                Self::Invalid(_) | Self::SendFailed(_) => 0,
             }
     }
 }
@@ -70,12 +76,35 @@ enum Phase {
     Over,
 }
 
+/// How a connection ended, as the application is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) reason: ChannelClosed,
+    pub(crate) unacknowledged_bytes: u64,
+    pub(crate) unsent_messages: u64,
+    pub(crate) unsent_bytes: u64,
+}
+
+impl Ended {
+    pub(crate) fn event(self, peer: Peer) -> PeerClosed {
+        let Self { reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
+        PeerClosed { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes }
+    }
+}
+
 /// One peer's bounded inbox.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     /// Room was made.
     room: Notify,
+    /// Something the peer sent has begun to wait for room.
+    full: Notify,
+    /// How it ended, once the application has been told or there is no one to tell.
+    ended: OnceLock<Ended>,
+    over: Notify,
+    /// The ready list of the swarm's events.
+    ready: OnceLock<Weak<ReadyList>>,
     capacity_bytes: usize,
 }
 
@@ -88,23 +117,175 @@ struct InboxState {
     ready: bool,
     /// Readers that wait for room.
     blocked: usize,
+    /// The latest [`Messages`](crate::Messages) of the peer, which has its messages while it lives.
+    taker: Option<Taker>,
+    takers: u64,
+}
+
+#[derive(Debug)]
+struct Taker {
+    number: u64,
+    waker: Option<Waker>,
+}
+
+impl InboxState {
+    /// Where the next item is that is for the event stream.
+    fn next_event(&self) -> Option<usize> {
+        match self.taker {
+            None => (!self.items.is_empty()).then_some(0),
+            Some(_) => self.items.iter().position(|item| !matches!(item, Inbound::Message(_))),
+        }
+    }
+
+    /// Whether there is something to tell in the event stream.
+    fn has_event(&self) -> bool {
+        match self.phase {
+            Phase::New => true,
+            Phase::Told => self.next_event().is_some(),
+            Phase::Closed { told, .. } => !told || self.items.is_empty() || self.next_event().is_some(),
+            Phase::Over => false,
+        }
+    }
+
+    fn wake_taker(&mut self) {
+        if let Some(waker) = self.taker.as_mut().and_then(|taker| taker.waker.take()) {
+            waker.wake();
+        }
+    }
 }
 
 impl Inbox {
     pub(crate) fn new(capacity_bytes: usize) -> Self {
-        let state = InboxState { phase: Phase::New, items: VecDeque::new(), bytes: 0, ready: false, blocked: 0 };
-        Self { state: Mutex::new(state), room: Notify::new(), capacity_bytes }
+        let state = InboxState {
+            phase: Phase::New,
+            items: VecDeque::new(),
+            bytes: 0,
+            ready: false,
+            blocked: 0,
+            taker: None,
+            takers: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            room: Notify::new(),
+            full: Notify::new(),
+            ended: OnceLock::new(),
+            over: Notify::new(),
+            ready: OnceLock::new(),
+            capacity_bytes,
+        }
+    }
+
+    /// Takes the messages out of the event stream; an earlier taker has no more of them.
+    pub(crate) fn start_taking(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.wake_taker();
+        state.takers += 1;
+        state.taker = Some(Taker { number: state.takers, waker: None });
+        state.takers
+    }
+
+    /// Gives the messages back to the event stream, unless they were taken again.
+    pub(crate) fn stop_taking(&self, peer: &Peer, number: u64) {
+        let mut state = lock(&self.state);
+        if state.taker.as_ref().is_some_and(|taker| taker.number == number) {
+            state.taker = None;
+            let is_read = self.ready.get().and_then(Weak::upgrade).is_some_and(|list| !lock(&list.ready).abandoned);
+            if !is_read {
+                // There is no stream to give them back to, and nothing is to wait for one.
+                state.items.clear();
+                state.bytes = 0;
+                self.room.notify_waiters();
+            }
+            self.tell_ready(peer, &mut state);
+        }
+    }
+
+    /// The next message for a taker; `None` when the connection is over or they were taken again.
+    pub(crate) fn poll_taken(&self, peer: &Peer, number: u64, cx: &mut Context<'_>) -> Poll<Option<Body>> {
+        let mut state = lock(&self.state);
+        if state.taker.as_ref().is_none_or(|taker| taker.number != number) {
+            return Poll::Ready(None);
+        }
+        let next = state.items.iter().position(|item| matches!(item, Inbound::Message(_)));
+        if let Some(item) = next.and_then(|index| state.items.remove(index)) {
+            state.bytes -= item.weight();
+            peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
+            if state.blocked > 0 {
+                self.room.notify_waiters();
+            }
+            self.tell_ready(peer, &mut state);
+            if let Inbound::Message(body) = item {
+                return Poll::Ready(Some(body));
+            }
+        }
+        if state.phase == Phase::Over {
+            return Poll::Ready(None);
+        }
+        if let Some(taker) = &mut state.taker {
+            taker.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Has the event stream look at the peer if there is something to tell.
+    fn tell_ready(&self, peer: &Peer, state: &mut InboxState) {
+        if !state.ready
+            && state.has_event()
+            && let Some(ready) = self.ready.get().and_then(Weak::upgrade)
+        {
+            state.ready = true;
+            ready.push(peer.clone());
+        }
+    }
+
+    /// How the connection ended, once the application has been told.
+    pub(crate) async fn ended(&self) -> Ended {
+        loop {
+            let mut over = std::pin::pin!(self.over.notified());
+            over.as_mut().enable();
+            if let Some(ended) = self.ended.get() {
+                return ended.clone();
+            }
+            over.await;
+        }
+    }
+
+    fn set_over(&self, state: &mut InboxState, ended: Ended) {
+        state.phase = Phase::Over;
+        state.wake_taker();
+        // The first counts: a handle is not used again after it.
+        let _ = self.ended.set(ended);
+        self.over.notify_waiters();
     }
 
     /// Says, until the result is dropped, that something the peer sent waits for room.
     pub(crate) fn block(&self) -> Blocked<'_> {
         lock(&self.state).blocked += 1;
+        self.full.notify_waiters();
         Blocked(self)
     }
 
     /// Whether something the peer sent waits for room.
-    pub(crate) fn is_blocked(&self) -> bool {
+    fn is_blocked(&self) -> bool {
         lock(&self.state).blocked > 0
+    }
+
+    /// Waits until something the peer sent has waited for room for so long in which `taken`, the number of events that
+    /// the application has taken, did not change.
+    pub(crate) async fn held_up(&self, during: Duration, taken: impl Fn() -> u64) {
+        loop {
+            let mut full = std::pin::pin!(self.full.notified());
+            full.as_mut().enable();
+            if !self.is_blocked() {
+                full.await;
+            }
+            let before = taken();
+            sleep(during).await;
+            if self.is_blocked() && taken() == before {
+                return;
+            }
+        }
     }
 }
 
@@ -122,10 +303,27 @@ impl Drop for Blocked<'_> {
 pub(crate) struct EventQueue {
     /// Peers that are connected, or whose end the application has not heard of.
     peers: Mutex<BTreeMap<PeerId, Peer>>,
-    ready: Mutex<Ready>,
-    waker: AtomicWaker,
+    ready: Arc<ReadyList>,
     /// The application dropped its [`Events`](crate::Events).
     abandoned: AtomicBool,
+}
+
+/// What there is to tell, and who is to be woken for it.
+#[derive(Debug, Default)]
+struct ReadyList {
+    ready: Mutex<Ready>,
+    waker: AtomicWaker,
+}
+
+impl ReadyList {
+    fn push(&self, peer: Peer) {
+        let mut ready = lock(&self.ready);
+        if !ready.abandoned {
+            ready.peers.push_back(peer);
+            drop(ready);
+            self.waker.wake();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -138,6 +336,8 @@ struct Ready {
     peers_turn: bool,
     /// No further event will be queued.
     ended: bool,
+    /// No one reads what is queued.
+    abandoned: bool,
 }
 
 impl Ready {
@@ -157,12 +357,7 @@ impl Ready {
 
 impl EventQueue {
     pub(crate) fn new() -> Self {
-        Self {
-            peers: Mutex::new(BTreeMap::new()),
-            ready: Mutex::new(Ready::default()),
-            waker: AtomicWaker::new(),
-            abandoned: AtomicBool::new(false),
-        }
+        Self { peers: Mutex::new(BTreeMap::new()), ready: Arc::default(), abandoned: AtomicBool::new(false) }
     }
 
     fn is_abandoned(&self) -> bool {
@@ -183,6 +378,8 @@ impl EventQueue {
             Phase::Told | Phase::Closed { told: true, .. } => Phase::Told,
         };
         peers.entry(peer.id()).or_insert_with(|| peer.clone());
+        peer.shared().inbox.ready.get_or_init(|| Arc::downgrade(&self.ready));
+        peer.shared().send_queue.open();
         if inbox.phase == Phase::New {
             self.make_ready(peer, &mut inbox);
         }
@@ -203,7 +400,9 @@ impl EventQueue {
             self.make_ready(peer, &mut inbox);
         } else {
             // It came and went with nothing to tell.
-            inbox.phase = Phase::Over;
+            let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+            let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
+            peer.shared().inbox.set_over(&mut inbox, ended);
             peers.remove(&peer.id());
         }
     }
@@ -226,7 +425,7 @@ impl EventQueue {
     pub(crate) fn try_push(&self, peer: &Peer, item: Inbound) -> Result<(), Inbound> {
         let inbox = &peer.shared().inbox;
         let mut state = lock(&inbox.state);
-        if self.is_abandoned() {
+        if self.is_abandoned() && !(state.taker.is_some() && matches!(item, Inbound::Message(_))) {
             return Ok(());
         }
         let weight = item.weight();
@@ -235,8 +434,32 @@ impl EventQueue {
         }
         state.bytes += weight;
         state.items.push_back(item);
-        self.make_ready(peer, &mut state);
+        state.wake_taker();
+        if state.has_event() {
+            self.make_ready(peer, &mut state);
+        }
         Ok(())
+    }
+
+    /// Queues that something queued for a peer was not sent, however full its inbox is; beyond so many unread ones they
+    /// are counted in the last.
+    pub(crate) fn send_failed(&self, peer: &Peer, failed: SendFailed) {
+        let mut state = lock(&peer.shared().inbox.state);
+        if self.is_abandoned() {
+            return;
+        }
+        let mut unread = state.items.iter_mut().filter_map(|item| match item {
+            Inbound::SendFailed(failed) => Some(failed),
+            _ => None,
+        });
+        if let Some(last) = unread.by_ref().nth(MAX_SENDS_FAILED - 1) {
+            last.missed += 1;
+            return;
+        }
+        let item = Inbound::SendFailed(Box::new(failed));
+        state.bytes += item.weight();
+        state.items.push_back(item);
+        self.make_ready(peer, &mut state);
     }
 
     /// Queues what a peer sent, waiting while its inbox is full.
@@ -257,8 +480,7 @@ impl EventQueue {
     fn make_ready(&self, peer: &Peer, inbox: &mut InboxState) {
         if !inbox.ready && !self.is_abandoned() {
             inbox.ready = true;
-            lock(&self.ready).peers.push_back(peer.clone());
-            self.waker.wake();
+            self.ready.push(peer.clone());
         }
     }
 
@@ -284,7 +506,7 @@ impl EventQueue {
 
     /// Queues something that is not about a connected peer, in place of what was not heard of the same kind.
     fn tell(&self, source: Option<AnnounceUrl>, mut event: Event) {
-        let mut ready = lock(&self.ready);
+        let mut ready = lock(&self.ready.ready);
         if self.is_abandoned() {
             return;
         }
@@ -298,13 +520,13 @@ impl EventQueue {
             ready.news.push_back((source, vec![event]));
         }
         drop(ready);
-        self.waker.wake();
+        self.ready.waker.wake();
     }
 
     /// No further event will come: what is queued is still delivered, then the stream ends.
     pub(crate) fn end(&self) {
-        lock(&self.ready).ended = true;
-        self.waker.wake();
+        lock(&self.ready.ready).ended = true;
+        self.ready.waker.wake();
     }
 
     /// The application reads no more: inboxes empty themselves, so that nothing waits for it.
@@ -313,7 +535,8 @@ impl EventQueue {
         self.abandoned.store(true, Ordering::Release);
         let peers: Vec<Peer> = lock(&self.peers).values().cloned().collect();
         {
-            let mut ready = lock(&self.ready);
+            let mut ready = lock(&self.ready.ready);
+            ready.abandoned = true;
             ready.peers.clear();
             ready.news.clear();
         }
@@ -321,8 +544,14 @@ impl EventQueue {
             let inbox = &peer.shared().inbox;
             {
                 let mut state = lock(&inbox.state);
-                state.items.clear();
-                state.bytes = 0;
+                let taken = state.taker.is_some();
+                state.items.retain(|item| taken && matches!(item, Inbound::Message(_)));
+                state.bytes = state.items.iter().map(Inbound::weight).sum();
+                if let Phase::Closed { reason, unacknowledged_bytes, .. } = state.phase.clone() {
+                    let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+                    let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
+                    inbox.set_over(&mut state, ended);
+                }
             }
             inbox.room.notify_waiters();
             if !peer.is_connected() {
@@ -332,10 +561,10 @@ impl EventQueue {
     }
 
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.waker.register(cx.waker());
+        self.ready.waker.register(cx.waker());
         loop {
             let peer = {
-                let mut ready = lock(&self.ready);
+                let mut ready = lock(&self.ready.ready);
                 if let Some(event) = ready.next_news() {
                     return Poll::Ready(Some(event));
                 }
@@ -357,6 +586,7 @@ impl EventQueue {
         let inbox = &peer.shared().inbox;
         let mut state = lock(&inbox.state);
         state.ready = false;
+        peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
         let event = match &mut state.phase {
             phase @ Phase::New => {
                 *phase = Phase::Told;
@@ -367,32 +597,31 @@ impl EventQueue {
                 Event::PeerConnected(peer.clone())
             }
             Phase::Over => return None,
-            Phase::Told | Phase::Closed { .. } => match state.items.pop_front() {
-                Some(item) => {
-                    state.bytes -= item.weight();
-                    // Who waits for room has said so first.
-                    if state.blocked > 0 {
-                        inbox.room.notify_waiters();
+            Phase::Told | Phase::Closed { .. } => {
+                match state.next_event().and_then(|index| state.items.remove(index)) {
+                    Some(item) => {
+                        state.bytes -= item.weight();
+                        // Who waits for room has said so first.
+                        if state.blocked > 0 {
+                            inbox.room.notify_waiters();
+                        }
+                        deliver(peer.clone(), item)
                     }
-                    deliver(peer.clone(), item)
+                    None => match state.phase.clone() {
+                        Phase::Closed { reason, unacknowledged_bytes, .. } if state.items.is_empty() => {
+                            peers.remove(&peer.id());
+                            let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+                            let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
+                            inbox.set_over(&mut state, ended.clone());
+                            return Some(Event::PeerClosed(ended.event(peer.clone())));
+                        }
+                        // What is left is for its taker.
+                        _ => return None,
+                    },
                 }
-                None => match std::mem::replace(&mut state.phase, Phase::Over) {
-                    Phase::Closed { reason, unacknowledged_bytes, .. } => {
-                        peers.remove(&peer.id());
-                        return Some(Event::PeerClosed(PeerClosed {
-                            peer: peer.clone(),
-                            reason,
-                            unacknowledged_bytes,
-                        }));
-                    }
-                    other => {
-                        state.phase = other;
-                        return None;
-                    }
-                },
-            },
+            }
         };
-        if !state.items.is_empty() || matches!(state.phase, Phase::Closed { .. }) {
+        if state.has_event() {
             self.make_ready(&peer, &mut state);
         }
         drop(state);
@@ -431,6 +660,7 @@ fn deliver(peer: Peer, item: Inbound) -> Event {
     match item {
         Inbound::Message(body) => Event::Message(Message::new(peer, body)),
         Inbound::Data(frame) => Event::Data(Data { peer, frame }),
+        Inbound::SendFailed(failed) => Event::SendFailed(*failed),
         Inbound::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
     }
 }

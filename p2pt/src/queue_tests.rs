@@ -344,3 +344,73 @@ fn the_latest_attempts_of_each_tracker_are_told_and_the_others_counted() {
     let expected: Vec<_> = kept.clone().map(|n| (n, if n == kept.start { kept.start.into() } else { 0 })).collect();
     assert_eq!(liar, expected);
 }
+
+fn take(messages: &mut crate::Messages) -> Option<String> {
+    use futures_util::Stream as _;
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(messages).poll_next(&mut context) {
+        Poll::Ready(message) => Some(message.map_or("end".to_owned(), |message| message.id().to_string())),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn the_messages_of_a_peer_are_taken_out_of_the_stream_and_given_back() {
+    let queue = EventQueue::new();
+    let (peer, other) = (connect(&queue, 1), connect(&queue, 2));
+    queue.try_push(&peer, message(7)).expect("room");
+    queue.try_push(&other, message(8)).expect("room");
+    let mut messages = peer.messages();
+    queue.try_push(&peer, Inbound::Data(Frame::text("raw"))).expect("room");
+    queue.try_push(&peer, message(9)).expect("room");
+    queue.try_push(&peer, message(10)).expect("room");
+    let heard = drain(&queue);
+    assert!(heard.len() == 4 && heard.contains(&"2:8".to_owned()), "{heard:?}");
+    assert!(!heard.iter().any(|event| event.starts_with("1:")), "{heard:?}");
+    assert_eq!(take(&mut messages).as_deref(), Some("7"));
+    drop(messages);
+    queue.try_push(&peer, message(11)).expect("room");
+    assert_eq!(drain(&queue), ["1:9", "1:10", "1:11"]);
+}
+
+#[test]
+fn a_peers_end_comes_after_its_taken_messages() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let (mut replaced, mut messages) = (peer.messages(), peer.messages());
+    assert_eq!(take(&mut replaced).as_deref(), Some("end"), "they were taken again");
+    drop(replaced);
+    queue.try_push(&peer, message(7)).expect("room");
+    queue.close(&peer, REASON, 3);
+    assert_eq!(drain(&queue), ["+1"]);
+    assert_eq!((take(&mut messages).as_deref(), take(&mut messages)), (Some("7"), None));
+    let mut closed = Box::pin(peer.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+    assert_eq!(drain(&queue), ["-1"]);
+    assert_eq!(take(&mut messages).as_deref(), Some("end"));
+    let Poll::Ready(closed) = closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) else {
+        panic!("it has closed");
+    };
+    assert_eq!((closed.reason, closed.unacknowledged_bytes), (REASON, 3));
+}
+
+#[test]
+fn a_taker_wakes_for_its_messages_and_makes_room() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let mut messages = peer.messages();
+    for n in 0..4 {
+        queue.try_push(&peer, message(n)).expect("room");
+    }
+    queue.try_push(&peer, message(4)).expect_err("no room");
+    assert_eq!(take(&mut messages).as_deref(), Some("0"));
+    queue.try_push(&peer, message(4)).expect("room");
+    // Without a reader of events the messages are still there for it.
+    queue.abandon();
+    queue.try_push(&peer, message(5)).expect_err("no room");
+    assert_eq!(std::iter::from_fn(|| take(&mut messages)).take(2).collect::<Vec<_>>(), ["1", "2"]);
+    drop(messages);
+    for n in 5..20 {
+        queue.try_push(&peer, message(n)).expect("what has no reader at all waits for none");
+    }
+}

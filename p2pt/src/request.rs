@@ -1,9 +1,11 @@
 //! Requests: messages whose response is awaited.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use p2pt_messaging::{Message as Body, MessageId, Payload};
@@ -12,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::queue::lock;
-use crate::{Message, Peer, RequestError};
+use crate::send_queue::{Asked, Content, Pushed};
+use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.
 const MAX_WAITING: usize = 4096;
@@ -22,6 +25,9 @@ const MAX_ENDED: usize = 1024;
 
 /// How long an ended request is remembered.
 const ENDED_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long a channel may take to say its round-trip time when a request has timed out.
+const STATS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The most that a semaphore's permits can count, on every platform.
 const MAX_CAPACITY: u32 = u32::MAX >> 3;
@@ -40,7 +46,14 @@ pub(crate) enum Routed {
 }
 
 /// A response, with its share of what responses that nobody has taken yet may hold.
-type Reply = Result<(Body, OwnedSemaphorePermit), ChannelClosed>;
+type Reply = Result<(Body, OwnedSemaphorePermit), NoReply>;
+
+/// Why there is no response to a request that was registered.
+#[derive(Debug, PartialEq, Eq)]
+enum NoReply {
+    PeerGone(ChannelClosed),
+    NotSent(SendError),
+}
 
 /// The requests to one peer.
 #[derive(Debug)]
@@ -165,7 +178,18 @@ impl Waiters {
             // The peer may come back before the application hears that it went, and respond then.
             state.ended.insert(now, id, number);
             // A request dropped meanwhile needs no answer.
-            let _ = waiter.send(Err(reason.clone()));
+            let _ = waiter.send(Err(NoReply::PeerGone(reason.clone())));
+        }
+    }
+
+    /// The message of a request was not sent.
+    pub(crate) fn fail(&self, now: Instant, id: MessageId, number: u64, error: SendError) {
+        let mut state = lock(&self.state);
+        if state.waiting.get(&id).is_some_and(|(current, _)| *current == number)
+            && let Some((_, waiter)) = state.waiting.remove(&id)
+        {
+            state.ended.insert(now, id, number);
+            let _ = waiter.send(Err(NoReply::NotSent(error)));
         }
     }
 
@@ -200,7 +224,7 @@ pub struct Request {
 
 impl Request {
     pub(crate) fn new(peer: Peer, id: Option<MessageId>, payload: Payload) -> Self {
-        let timeout = peer.shared().settings.request_timeout;
+        let timeout = peer.shared().settings.config.request_timeout;
         Self { peer, id, payload, timeout }
     }
 
@@ -217,17 +241,40 @@ impl Request {
     /// # Errors
     /// As when the request is awaited.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
+        let (mut waiting, payload) = self.register()?;
+        waiting.send(&payload).await?;
+        Ok(PendingResponse::new(waiting))
+    }
+
+    /// [Queues](Peer::queue) it, and never waits: what goes wrong later is the [`PendingResponse`]'s error, not an event.
+    /// A request that ends while it is queued is not sent any more.
+    ///
+    /// # Errors
+    /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
+    pub fn queue(self) -> Result<PendingResponse, RequestError> {
+        let (mut waiting, payload) = self.register()?;
+        let shared = waiting.peer.shared();
+        if let Some((bytes, max)) = shared.too_large(&payload) {
+            return Err(SendError::TooLarge { bytes, max }.into());
+        }
+        let handed_over = Arc::<OnceLock<Instant>>::default();
+        let asked = Asked { number: waiting.number, handed_over: handed_over.clone() };
+        match shared.send_queue.push(Content::Message(waiting.id.clone(), Arc::new(payload)), Some(asked)) {
+            Pushed::Queued(number) => waiting.sent = Sent::Queued { number, handed_over },
+            Pushed::Full(_) => return Err(RequestError::QueueFull),
+            Pushed::Closed => return Err(SendError::PeerGone(shared.ended()).into()),
+        }
+        Ok(PendingResponse::new(waiting))
+    }
+
+    fn register(self) -> Result<(Waiting, Payload), RequestError> {
         let Self { peer, id, payload, timeout: after } = self;
         let id = id.unwrap_or_else(|| peer.shared().new_id());
         let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
             return Err(RequestError::TooMany(MAX_WAITING));
         };
-        let response = PendingResponse { peer, id, number, body, after, began: crate::now() };
-        match timeout(after, response.peer.send_with_id(&response.id, &payload)).await {
-            Ok(sent) => sent?,
-            Err(_) => return Err(response.late()),
-        }
-        Ok(response)
+        let began = crate::now();
+        Ok((Waiting { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
     }
 }
 
@@ -236,46 +283,128 @@ impl IntoFuture for Request {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async { self.send().await?.message().await })
+        Box::pin(async {
+            let (mut waiting, payload) = self.register()?;
+            waiting.send(&payload).await?;
+            waiting.response().await
+        })
     }
 }
 
-/// The response to a request that has been sent. Dropping it ends the request.
-#[derive(Debug)]
+/// The response to a request that has been sent or queued: a future. Dropping it ends the request.
 #[must_use = "dropping it ends the request"]
 pub struct PendingResponse {
+    id: MessageId,
+    response: Pin<Box<dyn Future<Output = Result<Message, RequestError>> + Send>>,
+}
+
+impl PendingResponse {
+    fn new(waiting: Waiting) -> Self {
+        Self { id: waiting.id.clone(), response: Box::pin(waiting.response()) }
+    }
+
+    /// The request's id, which the response has too.
+    pub fn id(&self) -> &MessageId {
+        &self.id
+    }
+}
+
+impl Future for PendingResponse {
+    type Output = Result<Message, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.response.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for PendingResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingResponse").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A registered request.
+#[derive(Debug)]
+struct Waiting {
     peer: Peer,
     id: MessageId,
     number: u64,
     body: oneshot::Receiver<Reply>,
     after: Duration,
     began: Instant,
+    sent: Sent,
 }
 
-impl PendingResponse {
-    /// Waits for it, until the request's deadline.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn message(mut self) -> Result<Message, RequestError> {
-        let left = self.after.saturating_sub(crate::now().saturating_duration_since(self.began));
-        match timeout(left, &mut self.body).await {
+/// When a channel had taken all of a request.
+#[derive(Debug)]
+enum Sent {
+    NotYet,
+    Now(Instant),
+    /// It was queued, under this number.
+    Queued {
+        number: u64,
+        handed_over: Arc<OnceLock<Instant>>,
+    },
+}
+
+impl Waiting {
+    fn left(&self) -> Duration {
+        self.after.saturating_sub(crate::now().saturating_duration_since(self.began))
+    }
+
+    async fn send(&mut self, payload: &Payload) -> Result<(), RequestError> {
+        let sent = tokio::select! {
+            biased;
+            sent = timeout(self.after, self.peer.send_with_id(&self.id, payload)) => sent,
+            () = self.peer.shared().held_up() => return Err(RequestError::InboxFull),
+        };
+        match sent {
+            Ok(sent) => sent?,
+            Err(_) => return Err(self.late().await),
+        }
+        self.sent = Sent::Now(crate::now());
+        Ok(())
+    }
+
+    /// Waits for the response, until the request's deadline.
+    async fn response(mut self) -> Result<Message, RequestError> {
+        let left = self.left();
+        let replied = tokio::select! {
+            biased;
+            replied = timeout(left, &mut self.body) => replied,
+            () = self.peer.shared().held_up() => return Err(RequestError::InboxFull),
+        };
+        match replied {
             Ok(Ok(Ok((body, _share)))) => Ok(Message::new(self.peer.clone(), body)),
-            Ok(Ok(Err(reason))) => Err(RequestError::PeerGone(reason)),
+            Ok(Ok(Err(NoReply::PeerGone(reason)))) => Err(RequestError::PeerGone(reason)),
+            Ok(Ok(Err(NoReply::NotSent(error)))) => Err(RequestError::Send(error)),
             Ok(Err(_)) => Err(RequestError::Replaced),
-            Err(_) => Err(self.late()),
+            Err(_) => Err(self.late().await),
         }
     }
 
-    fn late(&self) -> RequestError {
-        RequestError::Timeout { after: self.after, inbox_full: self.peer.shared().inbox.is_blocked() }
+    async fn late(&self) -> RequestError {
+        let sent = match &self.sent {
+            Sent::NotYet => None,
+            Sent::Now(at) => Some(*at),
+            Sent::Queued { handed_over, .. } => handed_over.get().copied(),
+        };
+        let sending = sent.unwrap_or_else(crate::now).saturating_duration_since(self.began);
+        // In a box, so that a request that is answered does not carry it.
+        let stats = Box::pin(timeout(STATS_TIMEOUT, self.peer.stats())).await;
+        let round_trip = stats.ok().flatten().and_then(|stats| stats.round_trip);
+        RequestError::Timeout { after: self.after, sending, sent: sent.is_some(), round_trip }
     }
 }
 
 /// Ends the request however its future ends.
-impl Drop for PendingResponse {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
+        let shared = self.peer.shared();
+        shared.waiters.end(crate::now(), self.id.clone(), self.number);
+        if let Sent::Queued { number, .. } = self.sent {
+            shared.send_queue.cancel(number);
+        }
     }
 }
 

@@ -136,7 +136,7 @@ fn requests_end_with_their_peer_and_their_late_responses_are_no_messages() {
     let (waiters, now) = (waiters(), crate::now());
     let (_, mut response) = waiters.register(id(1)).expect("room");
     waiters.fail_all(now, &ChannelClosed::Remote);
-    assert_eq!(response.try_recv().expect("ended").expect_err("gone"), ChannelClosed::Remote);
+    assert_eq!(response.try_recv().expect("ended").expect_err("gone"), NoReply::PeerGone(ChannelClosed::Remote));
     assert_eq!(route(&waiters, now, 1), "late");
 }
 
@@ -159,21 +159,29 @@ async fn a_response_can_be_dropped_replaced_or_late() {
     let wait = |n: u64| {
         let (number, body) = waiters.register(id(n)).expect("room");
         let (after, began) = (Duration::from_secs(5), crate::now());
-        PendingResponse { peer: peer.clone(), id: id(n), number, body, after, began }
+        Waiting { peer: peer.clone(), id: id(n), number, body, after, began, sent: Sent::NotYet }
     };
     drop(wait(1));
     assert_eq!(route(waiters, crate::now(), 1), "late");
 
     let (replaced, response) = (wait(2), wait(2));
-    assert_eq!(replaced.message().await.expect_err("replaced"), RequestError::Replaced);
+    assert_eq!(replaced.response().await.expect_err("replaced"), RequestError::Replaced);
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(route(waiters, crate::now(), 2), "response");
     // It is there, however late it is asked for.
-    assert_eq!(response.message().await.expect("it came").payload(), &body(2, 10).payload);
+    assert_eq!(response.response().await.expect("it came").payload(), &body(2, 10).payload);
 
     let began = crate::now();
-    let late = wait(3).message().await.expect_err("nobody responded");
-    assert_eq!(late, RequestError::Timeout { after: Duration::from_secs(5), inbox_full: false });
+    let late = wait(3).response().await.expect_err("nobody responded");
+    assert_eq!(
+        late,
+        RequestError::Timeout {
+            after: Duration::from_secs(5),
+            sending: Duration::from_secs(5),
+            sent: false,
+            round_trip: None
+        }
+    );
     assert_eq!(crate::now() - began, Duration::from_secs(5));
     assert_eq!(route(waiters, crate::now(), 3), "late");
 }

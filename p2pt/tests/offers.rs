@@ -25,8 +25,8 @@ impl Transport for NoAddress {
 
 #[tokio::test]
 async fn an_offer_that_cannot_be_made_is_an_event() {
-    let builder = P2pt::builder("room").tracker("ws://127.0.0.1:9").transport(Arc::new(NoAddress));
-    let (p2pt, mut events) = builder.start().await.expect("a node starts");
+    let builder = P2pt::builder().tracker("ws://127.0.0.1:9").transport(Arc::new(NoAddress));
+    let (swarm, mut events) = builder.join("room").await.expect("a node starts");
     let failed = async {
         loop {
             if let Some(Event::OfferFailed(error)) = events.next().await {
@@ -36,7 +36,7 @@ async fn an_offer_that_cannot_be_made_is_an_event() {
     };
     let error = timeout(Duration::from_secs(30), failed).await.expect("in time");
     assert!(matches!(*error, TransportError::NoCandidate));
-    p2pt.shutdown().await;
+    swarm.shutdown().await;
     let end = async { while events.next().await.is_some() {} };
     timeout(Duration::from_secs(30), end).await.expect("the stream ends");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use p2pt::tracker::{ConnectError, Connector, Route, ServerConfig, Socket, TrackerService};
-use p2pt::{AnnounceUrl, Builder, Events, NodeBuilder, P2pt};
+use p2pt::{AnnounceUrl, Builder, Events, P2pt, Swarm};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
@@ -66,7 +66,7 @@ pub struct Sim<N: Underlay = MemoryNetwork> {
 #[derive(Debug)]
 pub struct SimNode<N: Underlay = MemoryNetwork> {
     /// Its handle.
-    pub p2pt: P2pt,
+    pub p2pt: Swarm,
     /// Its events.
     pub events: Events,
     /// Its name in the network.
@@ -191,7 +191,7 @@ impl<N: Underlay> Sim<N> {
         &self,
         identifier: &str,
         trackers: &[&str],
-        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+        change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
         self.start_from(&[Family::V4], identifier, trackers, change).await
     }
@@ -202,15 +202,15 @@ impl<N: Underlay> Sim<N> {
         families: &[Family],
         identifier: &str,
         trackers: &[&str],
-        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+        change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
         let (node, transport) = self.network.join();
         let seed = self.random();
         let families = families.to_vec();
         let connector = SimConnector { trackers: self.trackers.clone(), families, gate: self.gate(node) };
-        let builder: Builder = P2pt::builder(identifier).trackers(trackers.iter().copied()).transport(transport);
-        let builder = builder.configure(|node| change(node.connector(Arc::new(connector)).seed(seed)));
-        let (p2pt, events) = builder.start().await.expect("a node starts");
+        let builder = P2pt::builder().trackers(trackers.iter().copied()).transport(transport);
+        let builder = change(builder.connector(Arc::new(connector)).seed(seed));
+        let (p2pt, events) = builder.join(identifier).await.expect("a node starts");
         SimNode { p2pt, events, node }
     }
 
@@ -283,8 +283,8 @@ pub async fn until(within: Duration, mut is_true: impl FnMut() -> bool) -> Optio
 }
 
 /// Whether all of them are connected to each other, and to nobody else.
-pub fn is_full_mesh<'a>(nodes: impl Iterator<Item = &'a P2pt> + Clone) -> bool {
-    let all: BTreeSet<_> = nodes.clone().map(P2pt::peer_id).collect();
+pub fn is_full_mesh<'a>(nodes: impl Iterator<Item = &'a Swarm> + Clone) -> bool {
+    let all: BTreeSet<_> = nodes.clone().map(Swarm::peer_id).collect();
     nodes.into_iter().all(|node| {
         let peers = node.peers();
         peers.len() + 1 == all.len() && peers.iter().all(|peer| all.contains(&peer.id()))

@@ -24,7 +24,7 @@ impl Node {
         let node = sim.start(&format!("of {name} alone"), &[A]).await;
         let mut joined = Vec::new();
         for n in 0..swarms {
-            joined.push(node.p2pt.as_node().join(format!("room {n}")).await.expect("joined"));
+            joined.push(node.p2pt.node().join(format!("room {n}")).await.expect("joined"));
         }
         Self { _node: node, swarms: joined }
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use p2pt::tracker::{ConnectError, SocketEnd};
-use p2pt::{Event, NodeBuilder, TrackerWarning};
+use p2pt::{Builder, Event, TrackerWarning};
 use p2pt_tests::dialect::{Dialect, Family, Lie};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
 use p2pt_transport::memory::MemoryTransport;
@@ -92,8 +92,8 @@ async fn at_each_tracker_a_swarm_is_left_and_joined_again() {
         let tracker = sim.start_dialect(A, dialect);
         let nodes = start_all(&sim, 3, &[A]).await;
         meet(name, &nodes, 60 * SECOND).await;
-        let node = nodes[0].p2pt.as_node().clone();
-        let mut swarm = nodes[0].p2pt.swarm().clone();
+        let node = nodes[0].p2pt.node().clone();
+        let mut swarm = nodes[0].p2pt.clone();
         for _ in 0..5 {
             swarm.leave().await.expect("left");
             let (joined, _events) = node.join("room").await.expect("joined again");
@@ -174,7 +174,7 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
         let took = meet(name, &nodes, within * SECOND).await;
         println!("{name}: a third node met after {took:?}");
         let confirmed = || {
-            let stats = nodes[0].p2pt.tracker_stats();
+            let stats = nodes[0].p2pt.node().tracker_stats();
             stats.connected == 1 && stats.trackers[0].counters.connects > 1
         };
         assert!(until(within * SECOND - cut.elapsed(), confirmed).await.is_some(), "{name}: not announced again");
@@ -202,7 +202,7 @@ async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() 
     const B: &str = "ws://b.test/announce";
     sim.start_dialect(B, Dialect::open_web_torrent());
     for node in &nodes {
-        node.p2pt.add_tracker(B).await.expect("added");
+        node.p2pt.node().add_tracker(B).await.expect("added");
     }
     meet("two trackers", &nodes, 10 * SECOND).await;
 }
@@ -211,7 +211,7 @@ async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() 
 async fn large_offers_reach_aquatic_in_frames_it_takes() {
     let sim = Sim::new(26);
     let tracker = sim.start_dialect(A, Dialect::aquatic());
-    let padded = |node: NodeBuilder| node.transport(Arc::new(Padded(sim.network.transport())));
+    let padded = |node: Builder| node.transport(Arc::new(Padded(sim.network.transport())));
     let mut nodes = Vec::new();
     for _ in 0..6 {
         nodes.push(sim.start_with("room", &[A], padded).await);
@@ -250,7 +250,7 @@ fn names(lie: Lie, warning: &TrackerWarning) -> bool {
 
 /// What went wrong last at a tracker.
 fn last_error(node: &SimNode, url: &str) -> Option<TrackerWarning> {
-    let trackers = node.p2pt.tracker_stats().trackers;
+    let trackers = node.p2pt.node().tracker_stats().trackers;
     let tracker = trackers.into_iter().find(|tracker| tracker.url.as_str() == url).expect("it is one of the node's");
     Some(tracker.last_error?.warning)
 }

@@ -128,7 +128,7 @@ async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
     for node in &nodes {
         sim.network.refuse_between(ghost.node, node.node);
     }
-    ghost.p2pt.add_tracker(A).await.expect("added");
+    ghost.p2pt.node().add_tracker(A).await.expect("added");
     let (announces, _) = an_hour(&tracker).await;
     assert!(announces <= 20 * 60, "{announces} announces in the first hour");
     assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::{NodeBuilder, PeerId};
+use p2pt::{Builder, PeerId};
 use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::plan::{self, Fault, Plan, Step};
 use p2pt_tests::sim::{Sim, SimNode, until};
@@ -173,7 +173,7 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
                 let gone: SimNode = nodes.remove(turn % 40);
                 sim.kill(gone.node);
             }
-            let settings = |node: NodeBuilder| node.max_peers(LIMIT).connections_per_peer(links);
+            let settings = |node: Builder| node.max_peers(LIMIT).connections_per_peer(links);
             nodes.push(sim.start_with("room", &[B, A], settings).await);
             watch_limit(&nodes, SECOND / 5).await;
         }

@@ -24,7 +24,7 @@ async fn met(nodes: &[SimNode], within: Duration) -> Option<Duration> {
 }
 
 fn changes(node: &SimNode) -> u64 {
-    node.p2pt.tracker_stats().trackers[0].counters.families_changed
+    node.p2pt.node().tracker_stats().trackers[0].counters.families_changed
 }
 
 fn aquatic(sim: &Sim) -> DialectTracker {
@@ -92,7 +92,11 @@ async fn nobody_goes_from_where_somebody_is() {
         node.p2pt.shutdown().await;
     }
     assert!(until(160 * SECOND, || changes(&nodes[0]) > 0).await.is_some());
-    assert_eq!(nodes[0].p2pt.tracker_stats().connected, 1, "to the application the tracker is reached all the time");
+    assert_eq!(
+        nodes[0].p2pt.node().tracker_stats().connected,
+        1,
+        "to the application the tracker is reached all the time"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@ async fn live(bad: Option<(Dialect, Lie)>, max_peers: usize) -> [Duration; 4] {
     nodes.push(sim.start_with("room", trackers, |node| node.max_peers(max_peers)).await);
     let one_more = until(300 * SECOND, || is_mesh(&nodes)).await;
     for node in &nodes {
-        let stats = node.p2pt.tracker_stats();
+        let stats = node.p2pt.node().tracker_stats();
         let state = |url| stats.trackers.iter().find(|tracker| tracker.url.as_str() == url);
         let at_good = state(GOOD).expect("it is there");
         assert_eq!((at_good.status, at_good.counters.warnings), (TrackerStatus::Connected, 0), "{what}");
@@ -101,7 +101,7 @@ async fn beside_a_bad_tracker_nothing_grows_over_hours() {
         let mut most = [[0; 3]; 2];
         for half in &mut most {
             for _ in 0..3600 {
-                let offers = nodes.iter().flat_map(|node| node.p2pt.tracker_stats().trackers);
+                let offers = nodes.iter().flat_map(|node| node.p2pt.node().tracker_stats().trackers);
                 let offers = offers.flat_map(|tracker| tracker.swarms.into_values()).map(|swarm| swarm.offers).sum();
                 let now = [tasks() - before - sim.sockets(), sim.network.pending(), offers];
                 *half = std::array::from_fn(|n| half[n].max(now[n]));

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use p2pt::transport::webrtc::WebRtcConfig;
-use p2pt::{Event, Events, P2pt, Peer};
+use p2pt::{Event, Events, P2pt, Peer, Swarm};
 use p2pt_tests::interop::{BIG, big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
@@ -18,17 +18,17 @@ const SEEN: Duration = Duration::from_millis(500);
 /// have arrived.
 const ACKNOWLEDGED: Duration = Duration::from_millis(200);
 
-async fn start(identifier: &str, tracker: &Tracker) -> (P2pt, Events) {
-    P2pt::builder(identifier)
+async fn start(identifier: &str, tracker: &Tracker) -> (Swarm, Events) {
+    P2pt::builder()
         .tracker(tracker.url())
         .webrtc(WebRtcConfig::default().without_ice_servers())
-        .start()
+        .join(identifier)
         .await
         .expect("the announce URL is good")
 }
 
 /// A peer of this library meets `js`.
-async fn meet(identifier: &str, tracker: &Tracker, js: &mut PipePeer) -> (P2pt, Events, Peer) {
+async fn meet(identifier: &str, tracker: &Tracker, js: &mut PipePeer) -> (Swarm, Events, Peer) {
     let (p2pt, mut events) = start(identifier, tracker).await;
     let peer = loop {
         match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {

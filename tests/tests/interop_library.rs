@@ -1,7 +1,7 @@
 //! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no words for.
 
 use p2pt::transport::webrtc::WebRtcConfig;
-use p2pt::{Event, Events, Frame, P2pt, Peer};
+use p2pt::{Event, Events, Frame, P2pt, Peer, Swarm};
 use p2pt_tests::interop::{big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
@@ -9,12 +9,12 @@ use serde_json::json;
 use tokio::time::timeout;
 
 /// A library peer that keeps so many links to each peer.
-async fn start(identifier: &str, trackers: &[&str], links: usize) -> (P2pt, Events) {
-    P2pt::builder(identifier)
+async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
+    P2pt::builder()
         .trackers(trackers.iter().copied())
         .webrtc(WebRtcConfig::default().without_ice_servers())
-        .configure(|node| node.connections_per_peer(links))
-        .start()
+        .connections_per_peer(links)
+        .join(identifier)
         .await
         .expect("the announce URLs are good")
 }

@@ -59,9 +59,9 @@ async fn enter(sim: &Sim<Emulated>, name: &str, crowd: Crowd) -> Node {
     let node = sim.start(&format!("of {name}"), &trackers).await;
     let mut others = Vec::new();
     for n in 1..crowd.swarms {
-        others.push(node.p2pt.as_node().join(format!("{n} of {name}")).await.expect("joined"));
+        others.push(node.p2pt.node().join(format!("{n} of {name}")).await.expect("joined"));
     }
-    let (room, events) = node.p2pt.as_node().join(ROOM).await.expect("joined");
+    let (room, events) = node.p2pt.node().join(ROOM).await.expect("joined");
     others.push((room.clone(), events));
     Node { node, room, _others: others }
 }

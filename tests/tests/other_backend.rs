@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
-use p2pt::{Event, Events, P2pt};
+use p2pt::{Event, Events, P2pt, Swarm};
 use tokio::time::timeout;
 
 #[path = "../../p2pt-transport/examples/tcp_backend/main.rs"]
@@ -14,10 +14,10 @@ mod tcp_backend;
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-async fn start(tracker: &TrackerServer) -> (P2pt, Events) {
+async fn start(tracker: &TrackerServer) -> (Swarm, Events) {
     let backend = Arc::new(tcp_backend::Tcp::default());
-    let builder = P2pt::builder("over TCP").tracker(tracker.url().to_string()).transport(backend);
-    builder.start().await.expect("a node starts")
+    let builder = P2pt::builder().tracker(tracker.url().to_string()).transport(backend);
+    builder.join("over TCP").await.expect("a node starts")
 }
 
 async fn next(events: &mut Events) -> Event {

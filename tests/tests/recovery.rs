@@ -39,7 +39,7 @@ fn is_mesh<N: Underlay>(nodes: &[SimNode<N>]) -> bool {
 }
 
 fn connected<N: Underlay>(node: &SimNode<N>) -> usize {
-    node.p2pt.tracker_stats().connected
+    node.p2pt.node().tracker_stats().connected
 }
 
 /// Ends of channels that are open.
@@ -60,7 +60,7 @@ async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over
         assert!(noticed.is_some(), "{what}: dead links are left");
         sleep(outage * SECOND - noticed.unwrap_or_default()).await;
         if outage > 60 {
-            for tracker in nodes[0].p2pt.tracker_stats().trackers {
+            for tracker in nodes[0].p2pt.node().tracker_stats().trackers {
                 let TrackerStatus::WaitingToReconnect { retry_in } = tracker.status else {
                     panic!("{what}: {tracker:?}")
                 };

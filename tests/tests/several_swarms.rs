@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use p2pt::{Event, Events, Swarm};
+use p2pt::{Event, Events, InfoHash, Swarm};
 use p2pt_tests::dialect::{Dialect, DialectTracker};
 use p2pt_tests::sim::{Sim, SimNode, Underlay, until};
 use tokio::time::{sleep, timeout};
@@ -35,7 +35,7 @@ impl<N: Underlay> World<N> {
             let node = world.sim.start(ROOMS[3], &[A]).await;
             let mut swarms = Vec::new();
             for room in &ROOMS[..3] {
-                swarms.push(node.p2pt.as_node().join(*room).await.expect("joined"));
+                swarms.push(node.p2pt.node().join(*room).await.expect("joined"));
             }
             world.nodes.push(node);
             world.swarms.push(swarms);
@@ -90,8 +90,8 @@ async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>
     sleep(SECOND).await;
     for (n, swarms) in world.swarms.iter_mut().enumerate() {
         for (swarm, events) in swarms {
-            let expected = usize::from(n != 1 && swarm.identifier() == "blue");
-            assert_eq!(heard(events).await.len(), expected, "{name}: {} of node {n}", swarm.identifier());
+            let expected = usize::from(n != 1 && swarm.info_hash() == InfoHash::of("blue"));
+            assert_eq!(heard(events).await.len(), expected, "{name}: {:?} of node {n}", swarm.identifier());
         }
     }
 }
@@ -109,9 +109,9 @@ async fn rejoining_works_at_once_and_always_also_when_everybody_does<N: Underlay
         let rooms = 1 + turn % 2;
         let again = world.swarms[..leavers].iter_mut().zip(&world.nodes).map(|(swarms, node)| async move {
             for (swarm, events) in &mut swarms[..rooms] {
-                let room = swarm.identifier();
+                let room = swarm.key();
                 swarm.leave().await.expect("left");
-                (*swarm, *events) = node.p2pt.as_node().join(room).await.expect("joined at once");
+                (*swarm, *events) = node.p2pt.node().join(room).await.expect("joined at once");
             }
         });
         join_all(again).await;

@@ -40,11 +40,11 @@ async fn closed(node: &mut SimNode) -> PeerClosed {
 async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
     let sim = Sim::new(1);
     sim.start_tracker(A);
-    let two_links = |node: p2pt::NodeBuilder| node.connections_per_peer(2);
+    let two_links = |node: p2pt::Builder| node.connections_per_peer(2);
     let mut one = sim.start_with("room", &[A], two_links).await;
     let mut two = sim.start_with("room", &[A], two_links).await;
-    let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
-    let to_one = meet(two.p2pt.swarm(), one.p2pt.peer_id()).await;
+    let to_two = meet(&one.p2pt, two.p2pt.peer_id()).await;
+    let to_one = meet(&two.p2pt, one.p2pt.peer_id()).await;
     until(SOON, || to_two.connection_count() == 2 && to_one.connection_count() == 2).await.expect("two links");
 
     let ours = to_two.request("never answered").send().await.expect("sent");
@@ -52,7 +52,7 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
     to_two.send("the last word").await.expect("sent");
     to_two.disconnect().await;
     assert!(!to_two.is_connected() && one.p2pt.peers().is_empty());
-    assert_eq!(ours.message().await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
+    assert_eq!(ours.await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
     assert_eq!(to_two.send("more").await, Err(SendError::PeerGone(ChannelClosed::Local)));
     // Once more, and it is as it was.
     to_two.disconnect().await;
@@ -64,10 +64,10 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
         _ => None,
     });
     assert!(last.await, "what was sent before arrives");
-    assert_eq!(theirs.message().await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Remote));
+    assert_eq!(theirs.await.unwrap_err(), RequestError::PeerGone(ChannelClosed::Remote));
     assert_eq!(closed(&mut two).await.reason, ChannelClosed::Remote);
 
-    let back = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
+    let back = meet(&one.p2pt, two.p2pt.peer_id()).await;
     assert_ne!(back, to_two);
     // The old handle ended; it does not end the new connection.
     to_two.disconnect().await;
@@ -78,11 +78,11 @@ async fn disconnecting_ends_a_connection_until_the_peer_comes_back() {
 async fn disconnecting_ends_what_is_under_way_and_says_why() {
     let sim = Sim::new(6);
     sim.start_tracker(A);
-    // Neither reads its events: what they send each other fills inboxes and links.
-    let small = |node: p2pt::NodeBuilder| node.inbox_bytes(1000);
-    let (one, two) = (sim.start_with("room", &[A], small).await, sim.start_with("room", &[A], small).await);
-    let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
-    let to_one = meet(two.p2pt.swarm(), one.p2pt.peer_id()).await;
+    // The second does not read its events: what it is sent fills its inbox and the link.
+    let small = |node: p2pt::Builder| node.inbox_bytes(1000);
+    let (one, two) = (sim.start("room", &[A]).await, sim.start_with("room", &[A], small).await);
+    let to_two = meet(&one.p2pt, two.p2pt.peer_id()).await;
+    let to_one = meet(&two.p2pt, one.p2pt.peer_id()).await;
     for text in ["x".repeat(1000), "y".repeat(1000)] {
         to_one.send(text.clone()).await.expect("sent");
         to_two.send(text).await.expect("sent");
@@ -93,7 +93,7 @@ async fn disconnecting_ends_what_is_under_way_and_says_why() {
         to_two.disconnect().await;
         assert!(!to_two.is_connected());
     };
-    let (sent, requested, ()) = tokio::join!(to_two.send("z".repeat(20 << 20)), request.message(), disconnecting);
+    let (sent, requested, ()) = tokio::join!(to_two.send("z".repeat(20 << 20)), request, disconnecting);
     assert_eq!(sent, Err(SendError::PeerGone(ChannelClosed::Local)));
     assert_eq!(requested.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
 }
@@ -105,7 +105,7 @@ async fn whoever_has_disconnected_is_not_connected() {
     let (one, two) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
     // Which of several things the engine hears of first is left to chance, so one try would prove little.
     for _ in 0..20 {
-        let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
+        let to_two = meet(&one.p2pt, two.p2pt.peer_id()).await;
         to_two.disconnect().await;
         assert!(!to_two.is_connected() && one.p2pt.peers().is_empty());
     }
@@ -118,26 +118,26 @@ async fn a_banned_peer_is_gone_from_every_swarm_until_the_ban_is_lifted() {
     let mut one = sim.start("room", &[A]).await;
     let two = sim.start("room", &[A]).await;
     let three = sim.start("room", &[A]).await;
-    let (lounge, _lounge_events) = one.p2pt.as_node().join("lounge").await.expect("joined");
-    let (also_lounge, _also_lounge_events) = two.p2pt.as_node().join("lounge").await.expect("joined");
+    let (lounge, _lounge_events) = one.p2pt.node().join("lounge").await.expect("joined");
+    let (also_lounge, _also_lounge_events) = two.p2pt.node().join("lounge").await.expect("joined");
     let banned = two.p2pt.peer_id();
-    meet(one.p2pt.swarm(), banned).await;
+    meet(&one.p2pt, banned).await;
     meet(&lounge, banned).await;
     event(&mut one, |event| matches!(event, Event::PeerConnected(_)).then_some(())).await;
 
-    one.p2pt.ban(banned).await.expect("running");
-    assert!(one.p2pt.swarm().peer(&banned).is_none() && lounge.peers().is_empty());
-    assert_eq!(one.p2pt.banned(), [banned]);
+    one.p2pt.node().ban(banned).await.expect("running");
+    assert!(one.p2pt.peer(&banned).is_none() && lounge.peers().is_empty());
+    assert_eq!(one.p2pt.node().banned(), [banned]);
     assert_eq!(closed(&mut one).await.reason, ChannelClosed::Local);
-    meet(one.p2pt.swarm(), three.p2pt.peer_id()).await;
+    meet(&one.p2pt, three.p2pt.peer_id()).await;
     let answered = tracker.stats().swarms.answers_forwarded;
-    let came_back = || one.p2pt.swarm().peer(&banned).is_some() || !lounge.peers().is_empty();
+    let came_back = || one.p2pt.peer(&banned).is_some() || !lounge.peers().is_empty();
     assert_eq!(until(LONG, came_back).await, None);
     assert!(tracker.stats().swarms.offers_forwarded > 0 && also_lounge.peers().is_empty());
     assert!(tracker.stats().swarms.answers_forwarded > answered, "two goes on to answer, in vain");
 
-    assert!(one.p2pt.unban(&banned));
-    meet(one.p2pt.swarm(), banned).await;
+    assert!(one.p2pt.node().unban(&banned));
+    meet(&one.p2pt, banned).await;
     meet(&lounge, banned).await;
 }
 
@@ -157,10 +157,10 @@ async fn whoever_is_not_admitted_stays_outside_whichever_side_makes_the_offer() 
         })
         .await;
     let welcome = sim.start("room", &[A]).await;
-    meet(one.p2pt.swarm(), welcome.p2pt.peer_id()).await;
-    meet(unwelcome.p2pt.swarm(), welcome.p2pt.peer_id()).await;
-    assert_eq!(until(LONG, || one.p2pt.swarm().peer(&unwelcome_id).is_some()).await, None);
-    assert!(unwelcome.p2pt.swarm().peer(&one.p2pt.peer_id()).is_none());
+    meet(&one.p2pt, welcome.p2pt.peer_id()).await;
+    meet(&unwelcome.p2pt, welcome.p2pt.peer_id()).await;
+    assert_eq!(until(LONG, || one.p2pt.peer(&unwelcome_id).is_some()).await, None);
+    assert!(unwelcome.p2pt.peer(&one.p2pt.peer_id()).is_none());
     let asked = asked.lock().unwrap();
     for role in [Role::Offerer, Role::Answerer] {
         assert!(asked.iter().any(|candidate| candidate.role == role && candidate.peer_id == unwelcome_id), "{role:?}");
@@ -184,9 +184,9 @@ async fn a_filter_that_panics_costs_its_candidate_and_nothing_else() {
         })
         .await;
     let other = sim.start("room", &[A]).await;
-    meet(one.p2pt.swarm(), other.p2pt.peer_id()).await;
-    assert_eq!(until(LONG, || one.p2pt.swarm().peer(&feared_id).is_some()).await, None);
-    assert!(one.p2pt.swarm().peer(&other.p2pt.peer_id()).is_some());
+    meet(&one.p2pt, other.p2pt.peer_id()).await;
+    assert_eq!(until(LONG, || one.p2pt.peer(&feared_id).is_some()).await, None);
+    assert!(one.p2pt.peer(&other.p2pt.peer_id()).is_some());
     one.p2pt.request_more_peers().await.expect("the node is well");
 }
 
@@ -197,8 +197,8 @@ async fn only_those_allowed_are_met() {
     let (friend, stranger) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
     let friend_id = friend.p2pt.peer_id();
     let one = sim.start_with("room", &[A], |node| node.allow([friend_id])).await;
-    meet(one.p2pt.swarm(), friend_id).await;
-    meet(stranger.p2pt.swarm(), friend_id).await;
+    meet(&one.p2pt, friend_id).await;
+    meet(&stranger.p2pt, friend_id).await;
     sleep(LONG).await;
     assert_eq!(one.p2pt.peers().len(), 1);
 }
@@ -221,7 +221,7 @@ async fn what_is_sent_without_waiting_is_sent_whole_or_not_at_all() {
     let sim = Sim::new(8);
     sim.start_tracker(A);
     let (one, mut two) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
-    let to_two = meet(one.p2pt.swarm(), two.p2pt.peer_id()).await;
+    let to_two = meet(&one.p2pt, two.p2pt.peer_id()).await;
     let mut sent = Vec::new();
     // Two does not read yet. Each of these takes several frames.
     let refused = loop {
@@ -264,8 +264,8 @@ async fn a_slow_peer_keeps_nobody_else_from_hearing_a_broadcast() {
     sim.start_tracker(A);
     let one = sim.start_with("room", &[A], |node| node.send_timeout(SOON)).await;
     let (mut quick, slow) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
-    meet(one.p2pt.swarm(), quick.p2pt.peer_id()).await;
-    meet(one.p2pt.swarm(), slow.p2pt.peer_id()).await;
+    meet(&one.p2pt, quick.p2pt.peer_id()).await;
+    meet(&one.p2pt, slow.p2pt.peer_id()).await;
     // Slow does not read: this many bytes fill its inbox and all buffers on the way.
     let large = "x".repeat(5 << 20);
     let broadcasting = async {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use p2pt::{Event, Events, P2pt, PeerId};
+use p2pt::{Event, Events, PeerId, Swarm};
 use p2pt_tests::sim::Sim;
 use p2pt_transport::memory::{Break, Conditions, NodeId};
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Running {
-    p2pt: P2pt,
+    p2pt: Swarm,
     node: NodeId,
     hearing: JoinHandle<()>,
 }

@@ -32,7 +32,7 @@ async fn event_of_peers(node: &mut SimNode) -> Event {
 async fn meet(node: &SimNode, others: &[&SimNode]) {
     let deadline = Instant::now() + SOON;
     let wanted: Vec<PeerId> = others.iter().map(|other| other.p2pt.peer_id()).collect();
-    while wanted.iter().any(|id| node.p2pt.swarm().peer(id).is_none()) {
+    while wanted.iter().any(|id| node.p2pt.peer(id).is_none()) {
         assert!(Instant::now() < deadline, "they never met");
         sleep(Duration::from_secs(1)).await;
     }
@@ -48,7 +48,7 @@ async fn messages_keep_their_order_while_surplus_links_retire() {
         let (mut one, mut two) = (sim.start("room", &[]).await, sim.start("room", &[]).await);
         sim.network.refuse_between(one.node, two.node);
         for node in [&one, &two] {
-            node.p2pt.add_tracker(A).await.expect("added");
+            node.p2pt.node().add_tracker(A).await.expect("added");
         }
         // Both know that there is a stranger, and invite each other at the same time.
         sleep(SOON).await;
@@ -81,7 +81,7 @@ async fn leaving_while_the_identifier_changes_leaves() {
     let sim = Sim::new(1);
     let tracker = sim.start_tracker(A);
     let mut node = sim.start("here", &[A]).await;
-    let swarm = node.p2pt.swarm().clone();
+    let swarm = node.p2pt.clone();
     let (moved, again, left) =
         tokio::join!(swarm.set_identifier("there"), swarm.set_identifier("elsewhere"), swarm.leave());
     moved.expect("moved");
@@ -131,7 +131,7 @@ async fn peers_met_elsewhere_do_not_hide_strangers_at_a_tracker() {
     let (one, two) = (sim.start("room", &[B]).await, sim.start("room", &[C]).await);
     sim.network.refuse_between(one.node, two.node);
     for node in [&one, &two] {
-        node.p2pt.add_tracker(A).await.expect("added");
+        node.p2pt.node().add_tracker(A).await.expect("added");
     }
     let near_one = [sim.start("room", &[B]).await, sim.start("room", &[B]).await];
     let near_two = [sim.start("room", &[C]).await, sim.start("room", &[C]).await];
@@ -174,14 +174,14 @@ async fn a_tracker_removed_and_added_again_at_once_is_reached_again_once() {
     let mut node = sim.start("room", &[A]).await;
     sleep(SOON).await;
     while timeout(Duration::from_secs(1), node.events.next()).await.is_ok() {}
-    assert!(node.p2pt.remove_tracker(A).await.expect("running"));
-    node.p2pt.add_tracker(A).await.expect("added");
+    assert!(node.p2pt.node().remove_tracker(A).await.expect("running"));
+    node.p2pt.node().add_tracker(A).await.expect("added");
     let mut heard = Vec::new();
     while let Ok(event) = timeout(SOON, node.events.next()).await {
         heard.push(event.expect("the stream goes on"));
     }
     assert!(matches!(heard[..], [Event::TrackerConnected(_)]), "{heard:?}");
-    let stats = node.p2pt.tracker_stats();
+    let stats = node.p2pt.node().tracker_stats();
     assert_eq!((stats.connected, stats.total), (1, 1));
     assert_eq!(tracker.stats().swarms.peers, 1);
 }

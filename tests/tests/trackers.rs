@@ -57,11 +57,11 @@ async fn a_tracker_removed_and_added_again_at_once_is_not_taken_for_the_one_befo
     let sim = Sim::new(61);
     let connector = FirstIsStuck { sockets: AtomicUsize::new(0), good: TrackerService::new(ServerConfig::default()) };
     let node = sim.start_with("room", &[A], |node| node.connector(Arc::new(connector))).await.p2pt;
-    let reached = || node.tracker_stats().connected == 1;
+    let reached = || node.node().tracker_stats().connected == 1;
     assert!(until(5 * SECOND, reached).await.is_some());
     let removed = Instant::now();
-    assert!(node.remove_tracker(A).await.expect("a URL"));
-    node.add_tracker(A).await.expect("added");
+    assert!(node.node().remove_tracker(A).await.expect("a URL"));
+    node.node().add_tracker(A).await.expect("added");
     assert!(until(SECOND, reached).await.is_some(), "the new one");
     // The old one's socket does not close, and is given up after two seconds.
     sleep(3 * SECOND - removed.elapsed()).await;
@@ -76,7 +76,7 @@ async fn a_tracker_removed_just_before_shutdown_hears_of_it() {
     assert!(until(5 * SECOND, || tracker.members() == 1).await.is_some());
     // The way to the tracker takes a second.
     sim.freeze(node.node);
-    assert!(node.p2pt.remove_tracker(A).await.expect("a URL"));
+    assert!(node.p2pt.node().remove_tracker(A).await.expect("a URL"));
     let way = async {
         sleep(SECOND).await;
         sim.thaw(node.node);

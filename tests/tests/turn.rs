@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtc, WebRtcConfig};
-use p2pt::{Event, Events, P2pt, Peer, Transport, TransportError};
+use p2pt::{Event, Events, P2pt, Peer, Swarm, Transport, TransportError};
 use p2pt_transport::{Channel, Frame};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -78,9 +78,9 @@ async fn answers(port: u16) {
     }
 }
 
-async fn start(tracker: &TrackerServer, config: WebRtcConfig) -> (P2pt, Events) {
-    let builder = P2pt::builder("relayed").tracker(tracker.url().to_string()).webrtc(config);
-    builder.start().await.expect("a node starts")
+async fn start(tracker: &TrackerServer, config: WebRtcConfig) -> (Swarm, Events) {
+    let builder = P2pt::builder().tracker(tracker.url().to_string()).webrtc(config);
+    builder.join("relayed").await.expect("a node starts")
 }
 
 async fn connected(events: &mut Events) -> Peer {

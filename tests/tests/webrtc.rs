@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::webrtc::WebRtcConfig;
-use p2pt::{ChannelClosed, Event, Events, NodeBuilder, P2pt, Peer, RequestError};
+use p2pt::{Builder, ChannelClosed, Event, Events, P2pt, Peer, RequestError, Swarm};
 use tokio::time::timeout;
 
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Node {
-    p2pt: P2pt,
+    p2pt: Swarm,
     events: Events,
 }
 
@@ -24,10 +24,10 @@ async fn start(trackers: &[&TrackerServer]) -> Node {
     start_with(trackers, |node| node).await
 }
 
-async fn start_with(trackers: &[&TrackerServer], change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Node {
+async fn start_with(trackers: &[&TrackerServer], change: impl FnOnce(Builder) -> Builder) -> Node {
     let urls = trackers.iter().map(|tracker| tracker.url().to_string());
-    let builder = P2pt::builder("room").trackers(urls).webrtc(WebRtcConfig::loopback());
-    let (p2pt, events) = builder.configure(change).start().await.expect("a node starts");
+    let builder = P2pt::builder().trackers(urls).webrtc(WebRtcConfig::loopback());
+    let (p2pt, events) = change(builder).join("room").await.expect("a node starts");
     Node { p2pt, events }
 }
 
@@ -97,7 +97,7 @@ enum Leave {
 async fn a_polite_leave_is_heard_however_it_is_made() {
     let tracker = tracker().await;
     for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::IdentifierChanged, Leave::Disconnected] {
-        let patient = |node: NodeBuilder| node.webrtc(WebRtcConfig::loopback().idle_timeout(DEADLINE * 10));
+        let patient = |node: Builder| node.webrtc(WebRtcConfig::loopback().idle_timeout(DEADLINE * 10));
         let mut stays = start_with(&[&tracker], patient).await;
         let mut goes = start_with(&[&tracker], patient).await;
         let (to_goes, to_stays) = (stays.connected().await, goes.connected().await);
@@ -107,7 +107,7 @@ async fn a_polite_leave_is_heard_however_it_is_made() {
             match leave {
                 Leave::Shutdown => goes.p2pt.shutdown().await,
                 Leave::Dropped => drop((goes, to_stays)),
-                Leave::SwarmLeft => goes.p2pt.swarm().leave().await.expect("running"),
+                Leave::SwarmLeft => goes.p2pt.leave().await.expect("running"),
                 Leave::IdentifierChanged => goes.p2pt.set_identifier("another room").await.expect("running"),
                 Leave::Disconnected => to_stays.disconnect().await,
             }
@@ -166,7 +166,7 @@ async fn six_nodes_at_two_trackers_form_a_mesh_and_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tracker_that_goes_takes_no_link_with_it() {
     let (a, b) = (tracker().await, tracker().await);
-    let two_links = |node: NodeBuilder| node.connections_per_peer(2);
+    let two_links = |node: Builder| node.connections_per_peer(2);
     let mut one = start_with(&[&a, &b], two_links).await;
     let mut two = start_with(&[&a, &b], two_links).await;
     let (to_two, to_one) = (one.connected().await, two.connected().await);
@@ -176,7 +176,7 @@ async fn a_tracker_that_goes_takes_no_link_with_it() {
         }
     };
     timeout(DEADLINE, both).await.expect("a second link in time");
-    assert!(one.p2pt.remove_tracker(a.url().as_str()).await.expect("running"));
+    assert!(one.p2pt.node().remove_tracker(a.url().as_str()).await.expect("running"));
     a.shutdown().await;
     to_two.send("still here").await.expect("sent");
     loop {

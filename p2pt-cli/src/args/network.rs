@@ -145,12 +145,10 @@ impl NetworkArgs {
     }
 
     /// A peer as configured.
-    pub(crate) fn builder(&self, identifier: &str) -> Result<Builder, AccessError> {
+    pub(crate) fn builder(&self) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;
-        let builder = P2pt::builder(identifier).trackers(self.tracker_urls()).webrtc(self.webrtc());
-        Ok(builder.configure(|node| {
-            node.connector(connector).connections_per_peer(self.links.get()).max_peers(self.max_peers)
-        }))
+        let builder = P2pt::builder().trackers(self.tracker_urls()).webrtc(self.webrtc()).connector(connector);
+        Ok(builder.connections_per_peer(self.links.get()).max_peers(self.max_peers))
     }
 
     fn tracker_urls(&self) -> Vec<String> {

@@ -6,7 +6,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use p2pt::{AnnounceUrl, Event, Events, P2pt};
+use p2pt::{AnnounceUrl, Event, Events, Swarm};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
@@ -101,21 +101,21 @@ impl ChildProcess {
 /// Is the child that a process of this program has started, until standard input ends.
 pub(super) async fn run(part: Child, identifier: &str, network: NetworkArgs) -> Result<(), BenchError> {
     let mut signals = StopSignals::new()?;
-    let (p2pt, events) = network.builder(identifier)?.start().await?;
+    let (swarm, events) = network.builder()?.join(identifier).await?;
     let lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
     let ended = tokio::select! {
-        ended = act(part, &p2pt, events, network) => ended,
-        ended = answer(&p2pt, lines) => ended,
+        ended = act(part, &swarm, events, network) => ended,
+        ended = answer(&swarm, lines) => ended,
         () = signals.next() => Ok(()),
     };
-    p2pt.shutdown().await;
+    swarm.shutdown().await;
     ended
 }
 
-async fn act(part: Child, p2pt: &P2pt, mut events: Events, network: NetworkArgs) -> Result<(), BenchError> {
+async fn act(part: Child, swarm: &Swarm, mut events: Events, network: NetworkArgs) -> Result<(), BenchError> {
     // Whoever begins to look for it after that meets it at once.
     while !matches!(events.next().await, Some(Event::TrackerConnected(_)) | None) {}
-    say(&Here { peer_id: p2pt.peer_id().to_string() })?;
+    say(&Here { peer_id: swarm.peer_id().to_string() })?;
     match part {
         Child::Partner => Partner::new().starting_nodes(network).run(events).await?,
         Child::Hub => while events.next().await.is_some() {},
@@ -124,10 +124,10 @@ async fn act(part: Child, p2pt: &P2pt, mut events: Events, network: NetworkArgs)
 }
 
 /// Answers each line with what this process has, until there are no more.
-async fn answer(p2pt: &P2pt, mut lines: Lines<impl AsyncBufRead + Unpin>) -> Result<(), BenchError> {
+async fn answer(swarm: &Swarm, mut lines: Lines<impl AsyncBufRead + Unpin>) -> Result<(), BenchError> {
     while lines.next().await?.is_some() {
         let resident_kb = usage::resident_kb().unwrap_or_default();
-        say(&Holds { peers: p2pt.peers().len(), resident_kb })?;
+        say(&Holds { peers: swarm.peers().len(), resident_kb })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use p2pt::{Event, Events, P2pt, Peer, RequestError};
+use p2pt::{Event, Events, Peer, RequestError, Swarm};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -47,7 +47,7 @@ impl fmt::Display for Trouble {
 /// A node, and the partner it has met.
 #[derive(Debug)]
 pub(super) struct Met {
-    pub(super) p2pt: P2pt,
+    pub(super) swarm: Swarm,
     pub(super) events: Events,
     pub(super) peer: Peer,
     /// What the partner calls itself.
@@ -63,11 +63,10 @@ pub(super) async fn meet(
     deadline: Duration,
     stop: impl Future<Output = ()>,
 ) -> Result<Met, BenchError> {
-    let builder = network.builder(identifier)?;
     // The deadline of a test is to decide.
-    let builder = builder.configure(|node| node.request_timeout(deadline).send_timeout(deadline));
+    let builder = network.builder()?.request_timeout(deadline).send_timeout(deadline);
     let began = Instant::now();
-    let (p2pt, mut events) = builder.start().await?;
+    let (swarm, mut events) = builder.join(identifier).await?;
     let mut trouble = Trouble::default();
     let found = tokio::select! {
         found = timeout(deadline, find(&mut events, &mut trouble)) => match found {
@@ -77,9 +76,9 @@ pub(super) async fn meet(
         () = stop => Err(BenchError::Interrupted),
     };
     match found {
-        Ok((peer, name)) => Ok(Met { p2pt, events, peer, name, took: began.elapsed() }),
+        Ok((peer, name)) => Ok(Met { swarm, events, peer, name, took: began.elapsed() }),
         Err(error) => {
-            p2pt.shutdown().await;
+            swarm.shutdown().await;
             Err(error)
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::{Event, Events, Frame, Message, P2pt, Payload, Peer, PeerId, SendError};
+use p2pt::{Event, Events, Frame, Message, Payload, Peer, PeerId, SendError, Swarm};
 use tokio::task::{AbortHandle, coop};
 use tokio::time::timeout;
 
@@ -215,18 +215,18 @@ async fn send(peer: &Peer, load: Load) -> Result<(), SendError> {
 }
 
 /// Starts nodes one after the other, each of which meets the hub and nobody else.
-pub(super) async fn visit(visit: &Visit, network: &NetworkArgs) -> Result<Vec<(P2pt, Events)>, BenchError> {
+pub(super) async fn visit(visit: &Visit, network: &NetworkArgs) -> Result<Vec<(Swarm, Events)>, BenchError> {
     let mut nodes = Vec::with_capacity(visit.count);
     for _ in 0..visit.count {
-        let builder = network.builder(&visit.identifier)?.configure(|node| node.allow([visit.hub]).max_peers(1));
-        let (p2pt, mut events) = builder.start().await?;
+        let builder = network.builder()?.allow([visit.hub]).max_peers(1);
+        let (swarm, mut events) = builder.join(&visit.identifier).await?;
         let met = async { while !matches!(events.next().await, Some(Event::PeerConnected(_)) | None) {} };
         timeout(VISIT_DEADLINE, met).await.map_err(|_| BenchError::NoHub(VISIT_DEADLINE))?;
         // The next one is to find the hub alone, whom it meets at once then; the peers met at a tracker stay.
-        for tracker in p2pt.tracker_stats().trackers {
-            p2pt.as_node().remove_tracker(tracker.url.as_str()).await?;
+        for tracker in swarm.node().tracker_stats().trackers {
+            swarm.node().remove_tracker(tracker.url).await?;
         }
-        nodes.push((p2pt, events));
+        nodes.push((swarm, events));
     }
     Ok(nodes)
 }

@@ -59,6 +59,8 @@ pub(super) enum Event<'a> {
         peer: PeerId,
         reason: String,
         unacknowledged_bytes: u64,
+        unsent_messages: u64,
+        unsent_bytes: u64,
     },
     Message {
         #[serde(serialize_with = "as_text")]
@@ -216,8 +218,16 @@ mod tests {
         );
         assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
         assert_eq!(
-            line(&Event::PeerClosed { peer, reason: "silence".into(), unacknowledged_bytes: 7 }),
-            format!(r#"{{"event":"peer_closed","peer":"{HEX}","reason":"silence","unacknowledged_bytes":7}}"#)
+            line(&Event::PeerClosed {
+                peer,
+                reason: "silence".into(),
+                unacknowledged_bytes: 7,
+                unsent_messages: 1,
+                unsent_bytes: 9
+            }),
+            format!(
+                r#"{{"event":"peer_closed","peer":"{HEX}","reason":"silence","unacknowledged_bytes":7,"unsent_messages":1,"unsent_bytes":9}}"#
+            )
         );
         let banned = Event::Banned { peers: vec![HEX.into()] };
         assert_eq!(line(&banned), format!(r#"{{"event":"banned","peers":["{HEX}"]}}"#));

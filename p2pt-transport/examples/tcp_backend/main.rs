@@ -12,7 +12,7 @@
 //! The facade takes it in place of WebRTC, as `tests/tests/other_backend.rs` of the workspace does:
 //!
 //! ```text
-//! P2pt::builder("my-app").transport(Arc::new(Tcp::default())).start().await?
+//! P2pt::builder().transport(Arc::new(Tcp::default())).join("my-app").await?
 //! ```
 
 mod link;

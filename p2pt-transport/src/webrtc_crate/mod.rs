@@ -13,7 +13,7 @@
 //! # #[tokio::main]
 //! # async fn main() {
 //! let transport: Arc<dyn Transport> = Arc::new(WebRtcCrate::new());
-//! // With the facade: `P2pt::builder("my-app").transport(transport).start().await?`
+//! // With the facade: `P2pt::builder().transport(transport).join("my-app").await?`
 //! # let offer = transport.offer().await.expect("a loopback interface");
 //! # assert!(offer.sdp().contains(" typ host"));
 //! # drop(offer);

@@ -13,7 +13,7 @@ use crate::connections::{Action, IncomingOffer};
 use crate::link::{self, Link};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::{Peer, sdp};
+use crate::{Peer, sdp, send_queue};
 
 impl Engine {
     /// Carries out what was decided for the swarms that have changed.
@@ -101,7 +101,7 @@ async fn answer(
     pending.open().await
 }
 
-/// Reads a link to its end, and reports its close as soon as it happens, which may be long before.
+/// Reads a link to its end, hands over what is queued for its peer, and reports its close as soon as it happens, which may be long before.
 async fn run_link(
     swarm: MembershipId,
     peer: Peer,
@@ -112,8 +112,10 @@ async fn run_link(
 ) {
     let watch = async {
         let reason = link.ended().await;
+        peer.shared().send_queue.wake();
         // Fails only when the engine is gone, and then nobody needs to know.
         let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
     };
-    tokio::join!(link::read(&link, channel, &peer, &shared.queue), watch);
+    let draining = send_queue::drain(&link, &peer, &shared.queue);
+    tokio::join!(link::read(&link, channel, &peer, &shared.queue), draining, watch);
 }

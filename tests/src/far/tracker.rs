@@ -115,9 +115,9 @@ mod tests {
     async fn peers_that_meet_there_are_far_from_each_other() {
         let distance = Distance { delay: Duration::from_millis(20), loss_percent: 0.0 };
         let tracker = FarTracker::start(distance).await.unwrap();
-        let node = || P2pt::builder("far").tracker(tracker.url()).webrtc(WebRtcConfig::loopback());
-        let (one, mut events) = node().start().await.unwrap();
-        let (other, mut others_events) = node().start().await.unwrap();
+        let node = || P2pt::builder().tracker(tracker.url()).webrtc(WebRtcConfig::loopback());
+        let (one, mut events) = node().join("far").await.unwrap();
+        let (other, mut others_events) = node().join("far").await.unwrap();
         let other_id = other.peer_id();
         let echo = tokio::spawn(async move {
             while let Some(event) = others_events.next().await {

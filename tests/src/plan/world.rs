@@ -6,7 +6,7 @@ mod watch;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use p2pt::{P2pt, PeerId};
+use p2pt::{PeerId, Swarm};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -70,7 +70,7 @@ pub struct Most {
 }
 
 struct Member<N: Underlay> {
-    p2pt: P2pt,
+    p2pt: Swarm,
     node: N::Node,
     reader: JoinHandle<()>,
     asker: JoinHandle<()>,
@@ -114,7 +114,7 @@ impl<'a, N: Underlay> World<'a, N> {
         }
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
         for number in 0..plan.nodes {
-            let settings = |node: p2pt::NodeBuilder| node.request_timeout(REQUEST_TIMEOUT).send_timeout(SEND_TIMEOUT);
+            let settings = |node: p2pt::Builder| node.request_timeout(REQUEST_TIMEOUT).send_timeout(SEND_TIMEOUT);
             let SimNode { p2pt, events, node } = world.sim.start_with(IDENTIFIER, &urls, settings).await;
             let reader = tokio::spawn(read(number, events, world.watch.clone()));
             let asker = tokio::spawn(ask(p2pt.clone(), world.watch.clone()));

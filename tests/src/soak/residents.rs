@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use p2pt::{Event, Events, Json, P2pt};
+use p2pt::{Event, Events, Json, P2pt, Swarm};
 use p2pt_transport::webrtc::WebRtcConfig;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -22,7 +22,7 @@ struct Log {
 
 #[derive(Debug)]
 struct Resident {
-    p2pt: P2pt,
+    p2pt: Swarm,
     log: Arc<Mutex<Log>>,
 }
 
@@ -39,8 +39,8 @@ impl Residents {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let node = || async {
-            let builder = P2pt::builder(identifier).webrtc(WebRtcConfig::default().without_ice_servers());
-            let (p2pt, events) = builder.start().await.expect("a node starts");
+            let builder = P2pt::builder().webrtc(WebRtcConfig::default().without_ice_servers());
+            let (p2pt, events) = builder.join(identifier).await.expect("a node starts");
             let log = Arc::default();
             tokio::spawn(listen(events, Arc::clone(&log)));
             Resident { p2pt, log }
@@ -85,9 +85,9 @@ impl Residents {
         for node in &self.nodes {
             for url in urls {
                 if join {
-                    node.p2pt.as_node().add_tracker(url).await.expect("it runs");
+                    node.p2pt.node().add_tracker(url).await.expect("it runs");
                 } else {
-                    assert!(node.p2pt.as_node().remove_tracker(url).await.expect("it runs"), "{url} was unknown");
+                    assert!(node.p2pt.node().remove_tracker(url).await.expect("it runs"), "{url} was unknown");
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Residents {
     /// Everybody calls everybody.
     pub fn call(&self, round: u64) {
         for node in &self.nodes {
-            let swarm = node.p2pt.swarm().clone();
+            let swarm = node.p2pt.clone();
             self.runtime.spawn(async move {
                 for (peer, sent) in swarm.broadcast(json_of(&json!({"round": round}))).await {
                     if let Err(error) = sent {
@@ -109,7 +109,7 @@ impl Residents {
 
     /// Everybody asks the process with this id something, if connected, and forgets about it.
     pub fn ask(&self, id: &str) {
-        for peer in self.nodes.iter().filter_map(|node| node.p2pt.swarm().peer(&id.parse().expect("an id"))) {
+        for peer in self.nodes.iter().filter_map(|node| node.p2pt.peer(&id.parse().expect("an id"))) {
             self.runtime.spawn(async move {
                 // It may be killed meanwhile. That every request ends shows in the number of tasks.
                 let _ = peer.request(json_of(&json!({"ask": "x".repeat(30_000)}))).await;
@@ -144,7 +144,7 @@ impl Residents {
     /// Ends them.
     pub async fn shutdown(&self) {
         for node in &self.nodes {
-            node.p2pt.as_node().shutdown().await;
+            node.p2pt.node().shutdown().await;
         }
     }
 }

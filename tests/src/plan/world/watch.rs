@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use p2pt::{Event, Events, P2pt, RequestError, SendError};
+use p2pt::{Event, Events, RequestError, SendError, Swarm};
 use tokio::time::{Instant, sleep};
 
 use super::{Most, REQUEST_TIMEOUT, Requests, SEND_TIMEOUT};
@@ -127,9 +127,9 @@ pub(super) async fn read<N: Underlay>(node: usize, mut events: Events, watch: Wa
 }
 
 /// Asks one peer after the other for as long as the node runs. Every request must end in time, with a reason.
-pub(super) async fn ask<N: Underlay>(p2pt: P2pt, watch: Watch<N>) {
+pub(super) async fn ask<N: Underlay>(p2pt: Swarm, watch: Watch<N>) {
     let mut turn = 0;
-    while p2pt.tracker_stats().total > 0 {
+    while p2pt.node().tracker_stats().total > 0 {
         sleep(Duration::from_secs(5)).await;
         let peers = p2pt.peers();
         turn += 1;

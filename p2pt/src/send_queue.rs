@@ -1,0 +1,276 @@
+//! What an application has queued for one peer: bounded in bytes, handed over in order by the tasks of the peer's
+//! channels.
+//!
+//! One item is in flight at a time, whichever task hands it over, so that order holds with several channels too. Sends
+//! that wait take their turn behind what was queued before them.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use p2pt_messaging::{MessageId, Payload};
+use p2pt_transport::Frame;
+use tokio::sync::Notify;
+
+use crate::link::Link;
+use crate::queue::{EventQueue, lock};
+use crate::{Peer, SendError, SendFailed};
+
+/// What every queued item is counted as besides its payload, so that empty ones fill a queue too.
+const ITEM_OVERHEAD: usize = 128;
+
+/// What is to be handed over.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Message(MessageId, Arc<Payload>),
+    Frame(Frame),
+}
+
+impl Content {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(_, payload) => payload.as_str().len(),
+            Self::Frame(frame) => frame.len(),
+        }
+    }
+}
+
+/// The request that a queued message makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Tells it from others with the same id.
+    pub(crate) number: u64,
+    /// When a channel had taken all of it.
+    pub(crate) handed_over: Arc<OnceLock<Instant>>,
+}
+
+#[derive(Debug)]
+struct Item {
+    number: u64,
+    content: Content,
+    asked: Option<Asked>,
+}
+
+impl Item {
+    fn weight(&self) -> usize {
+        ITEM_OVERHEAD + self.content.bytes()
+    }
+}
+
+/// What became of something that was to be queued.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    /// It is queued, under this number.
+    Queued(u64),
+    /// The application has been told that the peer is gone.
+    Closed,
+    /// There is no room for it.
+    Full(Content),
+}
+
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    state: Mutex<State>,
+    /// Items that are queued or in flight, to pass by the lock where there are none.
+    waiting: AtomicUsize,
+    /// Something was queued, handed over or given up, or a channel has closed.
+    changed: Notify,
+    capacity_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    /// Of the item in flight, its number and its size.
+    in_flight: Option<(u64, usize)>,
+    /// Weight of what is queued or in flight.
+    weight: usize,
+    next: u64,
+    closed: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Whether something is left that was queued before this number.
+    fn has_before(&self, number: u64) -> bool {
+        let queued = self.items.front().map(|item| item.number);
+        self.in_flight.map(|(number, _)| number).into_iter().chain(queued).any(|left| left < number)
+    }
+}
+
+impl SendQueue {
+    pub(crate) fn new(capacity_bytes: usize) -> Self {
+        Self { state: Mutex::default(), waiting: AtomicUsize::new(0), changed: Notify::new(), capacity_bytes }
+    }
+
+    /// Queues something if there is room, which an empty queue always has.
+    pub(crate) fn push(&self, content: Content, asked: Option<Asked>) -> Pushed {
+        let mut state = lock(&self.state);
+        let item = Item { number: state.next, content, asked };
+        if state.closed {
+            return Pushed::Closed;
+        }
+        if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
+            return Pushed::Full(item.content);
+        }
+        let number = item.number;
+        state.next += 1;
+        state.weight += item.weight();
+        state.items.push_back(item);
+        self.note(state);
+        Pushed::Queued(number)
+    }
+
+    /// Whether nothing is queued or in flight.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Takes back what is queued under a number, unless it is in flight or gone.
+    pub(crate) fn cancel(&self, number: u64) {
+        let mut state = lock(&self.state);
+        if let Some(index) = state.items.iter().position(|item| item.number == number) {
+            let weight = state.items.remove(index).map_or(0, |item| item.weight());
+            state.weight -= weight;
+            self.note(state);
+        }
+    }
+
+    /// Wakes those who wait for their turn, or for something to do: a channel has closed.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// The application is told that the peer is gone: how many messages and bytes of them were never handed over.
+    pub(crate) fn close(&self) -> (u64, u64) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let bytes: usize = state.items.iter().map(|item| item.content.bytes()).sum();
+        let count = state.items.len() + usize::from(state.in_flight.is_some());
+        let bytes = bytes + state.in_flight.map_or(0, |(_, bytes)| bytes);
+        let items = std::mem::take(&mut state.items);
+        state.weight = 0;
+        self.note(state);
+        drop(items);
+        (count as u64, bytes as u64)
+    }
+
+    /// The peer is connected, and the application has not been told that it is gone.
+    pub(crate) fn open(&self) {
+        lock(&self.state).closed = false;
+    }
+
+    /// What is queued after this is behind a send that begins now. `None` if nothing is before it.
+    pub(crate) fn ticket(&self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        let state = lock(&self.state);
+        (!state.is_empty()).then_some(state.next)
+    }
+
+    /// Whether something is left that is before a ticket.
+    pub(crate) fn has_before(&self, ticket: u64) -> bool {
+        lock(&self.state).has_before(ticket)
+    }
+
+    /// Resolves when something has changed since this was first polled or enabled.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn take(&self) -> Option<InFlight<'_>> {
+        let mut state = lock(&self.state);
+        if state.in_flight.is_some() {
+            return None;
+        }
+        let item = state.items.pop_front()?;
+        state.in_flight = Some((item.number, item.content.bytes()));
+        Some(InFlight { queue: self, item: Some(item) })
+    }
+
+    fn note(&self, state: std::sync::MutexGuard<'_, State>) {
+        self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+}
+
+/// The item in flight, which goes back to the front of the queue if it is dropped.
+struct InFlight<'a> {
+    queue: &'a SendQueue,
+    item: Option<Item>,
+}
+
+impl InFlight<'_> {
+    fn done(mut self) -> Option<Item> {
+        let item = self.item.take()?;
+        let mut state = lock(&self.queue.state);
+        state.in_flight = None;
+        state.weight = state.weight.saturating_sub(item.weight());
+        self.queue.note(state);
+        Some(item)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(item) = self.item.take() {
+            let mut state = lock(&self.queue.state);
+            state.in_flight = None;
+            if !state.closed {
+                state.items.push_front(item);
+            }
+            self.queue.note(state);
+        }
+    }
+}
+
+/// Hands over what is queued for a peer, until this channel of it closes.
+pub(crate) async fn drain(link: &Link, peer: &Peer, events: &EventQueue) {
+    let queue = &peer.shared().send_queue;
+    loop {
+        let mut changed = pin!(queue.changed());
+        changed.as_mut().enable();
+        if link.is_closed() {
+            return;
+        }
+        let Some(item) = queue.take() else {
+            changed.await;
+            continue;
+        };
+        let result = match item.item.as_ref().map(|item| &item.content) {
+            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await,
+            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
+            None => Ok(()),
+        };
+        let error = match result {
+            Ok(()) => None,
+            // No channel is open. The next one takes it, unless the application hears first that the peer is gone.
+            Err(SendError::PeerGone(_)) => return,
+            Err(error) => Some(error),
+        };
+        let Some(Item { content, asked, .. }) = item.done() else { return };
+        let id = match content {
+            Content::Message(id, _) => Some(id),
+            Content::Frame(_) => None,
+        };
+        match (error, asked, id) {
+            (None, Some(asked), _) => drop(asked.handed_over.set(crate::now())),
+            (None, None, _) => {}
+            (Some(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
+            (Some(error), _, id) => {
+                events.send_failed(peer, SendFailed { peer: peer.clone(), id, error, missed: 0 });
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+#[path = "send_queue_tests.rs"]
+mod tests;
