@@ -98,8 +98,8 @@ impl Builder {
         self
     }
 
-    /// Reaches trackers another way: by a [`WebSocketConnector`] with headers (`Origin`), a proxy or root certificates, or
-    /// in tests without a network.
+    /// Reaches trackers another way: by a [`WebSocketConnector`] with headers (`Origin`), a proxy or root certificates,
+    /// or in tests without a network.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = connector;
         self
@@ -125,27 +125,27 @@ impl Builder {
         self
     }
 
-    /// Links kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
+    /// Channels kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
     /// fails; a peer that allows fewer keeps fewer, and is asked for more only in its first ten minutes.
-    pub fn connections_per_peer(mut self, links: usize) -> Self {
-        self.mesh.connections_per_peer = links.max(1);
+    pub fn connections_per_peer(mut self, channels: usize) -> Self {
+        self.mesh.connections_per_peer = channels.max(1);
         self
     }
 
     /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered; nor are they
-    /// while as many peers have gone again and the application has not heard that. The transport bounds the connections of
-    /// all swarms together; with WebRTC that is `WebRtcConfig::max_connections`, 256 unless configured.
+    /// while as many peers have gone again and the application has not heard that. The transport bounds the connections
+    /// of all swarms together; with WebRTC that is `WebRtcConfig::max_connections`, 256 unless configured.
     ///
     /// Offers that wait for their answers take no place of a connection, in however many swarms and at however many
-    /// trackers they wait. Where the transport holds no more of them, those for trackers without a socket give way, then
-    /// those of swarms that want none, and the swarms share what is left.
+    /// trackers they wait. Where the transport holds no more of them, those for trackers without a socket give way,
+    /// then those of swarms that want none, and the swarms share what is left.
     pub fn max_peers(mut self, peers: usize) -> Self {
         self.mesh.max_peers = peers;
         self
     }
 
-    /// Asks the application about everybody before they are connected to, in every swarm of the node: before an offer is
-    /// answered, and when one of ours has been answered. Whoever is not admitted learns nothing of it. With several
+    /// Asks the application about everybody before they are connected to, in every swarm of the node: before an offer
+    /// is answered, and when one of ours has been answered. Whoever is not admitted learns nothing of it. With several
     /// filters all must agree; a [ban](Node::ban) comes before them.
     ///
     /// The node waits for the filter with everything but messages, so it must be quick and must not block. One that
@@ -182,8 +182,8 @@ impl Builder {
         self
     }
 
-    /// Bytes that may be queued for each peer by [`Peer::queue`](crate::Peer::queue) and wait for its channel (8 MiB unless
-    /// configured); a single larger message is still queued, alone.
+    /// Bytes that may be queued for each peer by [`Peer::queue`](crate::Peer::queue) and wait for its channel (8 MiB
+    /// unless configured); a single larger message is still queued, alone.
     pub fn send_queue_bytes(mut self, bytes: usize) -> Self {
         self.peers.send_queue_bytes = bytes;
         self
@@ -202,8 +202,8 @@ impl Builder {
         self
     }
 
-    /// Starts the node, in no swarm yet. Must be called within a tokio runtime; returns at once, trackers are reached in
-    /// the background.
+    /// Starts the node, in no swarm yet. Must be called within a tokio runtime; returns at once, trackers are reached
+    /// in the background.
     ///
     /// # Errors
     /// [`StartError`].

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use tracing::debug;
 
 use crate::admission::{Admission, PeerRequest};
-use crate::link::Link;
+use crate::channel::PeerChannel;
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
 use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
@@ -52,8 +52,8 @@ pub(crate) enum Action {
     Answer { attempt: AttemptId, peer: PeerId, offer: IncomingOffer },
     Accept { attempt: AttemptId, answer: AnsweredOffer },
     GiveUp { attempt: AttemptId },
-    Run { peer: Peer, link: Arc<Link>, channel: Box<dyn FrameReceiver> },
-    Retire { link: Arc<Link> },
+    Run { peer: Peer, channel: Arc<PeerChannel>, receiver: Box<dyn FrameReceiver> },
+    Retire { channel: Arc<PeerChannel> },
 }
 
 pub(crate) struct Connections {
@@ -222,24 +222,24 @@ impl Connections {
         }
     }
 
-    pub(crate) fn link_closed(&mut self, now: Instant, link: ChannelId, reason: ChannelClosed) {
+    pub(crate) fn channel_closed(&mut self, now: Instant, channel: ChannelId, reason: ChannelClosed) {
         let removed = self.slots.values_mut().find_map(|slot| {
-            let removed = slot.peer.shared().remove_link(link, reason.clone())?;
-            debug!(peer = %slot.peer.id(), %reason, "a link closed");
+            let removed = slot.peer.shared().remove_channel(channel, reason.clone())?;
+            debug!(peer = %slot.peer.id(), %reason, "a channel closed");
             if !slot.peer.is_connected() {
                 slot.gone = Some((reason.clone(), removed.unacknowledged_bytes()));
             }
             Some(())
         });
         if removed.is_some() {
-            self.step(now, Input::ChannelClosed(link));
+            self.step(now, Input::ChannelClosed(channel));
             if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
                 self.discover(now, discovery::Input::ConnectionLost);
             }
         }
     }
 
-    /// A reader has delivered everything its link brought.
+    /// A reader has delivered everything its channel brought.
     pub(crate) fn reader_ended(&mut self, peer: PeerId) {
         if let Some(slot) = self.slots.get_mut(&peer) {
             slot.readers -= 1;
@@ -247,13 +247,13 @@ impl Connections {
         }
     }
 
-    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its links are handed out to be
-    /// closed. [`link_closed`](Self::link_closed) ends each of them.
-    pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<Link>> {
+    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its channels are handed out to be
+    /// closed. [`channel_closed`](Self::channel_closed) ends each of them.
+    pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<PeerChannel>> {
         self.step(now, Input::Disconnect(peer));
         let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
         slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
-        slot.peer.shared().links()
+        slot.peer.shared().channels()
     }
 
     /// Whether this is the handle of a peer that is connected here.
@@ -261,20 +261,20 @@ impl Connections {
         self.slots.get(&peer.id()).is_some_and(|slot| slot.peer == *peer)
     }
 
-    /// Ends it all for the application, and hands out the links, still open, to be closed.
-    pub(crate) fn leave(&mut self) -> Vec<Arc<Link>> {
-        let mut links = Vec::new();
+    /// Ends it all for the application, and hands out the channels, still open, to be closed.
+    pub(crate) fn leave(&mut self) -> Vec<Arc<PeerChannel>> {
+        let mut channels = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
             let mut unacknowledged = 0;
-            for link in slot.peer.shared().links() {
-                slot.peer.shared().remove_link(link.id, ChannelClosed::Local);
-                unacknowledged = link.unacknowledged_bytes();
-                links.push(link);
+            for channel in slot.peer.shared().channels() {
+                slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
+                unacknowledged = channel.unacknowledged_bytes();
+                channels.push(channel);
             }
             let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
             end(&self.shared, &slot.peer, reason, unacknowledged);
         }
-        links
+        channels
     }
 
     fn discover(&mut self, now: Instant, input: discovery::Input) {
@@ -324,9 +324,9 @@ impl Connections {
                 }
                 Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
                 Output::Retire { peer, channel } => {
-                    let links = self.slots.get(&peer).map(|slot| slot.peer.shared().links()).unwrap_or_default();
-                    let retired = links.into_iter().filter(|link| link.id == channel);
-                    self.actions.extend(retired.map(|link| Action::Retire { link }));
+                    let channels = self.slots.get(&peer).map(|slot| slot.peer.shared().channels()).unwrap_or_default();
+                    let retired = channels.into_iter().filter(|open| open.id == channel);
+                    self.actions.extend(retired.map(|channel| Action::Retire { channel }));
                 }
                 Output::PeerClosed(peer) => {
                     self.discover(now, discovery::Input::PeerClosed(peer));
@@ -355,16 +355,17 @@ impl Connections {
 
     fn open(&mut self, peer: PeerId, id: ChannelId, channel: Channel) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
-        let link = Arc::new(Link::new(id, channel.sender, channel.info.good_frame_bytes));
-        slot.peer.shared().add_link(link.clone());
+        let Channel { sender, receiver, info } = channel;
+        let channel = Arc::new(PeerChannel::new(id, sender, info.good_frame_bytes));
+        slot.peer.shared().add_channel(channel.clone());
         slot.readers += 1;
-        debug!(%peer, label = channel.info.label, role = ?channel.info.role, "a link opened");
-        // Told after the link is there, so that the application can send at once.
+        debug!(%peer, label = info.label, role = ?info.role, "a channel opened");
+        // Told after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
-        self.actions.push_back(Action::Run { peer: slot.peer.clone(), link, channel: channel.receiver });
+        self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
     }
 
-    /// Says that a peer has closed once its last link is gone and everything it sent has been delivered.
+    /// Says that a peer has closed once its last channel is gone and everything it sent has been delivered.
     fn finish(&mut self, peer: PeerId) {
         if self.slots.get(&peer).is_some_and(|slot| slot.readers == 0 && slot.gone.is_some())
             && let Some(Slot { peer, gone: Some((reason, unacknowledged)), .. }) = self.slots.remove(&peer)

@@ -66,9 +66,9 @@ impl Bench {
         tokio::try_join!(offer.open(&sdp), answer.open()).expect("a channel")
     }
 
-    fn run(&mut self) -> (Peer, Arc<Link>) {
+    fn run(&mut self) -> (Peer, Arc<PeerChannel>) {
         match self.actions().pop() {
-            Some(Action::Run { peer, link, .. }) => (peer, link),
+            Some(Action::Run { peer, channel, .. }) => (peer, channel),
             _ => panic!("a channel runs"),
         }
     }
@@ -89,12 +89,12 @@ fn url(tracker: TrackerId) -> AnnounceUrl {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_is_gone_when_its_last_link_is_gone_and_read_to_the_end() {
+async fn a_peer_is_gone_when_its_last_channel_is_gone_and_read_to_the_end() {
     let mut bench = Bench::new(1, 100);
     let _far = bench.connect(1, A).await;
-    let (handle, link) = bench.run();
+    let (handle, channel) = bench.run();
     assert!(handle.is_connected());
-    bench.connections.link_closed(bench.now, link.id, ChannelClosed::Remote);
+    bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     assert!(!handle.is_connected());
     assert_eq!(bench.connections.slots.len(), 1, "its reader goes on");
     bench.connections.reader_ended(peer(1));
@@ -102,22 +102,22 @@ async fn a_peer_is_gone_when_its_last_link_is_gone_and_read_to_the_end() {
 
     // The other way round.
     let _far = bench.connect(1, A).await;
-    let (_, link) = bench.run();
+    let (_, channel) = bench.run();
     bench.connections.reader_ended(peer(1));
-    assert_eq!(bench.connections.slots.len(), 1, "its link goes on");
-    bench.connections.link_closed(bench.now, link.id, ChannelClosed::Remote);
+    assert_eq!(bench.connections.slots.len(), 1, "its channel goes on");
+    bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     assert!(bench.connections.slots.is_empty());
     // What comes late changes nothing.
     bench.connections.reader_ended(peer(1));
-    bench.connections.link_closed(bench.now, link.id, ChannelClosed::Remote);
+    bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_comes_back_before_it_was_read_to_the_end_stays_the_same() {
     let mut bench = Bench::new(1, 100);
     let _far = bench.connect(1, A).await;
-    let (handle, link) = bench.run();
-    bench.connections.link_closed(bench.now, link.id, ChannelClosed::Remote);
+    let (handle, channel) = bench.run();
+    bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     let _far = bench.connect(1, A).await;
     let (again, _) = bench.run();
     assert_eq!(handle, again);
@@ -126,7 +126,7 @@ async fn a_peer_that_comes_back_before_it_was_read_to_the_end_stays_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_hands_out_every_link_and_ends_every_peer() {
+async fn leaving_hands_out_every_channel_and_ends_every_peer() {
     let mut bench = Bench::new(2, 100);
     let _far_one = bench.connect(1, A).await;
     let (one, _) = bench.run();
@@ -139,14 +139,14 @@ async fn leaving_hands_out_every_link_and_ends_every_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_lost_without_a_farewell_has_trackers_asked() {
+async fn a_connection_lost_abruptly_has_trackers_asked() {
     for (reason, asks) in [(ChannelClosed::Remote, false), (ChannelClosed::Timeout(Duration::from_secs(5)), true)] {
         let mut bench = Bench::new(1, 100);
         bench.connections.announced(bench.now, A, 1);
         let _far = bench.connect(1, B).await;
-        let (_, link) = bench.run();
+        let (_, channel) = bench.run();
         bench.connections.announced(bench.now, B, 2);
-        bench.connections.link_closed(bench.now, link.id, reason.clone());
+        bench.connections.channel_closed(bench.now, channel.id, reason.clone());
         while let Some(due) = bench.connections.poll_timeout() {
             bench.now = due;
             bench.connections.handle_timeout(due);
@@ -165,9 +165,9 @@ async fn a_swarm_without_a_place_waits_for_the_application_to_read_who_has_gone(
     };
     let _one = bench.connect(1, A).await;
     bench.read_events();
-    let (_, link) = bench.run();
+    let (_, channel) = bench.run();
     assert!(!bench.connections.waits_for_application(), "the peer is there");
-    bench.connections.link_closed(bench.now, link.id, ChannelClosed::Remote);
+    bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     bench.connections.reader_ended(peer(1));
     bench.connections.refresh(bench.now);
     assert!(bench.connections.waits_for_application());

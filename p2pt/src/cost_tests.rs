@@ -22,7 +22,7 @@ use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
-use crate::link::{Link, read};
+use crate::channel::{PeerChannel, read};
 use crate::peer::Settings;
 use crate::queue::{EventQueue, lock};
 use crate::{Event, Peer};
@@ -116,19 +116,19 @@ impl FrameReceiver for WireEnd {
     }
 }
 
-/// One side of a connection: the handle of the other side, the link to it, and what was heard.
+/// One side of a connection: the handle of the other side, the channel to it, and what was heard.
 struct Side {
     peer: Peer,
-    link: Arc<Link>,
+    channel: Arc<PeerChannel>,
     queue: EventQueue,
 }
 
 impl Side {
     fn new(outward: &Arc<Wire>) -> Self {
-        let link = Arc::new(Link::new(ChannelId(1), outward.clone(), DEFAULT_BUDGET));
+        let channel = Arc::new(PeerChannel::new(ChannelId(1), outward.clone(), DEFAULT_BUDGET));
         let peer = Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(2 * LARGE)));
-        peer.shared().add_link(link.clone());
-        let side = Self { peer, link, queue: EventQueue::new() };
+        peer.shared().add_channel(channel.clone());
+        let side = Self { peer, channel, queue: EventQueue::new() };
         side.queue.connect(&side.peer);
         assert!(matches!(side.hear(), Some(Event::PeerConnected(_))));
         side
@@ -139,7 +139,7 @@ impl Side {
     }
 
     async fn read(&self, inward: &Arc<Wire>) {
-        read(&self.link, Box::new(WireEnd(inward.clone())), &self.peer, &self.queue).await;
+        read(&self.channel, Box::new(WireEnd(inward.clone())), &self.peer, &self.queue).await;
     }
 
     fn hear(&self) -> Option<Event> {
@@ -244,6 +244,7 @@ fn a_large_message() {
     });
     // The frames: one copy of the text.
     assert_budget(sent, 1, LARGE_FRAMES, LARGE as u64);
-    // The future of the transport for each frame; three times room for the places of the chunks, six times for the text.
+    // The future of the transport for each frame; three times room for the places of the chunks, six times for the
+    // text.
     assert_budget(heard, 1, LARGE_FRAMES + 9, 3 * LARGE as u64);
 }

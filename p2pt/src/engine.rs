@@ -26,8 +26,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::channel::PeerChannel;
 use crate::connections::Connections;
-use crate::link::Link;
 use crate::node::{NodeShared, Tracker};
 use crate::peer::Settings;
 use crate::queue::lock;
@@ -86,23 +86,23 @@ enum Done {
         attempt: AttemptId,
         result: Result<Channel, TransportError>,
     },
-    /// A link's reader has delivered everything.
+    /// A channel's reader has delivered everything.
     Read {
         swarm: MembershipId,
         peer: PeerId,
     },
-    /// Links have been closed because the application parted with a peer.
+    /// Channels have been closed because the application parted with a peer.
     Parted {
-        links: Vec<(MembershipId, ChannelId)>,
+        channels: Vec<(MembershipId, ChannelId)>,
         reply: Reply<()>,
     },
     Nothing,
 }
 
 /// What tasks report while they run.
-struct LinkClosed {
+struct ChannelEnd {
     swarm: MembershipId,
-    link: ChannelId,
+    channel: ChannelId,
     reason: ChannelClosed,
 }
 
@@ -112,15 +112,15 @@ pub(crate) struct Engine {
     tracker_events: mpsc::Receiver<(TrackerId, TrackerEvent)>,
     tracker_sender: mpsc::Sender<(TrackerId, TrackerEvent)>,
     next_tracker: u64,
-    closings: mpsc::Receiver<LinkClosed>,
-    closing_sender: mpsc::Sender<LinkClosed>,
+    closings: mpsc::Receiver<ChannelEnd>,
+    closing_sender: mpsc::Sender<ChannelEnd>,
     memberships: Memberships<SwarmMembership>,
     next_membership: u64,
     /// Offers made so far, which numbers them.
     offers_made: u64,
     tasks: JoinSet<Done>,
-    /// Good-byes to trackers and peers. They have deadlines of their own, and outlast the engine's loop.
-    farewells: JoinSet<()>,
+    /// Graceful closes of trackers and peers. They have deadlines of their own, and outlast the engine's loop.
+    graceful: JoinSet<()>,
 }
 
 /// This node's membership in one swarm.
@@ -151,7 +151,7 @@ impl Engine {
             next_membership: 0,
             offers_made: 0,
             tasks: JoinSet::new(),
-            farewells: JoinSet::new(),
+            graceful: JoinSet::new(),
         }
     }
 
@@ -179,7 +179,7 @@ impl Engine {
                 }
                 Some(closed) = self.closings.recv() => {
                     if let Some(membership) = self.memberships.touch(closed.swarm) {
-                        membership.connections.link_closed(crate::now(), closed.link, closed.reason);
+                        membership.connections.channel_closed(crate::now(), closed.channel, closed.reason);
                     }
                 }
                 Some(ended) = self.tasks.join_next() => {
@@ -187,7 +187,7 @@ impl Engine {
                         self.handle_done(done);
                     }
                 }
-                Some(ended) = self.farewells.join_next() => report(ended).unwrap_or_default(),
+                Some(ended) = self.graceful.join_next() => report(ended).unwrap_or_default(),
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 Some((tracker, event)) = self.tracker_events.recv() => self.handle_tracker(tracker, event),
             }
@@ -208,7 +208,7 @@ impl Engine {
             Command::Leave { swarm, reply } => match self.memberships.remove(swarm.identity().membership) {
                 Some(membership) => {
                     let closing = self.depart(membership, true);
-                    self.farewells.spawn(async move {
+                    self.graceful.spawn(async move {
                         closing.await;
                         let _ = reply.send(Ok(()));
                     });
@@ -236,9 +236,9 @@ impl Engine {
         }
     }
 
-    /// Closes the links of a peer, in those swarms of which it is asked, and then replies.
+    /// Closes the channels of a peer, in those swarms of which it is asked, and then replies.
     fn part(&mut self, peer: PeerId, from: impl Fn(&Connections) -> bool, reply: Reply<()>) {
-        let mut links: Vec<(MembershipId, Arc<Link>)> = Vec::new();
+        let mut channels: Vec<(MembershipId, Arc<PeerChannel>)> = Vec::new();
         let concerned: Vec<MembershipId> = self
             .memberships
             .iter()
@@ -247,11 +247,12 @@ impl Engine {
             .collect();
         for swarm in concerned {
             let Some(membership) = self.memberships.touch(swarm) else { continue };
-            links.extend(membership.connections.part(crate::now(), peer).into_iter().map(|link| (swarm, link)));
+            channels
+                .extend(membership.connections.part(crate::now(), peer).into_iter().map(|channel| (swarm, channel)));
         }
         self.tasks.spawn(async move {
-            join_all(links.iter().map(|(_, link)| link.close())).await;
-            Done::Parted { links: links.into_iter().map(|(swarm, link)| (swarm, link.id)).collect(), reply }
+            join_all(channels.iter().map(|(_, channel)| channel.close())).await;
+            Done::Parted { channels: channels.into_iter().map(|(swarm, channel)| (swarm, channel.id)).collect(), reply }
         });
     }
 
@@ -294,25 +295,26 @@ impl Engine {
         if let Some(membership) = self.memberships.remove(swarm) {
             let shared = membership.shared.clone();
             let closing = self.depart(membership, false);
-            self.farewells.spawn(closing);
+            self.graceful.spawn(closing);
             shared.set_identity(identity.clone());
             self.enter(identity, shared);
         }
         Ok(())
     }
 
-    /// Ends a membership at once for the application, and returns what remains to be awaited: the polite close of its links.
+    /// Ends a membership at once for the application, and returns what remains to be awaited: the polite close of its
+    /// channels.
     fn depart(&mut self, mut membership: SwarmMembership, end: bool) -> impl Future<Output = ()> + use<> {
         for tracker in lock(&self.parts.shared.trackers).values() {
             tracker.client.leave(membership.info_hash);
         }
         membership.token.cancel();
-        let links = membership.connections.leave();
+        let channels = membership.connections.leave();
         if end {
             membership.shared.queue.end();
         }
         async move {
-            join_all(links.iter().map(|link| link.close())).await;
+            join_all(channels.iter().map(|channel| channel.close())).await;
         }
     }
 
@@ -334,10 +336,10 @@ impl Engine {
                     membership.connections.reader_ended(peer);
                 }
             }
-            Done::Parted { links, reply } => {
-                for (swarm, link) in links {
+            Done::Parted { channels, reply } => {
+                for (swarm, channel) in channels {
                     if let Some(membership) = self.memberships.touch(swarm) {
-                        membership.connections.link_closed(crate::now(), link, ChannelClosed::Local);
+                        membership.connections.channel_closed(crate::now(), channel, ChannelClosed::Local);
                     }
                 }
                 let _ = reply.send(Ok(()));
@@ -355,21 +357,21 @@ impl Engine {
         let _ = timeout(self.parts.settings.config.flush_timeout, flushed).await;
         let memberships = self.memberships.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
-        let farewell = join_all(trackers.values().map(|tracker| tracker.client.stop()));
-        let links: Vec<_> = memberships
+        let stopped = join_all(trackers.values().map(|tracker| tracker.client.stop()));
+        let channels: Vec<_> = memberships
             .into_iter()
             .map(|mut membership| {
                 membership.token.cancel();
-                let links = membership.connections.leave();
+                let channels = membership.connections.leave();
                 membership.shared.queue.end();
-                links
+                channels
             })
             .collect();
-        let closing = join_all(links.iter().flatten().map(|link| link.close()));
+        let closing = join_all(channels.iter().flatten().map(|channel| channel.close()));
         // Trackers may still have something to say; their clients must not wait for us to hear it.
         self.tracker_events.close();
-        let begun_before = async { while self.farewells.join_next().await.is_some() {} };
-        tokio::join!(farewell, closing, begun_before);
+        let begun_before = async { while self.graceful.join_next().await.is_some() {} };
+        tokio::join!(stopped, closing, begun_before);
         self.parts.transport.shutdown().await;
         self.tasks.shutdown().await;
     }
@@ -377,7 +379,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // However the task ended, nobody waits for it in vain and no stream memberships open.
+        // However the task ended, nobody waits for it in vain and no stream stays open.
         for mut membership in self.memberships.take_all() {
             membership.connections.leave();
             membership.shared.queue.end();

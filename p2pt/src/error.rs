@@ -26,7 +26,8 @@ pub enum StartError {
     /// No transport was given, and the feature `webrtc` is off.
     #[error("no transport was given, and the feature `webrtc` is off")]
     NoTransport,
-    /// There is no tokio runtime here: a node is started within one, as `#[tokio::main]` and `Runtime::block_on` provide.
+    /// There is no tokio runtime here: a node is started within one, as `#[tokio::main]` and `Runtime::block_on`
+    /// provide.
     #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
     NoRuntime,
     /// The node stopped while it started: its runtime is shutting down.
@@ -49,11 +50,11 @@ pub enum NodeError {
     AlreadyJoined,
 }
 
-/// Why a message or frame was not accepted by a link.
+/// Why a message or frame was not accepted by a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer has no open link any more.
+    /// The peer has no open channel any more.
     #[error("the peer is gone: {0}")]
     PeerGone(ChannelClosed),
     /// The other side accepted nothing for this long.
@@ -70,7 +71,7 @@ pub enum SendError {
     /// The other side takes only frames too small for the message format.
     #[error(transparent)]
     Budget(BudgetTooSmall),
-    /// The link refused the frame itself.
+    /// The channel refused the frame itself.
     #[error(transparent)]
     Frame(p2pt_transport::SendFrameError),
 }
@@ -79,11 +80,11 @@ pub enum SendError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// The link has no room for all of it now: the other side takes less than it is sent. The message comes back.
-    #[error("the link has no room for it now")]
+    /// The channel has no room for all of it now: the other side takes less than it is sent. The message comes back.
+    #[error("the channel has no room for it now")]
     Full(Payload),
-    /// The message is larger than the link's whole send buffer, so sending it takes waiting. It comes back.
-    #[error("the message is larger than the link's send buffer")]
+    /// The message is larger than the channel's whole send buffer, so sending it takes waiting. It comes back.
+    #[error("the message is larger than the channel's send buffer")]
     NeverFits(Payload),
     /// [`Peer::send`](crate::Peer::send) would refuse it too.
     #[error(transparent)]
@@ -159,8 +160,8 @@ pub enum RequestError {
         round_trip: Option<Duration>,
     },
     /// The response is held back by the peer's full inbox: nothing has been taken from the node's events for a second.
-    /// A loop that awaits a response instead of reading events causes this; spawn a task, or take the peer's messages by
-    /// [`Peer::messages`](crate::Peer::messages).
+    /// A loop that awaits a response instead of reading events causes this; spawn a task, or take the peer's messages
+    /// by [`Peer::messages`](crate::Peer::messages).
     #[error("the response is held back by messages of the peer that are not read")]
     InboxFull,
     /// The peer went before it responded.

@@ -18,7 +18,7 @@ use crate::{Message, Peer, ReceiveError, SendError};
 pub enum Event {
     /// A peer can be talked to.
     PeerConnected(Peer),
-    /// The last link to a peer is gone, and everything it sent has been delivered.
+    /// The last channel to a peer is gone, and everything it sent has been delivered.
     PeerClosed(PeerClosed),
     /// A complete message that is not the response to a request of ours.
     Message(Message),
@@ -52,9 +52,9 @@ pub enum Event {
 pub struct PeerClosed {
     /// Which one.
     pub peer: Peer,
-    /// How its last link ended.
+    /// How its last channel ended.
     pub reason: ChannelClosed,
-    /// Bytes of frames handed to that link that the other side never acknowledged: what may have been lost.
+    /// Bytes of frames handed to that channel that the other side never acknowledged: what may have been lost.
     pub unacknowledged_bytes: u64,
     /// How many of the messages and frames [queued](Peer::queue) for it no channel had taken whole.
     pub unsent_messages: u64,
@@ -148,7 +148,7 @@ pub struct ConnectionRejected {
 pub enum RejectReason {
     /// The swarm has as many peers as it may.
     Full,
-    /// The peer has its links already. Nothing to worry about: trackers draw recipients of offers at random.
+    /// The peer has its channels already. Nothing to worry about: trackers draw recipients of offers at random.
     Duplicate,
     /// As many attempts as may be are under way, or as many as this tracker may cause.
     Busy,

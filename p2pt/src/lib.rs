@@ -2,8 +2,8 @@
 //!
 //! They meet under `info_hash = SHA-1(identifier)` on public WebTorrent trackers, which relay WebRTC offers and
 //! answers; from then on they exchange text and JSON messages of any size, and raw binary frames, over data channels,
-//! directly. The wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a browser
-//! tab meet in the same swarm.
+//! directly. The wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a
+//! browser tab meet in the same swarm.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/hello.rs")]
@@ -11,17 +11,22 @@
 //!
 //! # What to expect
 //!
-//! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are bounded
+//! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are
+//!   bounded
 //!   per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a task.
-//! - **Delivery** is at most once, and in order, which only the failure of one of several links can disturb. `Ok` from a
-//!   send means that a link accepted the whole message, not that it arrived: the wire format has no acknowledgements. A
-//!   message whose link fails half-way starts again on the peer's next link. [`PeerClosed`] says how many bytes were
+//! - **Delivery** is at most once, and in order, which only the failure of one of several channels can disturb. `Ok`
+//!   from a
+//!   send means that a channel accepted the whole message, not that it arrived: the wire format has no
+//! acknowledgements. A
+//!   message whose channel fails half-way starts again on the peer's next channel. [`PeerClosed`] says how many bytes
+//! were
 //!   never acknowledged.
 //! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
 //!   [`IcePolicy::RelayOnly`](transport::webrtc::IcePolicy) and a TURN server, peers see the server's address instead.
 //! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
 //!   offers and answers costs the others no time and no places. What is wrong is told by [`Event::TrackerWarning`].
-//! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker named,
+//! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker
+//!   named,
 //!   [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
 //!   [`Node::tracker_stats`].
 //! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
@@ -38,11 +43,11 @@
 
 mod admission;
 mod builder;
+mod channel;
 mod connections;
 mod engine;
 mod error;
 mod event;
-mod link;
 mod message;
 mod node;
 mod peer;

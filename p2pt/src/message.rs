@@ -74,7 +74,7 @@ impl Message {
         self.peer.queue_response_to(self.body.id.clone(), payload)
     }
 
-    /// Responds, and waits for the response to that: the next link of a chain.
+    /// Responds, and waits for the response to that: the next channel of a chain.
     pub fn request(&self, payload: impl Into<Payload>) -> Request {
         Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into())
     }

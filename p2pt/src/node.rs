@@ -71,8 +71,8 @@ impl NodeHandle {
 
 /// A node: one peer id, one transport, one socket to each tracker, and any number of swarms.
 ///
-/// Clones mean the same node. Every handle keeps it alive: a [`Node`], a [`Swarm`] or its [`Events`]. When the last one is
-/// dropped the node shuts down by itself in the background; [`shutdown`](Self::shutdown) waits for it.
+/// Clones mean the same node. Every handle keeps it alive: a [`Node`], a [`Swarm`] or its [`Events`]. When the last one
+/// is dropped the node shuts down by itself in the background; [`shutdown`](Self::shutdown) waits for it.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) handle: NodeHandle,
@@ -113,17 +113,17 @@ impl Node {
         self.handle.command(|reply| Command::RemoveTracker { url, reply }).await
     }
 
-    /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its links
-    /// as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
+    /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its
+    /// channels as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
-    /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that means
-    /// to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in messages.
-    /// The list lives as long as the node, and is as long as the application makes it.
+    /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that
+    /// means to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in
+    /// messages. The list lives as long as the node, and is as long as the application makes it.
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
     pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
-        // First, so that it cannot come back while its links are closed.
+        // First, so that it cannot come back while its channels are closed.
         self.handle.shared.admission.ban(peer);
         let handle = self.handle.clone();
         async move { handle.command(|reply| Command::Ban { peer, reply }).await }
@@ -151,8 +151,9 @@ impl Node {
         }
     }
 
-    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every link politely, ends the event
-    /// streams. Every step has a deadline; together at most a few seconds beside the flush, usually milliseconds. Idempotent.
+    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every
+    /// channel politely, ends the event streams. Every step has a deadline; together at most a few seconds beside the
+    /// flush, usually milliseconds. Idempotent.
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;

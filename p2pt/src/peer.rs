@@ -1,4 +1,4 @@
-//! A peer: the application's handle, and the state its links share.
+//! A peer: the application's handle, and the state its channels share.
 
 use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
@@ -19,8 +19,8 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::engine::Command;
-use crate::link::{Link, LinkError, TryLinkError};
 use crate::queue::{Inbox, lock};
 use crate::request::Waiters;
 use crate::send_queue::{Content, Pushed, SendQueue};
@@ -42,7 +42,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
 const HELD_UP: Duration = Duration::from_secs(1);
 
-/// How long a send waits for a link that takes nothing unless configured.
+/// How long a send waits for a channel that takes nothing unless configured.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the application sets for every peer of a node.
@@ -107,13 +107,13 @@ pub(crate) struct PeerShared {
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) send_queue: SendQueue,
-    links: Mutex<Links>,
+    channels: Mutex<Channels>,
 }
 
 #[derive(Debug)]
-struct Links {
+struct Channels {
     /// In the order they opened.
-    open: Vec<Arc<Link>>,
+    open: Vec<Arc<PeerChannel>>,
     /// How the last one ended; meaningful while none is open.
     ended: ChannelClosed,
 }
@@ -126,7 +126,7 @@ impl Peer {
             waiters: Waiters::new(settings.config.inbox_bytes),
             send_queue: SendQueue::new(settings.config.send_queue_bytes),
             settings,
-            links: Mutex::new(Links { open: Vec::new(), ended: ChannelClosed::Remote }),
+            channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
         }))
     }
 
@@ -139,23 +139,24 @@ impl Peer {
         self.0.id
     }
 
-    /// Whether a link to it is open.
+    /// Whether a channel to it is open.
     pub fn is_connected(&self) -> bool {
         self.connection_count() > 0
     }
 
-    /// How many links to it are open.
+    /// How many channels to it are open.
     pub fn connection_count(&self) -> usize {
-        lock(&self.0.links).open.len()
+        lock(&self.0.channels).open.len()
     }
 
     /// Queues a message for this peer, and never waits: what most programs send with.
     ///
-    /// The tasks of the peer's channels hand over what is queued, in order, and [`send`](Self::send) takes its turn behind
-    /// it. If the channel fails half-way the message starts again on the peer's next one. A peer that takes nothing fills
-    /// its own queue and no other (8 MiB unless [configured](crate::Builder::send_queue_bytes)). What goes wrong later is
-    /// an event: [`SendFailed`](crate::Event::SendFailed), or [`PeerClosed`](crate::Event::PeerClosed), which says how much
-    /// was never handed to a channel. What is queued for a peer after its `PeerClosed` is dropped.
+    /// The tasks of the peer's channels hand over what is queued, in order, and [`send`](Self::send) takes its turn
+    /// behind it. If the channel fails half-way the message starts again on the peer's next one. A peer that takes
+    /// nothing fills its own queue and no other (8 MiB unless [configured](crate::Builder::send_queue_bytes)). What
+    /// goes wrong later is an event: [`SendFailed`](crate::Event::SendFailed), or
+    /// [`PeerClosed`](crate::Event::PeerClosed), which says how much was never handed to a channel. What is queued for
+    /// a peer after its `PeerClosed` is dropped.
     ///
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
@@ -199,7 +200,7 @@ impl Peer {
         loop {
             let mut changed = pin!(self.0.send_queue.changed());
             changed.as_mut().enable();
-            if !self.0.send_queue.has_before(ticket) || self.0.link().is_err() {
+            if !self.0.send_queue.has_before(ticket) || self.0.channel().is_err() {
                 return;
             }
             changed.await;
@@ -208,10 +209,10 @@ impl Peer {
 
     /// Sends a message and does not wait for a response.
     ///
-    /// `Ok` means that a link accepted all of it, in order, not that it was delivered: the wire format has no
-    /// acknowledgements. If the link fails half-way the message starts again on the peer's next one. Waits behind what
-    /// was [queued](Self::queue) before it, and while the link's send buffer is full. A future dropped half-way leaves a
-    /// message that never completes at the other side.
+    /// `Ok` means that a channel accepted all of it, in order, not that it was delivered: the wire format has no
+    /// acknowledgements. If the channel fails half-way the message starts again on the peer's next one. Waits behind
+    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full. A future dropped half-way
+    /// leaves a message that never completes at the other side.
     ///
     /// # Errors
     /// [`SendError`].
@@ -219,7 +220,8 @@ impl Peer {
         self.send_with_id(&self.0.new_id(), &payload.into()).await
     }
 
-    /// Sends a message if that takes no waiting: if the link's send buffer has room for all of it now. Never sends a part.
+    /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now. Never sends a
+    /// part.
     ///
     /// For what is worthless when late, and for sending to many peers without a task for each. `Ok` means what it means
     /// for [`send`](Self::send), and messages sent by turns with both keep their order.
@@ -231,16 +233,16 @@ impl Peer {
         self.0.check_size(&payload)?;
         if !self.0.send_queue.is_empty() {
             // It must not overtake what waits.
-            self.0.link()?;
+            self.0.channel()?;
             return Err(TrySendError::Full(payload));
         }
         loop {
-            match self.0.link()?.try_send_message(&id, &payload) {
+            match self.0.channel()?.try_send_message(&id, &payload) {
                 Ok(()) => return Ok(()),
-                Err(TryLinkError::Full) => return Err(TrySendError::Full(payload)),
-                Err(TryLinkError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
-                Err(TryLinkError::Link(LinkError::Closed)) => {}
-                Err(TryLinkError::Link(error)) => return Err(SendError::from(error).into()),
+                Err(TryChannelError::Full) => return Err(TrySendError::Full(payload)),
+                Err(TryChannelError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
+                Err(TryChannelError::Channel(ChannelError::Closed)) => {}
+                Err(TryChannelError::Channel(error)) => return Err(SendError::from(error).into()),
             }
         }
     }
@@ -273,22 +275,23 @@ impl Peer {
         self.0.hand_over_frame(&frame).await
     }
 
-    /// The numbers of the link that messages take, if one is open: candidate types, round-trip time, bytes.
+    /// The numbers of the channel that messages take, if one is open: candidate types, round-trip time, bytes.
     pub async fn stats(&self) -> Option<ChannelStats> {
-        let link = self.0.link().ok()?;
-        Some(link.stats().await)
+        let channel = self.0.channel().ok()?;
+        Some(channel.stats().await)
     }
 
-    /// The numbers of every open link, in the order they opened.
+    /// The numbers of every open channel, in the order they opened.
     pub async fn connection_stats(&self) -> Vec<ChannelStats> {
-        join_all(self.0.links().iter().map(|link| link.stats())).await
+        join_all(self.0.channels().iter().map(|channel| channel.stats())).await
     }
 
-    /// Ends the connection: lets what is queued leave, closes every link to this peer politely, and waits until they are
-    /// closed.
+    /// Ends the connection: lets what is queued leave, closes every channel to this peer politely, and waits until they
+    /// are closed.
     ///
-    /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What links have accepted is still sent, for at most as long as the transport gives a close (2 s without progress
-    /// unless configured). Sends and requests under way end with `PeerGone(Local)`, and the application hears
+    /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What channels have accepted is
+    /// still sent, for at most as long as the transport gives a close (2 s without progress unless configured). Sends
+    /// and requests under way end with `PeerGone(Local)`, and the application hears
     /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
     /// to connect that were under way come to nothing.
     ///
@@ -297,7 +300,7 @@ impl Peer {
         // What has not left by then is counted in `PeerClosed`.
         let _ = timeout(self.0.settings.config.flush_timeout, self.flush()).await;
         let (reply, done) = oneshot::channel();
-        // An engine that has stopped has closed every link.
+        // An engine that has stopped has closed every channel.
         if self.0.settings.commands.send(Command::Disconnect { peer: self.clone(), reply }).await.is_ok() {
             let _ = done.await;
         }
@@ -305,15 +308,15 @@ impl Peer {
 
     /// Takes this peer's messages out of the [event stream](crate::Events) while the result lives: for a task per peer.
     ///
-    /// Messages that are unread come first, in order. Dropping it gives the unread and later ones back to the event stream.
-    /// Everything else about the peer stays there; its `PeerClosed` comes after the last message was taken. When taken
-    /// again, the earlier taker has no more.
+    /// Messages that are unread come first, in order. Dropping it gives the unread and later ones back to the event
+    /// stream. Everything else about the peer stays there; its `PeerClosed` comes after the last message was taken.
+    /// When taken again, the earlier taker has no more.
     pub fn messages(&self) -> Messages {
         Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
     }
 
-    /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event stream,
-    /// or the stream was dropped; says the same.
+    /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event
+    /// stream, or the stream was dropped; says the same.
     pub async fn closed(&self) -> PeerClosed {
         self.0.inbox.ended().await.event(self.clone())
     }
@@ -365,11 +368,11 @@ impl PeerShared {
             if !self.send_queue.has_before(ticket) {
                 return Ok(());
             }
-            let taken = Some(self.link()?.frames_taken());
+            let taken = Some(self.channel()?.frames_taken());
             if std::mem::replace(&mut before, taken) != taken {
                 since = Instant::now();
             }
-            if timeout_at(since + stall, changed).await.is_err() && Some(self.link()?.frames_taken()) == taken {
+            if timeout_at(since + stall, changed).await.is_err() && Some(self.channel()?.frames_taken()) == taken {
                 return Err(SendError::Timeout(stall));
             }
         }
@@ -378,10 +381,10 @@ impl PeerShared {
     /// Sends a message over the best channel, and again over the next if that one closes.
     pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
         loop {
-            let link = self.link()?;
-            match link.send_message(id, payload, self.settings.config.send_timeout).await {
-                // The whole message starts again on the next link, under the same id.
-                Err(LinkError::Closed) => {}
+            let channel = self.channel()?;
+            match channel.send_message(id, payload, self.settings.config.send_timeout).await {
+                // The whole message starts again on the next channel, under the same id.
+                Err(ChannelError::Closed) => {}
                 other => return other.map_err(SendError::from),
             }
         }
@@ -389,49 +392,49 @@ impl PeerShared {
 
     pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
         loop {
-            let link = self.link()?;
-            match link.send(frame.clone(), self.settings.config.send_timeout).await {
-                Err(LinkError::Closed) => {}
+            let channel = self.channel()?;
+            match channel.send(frame.clone(), self.settings.config.send_timeout).await {
+                Err(ChannelError::Closed) => {}
                 other => return other.map_err(SendError::from),
             }
         }
     }
 
-    pub(crate) fn add_link(&self, link: Arc<Link>) {
-        lock(&self.links).open.push(link);
+    pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {
+        lock(&self.channels).open.push(channel);
     }
 
-    /// Takes a link out; `ended` is why it closed.
-    pub(crate) fn remove_link(&self, id: ChannelId, ended: ChannelClosed) -> Option<Arc<Link>> {
-        let mut links = lock(&self.links);
-        let index = links.open.iter().position(|link| link.id == id)?;
-        links.ended = ended;
-        let removed = links.open.remove(index);
-        drop(links);
+    /// Takes a channel out; `ended` is why it closed.
+    pub(crate) fn remove_channel(&self, id: ChannelId, ended: ChannelClosed) -> Option<Arc<PeerChannel>> {
+        let mut channels = lock(&self.channels);
+        let index = channels.open.iter().position(|channel| channel.id == id)?;
+        channels.ended = ended;
+        let removed = channels.open.remove(index);
+        drop(channels);
         self.send_queue.wake();
         Some(removed)
     }
 
     /// How the last channel ended.
     pub(crate) fn ended(&self) -> ChannelClosed {
-        lock(&self.links).ended.clone()
+        lock(&self.channels).ended.clone()
     }
 
-    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
-        lock(&self.links).open.clone()
+    pub(crate) fn channels(&self) -> Vec<Arc<PeerChannel>> {
+        lock(&self.channels).open.clone()
     }
 
-    /// The link new messages take: the oldest that is not about to be closed. As long as that one is the same,
+    /// The channel new messages take: the oldest that is not about to be closed. As long as that one is the same,
     /// messages arrive in order.
-    fn link(&self) -> Result<Arc<Link>, SendError> {
-        let links = lock(&self.links);
-        let usable = |link: &&Arc<Link>| !link.is_closed();
-        let best = links.open.iter().filter(usable).find(|link| !link.is_leaving());
-        match best.or_else(|| links.open.iter().find(usable)) {
-            Some(link) => Ok(link.clone()),
+    fn channel(&self) -> Result<Arc<PeerChannel>, SendError> {
+        let channels = lock(&self.channels);
+        let usable = |channel: &&Arc<PeerChannel>| !channel.is_closed();
+        let best = channels.open.iter().filter(usable).find(|channel| !channel.is_leaving());
+        match best.or_else(|| channels.open.iter().find(usable)) {
+            Some(channel) => Ok(channel.clone()),
             None => {
-                let newest = links.open.last().and_then(|link| link.reason());
-                Err(SendError::PeerGone(newest.unwrap_or_else(|| links.ended.clone())))
+                let newest = channels.open.last().and_then(|channel| channel.reason());
+                Err(SendError::PeerGone(newest.unwrap_or_else(|| channels.ended.clone())))
             }
         }
     }
@@ -496,13 +499,13 @@ impl Hash for Peer {
     }
 }
 
-impl From<LinkError> for SendError {
-    fn from(error: LinkError) -> Self {
+impl From<ChannelError> for SendError {
+    fn from(error: ChannelError) -> Self {
         match error {
-            LinkError::Closed => Self::PeerGone(ChannelClosed::Remote),
-            LinkError::Timeout(after) => Self::Timeout(after),
-            LinkError::Frame(error) => Self::Frame(error),
-            LinkError::Budget(error) => Self::Budget(error),
+            ChannelError::Closed => Self::PeerGone(ChannelClosed::Remote),
+            ChannelError::Timeout(after) => Self::Timeout(after),
+            ChannelError::Frame(error) => Self::Frame(error),
+            ChannelError::Budget(error) => Self::Budget(error),
         }
     }
 }

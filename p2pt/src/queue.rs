@@ -329,8 +329,8 @@ impl ReadyList {
 #[derive(Debug, Default)]
 struct Ready {
     peers: VecDeque<Peer>,
-    /// What is not about connected peers, by the tracker it came from, each of which waits for its turn: the latest event
-    /// of each kind, and the latest attempts, in the order they happened.
+    /// What is not about connected peers, by the tracker it came from, each of which waits for its turn: the latest
+    /// event of each kind, and the latest attempts, in the order they happened.
     news: VecDeque<(Option<AnnounceUrl>, Vec<Event>)>,
     /// It is the peers' turn: whoever makes news without end keeps no peer from being heard.
     peers_turn: bool,
@@ -369,7 +369,7 @@ impl EventQueue {
         lock(&self.peers).entry(id).or_insert_with(make).clone()
     }
 
-    /// A peer has a link.
+    /// A peer has a channel.
     pub(crate) fn connect(&self, peer: &Peer) {
         let mut peers = lock(&self.peers);
         let mut inbox = lock(&peer.shared().inbox.state);
@@ -385,7 +385,7 @@ impl EventQueue {
         }
     }
 
-    /// A peer has lost its last link.
+    /// A peer has lost its last channel.
     pub(crate) fn close(&self, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
         let mut peers = lock(&self.peers);
         let mut inbox = lock(&peer.shared().inbox.state);

@@ -235,8 +235,8 @@ impl Request {
         self
     }
 
-    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for one that has more to send to the same peer, in
-    /// order, before the response is there.
+    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for one that has more to send to the same
+    /// peer, in order, before the response is there.
     ///
     /// # Errors
     /// As when the request is awaited.
@@ -246,8 +246,8 @@ impl Request {
         Ok(PendingResponse::new(waiting))
     }
 
-    /// [Queues](Peer::queue) it, and never waits: what goes wrong later is the [`PendingResponse`]'s error, not an event.
-    /// A request that ends while it is queued is not sent any more.
+    /// [Queues](Peer::queue) it, and never waits: what goes wrong later is the [`PendingResponse`]'s error, not an
+    /// event. A request that ends while it is queued is not sent any more.
     ///
     /// # Errors
     /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].

@@ -143,9 +143,9 @@ fn requests_end_with_their_peer_and_their_late_responses_are_no_messages() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_cannot_be_sent_leaves_nothing_behind() {
     let peer = peer();
-    let error = peer.request("anyone?").await.expect_err("no link was ever open");
+    let error = peer.request("anyone?").await.expect_err("no channel was ever open");
     assert!(matches!(error, RequestError::Send(SendError::PeerGone(_))), "{error:?}");
-    let error = peer.request_in_response_to(id(9), "?").send().await.expect_err("no link was ever open");
+    let error = peer.request_in_response_to(id(9), "?").send().await.expect_err("no channel was ever open");
     assert!(matches!(error, RequestError::Send(SendError::PeerGone(_))), "{error:?}");
     let state = lock(&peer.shared().waiters.state);
     assert!(state.waiting.is_empty());

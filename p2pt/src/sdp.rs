@@ -1,8 +1,8 @@
 //! The line by which peers of this library know each other.
 //!
-//! Trackers forward `sdp` untouched and every WebRTC stack ignores attributes it does not know, so a line more reaches the
-//! other side with no extra round trip. It is the last one of the session: libdatachannel's answers repeat what it does
-//! not know in a media section, and would be taken for this library's.
+//! Trackers forward `sdp` untouched and every WebRTC stack ignores attributes it does not know, so a line more reaches
+//! the other side with no extra round trip. It is the last one of the session: libdatachannel's answers repeat what it
+//! does not know in a media section, and would be taken for this library's.
 
 /// What follows is the wire version this side speaks.
 const MARK: &str = "a=p2pt:";

@@ -14,7 +14,7 @@ use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
 use tokio::sync::Notify;
 
-use crate::link::Link;
+use crate::channel::PeerChannel;
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
 
@@ -232,12 +232,12 @@ impl Drop for InFlight<'_> {
 }
 
 /// Hands over what is queued for a peer, until this channel of it closes.
-pub(crate) async fn drain(link: &Link, peer: &Peer, events: &EventQueue) {
+pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueue) {
     let queue = &peer.shared().send_queue;
     loop {
         let mut changed = pin!(queue.changed());
         changed.as_mut().enable();
-        if link.is_closed() {
+        if channel.is_closed() {
             return;
         }
         let Some(item) = queue.take() else {

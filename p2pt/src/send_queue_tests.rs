@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::peer::{PeerConfig, Settings};
-use crate::{Event, QueueError, RequestError, TrySendError, link};
+use crate::{Event, QueueError, RequestError, TrySendError, channel};
 
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -42,16 +42,20 @@ impl Bench {
         let sdp = answer.sdp().to_owned();
         let (near, far) = tokio::try_join!(offer.open(&sdp), answer.open()).expect("a channel");
         self.channels += 1;
-        let link = Arc::new(Link::new(ChannelId(self.channels), near.sender, near.info.good_frame_bytes));
-        self.peer.shared().add_link(link.clone());
+        let channel = Arc::new(PeerChannel::new(ChannelId(self.channels), near.sender, near.info.good_frame_bytes));
+        self.peer.shared().add_channel(channel.clone());
         self.events.connect(&self.peer);
         let (peer, events) = (self.peer.clone(), self.events.clone());
         let task = tokio::spawn(async move {
             let watch = async {
-                let reason = link.ended().await;
-                peer.shared().remove_link(link.id, reason);
+                let reason = channel.ended().await;
+                peer.shared().remove_channel(channel.id, reason);
             };
-            tokio::join!(link::read(&link, near.receiver, &peer, &events), drain(&link, &peer, &events), watch);
+            tokio::join!(
+                channel::read(&channel, near.receiver, &peer, &events),
+                drain(&channel, &peer, &events),
+                watch
+            );
         });
         (far, task)
     }

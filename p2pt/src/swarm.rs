@@ -141,8 +141,8 @@ impl Swarm {
     ///
     /// No peer waits for another, but the call returns when the slowest one has taken the message, or has taken nothing
     /// for as long as the node's stall deadline. Whoever sends to everybody again and again, and would rather leave out
-    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers), and who would rather
-    /// neither wait nor leave anyone out [`queue_all`](Self::queue_all).
+    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers), and who would
+    /// rather neither wait nor leave anyone out [`queue_all`](Self::queue_all).
     pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
         let payload = &payload.into();
         let sends = self.peers().into_iter().map(|peer| async move {
@@ -152,8 +152,8 @@ impl Swarm {
         join_all(sends).await
     }
 
-    /// [Queues](Peer::queue) a message for every connected peer, never waits, and says for whom it was not queued, and why.
-    /// Results that arrive later are events.
+    /// [Queues](Peer::queue) a message for every connected peer, never waits, and says for whom it was not queued, and
+    /// why. Results that arrive later are events.
     pub fn queue_all(&self, payload: impl Into<Payload>) -> Vec<(Peer, QueueError<()>)> {
         let payload = Arc::new(payload.into());
         let queue = |peer: Peer| {
@@ -181,9 +181,9 @@ impl Swarm {
         self.node.command(|reply| Command::SetIdentifier { swarm, key, reply }).await
     }
 
-    /// Leaves: lets what is queued for peers leave (for at most [as long as configured](crate::Builder::flush_timeout)),
-    /// tells the trackers, closes every link politely, and ends the event stream. Other swarms of the node go
-    /// on, and the swarm can be joined again at once.
+    /// Leaves: lets what is queued for peers leave (for at most [as long as
+    /// configured](crate::Builder::flush_timeout)), tells the trackers, closes every channel politely, and ends the
+    /// event stream. Other swarms of the node go on, and the swarm can be joined again at once.
     ///
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.
@@ -208,8 +208,8 @@ impl Swarm {
 /// The events of one swarm, in order; ends when the swarm has been left or the node shut down.
 ///
 /// Nobody is lost by reading late: each peer's unread messages are bounded in bytes, and a full inbox stalls its own
-/// sender only. It keeps the node alive as every handle does. Dropping it throws away what is unread and what comes, and
-/// the node goes on while there is another handle.
+/// sender only. It keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
+/// and the node goes on while there is another handle.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<SwarmShared>,

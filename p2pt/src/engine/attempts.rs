@@ -1,4 +1,4 @@
-//! Carrying out what the meshes decide: attempts to connect, and links, each a task of its own.
+//! Carrying out what the meshes decide: attempts to connect, and channels, each a task of its own.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use p2pt_transport::{Channel, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Done, Engine, LinkClosed, MembershipId};
+use super::{ChannelEnd, Done, Engine, MembershipId};
+use crate::channel::{self, PeerChannel};
 use crate::connections::{Action, IncomingOffer};
-use crate::link::{self, Link};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
 use crate::{Peer, sdp, send_queue};
@@ -40,12 +40,12 @@ impl Engine {
                             task.abort();
                         }
                     }
-                    Action::Run { peer, link, channel } => {
+                    Action::Run { peer, channel, receiver } => {
                         let closings = self.closing_sender.clone();
                         let shared = membership.shared.clone();
                         self.tasks.spawn(async move {
                             let id = peer.id();
-                            let run = run_link(swarm, peer, link, channel, shared, closings);
+                            let run = run_channel(swarm, peer, channel, receiver, shared, closings);
                             token.run_until_cancelled(run).await;
                             Done::Read { swarm, peer: id }
                         });
@@ -60,9 +60,9 @@ impl Engine {
                             tracker.client.set_wanted(info_hash, offers);
                         }
                     }
-                    Action::Retire { link } => {
+                    Action::Retire { channel } => {
                         self.tasks.spawn(async move {
-                            token.run_until_cancelled(link.retire()).await;
+                            token.run_until_cancelled(channel.retire()).await;
                             Done::Nothing
                         });
                     }
@@ -101,21 +101,22 @@ async fn answer(
     pending.open().await
 }
 
-/// Reads a link to its end, hands over what is queued for its peer, and reports its close as soon as it happens, which may be long before.
-async fn run_link(
+/// Reads a channel to its end, hands over what is queued for its peer, and reports its close as soon as it happens,
+/// which may be long before.
+async fn run_channel(
     swarm: MembershipId,
     peer: Peer,
-    link: Arc<Link>,
-    channel: Box<dyn p2pt_transport::FrameReceiver>,
+    channel: Arc<PeerChannel>,
+    receiver: Box<dyn p2pt_transport::FrameReceiver>,
     shared: Arc<SwarmShared>,
-    closings: mpsc::Sender<LinkClosed>,
+    closings: mpsc::Sender<ChannelEnd>,
 ) {
     let watch = async {
-        let reason = link.ended().await;
+        let reason = channel.ended().await;
         peer.shared().send_queue.wake();
         // Fails only when the engine is gone, and then nobody needs to know.
-        let _ = closings.send(LinkClosed { swarm, link: link.id, reason }).await;
+        let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
     };
-    let draining = send_queue::drain(&link, &peer, &shared.queue);
-    tokio::join!(link::read(&link, channel, &peer, &shared.queue), draining, watch);
+    let draining = send_queue::drain(&channel, &peer, &shared.queue);
+    tokio::join!(channel::read(&channel, receiver, &peer, &shared.queue), draining, watch);
 }

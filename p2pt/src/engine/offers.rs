@@ -1,8 +1,8 @@
 //! The offers that trackers are given, and which of them give way when the transport holds no more.
 //!
 //! A transport bounds how many offers wait. Beyond that the newest would be refused, and the last to come, a swarm or a
-//! tracker, would announce without any until old ones end. So those give way that are of the least use: first what waits
-//! for trackers without a socket, then what trackers have that want none, then what is more than others have.
+//! tracker, would announce without any until old ones end. So those give way that are of the least use: first what
+//! waits for trackers without a socket, then what trackers have that want none, then what is more than others have.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -48,7 +48,7 @@ impl Engine {
             membership.connections.remove_tracker(crate::now(), id);
             membership.offers.retain(|_, waiting| waiting.tracker != id);
         }
-        self.farewells.spawn(async move { tracker.client.stop().await });
+        self.graceful.spawn(async move { tracker.client.stop().await });
         true
     }
 

@@ -20,35 +20,35 @@ use p2pt_mesh::mesh::ChannelId;
 /// The largest frame this side makes, encoded. Larger ones save little and keep small messages waiting longer.
 const FRAME_BUDGET: usize = p2pt_messaging::DEFAULT_BUDGET;
 
-/// A retired link closes when nothing has moved on it for this long: the other side, which retires it at the same
+/// A retired channel closes when nothing has moved on it for this long: the other side, which retires it at the same
 /// time, has then finished too.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Why a link did not take a frame.
+/// Why a channel did not take a frame.
 #[derive(Debug)]
-pub(crate) enum LinkError {
+pub(crate) enum ChannelError {
     Closed,
     Timeout(Duration),
     Frame(SendFrameError),
     Budget(BudgetTooSmall),
 }
 
-/// Why a link did not take a message at once.
+/// Why a channel did not take a message at once.
 #[derive(Debug)]
-pub(crate) enum TryLinkError {
+pub(crate) enum TryChannelError {
     Full,
     NeverFits,
-    Link(LinkError),
+    Channel(ChannelError),
 }
 
-impl From<LinkError> for TryLinkError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
+impl From<ChannelError> for TryChannelError {
+    fn from(error: ChannelError) -> Self {
+        Self::Channel(error)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct PeerChannel {
     pub(crate) id: ChannelId,
     sender: Arc<dyn FrameSender>,
     good_frame_bytes: usize,
@@ -64,7 +64,7 @@ pub(crate) struct Link {
     taken: AtomicU64,
 }
 
-impl Link {
+impl PeerChannel {
     pub(crate) fn new(id: ChannelId, sender: Arc<dyn FrameSender>, good_frame_bytes: usize) -> Self {
         Self {
             id,
@@ -79,8 +79,8 @@ impl Link {
         }
     }
 
-    /// Whether messages should take another link if there is one. A retiring link goes on until all it was given has
-    /// arrived: a message on another link could overtake what is still on its way.
+    /// Whether messages should take another channel if there is one. A retiring channel goes on until all it was given
+    /// has arrived: a message on another channel could overtake what is still on its way.
     pub(crate) fn is_leaving(&self) -> bool {
         self.retiring.load(Ordering::Acquire) && self.is_idle()
     }
@@ -127,7 +127,7 @@ impl Link {
         id: &MessageId,
         payload: &Payload,
         stall: Duration,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), ChannelError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
         let _done = Sending(&self.sending);
         for frame in self.chunks(id, payload)? {
@@ -136,8 +136,8 @@ impl Link {
         Ok(())
     }
 
-    /// Sends all frames of a message if the link takes them now, otherwise none.
-    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryLinkError> {
+    /// Sends all frames of a message if the channel takes them now, otherwise none.
+    pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryChannelError> {
         let frames: Vec<Frame> = self.chunks(id, payload)?.map(Frame::text).collect();
         let count = frames.len() as u64;
         match self.sender.try_send_all(frames) {
@@ -146,25 +146,25 @@ impl Link {
                 self.taken.fetch_add(count, Ordering::Relaxed);
                 Ok(())
             }
-            Err(TrySendAllError::Full) => Err(TryLinkError::Full),
-            Err(TrySendAllError::NeverFits) => Err(TryLinkError::NeverFits),
+            Err(TrySendAllError::Full) => Err(TryChannelError::Full),
+            Err(TrySendAllError::NeverFits) => Err(TryChannelError::NeverFits),
             Err(TrySendAllError::Refused(error)) => Err(self.refused(error).into()),
             Err(_) => Err(self.refused(SendFrameError::Closed).into()),
         }
     }
 
-    fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, LinkError> {
+    fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, ChannelError> {
         let budget = FRAME_BUDGET.min(self.good_frame_bytes);
-        Chunks::new(id, payload, budget).map_err(LinkError::Budget)
+        Chunks::new(id, payload, budget).map_err(ChannelError::Budget)
     }
 
-    /// Sends one frame. A timer is made only when the link's buffer is full.
-    pub(crate) async fn send(&self, frame: Frame, stall: Duration) -> Result<(), LinkError> {
+    /// Sends one frame. A timer is made only when the channel's buffer is full.
+    pub(crate) async fn send(&self, frame: Frame, stall: Duration) -> Result<(), ChannelError> {
         let result = match self.sender.try_send(frame) {
             Ok(()) => Ok(()),
             Err(TrySendFrameError::Full(frame)) => match timeout(stall, self.sender.send(frame)).await {
                 Ok(result) => result,
-                Err(_) => return Err(LinkError::Timeout(stall)),
+                Err(_) => return Err(ChannelError::Timeout(stall)),
             },
             Err(TrySendFrameError::Refused(error)) => Err(error),
             Err(_) => Err(SendFrameError::Closed),
@@ -179,18 +179,18 @@ impl Link {
         }
     }
 
-    fn refused(&self, error: SendFrameError) -> LinkError {
+    fn refused(&self, error: SendFrameError) -> ChannelError {
         if error == SendFrameError::Closed {
             self.closed.store(true, Ordering::Release);
-            return LinkError::Closed;
+            return ChannelError::Closed;
         }
-        LinkError::Frame(error)
+        ChannelError::Frame(error)
     }
 
-    /// Marks the link so that messages take another one, waits until both sides are done with it, closes it.
+    /// Marks the channel so that messages take another one, waits until both sides are done with it, closes it.
     ///
-    /// Waits as long as either side goes on sending: a JavaScript peer would lose what is cut off, and a surplus link
-    /// costs little. The link's own end ends the wait.
+    /// Waits as long as either side goes on sending: a JavaScript peer would lose what is cut off, and a surplus
+    /// channel costs little. The channel's own end ends the wait.
     pub(crate) async fn retire(&self) {
         self.retiring.store(true, Ordering::Release);
         let mut seen = self.moved.load(Ordering::Relaxed);
@@ -225,9 +225,9 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// Reads a link until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that is
-/// full, which stalls this link's sender and nobody else.
-pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
+/// Reads a channel until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that
+/// is full, which stalls this channel's sender and nobody else.
+pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
     let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
     let mut timer = pin!(None);
     loop {
@@ -249,7 +249,7 @@ pub(crate) async fn read(link: &Link, mut receiver: Box<dyn FrameReceiver>, peer
             frame = receiver.recv() => frame,
         };
         let Ok(frame) = frame else { return };
-        link.moved.fetch_add(1, Ordering::Relaxed);
+        channel.moved.fetch_add(1, Ordering::Relaxed);
         let now = crate::now();
         let item = match reassembler.push(now, frame.bytes()) {
             Ok(Progress::Foreign) => Inbound::Data(frame),
@@ -303,5 +303,5 @@ async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue,
 }
 
 #[cfg(all(test, feature = "memory"))]
-#[path = "link_tests.rs"]
+#[path = "channel_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ use crate::{Event, InvalidFrame, ReceiveError};
 
 const STALL: Duration = Duration::from_secs(30);
 
-async fn channel(network: &MemoryNetwork) -> (Channel, Channel) {
+async fn open(network: &MemoryNetwork) -> (Channel, Channel) {
     let (near, far) = (network.transport(), network.transport());
     let offer = near.offer().await.expect("an offer");
     let answer = far.answer(offer.sdp()).await.expect("an answer");
@@ -22,75 +22,75 @@ fn peer() -> Peer {
     Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(1 << 20)))
 }
 
-fn link(id: u64, channel: &Channel) -> Arc<Link> {
-    Arc::new(Link::new(ChannelId(id), channel.sender.clone(), channel.info.max_frame_bytes))
+fn peer_channel(id: u64, near: &Channel) -> Arc<PeerChannel> {
+    Arc::new(PeerChannel::new(ChannelId(id), near.sender.clone(), near.info.max_frame_bytes))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retired_link_closes_when_it_is_quiet() {
-    let (near, _far) = channel(&MemoryNetwork::new(1)).await;
-    let (link, began) = (link(1, &near), Instant::now());
-    assert!(!link.is_leaving());
-    link.retire().await;
-    assert!(link.is_leaving());
-    assert_eq!(link.ended().await, ChannelClosed::Local);
+async fn a_retired_channel_closes_when_it_is_quiet() {
+    let (near, _far) = open(&MemoryNetwork::new(1)).await;
+    let (channel, began) = (peer_channel(1, &near), Instant::now());
+    assert!(!channel.is_leaving());
+    channel.retire().await;
+    assert!(channel.is_leaving());
+    assert_eq!(channel.ended().await, ChannelClosed::Local);
     assert_eq!(began.elapsed(), QUIET);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retired_link_stays_while_the_other_side_sends() {
-    let (near, far) = channel(&MemoryNetwork::new(1)).await;
-    let (link, peer, queue) = (link(1, &near), peer(), EventQueue::new());
+async fn a_retired_channel_stays_while_the_other_side_sends() {
+    let (near, far) = open(&MemoryNetwork::new(1)).await;
+    let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
     let began = Instant::now();
     let sending = async {
         for _ in 0..30 {
             sleep(QUIET / 2).await;
-            far.sender.send(Frame::text("not over yet")).await.expect("the link stays");
+            far.sender.send(Frame::text("not over yet")).await.expect("the channel stays");
         }
     };
-    tokio::join!(sending, link.retire(), read(&link, near.receiver, &peer, &queue));
+    tokio::join!(sending, channel.retire(), read(&channel, near.receiver, &peer, &queue));
     let after = began.elapsed();
     assert!(after >= QUIET * 16 && after <= QUIET * 18, "closed after {after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retired_link_stays_while_a_message_is_on_its_way() {
+async fn a_retired_channel_stays_while_a_message_is_on_its_way() {
     let network = MemoryNetwork::new(1);
-    let (near, mut far) = channel(&network).await;
-    let link = link(1, &near);
-    // More than the link's buffers hold, and nobody reads at the other side.
+    let (near, mut far) = open(&network).await;
+    let channel = peer_channel(1, &near);
+    // More than the channel's buffers hold, and nobody reads at the other side.
     let payload = Payload::from("x".repeat(4 << 20));
     let id = MessageId::from(1);
     let reading = async {
         sleep(QUIET * 10).await;
-        assert!(!link.is_closed() && !link.is_leaving());
+        assert!(!channel.is_closed() && !channel.is_leaving());
         while far.receiver.recv().await.is_ok() {}
     };
-    let sent = async { tokio::join!(link.send_message(&id, &payload, STALL), reading).0 };
-    let (sent, ()) = tokio::join!(sent, link.retire());
+    let sent = async { tokio::join!(channel.send_message(&id, &payload, STALL), reading).0 };
+    let (sent, ()) = tokio::join!(sent, channel.retire());
     assert!(sent.is_ok(), "{sent:?}");
-    assert!(link.is_leaving());
+    assert!(channel.is_leaving());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retired_link_that_ends_by_itself_is_waited_for_no_longer() {
+async fn a_retired_channel_that_ends_by_itself_is_waited_for_no_longer() {
     let network = MemoryNetwork::new(1);
-    let (near, far) = channel(&network).await;
-    let link = link(1, &near);
+    let (near, far) = open(&network).await;
+    let channel = peer_channel(1, &near);
     far.sender.close().await;
-    assert_eq!(link.ended().await, ChannelClosed::Remote);
+    assert_eq!(channel.ended().await, ChannelClosed::Remote);
     let began = Instant::now();
-    link.retire().await;
+    channel.retire().await;
     assert!(began.elapsed() < QUIET);
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_go_on_over_a_retiring_link_until_all_has_arrived() {
+async fn messages_go_on_over_a_retiring_channel_until_all_has_arrived() {
     let network = MemoryNetwork::new(1);
-    let ((old, mut old_far), (new, mut new_far)) = (channel(&network).await, channel(&network).await);
-    let (peer, old, new) = (peer(), link(1, &old), link(2, &new));
-    peer.shared().add_link(old.clone());
-    peer.shared().add_link(new.clone());
+    let ((old, mut old_far), (new, mut new_far)) = (open(&network).await, open(&network).await);
+    let (peer, old, new) = (peer(), peer_channel(1, &old), peer_channel(2, &new));
+    peer.shared().add_channel(old.clone());
+    peer.shared().add_channel(new.clone());
     peer.send("first").await.expect("sent");
     let switching = async {
         // Nothing was acknowledged yet.
@@ -109,14 +109,14 @@ async fn messages_go_on_over_a_retiring_link_until_all_has_arrived() {
 
 /// The ids of messages that were given up, each with the second, while these chunks came.
 async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
-    let (near, far) = channel(&MemoryNetwork::new(1)).await;
-    let (link, peer, queue) = (link(1, &near), peer(), EventQueue::new());
+    let (near, far) = open(&MemoryNetwork::new(1)).await;
+    let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
     let began = Instant::now();
     queue.connect(&peer);
     let sending = async {
         for (second, chunk) in chunks {
             sleep_until(began + Duration::from_secs(*second)).await;
-            far.sender.send(Frame::text(*chunk)).await.expect("the link stays");
+            far.sender.send(Frame::text(*chunk)).await.expect("the channel stays");
         }
         sleep(Duration::from_secs(100)).await;
         far.sender.close().await;
@@ -132,7 +132,7 @@ async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
         }
         given_up
     };
-    tokio::join!(hearing, sending, read(&link, near.receiver, &peer, &queue)).0
+    tokio::join!(hearing, sending, read(&channel, near.receiver, &peer, &queue)).0
 }
 
 #[tokio::test(start_paused = true)]
