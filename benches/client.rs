@@ -130,5 +130,5 @@ fn offer(bencher: Bencher<'_, '_>, swarms: u64) {
 #[divan::bench(args = SWARMS)]
 fn pong(bencher: Bencher<'_, '_>, swarms: u64) {
     let mut client = Client::new(swarms);
-    bencher.bench_local(|| client.input(Input::Heard(client.socket)).frames);
+    bencher.bench_local(|| client.input(Input::Alive(client.socket)).frames);
 }

@@ -51,14 +51,14 @@ enum Op {
     /// It is lost, or cannot be opened.
     Disconnected,
     Sent,
-    Heard,
+    Alive,
     Reply {
         swarm: u8,
         interval: Option<u64>,
         counts: Option<(u8, u8)>,
         warning: Option<String>,
     },
-    StrangersOffer {
+    RemoteOffer {
         swarm: u8,
         from: u8,
         sdp: u32,
@@ -91,7 +91,7 @@ enum Stale {
     ConnectFailed,
     Disconnected,
     Sent,
-    Heard,
+    Alive,
     Received,
 }
 
@@ -120,7 +120,7 @@ struct Announced {
     offers: Vec<OfferId>,
 }
 
-struct World {
+struct Harness {
     session: Session,
     helpful: bool,
     now: Instant,
@@ -144,7 +144,7 @@ struct World {
     wanted: BTreeMap<InfoHash, usize>,
 }
 
-impl World {
+impl Harness {
     fn new(seed: u64, helpful: bool) -> Self {
         let now = crate::base();
         let url = AnnounceUrl::parse("ws://tracker.test/").expect("a URL");
@@ -398,13 +398,13 @@ impl World {
                     self.input(SessionInput::Sent(socket));
                 }
             }
-            Op::Heard => {
+            Op::Alive => {
                 if let Some(socket) = self.socket {
-                    self.input(SessionInput::Heard(socket));
+                    self.input(SessionInput::Alive(socket));
                 }
             }
             Op::Reply { swarm: n, interval, counts, warning } => self.reply(swarm(n), interval, counts, warning),
-            Op::StrangersOffer { swarm: n, from, sdp } => {
+            Op::RemoteOffer { swarm: n, from, sdp } => {
                 let (info_hash, peer_id, offer_id) = (swarm(n), peer(from), OfferId::from([7; 20]));
                 let offer = ForwardedOffer { info_hash, peer_id, offer_id, sdp: "o".repeat(sdp as usize % 70_000) };
                 self.receive(TrackerMessage::Offer(offer).encode());
@@ -463,7 +463,7 @@ impl World {
             Stale::ConnectFailed => SessionInput::ConnectFailed { socket, error: ConnectError::Status(500) },
             Stale::Disconnected => SessionInput::Disconnected { socket, end: SocketEnd::Broken("late".into()) },
             Stale::Sent => SessionInput::Sent(socket),
-            Stale::Heard => SessionInput::Heard(socket),
+            Stale::Alive => SessionInput::Alive(socket),
             Stale::Received => SessionInput::Received { socket, frame: b"late".to_vec() },
         });
         assert_eq!(self.session.state(self.now).counters, counters, "something came of what came late");
@@ -487,19 +487,19 @@ impl World {
 /// not read makes it grow.
 pub fn session_inputs(data: &[u8]) {
     let Some(Input { seed, helpful, ops }) = crate::read(data) else { return };
-    let mut world = World::new(seed, helpful);
+    let mut harness = Harness::new(seed, helpful);
     for op in ops {
-        world.apply(op);
+        harness.apply(op);
     }
-    world.reads_events = true;
-    for info_hash in std::mem::take(&mut world.joined) {
-        if world.announced.remove(&info_hash).is_some() {
-            world.departing.insert(info_hash);
+    harness.reads_events = true;
+    for info_hash in std::mem::take(&mut harness.joined) {
+        if harness.announced.remove(&info_hash).is_some() {
+            harness.departing.insert(info_hash);
         }
     }
-    world.input(SessionInput::Stop);
-    world.wait(Duration::from_secs(2));
-    assert!(world.session.is_stopped());
-    assert_eq!((world.socket, world.session.poll_timeout()), (None, None));
-    assert!(world.offers.iter().all(|offer| offer.ended), "an offer has no end");
+    harness.input(SessionInput::Stop);
+    harness.wait(Duration::from_secs(2));
+    assert!(harness.session.is_stopped());
+    assert_eq!((harness.socket, harness.session.poll_timeout()), (None, None));
+    assert!(harness.offers.iter().all(|offer| offer.ended), "an offer has no end");
 }

@@ -100,7 +100,7 @@ struct Forwarded {
     at: Instant,
 }
 
-struct World {
+struct Harness {
     config: SwarmsConfig,
     swarms: Swarms,
     now: Instant,
@@ -112,7 +112,7 @@ struct World {
     latest: Option<(ConnectionId, Vec<u8>)>,
 }
 
-impl World {
+impl Harness {
     fn new(tight: bool, seed: u64) -> Self {
         let mut config = SwarmsConfig::default();
         if tight {
@@ -302,14 +302,14 @@ fn connection(number: u8) -> ConnectionId {
 /// Nobody gets anything after the end, answers go only where they are awaited, limits hold, and nothing is left over.
 pub fn server_inputs(data: &[u8]) {
     let Some(Input { tight, seed, ops }) = crate::read(data) else { return };
-    let mut world = World::new(tight, seed);
+    let mut harness = Harness::new(tight, seed);
     for op in ops {
-        world.apply(op);
+        harness.apply(op);
     }
-    for conn in std::mem::take(&mut world.open) {
-        world.swarms.handle_input(world.now, SwarmsInput::Closed { conn });
+    for conn in std::mem::take(&mut harness.open) {
+        harness.swarms.handle_input(harness.now, SwarmsInput::Closed { conn });
     }
-    let stats = world.swarms.stats();
+    let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
-    assert_eq!(world.swarms.poll_timeout(), None, "a timer is left over");
+    assert_eq!(harness.swarms.poll_timeout(), None, "a timer is left over");
 }

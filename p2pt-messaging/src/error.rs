@@ -48,7 +48,7 @@ pub enum FrameError {
     #[error("the frame is not a chunk: {0}")]
     Malformed(#[from] Malformed),
     /// The chunk was understood, but its message is not taken; what was held of it has been freed.
-    #[error("message {id} refused: {reason}")]
+    #[error("message {id} rejected: {reason}")]
     InvalidMessage {
         /// The message.
         id: MessageId,
@@ -75,7 +75,7 @@ pub enum Malformed {
     Id(#[from] MessageIdError),
 }
 
-/// Why a message is refused.
+/// Why a message is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMessage {
@@ -112,7 +112,7 @@ pub enum InvalidMessage {
     /// The message says it is JSON, but the joined text is not; holds where and how.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// An earlier chunk of it was refused.
-    #[error("an earlier chunk was refused")]
+    /// An earlier chunk of it was rejected.
+    #[error("an earlier chunk was rejected")]
     AlreadyRejected,
 }

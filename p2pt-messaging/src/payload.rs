@@ -69,7 +69,7 @@ impl From<Value> for Json {
     }
 }
 
-/// The content of a message: text, or JSON, which the wire tells apart.
+/// The content of a message: text, or JSON, which the wire distinguishes.
 ///
 /// A JavaScript peer gets text as a string and JSON parsed. It sends strings as text, and objects, arrays and `null`
 /// as JSON.

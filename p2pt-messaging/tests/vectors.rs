@@ -87,7 +87,7 @@ fn every_recorded_frame_is_received_as_javascript_did() {
                 "peer.send raw ^garbage" => {
                     assert_eq!(progress, Err(FrameError::Malformed(Malformed::NotAnObject)), "{case}");
                 }
-                // JavaScript loses the text and delivers ''; nobody can want that.
+                // JavaScript loses the text and delivers ''; no application can want that.
                 "frame without c" => {
                     assert_eq!(progress, Err(FrameError::Malformed(Malformed::Missing("c"))), "{case}")
                 }

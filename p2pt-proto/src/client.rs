@@ -1,4 +1,4 @@
-//! What peers say to a tracker.
+//! The frames that peers send to a tracker.
 
 use serde::de::SeqAccess;
 use serde::ser::{Serialize, Serializer};
@@ -57,7 +57,7 @@ impl ClientMessage {
     }
 }
 
-/// Tells a tracker that a peer is in a swarm, or leaves it.
+/// Announces that a peer is in a swarm, or leaves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announce {
     /// The swarm.
@@ -111,9 +111,9 @@ pub enum AnnounceEvent {
     Stopped,
     /// The peer has become complete.
     Completed,
-    /// Nothing special; better left out.
+    /// A periodic announce. Better left out, see [`Announce::event`].
     Update,
-    /// The peer stays, but wants nothing. Not every tracker knows it.
+    /// The peer remains a member, but wants no peers. Not every tracker knows this event.
     Paused,
 }
 

@@ -183,7 +183,7 @@ impl Fault {
         Self::new(FieldProblem::Value { expected, found: shortened(found) })
     }
 
-    /// The same problem seen from the value that holds this one as `field`: a name, or an index in brackets.
+    /// This problem as seen from the value that holds this one as `field`: a name, or an index in brackets.
     pub(crate) fn inside(mut self, field: impl fmt::Display) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{field}{dot}{}", self.path);

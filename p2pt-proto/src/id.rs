@@ -11,7 +11,7 @@ use crate::error::{IdParseError, IdWireError};
 const ID_BYTES: usize = 20;
 
 impl InfoHash {
-    /// The swarm of everyone who shares `identifier`: the SHA-1 of its UTF-8.
+    /// The swarm of all peers that share `identifier`: the SHA-1 of its UTF-8.
     pub fn of(identifier: &str) -> Self {
         Self(Sha1::digest(identifier).into())
     }
@@ -79,15 +79,15 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a swarm.
+    /// Identifies a swarm.
     InfoHash
 }
 id! {
-    /// Names a peer: 20 bytes it chose itself, at random or not. Trackers do not verify it.
+    /// Identifies a peer: 20 bytes that the peer chose itself, at random or not. Trackers do not verify it.
     PeerId
 }
 id! {
-    /// Names an offer, so that the answer to it can be told from others; chosen by the offerer.
+    /// Identifies an offer, so that its answer can be distinguished from others; the offerer chooses it.
     OfferId
 }
 

@@ -9,7 +9,7 @@
 //! use p2pt_proto::{Announce, AnnounceReply, ClientMessage, InfoHash, Offer, OfferId, PeerId, TrackerMessage};
 //! use std::time::Duration;
 //!
-//! // A peer announces itself, with one offer for whomever the tracker picks.
+//! // A peer announces itself, with one offer for a member that the tracker picks.
 //! let swarm = InfoHash::of("my-app");
 //! let mut announce = Announce::new(swarm, PeerId::from([7; 20]));
 //! announce.numwant = Some(1);

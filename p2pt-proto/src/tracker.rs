@@ -1,4 +1,4 @@
-//! What a tracker says to peers.
+//! The frames that a tracker sends to peers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -88,13 +88,13 @@ pub struct AnnounceReply {
     /// clamp it. The four known trackers say 20 s to 120 s. A fraction of a second travels as a binary floating-point
     /// number and may lose its last digits.
     pub interval: Option<Duration>,
-    /// The shortest time between announces that the tracker tolerates, likewise.
+    /// The shortest time between announces that the tracker tolerates, of the same range as `interval`.
     pub min_interval: Option<Duration>,
     /// To be echoed in later announces.
     pub tracker_id: Option<String>,
     /// Members that have everything.
     pub complete: Option<u32>,
-    /// The other members; all, where nobody says what is left.
+    /// The other members. All members are counted here where none of them announces what is left.
     pub incomplete: Option<u32>,
     /// A text for people.
     pub warning: Option<String>,

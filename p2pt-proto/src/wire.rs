@@ -297,7 +297,7 @@ fn serialize_binary<S: Serializer>(bytes: &[u8; 20], serializer: S) -> Result<S:
     serializer.serialize_str(std::str::from_utf8(&buffer[..length]).map_err(S::Error::custom)?)
 }
 
-/// A time span in seconds, out of range taken for the nearest that can be told.
+/// A time span in seconds. A value out of range decodes as the nearest one that a [`Duration`] can hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seconds(pub(crate) Duration);
 

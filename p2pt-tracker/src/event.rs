@@ -1,4 +1,4 @@
-//! What a tracker client tells its owner.
+//! What a tracker client reports to its owner.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,27 +37,27 @@ pub enum TrackerEvent {
         /// How many, at most 10.
         count: usize,
     },
-    /// A stranger's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of
-    /// those who answer a peer that has gone. Peer ids are claims, nothing more.
+    /// Another peer's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of
+    /// a peer that answers one that has gone. Peer ids are claims, nothing more.
     Offer {
         /// Which swarm.
         info_hash: InfoHash,
-        /// Who offers.
+        /// The peer that offers.
         from: PeerId,
         /// Goes into the answer.
         offer_id: OfferId,
-        /// Whatever the stranger sent; it need not be SDP.
+        /// Any text that the peer sent; it need not be SDP.
         sdp: String,
     },
     /// The answer to one of our offers, which ends it.
     Answer {
         /// Which swarm.
         info_hash: InfoHash,
-        /// Who answers.
+        /// The peer that answers.
         from: PeerId,
         /// Which of our offers.
         offer_id: OfferId,
-        /// Whatever the stranger sent; it need not be SDP.
+        /// Any text that the peer sent; it need not be SDP.
         sdp: String,
     },
     /// One of our offers ended without an answer. Each offer that was handed in ends exactly once, by this or by

@@ -25,7 +25,7 @@ const MAX_LOGIN_BYTES: usize = 255;
 /// The URL of a proxy, checked: `http://host:port` (the method `CONNECT`) or `socks5://host:port` (`socks5h://` means
 /// the same), with `user:password@` before the host where it asks for that, percent-encoded where needed.
 ///
-/// The proxy looks up the names of trackers itself. What it must be told in secret stands in neither `Debug` nor
+/// The proxy looks up the names of trackers itself. The user name and the password stand in neither `Debug` nor
 /// `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl {

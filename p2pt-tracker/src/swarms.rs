@@ -1,4 +1,4 @@
-//! The tracker's state machine: who is in which swarm, who gets which offer, which answers are awaited.
+//! The tracker's state machine: which peers are in which swarm, which member gets which offer, which answers are awaited.
 
 mod config;
 mod recipients;
@@ -40,14 +40,14 @@ pub enum SwarmsInput<'a> {
     Opened {
         /// A number not used before.
         conn: ConnectionId,
-        /// Where it comes from; `None` if that is not known. Offers are handed out by address first.
+        /// The address it comes from; `None` if that is not known. Offers are handed out by address first.
         address: Option<IpAddr>,
     },
     /// A whole text or binary message came in.
     Received {
         /// Where it came from.
         conn: ConnectionId,
-        /// JSON, as far as a stranger can be trusted to send it.
+        /// JSON, unless the client is hostile or broken.
         frame: &'a [u8],
     },
     /// Something else came in, such as a pong: the connection lives.
@@ -134,7 +134,7 @@ enum Timer {
     Probe(ConnectionId),
 }
 
-/// All swarms of a tracker: who is in which, who gets which offer, which answers are awaited.
+/// All swarms of a tracker: their members, which member gets which offer, and which answers are awaited.
 ///
 /// It owns no socket, task or clock. A driver feeds it [`SwarmsInput`]s together with the time, after each of them
 /// takes [`SwarmsOutput`]s until there are none, and then sleeps until [`poll_timeout`](Self::poll_timeout) or the
@@ -142,7 +142,7 @@ enum Timer {
 ///
 /// # What it does with messages
 ///
-/// - An announce joins the swarm or stays in it, and is replied to with the swarm's counts. Its offers go to random
+/// - An announce joins the swarm or renews the membership, and is replied to with the swarm's counts. Its offers go to random
 ///   other members, drawn by address and socket first, one each, as many as [`numwant`](Announce::numwant) says if it says anything. The surplus
 ///   vanishes, as does an offer id that was forwarded before.
 /// - `stopped` is replied to too and ends the membership, as does closing the connection, and silence for
@@ -151,7 +151,7 @@ enum Timer {
 ///   within [`offer_lifetime`](SwarmsConfig::offer_lifetime). It gets no reply.
 /// - A scrape is replied to with the counts of the swarms it names, zeros for unknown ones, or of all swarms.
 /// - Whatever is refused gets a failure that says why, with the action and the info hash of the request, and the
-///   connection stays open. Only [frame after frame that cannot be decoded](SwarmsConfig::max_bad_frames) closes it.
+///   connection remains open. Only [frame after frame that cannot be decoded](SwarmsConfig::max_bad_frames) closes it.
 ///
 /// # A peer id that is already taken
 ///
@@ -177,7 +177,7 @@ pub struct Swarms {
 }
 
 impl Swarms {
-    /// No connections and no swarms. `seed` decides who gets which offer.
+    /// No connections and no swarms. `seed` decides which members get which offers.
     pub fn new(config: SwarmsConfig, seed: u64) -> Self {
         Self {
             config,
@@ -198,7 +198,7 @@ impl Swarms {
             SwarmsInput::Opened { conn, address } => self.opened(conn, address),
             SwarmsInput::Received { conn, frame } => {
                 self.received(now, conn, frame);
-                // After it: a `stopped` lets in whoever claims the peer id.
+                // After it: a `stopped` admits the connection that claims the peer id.
                 self.alive(conn);
             }
             SwarmsInput::Alive { conn } => self.alive(conn),
@@ -399,7 +399,7 @@ impl Swarms {
 
     fn scrape_stats(&self, info_hash: InfoHash) -> ScrapeStats {
         let (complete, incomplete) = self.counts(info_hash);
-        // As bittorrent-tracker: who has it now stands for who has downloaded it.
+        // As bittorrent-tracker: the members that are complete now count as those that have completed.
         ScrapeStats { complete, incomplete, downloaded: complete }
     }
 
@@ -449,7 +449,7 @@ impl Swarms {
         Ok(())
     }
 
-    /// A sign of life: whoever claims a peer id of this connection is refused.
+    /// A sign of life: connections that claim a peer id of this one are refused.
     fn alive(&mut self, conn: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Some(deadline) = connection.probe.take() else { return };

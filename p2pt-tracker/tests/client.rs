@@ -16,7 +16,7 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-fn strangers_offer(n: u8) -> TrackerMessage {
+fn remote_offer(n: u8) -> TrackerMessage {
     let (info_hash, peer_id) = (swarm(), peer(2));
     TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their offer".into() })
 }
@@ -32,7 +32,7 @@ async fn announces_and_relays_offers_and_answers() {
     let (info_hash, complete, incomplete) = (swarm(), Some(0), Some(2));
     assert_eq!(announced, TrackerEvent::Announced { info_hash, complete, incomplete, interval: secs(120) });
 
-    tracker.send(strangers_offer(9)).await;
+    tracker.send(remote_offer(9)).await;
     let (from, sdp) = (peer(2), "their offer".into());
     assert_eq!(bench.event().await, Some(TrackerEvent::Offer { info_hash, from, offer_id: offer_id(9), sdp }));
     bench.client.answer(swarm(), peer(2), offer_id(9), "our answer".into());
@@ -211,7 +211,7 @@ async fn stopping_does_not_wait_long_for_a_tracker_that_does_not_answer() {
     assert_eq!(before.elapsed(), Duration::ZERO);
     drop(stream);
 
-    // With nobody reading the events.
+    // With events that are not read.
     let mut bench = Setup { events: 1, ..Setup::default() }.start();
     bench.client.join(swarm());
     let _tracker = bench.accept().await;
@@ -251,11 +251,11 @@ async fn unread_events_hold_the_tracker_back_and_cost_nothing_else() {
     let mut tracker = bench.announced().await;
     tracker.send(reply(9)).await;
     let mut sent = 0;
-    while timeout(secs(1), tracker.send(strangers_offer(sent))).await.is_ok() {
+    while timeout(secs(1), tracker.send(remote_offer(sent))).await.is_ok() {
         sent += 1;
         assert!(sent < 200, "the client reads on and on");
     }
-    // Longer than a ping may stay unanswered: the pongs are stuck behind the offers.
+    // Longer than a ping may remain unanswered: the pongs are stuck behind the offers.
     sleep(secs(90)).await;
     let mut received = 0;
     while received < sent {
@@ -298,11 +298,11 @@ async fn clients_that_wait_for_the_same_receiver_get_their_turns() {
     let clients: Vec<_> =
         (0..40).map(|n| Setup { refusals: 1, ..Setup::default() }.start_as(n, sender.clone())).collect();
     clients.iter().for_each(|(client, _)| client.join(swarm()));
-    let mut heard = std::collections::BTreeSet::new();
-    while heard.len() < clients.len() {
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < clients.len() {
         let (key, event) = timeout(support::GUARD, events.recv()).await.expect("in time").expect("an event");
         if matches!(event, TrackerEvent::Warning(TrackerWarning::ConnectFailed { .. })) {
-            heard.insert(key);
+            seen.insert(key);
         }
     }
 }

@@ -108,7 +108,7 @@ async fn a_member_finds_the_others_by_asking_for_more_peers() {
     let answered = async { first.until(|event| matches!(event, TrackerEvent::Answer { .. })).await };
     let offered = async { second.until(|event| matches!(event, TrackerEvent::Offer { .. })).await };
     let (answer, _) = tokio::join!(answered, offered);
-    // Nobody was there at the first announce, so that its offers were still good.
+    // No other peer was there at the first announce, so that its offers were still good.
     let TrackerEvent::Answer { offer_id, .. } = answer else { panic!("{answer:?}") };
     assert!(offer_id.as_bytes()[0] < 16 + 5, "{offer_id:?}");
     assert_eq!(first.client.state().counters.offers_sent, 10);

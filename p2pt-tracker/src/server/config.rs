@@ -14,7 +14,7 @@ use crate::swarms::SwarmsConfig;
 pub struct ServerConfig {
     /// What concerns swarms rather than sockets, among it how many connections may be open.
     pub swarms: SwarmsConfig,
-    /// Decides who gets which offer. `None`, the default, draws a new one at each start; tests set it.
+    /// Decides which members get which offers. `None`, the default, draws a new one at each start; tests set it.
     pub seed: Option<u64>,
     /// The largest message taken from a client; a larger one closes its connection with code 1009. Default 128 KiB:
     /// aquatic, wt-tracker and openwebtorrent-tracker take 64 KiB, a JavaScript announce has about 4.

@@ -35,7 +35,7 @@ impl Session {
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
         swarm.set_wanted(self.now, offers);
         if offers == 0 {
-            self.forget_wish(info_hash);
+            self.retract_offers_wanted(info_hash);
         }
     }
 
@@ -77,7 +77,7 @@ impl Session {
 
     pub(super) fn ask_for_offers(&mut self, info_hash: InfoHash) {
         let count = self.swarms.get_mut(&info_hash).and_then(|swarm| swarm.ask(self.now));
-        self.forget_wish(info_hash);
+        self.retract_offers_wanted(info_hash);
         if let Some(count) = count {
             self.events.push_back(TrackerEvent::OffersWanted { info_hash, count });
         }
@@ -91,9 +91,9 @@ impl Session {
     }
 
     /// Takes back an `OffersWanted` that was not delivered yet.
-    pub(super) fn forget_wish(&mut self, wish: InfoHash) {
+    pub(super) fn retract_offers_wanted(&mut self, swarm: InfoHash) {
         self.events
-            .retain(|event| !matches!(event, TrackerEvent::OffersWanted { info_hash, .. } if *info_hash == wish));
+            .retain(|event| !matches!(event, TrackerEvent::OffersWanted { info_hash, .. } if *info_hash == swarm));
     }
 
     pub(super) fn plan_first_announce(&mut self, info_hash: InfoHash) {

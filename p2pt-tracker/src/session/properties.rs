@@ -37,9 +37,9 @@ enum Op {
     LoseReply,
     /// A member answers an offer it was given: which one, and whether it answers for the second time.
     Answered(usize),
-    StrangersOffer(u8),
+    RemoteOffer(u8),
     Frame(Vec<u8>),
-    Heard,
+    Alive,
     Wait(u64),
 }
 
@@ -60,9 +60,9 @@ fn op() -> impl Strategy<Value = Op> {
         8 => Just(Op::Reply),
         1 => Just(Op::LoseReply),
         3 => any::<usize>().prop_map(Op::Answered),
-        2 => swarm.prop_map(Op::StrangersOffer),
+        2 => swarm.prop_map(Op::RemoteOffer),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Op::Frame),
-        1 => Just(Op::Heard),
+        1 => Just(Op::Alive),
         6 => prop_oneof![0u64..100, 0u64..6_000, 0u64..130_000].prop_map(Op::Wait),
     ]
 }
@@ -74,8 +74,8 @@ struct PendingReply {
     until: Instant,
 }
 
-/// The application, the network and the tracker around a session; they watch what it does.
-struct World {
+/// The application, the network and the tracker around a session, which check what it does.
+struct Harness {
     session: Session,
     now: Instant,
     socket: Option<SocketId>,
@@ -95,7 +95,7 @@ struct World {
     chatty: bool,
     /// What the present attempt to connect is to use.
     family: Option<Family>,
-    /// We have been told to close the socket.
+    /// The session has asked to close the socket.
     closing: bool,
     /// Swarms announced on the present socket, and those that were on one that broke.
     announced: BTreeSet<InfoHash>,
@@ -104,7 +104,7 @@ struct World {
     company: BTreeSet<InfoHash>,
 }
 
-impl World {
+impl Harness {
     fn new(seed: u64, chatty: bool) -> Self {
         let now = base();
         let config = ClientConfig { max_offers: 20, seed: Some(seed), ..ClientConfig::default() };
@@ -182,7 +182,7 @@ impl World {
             }
             Output::Close(id) => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(id), true, false));
-                assert!(self.joined.is_disjoint(&self.company), "left where somebody is");
+                assert!(self.joined.is_disjoint(&self.company), "left a family with other members");
                 (self.writing, self.closing) = (true, true);
             }
             Output::Send { socket, frame } => {
@@ -348,13 +348,13 @@ impl World {
                 let frame = forwarded_answer(info_hash, PEER(), number).encode().into();
                 self.socket_input(|socket| Input::Received { socket, frame });
             }
-            Op::StrangersOffer(n) => {
+            Op::RemoteOffer(n) => {
                 let frame = forwarded_offer(swarm(n), PEER(), 0).encode().into();
                 self.company.insert(swarm(n));
                 self.socket_input(|socket| Input::Received { socket, frame });
             }
             Op::Frame(frame) => self.socket_input(|socket| Input::Received { socket, frame }),
-            Op::Heard => self.socket_input(Input::Heard),
+            Op::Alive => self.socket_input(Input::Alive),
             Op::Wait(millis) => self.wait(Duration::from_millis(millis)),
             Op::Connected(_) | Op::Sent | Op::Answered(_) => {}
         }
@@ -390,30 +390,30 @@ proptest! {
 
     #[test]
     fn promises_are_kept(seed: u64, chatty: bool, ops in prop::collection::vec(op(), 1..120)) {
-        let mut world = World::new(seed, chatty);
+        let mut harness = Harness::new(seed, chatty);
         for op in ops {
-            world.apply(op);
+            harness.apply(op);
         }
-        world.finish();
+        harness.finish();
     }
 
     /// With a tracker that behaves, a member announces at least every two minutes and a bit, whatever it did before.
     #[test]
     fn a_swarm_is_kept_alive(seed: u64, ops in prop::collection::vec(op(), 1..60)) {
-        let mut world = World::new(seed, true);
+        let mut harness = Harness::new(seed, true);
         for op in ops {
-            world.apply(op);
+            harness.apply(op);
         }
-        world.apply(Op::Join(0));
-        let before = world.session.counters;
+        harness.apply(Op::Join(0));
+        let before = harness.session.counters;
         let mut confirmed = false;
         for _ in 0..200 {
-            for op in [Op::Wait(1000), Op::Connected(true), Op::Sent, Op::Heard, Op::Reply] {
-                world.apply(op);
+            for op in [Op::Wait(1000), Op::Connected(true), Op::Sent, Op::Alive, Op::Reply] {
+                harness.apply(op);
             }
-            confirmed |= world.session.state(world.now).swarms[&swarm(0)].announced;
+            confirmed |= harness.session.state(harness.now).swarms[&swarm(0)].announced;
         }
-        let after = world.session.counters;
+        let after = harness.session.counters;
         prop_assert!(after.announces_sent > before.announces_sent);
         prop_assert!(confirmed);
     }

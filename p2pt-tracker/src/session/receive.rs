@@ -10,14 +10,14 @@ use super::{Session, SocketId, SocketState};
 use crate::tally::{Tally, Verdict};
 use crate::{TrackerEvent, TrackerWarning};
 
-/// A stranger's offer or answer beyond this is not passed on. Real ones are below 15 KiB.
+/// A peer's offer or answer beyond this is not passed on. Real ones are below 15 KiB.
 const MAX_SDP_BYTES: usize = 64 * 1024;
 /// What a tracker says is shortened to this before people see it.
 const MAX_TEXT_CHARS: usize = 256;
 
 /// Frames that come too late, for a swarm that was just left or an offer that has just ended, may be so many in a minute.
 const LATE_FRAMES: u32 = 8;
-/// Intervals that somebody may have meant.
+/// Intervals that an operator may have meant.
 const SANE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
 
 /// How often the tracker has sent what it should not.
@@ -42,7 +42,7 @@ impl Session {
         if !matches!(&self.socket, SocketState::Open(open) if open.id == socket) {
             return;
         }
-        self.on_heard(socket);
+        self.on_alive(socket);
         if self.stop_by.is_some() {
             return;
         }
@@ -81,18 +81,18 @@ impl Session {
         // Without an announce before, it is the reply to the `stopped` of an earlier membership.
         let Some(announced_at) = swarm.announced_at() else { return false };
         let (complete, incomplete) = (reply.complete, reply.incomplete);
-        let said = reply.interval.max(reply.min_interval);
+        let named = reply.interval.max(reply.min_interval);
         let certain = open.is_reply_certain(info_hash, announced_at);
         let was_slow = swarm.is_slow();
-        let reply_ = Reply { interval: said, complete, incomplete, certain };
+        let reply_ = Reply { interval: named, complete, incomplete, certain };
         let interval = swarm.on_reply(self.now, &reply_, &self.config);
         if let Some(took) = swarm.state().reply_time.filter(|_| swarm.is_slow() && !was_slow) {
             self.warn(TrackerWarning::Slow { info_hash, took });
         }
-        if let Some(said) = said.filter(|said| !SANE_INTERVALS.contains(said))
+        if let Some(named) = named.filter(|named| !SANE_INTERVALS.contains(named))
             && self.suspicions.intervals.add(self.now) == Verdict::First
         {
-            self.warn(TrackerWarning::AbsurdInterval { said, used: interval });
+            self.warn(TrackerWarning::AbsurdInterval { named, used: interval });
         }
         if let Some(message) = reply.warning {
             self.warn(TrackerWarning::Message { message: shorten(&message), info_hash });

@@ -40,7 +40,7 @@ pub(super) struct OpenSocket {
     pub(super) route: Route,
     opened: Instant,
     next_ping: Instant,
-    /// A ping was sent and nothing has been heard since.
+    /// A ping was sent and nothing has been received since.
     pong_deadline: Option<Instant>,
     /// A frame is being written.
     write_deadline: Option<Instant>,
@@ -113,7 +113,7 @@ impl Session {
         }
     }
 
-    pub(super) fn on_heard(&mut self, socket: SocketId) {
+    pub(super) fn on_alive(&mut self, socket: SocketId) {
         if let SocketState::Open(open) = &mut self.socket
             && open.id == socket
         {
@@ -178,7 +178,7 @@ impl Session {
             }
             SocketState::Waiting { until } if *until <= now => {
                 if self.events.len() >= MAX_EVENTS {
-                    // Nobody takes events; without this, those of failing attempts would pile up.
+                    // Events are not taken; without this, those of failing attempts would pile up.
                     *until = now + self.config.backoff_max;
                 } else {
                     self.socket = SocketState::Idle;
@@ -213,7 +213,7 @@ impl Session {
         !self.swarms.is_empty() || !self.departures.is_empty() || self.scrapes.is_busy()
     }
 
-    /// Brings the socket to its end after `stop`; a socket that is open says good-bye first.
+    /// Brings the socket to its end after `stop`; a socket that is open sends `stopped` first.
     pub(super) fn stop_socket(&mut self) {
         match self.socket {
             SocketState::Connecting { id, .. } => {

@@ -9,10 +9,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwarmsConfig {
-    /// How long peers are told to wait between announces. Sent in whole seconds. Default 120 s, as bittorrent-tracker,
+    /// How long replies ask peers to wait between announces. Sent in whole seconds. Default 120 s, as bittorrent-tracker,
     /// aquatic and openwebtorrent-tracker.
     pub interval: Duration,
-    /// A member that neither announces nor answers for this long leaves its swarm, though its connection stays.
+    /// A member that neither announces nor answers for this long leaves its swarm, though its connection remains open.
     /// `None`, the default, is 2.5 × [`interval`](Self::interval): one lost announce is forgiven.
     pub peer_expiry: Option<Duration>,
     /// How long a forwarded offer may be answered. Default 120 s, as aquatic; JavaScript peers give up after 50 s.
@@ -68,7 +68,7 @@ impl Default for SwarmsConfig {
 }
 
 impl SwarmsConfig {
-    /// How long a silent member stays.
+    /// How long a silent member remains one.
     pub(super) fn expiry(&self) -> Duration {
         self.peer_expiry.unwrap_or_else(|| self.interval.saturating_mul(5) / 2)
     }
