@@ -299,7 +299,7 @@ impl Harness {
 
     fn check_event(&mut self, event: TrackerEvent) {
         match event {
-            TrackerEvent::OffersWanted { info_hash, count } => {
+            TrackerEvent::OffersWanted { info_hash, count, .. } => {
                 assert!(self.joined.contains(&info_hash));
                 assert!((1..=MAX_OFFERS_PER_ANNOUNCE).contains(&count));
                 self.wanted.insert(info_hash, count);
@@ -406,23 +406,24 @@ impl Harness {
             Op::Reply { swarm: n, interval, counts, warning } => self.reply(swarm(n), interval, counts, warning),
             Op::RemoteOffer { swarm: n, from, sdp } => {
                 let (info_hash, peer_id, offer_id) = (swarm(n), peer(from), OfferId::from([7; 20]));
-                let offer = ForwardedOffer { info_hash, peer_id, offer_id, sdp: "o".repeat(sdp as usize % 70_000) };
+                let offer = ForwardedOffer::new(info_hash, peer_id, offer_id, "o".repeat(sdp as usize % 70_000));
                 self.receive(TrackerMessage::Offer(offer).encode());
             }
             Op::Answered { offer, from, sdp } => {
                 let Some(offer) = self.offers.get(usize::from(offer) % self.offers.len().max(1)) else { return };
                 let (info_hash, offer_id, peer_id) = (offer.info_hash, offer.offer_id, peer(from));
-                let answer = ForwardedAnswer { info_hash, peer_id, offer_id, sdp: "a".repeat(sdp as usize % 70_000) };
+                let answer = ForwardedAnswer::new(info_hash, peer_id, offer_id, "a".repeat(sdp as usize % 70_000));
                 self.receive(TrackerMessage::Answer(answer).encode());
             }
             Op::Failure { reason, scrape } => {
-                let action = scrape.then(|| "scrape".to_owned());
-                self.receive(TrackerMessage::Failure(Failure { reason, action, info_hash: None }).encode());
+                let mut failure = Failure::new(reason);
+                failure.action = scrape.then(|| "scrape".to_owned());
+                self.receive(TrackerMessage::Failure(failure).encode());
             }
             Op::Scraped(count) => {
-                let stats = ScrapeStats { complete: 1, incomplete: 2, downloaded: 3 };
-                let files = (0..count).map(|n| (InfoHash::from([n; 20]), stats)).collect();
-                self.receive(TrackerMessage::Scrape(ScrapeReply { files, min_request_interval: None }).encode());
+                let stats = ScrapeStats::new(1, 2, 3);
+                let files = (0..count).map(|n| (InfoHash::from([n; 20]), stats));
+                self.receive(TrackerMessage::Scrape(ScrapeReply::new(files)).encode());
             }
             Op::Bytes(frame) => self.receive(frame),
             Op::Stale(stale) => self.stale(stale),
@@ -447,7 +448,7 @@ impl Harness {
             .map(|number| {
                 let mut offer_id = [0; 20];
                 offer_id[..8].copy_from_slice(&(number as u64).to_be_bytes());
-                Offer { offer_id: offer_id.into(), sdp: "\n".repeat(bytes.into()) }
+                Offer::new(offer_id.into(), "\n".repeat(bytes.into()))
             })
             .collect();
         let handed_in = |offer: &Offer| HandedIn { info_hash, offer_id: offer.offer_id, ended: false, spent: false };

@@ -257,21 +257,20 @@ impl Harness {
                 });
                 announce.left = left.map(u64::from);
                 announce.numwant = numwant.map(u32::from);
-                let offer = |id: &u8| Offer { offer_id: OfferId::from([*id; 20]), sdp: "offer".into() };
+                let offer = |id: &u8| Offer::new(OfferId::from([*id; 20]), "offer");
                 announce.offers = (!offers.is_empty()).then(|| offers.iter().map(offer).collect());
                 self.send(connection(conn), ClientMessage::Announce(announce));
             }
             Op::Answer { conn, from, to, offer } => {
                 let (info_hash, offer_id) = (from.swarm(), OfferId::from([offer; 20]));
-                let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer".into());
-                let answer = AnswerRequest { info_hash, peer_id, to_peer_id, offer_id, sdp };
+                let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer");
+                let answer = AnswerRequest::new(info_hash, peer_id, to_peer_id, offer_id, sdp);
                 self.send(connection(conn), ClientMessage::Answer(answer));
             }
             Op::AnswerOne { offer, from } => {
                 let Some(offer) = self.forwarded.get(usize::from(offer) % self.forwarded.len().max(1)) else { return };
                 let Forwarded { info_hash, offerer: to_peer_id, offer_id, to, .. } = *offer;
-                let answer =
-                    AnswerRequest { info_hash, peer_id: peer(from), to_peer_id, offer_id, sdp: "answer".into() };
+                let answer = AnswerRequest::new(info_hash, peer(from), to_peer_id, offer_id, "answer");
                 self.send(to, ClientMessage::Answer(answer));
             }
             Op::Again => {
@@ -280,8 +279,8 @@ impl Harness {
                 }
             }
             Op::Scrape { conn, swarms } => {
-                let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20])).collect();
-                self.send(connection(conn), ClientMessage::Scrape(ScrapeRequest { info_hashes }));
+                let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20]));
+                self.send(connection(conn), ClientMessage::Scrape(ScrapeRequest::new(info_hashes)));
             }
             Op::Bytes { conn, bytes } => {
                 self.receive(connection(conn), bytes);

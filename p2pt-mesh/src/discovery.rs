@@ -196,6 +196,7 @@ impl Discovery {
 
     /// The next thing to be done, if there is any; to be called until there is none. How many offers are wanted comes
     /// first, so that an announce goes by it.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<Output> {
         if std::mem::take(&mut self.is_changed) {
             self.decide_offers();

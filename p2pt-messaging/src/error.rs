@@ -5,12 +5,26 @@ use crate::MessageId;
 /// A value could not be written as JSON, because its `Serialize` failed or it has a map key JSON cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON: {0}")]
-pub struct EncodeError(#[from] serde_json::Error);
+pub struct EncodeError(#[source] pub(crate) serde_json::Error);
 
-/// Text offered as JSON is not JSON.
+/// Text is not JSON, or the JSON in it does not fit the type it is read into.
 #[derive(Debug, thiserror::Error)]
-#[error("not JSON: {0}")]
-pub struct JsonError(#[from] serde_json::Error);
+#[error("{problem}: {error}")]
+pub struct JsonError {
+    problem: &'static str,
+    #[source]
+    error: serde_json::Error,
+}
+
+impl JsonError {
+    pub(crate) fn syntax(error: serde_json::Error) -> Self {
+        Self { problem: "not JSON", error }
+    }
+
+    pub(crate) fn shape(error: serde_json::Error) -> Self {
+        Self { problem: "JSON of another shape", error }
+    }
+}
 
 /// A budget too small to hold every envelope and one character, see [`MIN_BUDGET`](crate::MIN_BUDGET).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -26,6 +26,44 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
+impl Limits {
+    /// Sets [`max_message_bytes`](Self#structfield.max_message_bytes).
+    #[must_use]
+    pub fn max_message_bytes(self, max_message_bytes: usize) -> Self {
+        Self { max_message_bytes, ..self }
+    }
+
+    /// Sets [`max_in_flight_messages`](Self#structfield.max_in_flight_messages).
+    #[must_use]
+    pub fn max_in_flight_messages(self, max_in_flight_messages: usize) -> Self {
+        Self { max_in_flight_messages, ..self }
+    }
+
+    /// Sets [`max_held_bytes`](Self#structfield.max_held_bytes).
+    #[must_use]
+    pub fn max_held_bytes(self, max_held_bytes: usize) -> Self {
+        Self { max_held_bytes, ..self }
+    }
+
+    /// Sets [`max_chunks`](Self#structfield.max_chunks).
+    #[must_use]
+    pub fn max_chunks(self, max_chunks: u32) -> Self {
+        Self { max_chunks, ..self }
+    }
+
+    /// Sets [`max_frame_bytes`](Self#structfield.max_frame_bytes).
+    #[must_use]
+    pub fn max_frame_bytes(self, max_frame_bytes: usize) -> Self {
+        Self { max_frame_bytes, ..self }
+    }
+
+    /// Sets [`idle_timeout`](Self#structfield.idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(self, idle_timeout: Duration) -> Self {
+        Self { idle_timeout, ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

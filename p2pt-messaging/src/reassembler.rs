@@ -141,6 +141,7 @@ impl Reassembler {
     }
 
     /// Drops the messages whose time is up and returns them.
+    #[must_use = "the messages dropped are named nowhere else"]
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Expired> {
         let now = self.paused.unwrap_or(now);
         let idle = self.limits.idle_timeout;

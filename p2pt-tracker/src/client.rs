@@ -20,6 +20,7 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// Dropping the handle ends the task at once and drops the socket without `stopped` or a close frame. Trackers notice
 /// that too.
 #[derive(Debug)]
+#[must_use = "dropping the handle ends the client"]
 pub struct TrackerClient {
     shared: Arc<Shared>,
     stop_timeout: Duration,

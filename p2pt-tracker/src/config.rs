@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::setters::setters;
+
 /// Timing and limits of one tracker client. The defaults suit the public trackers; tests and unusual trackers may
-/// want others. Start from [`ClientConfig::default`] and change fields. Durations over a year count as a year.
+/// want others. Start from [`ClientConfig::default`] and set what is to differ. Durations over a year count as a year.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -59,6 +61,31 @@ pub struct ClientConfig {
     /// would do everything at the same time. Drawn at random unless set.
     pub seed: Option<u64>,
 }
+
+setters!(ClientConfig {
+    connect_timeout: Duration,
+    backoff_min: Duration,
+    backoff_max: Duration,
+    stable_after: Duration,
+    ping_interval: Duration,
+    ping_timeout: Duration,
+    write_timeout: Duration,
+    interval_min: Duration,
+    interval_max: Duration,
+    retry_interval: Duration,
+    request_spacing: Duration,
+    offer_wait: Duration,
+    offer_lifetime: Duration,
+    offer_min_remaining: Duration,
+    max_offers: usize,
+    max_incoming_offers_per_minute: u32,
+    scrape_timeout: Duration,
+    idle_timeout: Duration,
+    dwell_min: Duration,
+    dwell_max: Duration,
+    stop_timeout: Duration,
+    seed: Option<u64>,
+});
 
 /// Enough for "never" and little enough for the clock to be added to.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -25,7 +25,7 @@
 //!         match event {
 //!             // A real program makes WebRTC offers here.
 //!             TrackerEvent::OffersWanted { info_hash, .. } => {
-//!                 let offer = Offer { offer_id: OfferId::from(rand::random::<[u8; 20]>()), sdp: "v=0".into() };
+//!                 let offer = Offer::new(OfferId::from(rand::random::<[u8; 20]>()), "v=0");
 //!                 client.offers(info_hash, vec![offer]);
 //!             }
 //!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
@@ -108,6 +108,7 @@ mod offer_pool;
 #[cfg(feature = "client")]
 mod proxy;
 mod session;
+mod setters;
 #[cfg(feature = "client")]
 mod socket;
 #[cfg(feature = "client")]

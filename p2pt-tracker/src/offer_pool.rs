@@ -77,7 +77,7 @@ impl OfferPool {
     pub(crate) fn ready(&self, now: Instant) -> Vec<Offer> {
         let mut ready: Vec<_> = self.ready_entries(now).collect();
         ready.sort_by_key(|(_, entry)| entry.arrival);
-        ready.into_iter().map(|(id, entry)| Offer { offer_id: *id, sdp: entry.sdp.clone() }).collect()
+        ready.into_iter().map(|(id, entry)| Offer::new(*id, entry.sdp.clone())).collect()
     }
 
     pub(crate) fn ready_len(&self, now: Instant) -> usize {

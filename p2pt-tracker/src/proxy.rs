@@ -188,7 +188,7 @@ async fn connect_socks5(
         }
         None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
     };
-    Ok(tunnel?.into_inner())
+    Ok(tunnel.map_err(socks_failed)?.into_inner())
 }
 
 impl From<std::io::Error> for ProxyError {
@@ -200,24 +200,23 @@ impl From<std::io::Error> for ProxyError {
     }
 }
 
-impl From<tokio_socks::Error> for ProxyError {
-    fn from(error: tokio_socks::Error) -> Self {
-        use tokio_socks::Error;
-        match error {
-            Error::Io(error) => error.into(),
-            Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
-                Self::Login
-            }
-            Error::GeneralSocksServerFailure
-            | Error::ConnectionNotAllowedByRuleset
-            | Error::NetworkUnreachable
-            | Error::HostUnreachable
-            | Error::ConnectionRefused
-            | Error::TtlExpired
-            | Error::CommandNotSupported
-            | Error::AddressTypeNotSupported => Self::Refused(error.to_string()),
-            other => Self::Protocol(other.to_string()),
+/// Not a `From`: the type would be in the public API then.
+fn socks_failed(error: tokio_socks::Error) -> ProxyError {
+    use tokio_socks::Error;
+    match error {
+        Error::Io(error) => error.into(),
+        Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+            ProxyError::Login
         }
+        Error::GeneralSocksServerFailure
+        | Error::ConnectionNotAllowedByRuleset
+        | Error::NetworkUnreachable
+        | Error::HostUnreachable
+        | Error::ConnectionRefused
+        | Error::TtlExpired
+        | Error::CommandNotSupported
+        | Error::AddressTypeNotSupported => ProxyError::Refused(error.to_string()),
+        other => ProxyError::Protocol(other.to_string()),
     }
 }
 

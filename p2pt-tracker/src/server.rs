@@ -105,6 +105,7 @@ impl TrackerService {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "dropping it stops the tracker"]
 pub struct TrackerServer {
     service: TrackerService,
     local_addr: SocketAddr,

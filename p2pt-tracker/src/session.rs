@@ -166,6 +166,7 @@ pub enum Output {
 
 /// A frame to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frame {
     /// A text message.
     Text(String),
@@ -264,11 +265,13 @@ impl Session {
     }
 
     /// The next thing to be done, if there is any.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front().or_else(|| self.next_frame())
     }
 
     /// The next event, if there is any.
+    #[must_use = "what is polled and not delivered is lost"]
     pub fn poll_event(&mut self) -> Option<TrackerEvent> {
         self.events.pop_front()
     }
@@ -357,7 +360,7 @@ impl Session {
     }
 
     fn queue_answer(&mut self, info_hash: InfoHash, to_peer_id: PeerId, offer_id: OfferId, sdp: String) {
-        let answer = AnswerRequest { info_hash, peer_id: self.peer_id, to_peer_id, offer_id, sdp };
+        let answer = AnswerRequest::new(info_hash, self.peer_id, to_peer_id, offer_id, sdp);
         let wanted = self.swarms.contains_key(&info_hash)
             && matches!(self.socket, SocketState::Open(_))
             && self.answers.len() < MAX_QUEUED_ANSWERS;

@@ -208,6 +208,7 @@ impl Swarms {
     }
 
     /// What to do next, if anything. To be called until `None` after each input.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<SwarmsOutput> {
         self.outputs.pop_front()
     }
@@ -353,7 +354,7 @@ impl Swarms {
         let wanted = numwant.map_or(usize::MAX, |numwant| usize::try_from(numwant).unwrap_or(usize::MAX));
         for (conn, offer) in swarm.forward(now, &self.config, &mut self.rng, peer_id, offers, wanted) {
             self.stats.offers_forwarded += 1;
-            let offer = ForwardedOffer { info_hash, peer_id, offer_id: offer.offer_id, sdp: offer.sdp };
+            let offer = ForwardedOffer::new(info_hash, peer_id, offer.offer_id, offer.sdp);
             self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Offer(offer).encode() });
         }
     }
@@ -376,7 +377,7 @@ impl Swarms {
         let to = swarm.accept_answer(now, conn, &answer, self.config.offer_lifetime)?;
         self.refresh(now, info_hash, peer_id);
         self.stats.answers_forwarded += 1;
-        let answer = ForwardedAnswer { info_hash, peer_id, offer_id: answer.offer_id, sdp: answer.sdp };
+        let answer = ForwardedAnswer::new(info_hash, peer_id, answer.offer_id, answer.sdp);
         self.outputs.push_back(SwarmsOutput::Send { conn: to, text: TrackerMessage::Answer(answer).encode() });
         Ok(())
     }
@@ -386,13 +387,16 @@ impl Swarms {
         if named > limit {
             return Err(Refusal::ScrapeTooLarge { named, limit });
         }
-        let files = if named == 0 {
-            self.swarms.keys().take(limit).map(|&hash| (hash, self.scrape_stats(hash))).collect()
+        let known: Vec<InfoHash>;
+        let info_hashes = if named == 0 {
+            known = self.swarms.keys().take(limit).copied().collect();
+            &known
         } else {
-            scrape.info_hashes.iter().map(|&hash| (hash, self.scrape_stats(hash))).collect()
+            &scrape.info_hashes
         };
+        let files = info_hashes.iter().map(|&hash| (hash, self.scrape_stats(hash)));
+        let reply = ScrapeReply::new(files).min_request_interval(self.config.scrape_interval);
         self.stats.scrapes += 1;
-        let reply = ScrapeReply { files, min_request_interval: Some(self.config.scrape_interval) };
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Scrape(reply).encode() });
         Ok(())
     }
@@ -400,7 +404,7 @@ impl Swarms {
     fn scrape_stats(&self, info_hash: InfoHash) -> ScrapeStats {
         let (complete, incomplete) = self.counts(info_hash);
         // As bittorrent-tracker: the members that are complete now count as those that have completed.
-        ScrapeStats { complete, incomplete, downloaded: complete }
+        ScrapeStats::new(complete, incomplete, complete)
     }
 
     fn counts(&self, info_hash: InfoHash) -> (u32, u32) {
@@ -410,16 +414,15 @@ impl Swarms {
 
     fn reply(&mut self, conn: ConnectionId, info_hash: InfoHash) {
         let (complete, incomplete) = self.counts(info_hash);
-        let mut reply = AnnounceReply::new(info_hash);
-        reply.interval = Some(self.config.interval);
-        reply.complete = Some(complete);
-        reply.incomplete = Some(incomplete);
+        let reply =
+            AnnounceReply::new(info_hash).interval(self.config.interval).complete(complete).incomplete(incomplete);
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Announced(reply).encode() });
     }
 
     fn fail(&mut self, conn: ConnectionId, reason: String, action: Option<String>, info_hash: Option<InfoHash>) {
         self.stats.failures += 1;
-        let failure = Failure { reason, action, info_hash };
+        let mut failure = Failure::new(reason);
+        (failure.action, failure.info_hash) = (action, info_hash);
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Failure(failure).encode() });
     }
 

@@ -49,13 +49,11 @@ impl Peer {
             let (_, event) = timeout(GUARD, self.events.recv()).await.expect("an event in time").expect("more events");
             match &event {
                 TrackerEvent::OffersWanted { count, .. } => {
-                    let offers = (0..*count).map(|n| Offer {
-                        offer_id: OfferId::from([self.id.as_bytes()[0] * 16 + n as u8; 20]),
-                        sdp: "v=0".into(),
-                    });
+                    let offers = (0..*count)
+                        .map(|n| Offer::new(OfferId::from([self.id.as_bytes()[0] * 16 + n as u8; 20]), "v=0"));
                     self.client.offers(swarm(), offers.collect());
                 }
-                TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
+                TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
                     self.client.answer(*info_hash, *from, *offer_id, format!("answer to {sdp}"));
                 }
                 TrackerEvent::Warning(warning) => panic!("{warning}"),

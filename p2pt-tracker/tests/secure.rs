@@ -90,7 +90,7 @@ async fn a_root_certificate_may_be_one_of_several_in_a_file() {
     let (tracker, other) = (secure_tracker(), secure_tracker());
     let file = format!("Our roots\n{}{}", pem(&other.certificate), pem(&tracker.certificate));
     let connector = WebSocketConnector::new().with_root_certificate(file.as_bytes()).unwrap();
-    connected(&tracker, connector).await;
+    drop(connected(&tracker, connector).await);
 }
 
 /// Takes the announce of a client that trusts the tracker.

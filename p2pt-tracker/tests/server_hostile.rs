@@ -56,7 +56,7 @@ fn announce(swarm: InfoHash, peer: PeerId, offers: std::ops::Range<u64>) -> Mess
     let offer = |number: u64| {
         let mut offer_id = *peer.as_bytes();
         offer_id[12..].copy_from_slice(&number.to_be_bytes());
-        Offer { offer_id: offer_id.into(), sdp: "s".repeat(400) }
+        Offer::new(offer_id.into(), "s".repeat(400))
     };
     let mut announce = Announce::new(swarm, peer);
     announce.offers = Some(offers.map(offer).collect());
@@ -89,8 +89,8 @@ async fn behave(service: TrackerService, number: usize) -> u32 {
                     assert!(start.elapsed() < Duration::from_millis(100), "a reply took {:?}", start.elapsed());
                 }
                 TrackerMessage::Offer(ForwardedOffer { peer_id: to_peer_id, offer_id, .. }) => {
-                    let sdp = "answer".into();
-                    let answer = AnswerRequest { info_hash: swarm, peer_id: me, to_peer_id, offer_id, sdp };
+                    let sdp = "answer";
+                    let answer = AnswerRequest::new(swarm, me, to_peer_id, offer_id, sdp);
                     write.try_send(Message::text(ClientMessage::Answer(answer).encode())).expect("no jam of answers");
                 }
                 TrackerMessage::Answer(_) => answers += 1,

@@ -50,7 +50,7 @@ pub(crate) fn peer() -> PeerId {
 pub(crate) fn announce(swarm: InfoHash, peer: PeerId, offers: usize) -> Message {
     let mut announce = Announce::new(swarm, peer);
     announce.numwant = u32::try_from(offers).ok();
-    let offer = |_| Offer { offer_id: rand::random::<[u8; 20]>().into(), sdp: "v=0".repeat(SDP_BYTES / 3) };
+    let offer = |_| Offer::new(rand::random::<[u8; 20]>().into(), "v=0".repeat(SDP_BYTES / 3));
     announce.offers = Some((0..offers).map(offer).collect());
     Message::text(ClientMessage::Announce(announce).encode())
 }
@@ -94,13 +94,8 @@ impl Member {
     /// Answers, if it is an offer.
     fn on_message(&self, message: &TrackerMessage) {
         let TrackerMessage::Offer(offer) = message else { return };
-        let answer = AnswerRequest {
-            info_hash: self.swarm,
-            peer_id: self.me,
-            to_peer_id: offer.peer_id,
-            offer_id: offer.offer_id,
-            sdp: "v=0".repeat(SDP_BYTES / 3),
-        };
+        let answer =
+            AnswerRequest::new(self.swarm, self.me, offer.peer_id, offer.offer_id, "v=0".repeat(SDP_BYTES / 3));
         // Too many to be answered are not answered.
         let _ = self.write.try_send(Message::text(ClientMessage::Answer(answer).encode()));
     }

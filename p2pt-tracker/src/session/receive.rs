@@ -102,7 +102,7 @@ impl Session {
     }
 
     fn on_offer(&mut self, offer: ForwardedOffer) -> bool {
-        let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp } = offer;
+        let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp, .. } = offer;
         if from == self.peer_id {
             return false;
         }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn on_answer(&mut self, answer: ForwardedAnswer) -> bool {
-        let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp } = answer;
+        let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp, .. } = answer;
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
         if from == self.peer_id || sdp.len() > MAX_SDP_BYTES || !swarm.pool.answer(offer_id) {
             if self.suspicions.strays.add(self.now) == Verdict::First {
@@ -145,7 +145,7 @@ impl Session {
     }
 
     fn on_failure(&mut self, failure: Failure) {
-        let Failure { reason, action, info_hash } = failure;
+        let Failure { reason, action, info_hash, .. } = failure;
         for (joined, swarm) in &mut self.swarms {
             if info_hash.is_none_or(|info_hash| info_hash == *joined) {
                 swarm.on_failure();

@@ -60,7 +60,7 @@ impl Scrapes {
         let scrape = self.queue.pop_front()?;
         let info_hashes = scrape.info_hashes.clone();
         self.sent = Some(scrape);
-        Some(ClientMessage::Scrape(ScrapeRequest { info_hashes }).encode())
+        Some(ClientMessage::Scrape(ScrapeRequest::new(info_hashes)).encode())
     }
 
     /// What of a reply was asked for. `None` if the reply is not to the present request, but, say, to one that has

@@ -347,11 +347,11 @@ fn undelivered_events_stop_the_reading_and_requests_for_offers_do_not_pile_up() 
 }
 
 fn stats(complete: u32) -> ScrapeStats {
-    ScrapeStats { complete, incomplete: 1, downloaded: 2 }
+    ScrapeStats::new(complete, 1, 2)
 }
 
 fn scraped(files: impl IntoIterator<Item = (InfoHash, ScrapeStats)>) -> TrackerMessage {
-    TrackerMessage::Scrape(ScrapeReply { files: files.into_iter().collect(), min_request_interval: None })
+    TrackerMessage::Scrape(ScrapeReply::new(files))
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn a_scrape_connects_and_reports_what_was_asked() {
     harness.input(Input::Scrape(vec![SWARM()]));
     assert_eq!(harness.acts(), [Act::Connect]);
     harness.connected();
-    assert_eq!(harness.sent(), [ClientMessage::Scrape(ScrapeRequest { info_hashes: vec![SWARM()] })]);
+    assert_eq!(harness.sent(), [ClientMessage::Scrape(ScrapeRequest::new([SWARM()]))]);
     harness.receive(scraped([(OTHER_SWARM(), stats(9))]));
     assert_eq!(harness.acts(), [], "not what was asked");
     harness.receive(scraped([(SWARM(), stats(3)), (OTHER_SWARM(), stats(9))]));
@@ -405,8 +405,8 @@ fn an_unanswered_scrape_is_given_up() {
     assert_eq!(harness.events(), [failed(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
 
     harness.input(Input::Scrape(vec![SWARM()]));
-    let (reason, action) = ("Full scrapes are not allowed".into(), Some("scrape".into()));
-    harness.receive(TrackerMessage::Failure(Failure { reason, action, info_hash: None }));
+    let failure = Failure::new("Full scrapes are not allowed").action("scrape");
+    harness.receive(TrackerMessage::Failure(failure));
     assert_eq!(harness.events()[1..], [failed(vec![SWARM()])]);
 
     harness.input(Input::Scrape(vec![SWARM()]));

@@ -31,7 +31,7 @@ pub(crate) fn offer_id(n: u32) -> OfferId {
 }
 
 pub(crate) fn offer(n: u32) -> Offer {
-    Offer { offer_id: offer_id(n), sdp: format!("offer {n}") }
+    Offer::new(offer_id(n), format!("offer {n}"))
 }
 
 pub(crate) fn offers(numbers: impl IntoIterator<Item = u32>) -> Vec<Offer> {
@@ -57,11 +57,11 @@ pub(crate) fn reply(info_hash: InfoHash, interval: u64, members: u32) -> Tracker
 }
 
 pub(crate) fn forwarded_offer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> TrackerMessage {
-    TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their offer".into() })
+    TrackerMessage::Offer(ForwardedOffer::new(info_hash, peer_id, offer_id(n), "their offer"))
 }
 
 pub(crate) fn forwarded_answer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> TrackerMessage {
-    TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their answer".into() })
+    TrackerMessage::Answer(ForwardedAnswer::new(info_hash, peer_id, offer_id(n), "their answer"))
 }
 
 pub(crate) fn refusal() -> ConnectError {

@@ -421,11 +421,7 @@ fn swarms_do_not_mix() {
 #[test]
 fn failures_and_nonsense_are_reported_and_survived() {
     let mut harness = Harness::announced();
-    harness.receive(TrackerMessage::Failure(Failure {
-        reason: format!("no\u{1b}[31m{}", "x".repeat(1000)),
-        action: None,
-        info_hash: None,
-    }));
+    harness.receive(TrackerMessage::Failure(Failure::new(format!("no\u{1b}[31m{}", "x".repeat(1000)))));
     let events = harness.events();
     let [TrackerEvent::Warning(TrackerWarning::Failure { reason, info_hash: None })] = &events[..] else {
         panic!("{events:?}")

@@ -65,7 +65,7 @@ fn silence_is_told_once_until_there_was_a_reply() {
 fn whoever_refuses_is_not_silent() {
     let mut harness = Harness::announced();
     for _ in 0..3 {
-        harness.receive(TrackerMessage::Failure(Failure { reason: "no".into(), action: None, info_hash: None }));
+        harness.receive(TrackerMessage::Failure(Failure::new("no")));
         harness.advance(secs(30));
     }
     let warnings = harness.warnings();

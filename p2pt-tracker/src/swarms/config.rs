@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::setters::setters;
+
 /// Times and limits of [`Swarms`](super::Swarms). Every limit refuses what goes beyond it with a failure frame that
 /// says so; none of them closes a connection except [`max_bad_frames`](Self::max_bad_frames).
 ///
-/// Start from [`SwarmsConfig::default`] and change fields.
+/// Start from [`SwarmsConfig::default`] and set what is to differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwarmsConfig {
@@ -44,6 +46,24 @@ pub struct SwarmsConfig {
     /// Undecodable frames in a row after which a connection is closed. Default 16.
     pub max_bad_frames: u32,
 }
+
+setters!(SwarmsConfig {
+    interval: Duration,
+    peer_expiry: Option<Duration>,
+    offer_lifetime: Duration,
+    claim_timeout: Duration,
+    scrape_interval: Duration,
+    max_connections: usize,
+    max_swarms: usize,
+    max_peers_per_swarm: usize,
+    max_memberships_per_connection: usize,
+    max_peer_ids_per_swarm: usize,
+    max_offers_per_announce: usize,
+    max_open_offers_per_peer: usize,
+    max_scraped_swarms: usize,
+    max_pending_claims: usize,
+    max_bad_frames: u32,
+});
 
 impl Default for SwarmsConfig {
     fn default() -> Self {

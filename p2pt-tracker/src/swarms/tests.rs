@@ -53,7 +53,7 @@ impl Harness {
     }
 
     fn counts(&mut self, conn: ConnectionId) -> ScrapeStats {
-        let scrape = ClientMessage::Scrape(ScrapeRequest { info_hashes: vec![hash(1)] }).encode();
+        let scrape = ClientMessage::Scrape(ScrapeRequest::new([hash(1)])).encode();
         match self.text(conn, &scrape).as_slice() {
             [(to, TrackerMessage::Scrape(reply))] if *to == conn => reply.files[&hash(1)],
             other => panic!("no scrape reply: {other:?}"),
@@ -87,7 +87,7 @@ fn announce(n: u8) -> Announce {
 }
 
 fn with_offers(n: u8, offers: impl IntoIterator<Item = u8>) -> Announce {
-    let offers = offers.into_iter().map(|id| Offer { offer_id: offer_id(id), sdp: format!("offer {id}") }).collect();
+    let offers = offers.into_iter().map(|id| Offer::new(offer_id(id), format!("offer {id}"))).collect();
     let mut announce = announce(n);
     announce.offers = Some(offers);
     announce
@@ -100,13 +100,7 @@ fn stopped(n: u8) -> Announce {
 }
 
 fn answer(from: u8, to: u8, offer: u8) -> ClientMessage {
-    ClientMessage::Answer(AnswerRequest {
-        info_hash: hash(1),
-        peer_id: peer(from),
-        to_peer_id: peer(to),
-        offer_id: offer_id(offer),
-        sdp: format!("answer {offer}"),
-    })
+    ClientMessage::Answer(AnswerRequest::new(hash(1), peer(from), peer(to), offer_id(offer), format!("answer {offer}")))
 }
 
 fn replied(messages: &[(ConnectionId, TrackerMessage)], to: ConnectionId) -> bool {
@@ -315,11 +309,14 @@ fn announces_and_answers_put_off_expiry() {
 #[test]
 fn who_has_it_all_counts_as_complete() {
     let mut harness = Harness::new(SwarmsConfig::default(), [A, B]);
-    let left = |n, left| Announce { left, ..announce(n) };
+    let left = |n, left: Option<u64>| match left {
+        Some(left) => announce(n).left(left),
+        None => announce(n),
+    };
     harness.announce(A, left(1, Some(0)));
     harness.announce(B, left(2, Some(5)));
     assert_eq!((harness.counts(A).complete, harness.counts(A).incomplete, harness.counts(A).downloaded), (1, 1, 1));
-    harness.announce(B, Announce { event: Some(AnnounceEvent::Completed), ..announce(2) });
+    harness.announce(B, announce(2).event(AnnounceEvent::Completed));
     harness.announce(A, left(1, None));
     assert_eq!((harness.counts(A).complete, harness.counts(A).incomplete), (2, 0), "silence changes nothing");
     harness.announce(A, left(1, Some(1)));

@@ -41,7 +41,7 @@ pub(crate) fn offer_id(n: u8) -> OfferId {
 }
 
 pub(crate) fn offers(numbers: impl IntoIterator<Item = u8>) -> Vec<Offer> {
-    numbers.into_iter().map(|n| Offer { offer_id: offer_id(n), sdp: format!("offer {n}") }).collect()
+    numbers.into_iter().map(|n| Offer::new(offer_id(n), format!("offer {n}"))).collect()
 }
 
 pub(crate) fn reply(members: u32) -> TrackerMessage {

@@ -89,8 +89,8 @@ fn swarms_of_a_scrape() {
         harness.announce(A, Announce::new(hash(n), peer(1)));
     }
     let scrape = |hashes: &[u8]| {
-        let info_hashes = hashes.iter().map(|&n| hash(n)).collect();
-        ClientMessage::Scrape(ScrapeRequest { info_hashes }).encode()
+        let info_hashes = hashes.iter().map(|&n| hash(n));
+        ClientMessage::Scrape(ScrapeRequest::new(info_hashes)).encode()
     };
     let messages = harness.text(A, &scrape(&[1, 2, 3]));
     refused(&messages, A, "2 info hashes, this one names 3");

@@ -26,21 +26,18 @@ fn any_announce() -> impl Strategy<Value = Announce> {
     let offers = option::weighted(0.7, vec(0..8u8, 0..6));
     (0..2u8, 0..4u8, event, option::of(0..2u64), option::weighted(0.2, 0..4u32), offers).prop_map(
         |(swarm, from, event, left, numwant, offers)| {
-            let offers = offers.map(|ids| {
-                ids.into_iter().map(|id| Offer { offer_id: offer_id(id), sdp: format!("offer {id}") }).collect()
-            });
-            Announce { event, left, numwant, offers, ..Announce::new(hash(swarm), peer(from)) }
+            let offers =
+                offers.map(|ids| ids.into_iter().map(|id| Offer::new(offer_id(id), format!("offer {id}"))).collect());
+            let mut announce = Announce::new(hash(swarm), peer(from));
+            (announce.event, announce.left, announce.numwant, announce.offers) = (event, left, numwant, offers);
+            announce
         },
     )
 }
 
 fn any_answer() -> impl Strategy<Value = AnswerRequest> {
-    (0..2u8, 0..4u8, 0..4u8, 0..8u8).prop_map(|(swarm, from, to, offer)| AnswerRequest {
-        info_hash: hash(swarm),
-        peer_id: peer(from),
-        to_peer_id: peer(to),
-        offer_id: offer_id(offer),
-        sdp: String::new(),
+    (0..2u8, 0..4u8, 0..4u8, 0..8u8).prop_map(|(swarm, from, to, offer)| {
+        AnswerRequest::new(hash(swarm), peer(from), peer(to), offer_id(offer), String::new())
     })
 }
 
@@ -251,7 +248,7 @@ fn perform(harness: &mut Harness, op: &Op) -> Vec<SwarmsOutput> {
             received(harness, conn, ClientMessage::Answer(answer.clone()).encode().as_bytes())
         }
         Op::Scrape { conn, info_hashes } => {
-            let scrape = ScrapeRequest { info_hashes: info_hashes.clone() };
+            let scrape = ScrapeRequest::new(info_hashes.clone());
             received(harness, conn, ClientMessage::Scrape(scrape).encode().as_bytes())
         }
         Op::Bytes { conn, bytes } => received(harness, conn, bytes),
