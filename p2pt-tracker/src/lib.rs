@@ -104,6 +104,8 @@ mod dial;
 mod error;
 mod event;
 mod family;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
 mod offer_pool;
 #[cfg(feature = "client")]
 mod proxy;

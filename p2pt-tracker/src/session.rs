@@ -6,8 +6,8 @@ mod families;
 mod family_tests;
 #[cfg(test)]
 mod idle_tests;
-#[cfg(test)]
-mod properties;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod receive;
 mod scrape;
 mod socket;

@@ -1,6 +1,8 @@
 //! The tracker's state machine: which peers are in which swarm, which member gets which offer, which answers are awaited.
 
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod recipients;
 mod refusal;
 mod stats;

@@ -11,7 +11,9 @@ use p2pt_proto::{
     Announce, AnnounceEvent, AnswerRequest, ClientMessage, InfoHash, Offer, OfferId, PeerId, ScrapeRequest,
     TrackerMessage,
 };
-use p2pt_tracker::{ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput};
+
+use super::{ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput};
+use crate::model;
 
 /// A failure frame says why, and repeats little of what it refuses.
 const MAX_FAILURE_BYTES: usize = 2048;
@@ -42,7 +44,7 @@ enum Op {
         to: u8,
         offer: u8,
     },
-    /// Whoever was given an offer answers it, in the name of this peer id.
+    /// The connection that was given an offer answers it, in the name of this peer id.
     AnswerOne {
         offer: u8,
         from: u8,
@@ -107,7 +109,7 @@ struct Harness {
     open: BTreeSet<ConnectionId>,
     opened: BTreeSet<ConnectionId>,
     forwarded: Vec<Forwarded>,
-    /// Who has ever announced a peer id.
+    /// The connections that have ever announced a peer id.
     announced: BTreeMap<(InfoHash, PeerId), BTreeSet<ConnectionId>>,
     latest: Option<(ConnectionId, Vec<u8>)>,
 }
@@ -131,7 +133,7 @@ impl Harness {
         Self {
             config,
             swarms,
-            now: crate::base(),
+            now: model::base(),
             open: BTreeSet::new(),
             opened: BTreeSet::new(),
             forwarded: Vec::new(),
@@ -163,7 +165,6 @@ impl Harness {
                     let is_new = matches!(input, SwarmsInput::Opened { conn: new, .. } if new == conn);
                     assert!(was_open || is_new, "{conn:?} is closed twice");
                 }
-                _ => {}
             }
         }
         // What one frame brings about: its own replies and offers, and those of at most one waiting announce for each
@@ -197,7 +198,7 @@ impl Harness {
                 let awaited = awaited.expect("the answer is to an offer that this connection was given");
                 let Forwarded { info_hash, offerer, .. } = self.forwarded.remove(awaited);
                 let offered = self.announced.get(&(info_hash, offerer)).is_some_and(|conns| conns.contains(&conn));
-                assert!(offered, "the answer goes to somebody else than the offerer");
+                assert!(offered, "the answer goes to another peer than the offerer");
             }
             TrackerMessage::Failure(_) => assert!(bytes <= MAX_FAILURE_BYTES, "a failure of {bytes} bytes"),
             TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= self.config.max_scraped_swarms),
@@ -298,9 +299,12 @@ fn connection(number: u8) -> ConnectionId {
     ConnectionId((number % 12).into())
 }
 
-/// Nobody gets anything after the end, answers go only where they are awaited, limits hold, and nothing is left over.
-pub fn server_inputs(data: &[u8]) {
-    let Some(Input { tight, seed, ops }) = crate::read(data) else { return };
+/// A connection gets nothing after its end, answers go only where they are awaited, limits hold, and nothing is left over.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn swarms(data: &[u8]) {
+    let Some(Input { tight, seed, ops }) = model::read(data) else { return };
     let mut harness = Harness::new(tight, seed);
     for op in ops {
         harness.apply(op);
