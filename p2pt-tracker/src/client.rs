@@ -66,7 +66,7 @@ impl TrackerClient {
         let stop_timeout = config.stop_timeout;
         let session = Session::new(url.clone(), peer_id, config, now());
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
-        let span = tracing::debug_span!("tracker", %url);
+        let span = tracing::error_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, key, events };
         let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
         Self { shared, stop_timeout, task }

@@ -6,6 +6,8 @@ mod families;
 mod family_tests;
 #[cfg(test)]
 mod idle_tests;
+#[cfg(test)]
+mod log_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
 mod receive;
@@ -391,7 +393,7 @@ impl Session {
     }
 
     fn warn(&mut self, warning: TrackerWarning) {
-        tracing::debug!(%warning);
+        tracing::debug!(%warning, "trouble");
         self.last_error = Some((self.now, warning.clone()));
         self.counters.warnings += 1;
         if self.events.len() < MAX_EVENTS {

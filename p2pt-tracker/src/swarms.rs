@@ -293,6 +293,8 @@ impl Swarms {
             None => self.join(now, conn, info_hash, peer_id)?,
         }
         self.stats.announces += 1;
+        let offers = announce.offers.as_ref().map_or(0, Vec::len);
+        tracing::debug!(connection = conn.0, swarm = %info_hash, peer = %peer_id, offers, "announce");
         self.note_progress(&announce);
         self.reply(conn, info_hash);
         self.forward_offers(now, announce);
@@ -423,6 +425,7 @@ impl Swarms {
 
     fn fail(&mut self, conn: ConnectionId, reason: String, action: Option<String>, info_hash: Option<InfoHash>) {
         self.stats.failures += 1;
+        tracing::debug!(connection = conn.0, %reason, "request refused");
         let mut failure = Failure::new(reason);
         (failure.action, failure.info_hash) = (action, info_hash);
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Failure(failure).encode() });

@@ -116,6 +116,21 @@ enum End {
 }
 
 impl End {
+    /// The reason as the log names it.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Stopping => "the tracker stops",
+            Self::Closed(CloseReason::Full) => "too many connections",
+            Self::Closed(CloseReason::BadFrames) => "too many bad frames",
+            Self::Closed(CloseReason::Unresponsive) => "its peer id was claimed and it did not answer a ping",
+            Self::ByClient => "closed by the client",
+            Self::Idle => "idle",
+            Self::SlowReader => "the client does not read",
+            Self::Failed(Error::Capacity(_)) => "too large a message",
+            Self::Failed(_) => "the connection broke",
+        }
+    }
+
     /// The close frame to send, if the client may still read one.
     fn close_frame(&self, limit: usize) -> Option<CloseFrame> {
         let (code, reason) = match self {
@@ -149,12 +164,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
     }
 
     async fn run(mut self) {
+        let connection = self.registration.conn.0;
+        tracing::debug!(connection, "socket opened");
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
             }
         };
-        tracing::debug!(?end, "connection ends");
+        tracing::debug!(connection, reason = end.reason(), "socket closed");
         if matches!(end, End::SlowReader) {
             self.hub.count_slow_reader();
         }

@@ -53,7 +53,7 @@ struct Sent {
 #[derive(Debug)]
 pub(super) struct Registration {
     hub: Arc<Hub>,
-    conn: ConnectionId,
+    pub(super) conn: ConnectionId,
     pub(super) send_queue: Arc<SendQueue>,
 }
 
@@ -109,6 +109,7 @@ impl Hub {
     }
 
     pub(super) fn count_refused(&self) {
+        tracing::debug!("socket refused, as there are too many");
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -15,6 +15,7 @@ impl Session {
         for (info_hash, swarm) in &mut self.swarms {
             for (offer_id, announced) in swarm.pool.expire(now) {
                 let end = OfferEnd::Expired;
+                tracing::debug!(swarm = %info_hash, offer = %offer_id, announced, "offer expired");
                 self.counters.offers_unanswered += u64::from(announced);
                 self.events.push_back(TrackerEvent::OfferEnded { info_hash: *info_hash, offer_id, end });
             }
@@ -120,6 +121,7 @@ impl Session {
             open.expect_stray_reply(now, info_hash);
             self.departures.push_back(info_hash);
             self.counters.announces_sent += 1;
+            tracing::debug!(swarm = %info_hash, event = "none", offers = 0, "announce sent");
             return Some(encode(info_hash, self.peer_id, &[]));
         }
         let replied = swarm.state().announced;
@@ -131,6 +133,7 @@ impl Session {
         let (text, offers) = swarm.announce(now, info_hash, self.peer_id, &self.config);
         self.counters.announces_sent += 1;
         self.counters.offers_sent += offers as u64;
+        tracing::debug!(swarm = %info_hash, event = "none", offers, "announce sent");
         if let Some(waited) = silence {
             self.warn(TrackerWarning::Timeout { info_hash, waited });
         }

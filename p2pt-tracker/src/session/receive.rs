@@ -42,6 +42,7 @@ impl Session {
         if !matches!(&self.socket, SocketState::Open(open) if open.id == socket) {
             return;
         }
+        tracing::trace!(bytes = frame.len(), "frame received");
         self.on_alive(socket);
         if self.stop_by.is_some() {
             return;
@@ -97,6 +98,7 @@ impl Session {
         if let Some(message) = reply.warning {
             self.warn(TrackerWarning::Message { message: shorten(&message), info_hash });
         }
+        tracing::debug!(swarm = %info_hash, complete, incomplete, ?interval, "announce replied to");
         self.events.push_back(TrackerEvent::Announced { info_hash, complete, incomplete, interval });
         true
     }
@@ -110,6 +112,7 @@ impl Session {
         match swarm.admit(self.now, sdp.len() <= MAX_SDP_BYTES) {
             Verdict::Within => {
                 self.counters.offers_received += 1;
+                tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "offer received");
                 self.events.push_back(TrackerEvent::Offer { info_hash, from, offer_id, sdp });
                 true
             }
@@ -117,7 +120,10 @@ impl Session {
                 self.warn(TrackerWarning::OfferFlood { info_hash });
                 false
             }
-            Verdict::Beyond => false,
+            Verdict::Beyond => {
+                tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "offer declined");
+                false
+            }
         }
     }
 
@@ -132,6 +138,7 @@ impl Session {
         }
         swarm.meet();
         self.counters.answers_received += 1;
+        tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "answer received");
         self.events.push_back(TrackerEvent::Answer { info_hash, from, offer_id, sdp });
         true
     }
