@@ -146,9 +146,7 @@ impl Harness {
     fn new(seed: u64, helpful: bool) -> Self {
         let now = model::base();
         let url = AnnounceUrl::parse("ws://tracker.test/").expect("a URL");
-        let mut config = ClientConfig::default();
-        config.max_offers = MAX_OFFERS;
-        config.seed = Some(seed);
+        let config = ClientConfig::default().max_offers(MAX_OFFERS).seed(Some(seed));
         Self {
             session: Session::new(url, PeerId::from(ME), config, now),
             helpful,

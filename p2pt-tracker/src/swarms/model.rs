@@ -118,16 +118,17 @@ impl Harness {
     fn new(tight: bool, seed: u64) -> Self {
         let mut config = SwarmsConfig::default();
         if tight {
-            config.max_connections = 4;
-            config.max_swarms = 2;
-            config.max_peers_per_swarm = 3;
-            config.max_memberships_per_connection = 3;
-            config.max_peer_ids_per_swarm = 2;
-            config.max_offers_per_announce = 2;
-            config.max_open_offers_per_peer = 3;
-            config.max_scraped_swarms = 2;
-            config.max_pending_claims = 1;
-            config.max_bad_frames = 2;
+            config = config
+                .max_connections(4)
+                .max_swarms(2)
+                .max_peers_per_swarm(3)
+                .max_memberships_per_connection(3)
+                .max_peer_ids_per_swarm(2)
+                .max_offers_per_announce(2)
+                .max_open_offers_per_peer(3)
+                .max_scraped_swarms(2)
+                .max_pending_claims(1)
+                .max_bad_frames(2);
         }
         let swarms = Swarms::new(config.clone(), seed);
         Self {
