@@ -10,6 +10,14 @@ use crate::error::{IdParseError, IdWireError};
 /// Bytes in an id.
 const ID_BYTES: usize = 20;
 
+#[cfg(feature = "rand")]
+impl PeerId {
+    /// A peer id of 20 random bytes.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
 impl InfoHash {
     /// The swarm of all peers that share `identifier`: the SHA-1 of its UTF-8.
     pub fn of(identifier: &str) -> Self {
@@ -65,6 +73,27 @@ macro_rules! id {
                 f.write_str(concat!(stringify!($name), "("))?;
                 write_hex(f, &self.0[..4])?;
                 f.write_str("…)")
+            }
+        }
+
+        /// Forty hexadecimal digits in human-readable formats such as JSON, 20 bytes in others.
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+            }
+        }
+
+        /// Forty hexadecimal digits in human-readable formats such as JSON, 20 bytes in others.
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                    text.parse().map_err(serde::de::Error::custom)
+                } else {
+                    <[u8; ID_BYTES]>::deserialize(deserializer).map(Self)
+                }
             }
         }
 

@@ -281,3 +281,20 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "serde")]
+proptest! {
+    #[test]
+    fn an_id_is_hexadecimal_in_json(peer in id::<PeerId>(), swarm in id::<InfoHash>(), offer in id::<OfferId>()) {
+        let text = serde_json::to_string(&(peer, swarm, offer)).unwrap();
+        prop_assert_eq!(&text, &format!("[\"{peer}\",\"{swarm}\",\"{offer}\"]"));
+        prop_assert_eq!(serde_json::from_str::<(PeerId, InfoHash, OfferId)>(&text).unwrap(), (peer, swarm, offer));
+    }
+
+    #[test]
+    fn an_id_of_another_length_is_an_error_that_says_so(digits in "[0-9a-f]{0,80}") {
+        prop_assume!(digits.len() != 40);
+        let error = serde_json::from_str::<PeerId>(&format!("\"{digits}\"")).unwrap_err().to_string();
+        prop_assert!(error.contains(&format!("expected 40 hexadecimal digits, found {}", digits.len())), "{}", error);
+    }
+}
