@@ -55,7 +55,7 @@ impl Client {
 
     fn some_offers(&mut self) -> Vec<Offer> {
         self.offers += OFFERS;
-        (self.offers - OFFERS..self.offers).map(|n| Offer { offer_id: offer_id(n), sdp: sdp(n) }).collect()
+        (self.offers - OFFERS..self.offers).map(|n| Offer::new(offer_id(n), sdp(n))).collect()
     }
 
     fn input(&mut self, input: Input) -> Led {
@@ -95,7 +95,7 @@ fn reply(info_hash: InfoHash) -> String {
 
 fn answer(n: u64) -> String {
     let (info_hash, offer_id) = (swarm(), offer_id(n));
-    TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id: peer(1 + n), offer_id, sdp: sdp(n) }).encode()
+    TrackerMessage::Answer(ForwardedAnswer::new(info_hash, peer(1 + n), offer_id, sdp(n))).encode()
 }
 
 /// From the wish for an announce to the answers of all its offers.
@@ -122,7 +122,7 @@ fn announce_whose_5_offers_are_answered(bencher: Bencher<'_, '_>, swarms: u64) {
 fn offer(bencher: Bencher<'_, '_>, swarms: u64) {
     let mut client = Client::new(swarms);
     let (info_hash, peer_id, offer_id, sdp) = (swarm(), peer(1), offer_id(1), sdp(1));
-    let frame = TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id, sdp }).encode();
+    let frame = TrackerMessage::Offer(ForwardedOffer::new(info_hash, peer_id, offer_id, sdp)).encode();
     bencher.bench_local(|| assert_eq!(client.receive(&frame).offers, 1));
 }
 
@@ -130,5 +130,5 @@ fn offer(bencher: Bencher<'_, '_>, swarms: u64) {
 #[divan::bench(args = SWARMS)]
 fn pong(bencher: Bencher<'_, '_>, swarms: u64) {
     let mut client = Client::new(swarms);
-    bencher.bench_local(|| client.input(Input::Heard(client.socket)).frames);
+    bencher.bench_local(|| client.input(Input::Alive(client.socket)).frames);
 }

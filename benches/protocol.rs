@@ -40,13 +40,7 @@ impl Request {
                 announce.offers = None;
                 ClientMessage::Announce(announce)
             }
-            Self::Answer => ClientMessage::Answer(AnswerRequest {
-                info_hash: swarm(),
-                peer_id: peer(1),
-                to_peer_id: peer(2),
-                offer_id: offer_id(1),
-                sdp: sdp(1),
-            }),
+            Self::Answer => ClientMessage::Answer(AnswerRequest::new(swarm(), peer(1), peer(2), offer_id(1), sdp(1))),
         }
     }
 
@@ -96,8 +90,8 @@ impl Reply {
                 reply.incomplete = Some(40);
                 TrackerMessage::Announced(reply)
             }
-            Self::Offer => TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id, sdp: sdp(1) }),
-            Self::Answer => TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id, offer_id, sdp: sdp(1) }),
+            Self::Offer => TrackerMessage::Offer(ForwardedOffer::new(info_hash, peer_id, offer_id, sdp(1))),
+            Self::Answer => TrackerMessage::Answer(ForwardedAnswer::new(info_hash, peer_id, offer_id, sdp(1))),
         }
     }
 

@@ -31,7 +31,9 @@ impl Tracker {
         let mut tracker =
             Self { swarms: Swarms::new(SwarmsConfig::default(), 7), members, start: base(), announces: 0 };
         for member in 0..members {
-            tracker.swarms.handle_input(tracker.start, SwarmsInput::Opened { conn: ConnectionId(member), address: None });
+            tracker
+                .swarms
+                .handle_input(tracker.start, SwarmsInput::Opened { conn: ConnectionId(member), address: None });
             let (conn, frame) = tracker.next_announce(false);
             assert_eq!(tracker.receive(conn, &frame), 1, "a reply");
         }
@@ -67,7 +69,7 @@ impl Tracker {
             let SwarmsOutput::Send { conn, text } = output else { continue };
             if let Ok(TrackerMessage::Offer(offer)) = TrackerMessage::decode(text) {
                 let (to_peer_id, offer_id, sdp) = (offer.peer_id, offer.offer_id, offer.sdp);
-                let answerer = AnswerRequest { info_hash: swarm(), peer_id: peer(conn.0), to_peer_id, offer_id, sdp };
+                let answerer = AnswerRequest::new(swarm(), peer(conn.0), to_peer_id, offer_id, sdp);
                 answer = Some((conn, ClientMessage::Answer(answerer).encode()));
             }
         }
@@ -135,6 +137,6 @@ fn scrape(bencher: Bencher<'_, '_>, swarms: u64) {
         info_hash = announce.info_hash;
         assert_eq!(tracker.receive(conn, &ClientMessage::Announce(announce).encode()), 1);
     }
-    let frame = ClientMessage::Scrape(ScrapeRequest { info_hashes: vec![info_hash] }).encode();
+    let frame = ClientMessage::Scrape(ScrapeRequest::new([info_hash])).encode();
     bencher.bench_local(|| assert_eq!(tracker.receive(ConnectionId(0), &frame), 1));
 }

@@ -70,6 +70,6 @@ pub fn announce(peer_number: u64, first_offer: u64) -> Announce {
     let offers = first_offer..first_offer + OFFERS;
     announce.numwant = Some(OFFERS as u32);
     announce.left = Some(1);
-    announce.offers = Some(offers.map(|n| Offer { offer_id: offer_id(n), sdp: sdp(n) }).collect());
+    announce.offers = Some(offers.map(|n| Offer::new(offer_id(n), sdp(n))).collect());
     announce
 }

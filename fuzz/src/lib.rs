@@ -10,17 +10,14 @@ mod endpoint;
 mod frames;
 mod sdp;
 mod server;
-mod session;
-mod swarms;
 
 pub use channel::data_frames;
 pub use endpoint::{endpoint_datagrams, endpoint_packets};
 pub use frames::{client_frames, tracker_frames};
 pub use p2pt_mesh::model::{discovery, mesh};
+pub use p2pt_tracker::model::{session as session_inputs, swarms as server_inputs};
 pub use sdp::sdp;
 pub use server::server_streams;
-pub use session::session_inputs;
-pub use swarms::server_inputs;
 
 use std::{sync::OnceLock, time::Instant};
 

@@ -97,7 +97,7 @@ fn frame(first: u8, masked: bool, length: Option<u32>, payload: &[u8]) -> Vec<u8
 
 fn announce(peer: u8, offers: u8) -> Vec<u8> {
     let mut announce = Announce::new(InfoHash::from([1; 20]), PeerId::from([peer; 20]));
-    let offer = |id| p2pt_proto::Offer { offer_id: [id; 20].into(), sdp: "s".repeat(200) };
+    let offer = |id| p2pt_proto::Offer::new([id; 20].into(), "s".repeat(200));
     announce.offers = Some((0..offers % 24).map(offer).collect());
     frame(0x81, true, None, ClientMessage::Announce(announce).encode().as_bytes())
 }

@@ -101,7 +101,7 @@ async fn reply(
 ) -> Result<BTreeMap<InfoHash, Swarm>, ScrapeError> {
     while let Some((url, event)) = events.recv().await {
         match event {
-            TrackerEvent::Scraped { files } => {
+            TrackerEvent::Scraped { files, .. } => {
                 let swarms = files.into_iter().map(|(info_hash, stats)| {
                     let members = stats.complete.saturating_add(stats.incomplete);
                     let (complete, incomplete, downloaded) = (stats.complete, stats.incomplete, stats.downloaded);
@@ -109,7 +109,7 @@ async fn reply(
                 });
                 return Ok(swarms.collect());
             }
-            TrackerEvent::Disconnected { end } => return Err(ScrapeError::Disconnected(url, end)),
+            TrackerEvent::Disconnected { end, .. } => return Err(ScrapeError::Disconnected(url, end)),
             TrackerEvent::Warning(TrackerWarning::ConnectFailed { error, .. }) => {
                 return Err(ScrapeError::Connect(url, error));
             }

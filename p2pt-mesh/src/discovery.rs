@@ -21,8 +21,8 @@ use rand::Rng;
 use crate::{Instant, TrackerId};
 use tracker::{SLOW_SPACING, Tracker};
 
-/// After a connection was lost without a farewell, trackers are asked again after this time: if the peer lives, its side
-/// has noticed by then and asks too. [`SLOW_SPACING`] if that happened before within [`LOSSES_APART`].
+/// After a connection was lost without a graceful close, trackers are asked again after this time: if the peer lives,
+/// its side has noticed by then and asks too. [`SLOW_SPACING`] if that happened before within [`LOSSES_APART`].
 const REANNOUNCE_AFTER_LOSS: Duration = Duration::from_secs(2);
 
 /// See [`REANNOUNCE_AFTER_LOSS`].
@@ -31,7 +31,7 @@ const LOSSES_APART: Duration = Duration::from_secs(60);
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// There is a tracker more.
+    /// A tracker was added.
     TrackerAdded(TrackerId),
     /// A tracker was removed.
     TrackerRemoved(TrackerId),
@@ -196,6 +196,7 @@ impl Discovery {
 
     /// The next thing to be done, if there is any; to be called until there is none. How many offers are wanted comes
     /// first, so that an announce goes by it.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<Output> {
         if std::mem::take(&mut self.is_changed) {
             self.decide_offers();

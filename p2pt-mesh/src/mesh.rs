@@ -129,6 +129,7 @@ impl<T: Objects> Mesh<T> {
     }
 
     /// The next thing to be done or to be known, if there is any; to be called until there is none.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()
     }

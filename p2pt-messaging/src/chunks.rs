@@ -23,6 +23,7 @@ const _: () = assert!(MIN_BUDGET >= MAX_ENVELOPE + text::LONGEST_ESCAPE);
 /// Frames are written as the JavaScript library writes them, but cut by their encoded size and only between
 /// characters. An empty text has one frame, otherwise none is empty.
 #[derive(Clone, Debug)]
+#[must_use = "frames are made when the iterator is asked for them"]
 pub struct Chunks<'a> {
     id: &'a MessageId,
     payload: &'a Payload,

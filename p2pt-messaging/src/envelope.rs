@@ -9,7 +9,7 @@ use crate::{Malformed, MessageId, text::RawText};
 pub(crate) struct Envelope<'a> {
     pub(crate) id: MessageId,
     pub(crate) msg: RawText<'a>,
-    /// Saturated: more than can be held is refused whatever the number.
+    /// Saturated: more than can be held is rejected whatever the number.
     pub(crate) index: u64,
     pub(crate) is_json: bool,
     pub(crate) is_last: bool,

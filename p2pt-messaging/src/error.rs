@@ -5,12 +5,26 @@ use crate::MessageId;
 /// A value could not be written as JSON, because its `Serialize` failed or it has a map key JSON cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON: {0}")]
-pub struct EncodeError(#[from] serde_json::Error);
+pub struct EncodeError(#[source] pub(crate) serde_json::Error);
 
-/// Text offered as JSON is not JSON.
+/// Text is not JSON, or the JSON in it does not fit the type it is read into.
 #[derive(Debug, thiserror::Error)]
-#[error("not JSON: {0}")]
-pub struct JsonError(#[from] serde_json::Error);
+#[error("{problem}: {error}")]
+pub struct JsonError {
+    problem: &'static str,
+    #[source]
+    error: serde_json::Error,
+}
+
+impl JsonError {
+    pub(crate) fn syntax(error: serde_json::Error) -> Self {
+        Self { problem: "not JSON", error }
+    }
+
+    pub(crate) fn shape(error: serde_json::Error) -> Self {
+        Self { problem: "JSON of another shape", error }
+    }
+}
 
 /// A budget too small to hold every envelope and one character, see [`MIN_BUDGET`](crate::MIN_BUDGET).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +62,7 @@ pub enum FrameError {
     #[error("the frame is not a chunk: {0}")]
     Malformed(#[from] Malformed),
     /// The chunk was understood, but its message is not taken; what was held of it has been freed.
-    #[error("message {id} refused: {reason}")]
+    #[error("message {id} rejected: {reason}")]
     InvalidMessage {
         /// The message.
         id: MessageId,
@@ -75,7 +89,7 @@ pub enum Malformed {
     Id(#[from] MessageIdError),
 }
 
-/// Why a message is refused.
+/// Why a message is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMessage {
@@ -112,7 +126,7 @@ pub enum InvalidMessage {
     /// The message says it is JSON, but the joined text is not; holds where and how.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// An earlier chunk of it was refused.
-    #[error("an earlier chunk was refused")]
+    /// An earlier chunk of it was rejected.
+    #[error("an earlier chunk was rejected")]
     AlreadyRejected,
 }

@@ -22,7 +22,7 @@ pub struct MessageId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
-    /// What nearly everybody sends. An integer that fits is always kept like this, so equality is that of the texts.
+    /// What nearly all peers send. An integer that fits is always kept like this, so equality is that of the texts.
     Integer(u64),
     Other(Arc<str>),
 }

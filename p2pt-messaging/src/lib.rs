@@ -9,7 +9,7 @@ mod limits;
 mod partial;
 mod payload;
 mod reassembler;
-mod refused;
+mod rejected;
 mod text;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};

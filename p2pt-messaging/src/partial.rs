@@ -24,7 +24,7 @@ pub(crate) struct Partial {
     apart: BTreeMap<u32, Vec<u8>>,
     /// Bytes of all chunks in `apart`.
     apart_bytes: usize,
-    /// Index of the last chunk, once it has come, and whether that said the message is JSON.
+    /// Index of the last chunk, once it has come, and whether that marked the message as JSON.
     last: Option<(u32, bool)>,
     /// Memory of the id, which the table of messages and the callers' clones share.
     id_bytes: usize,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_too_small_to_be_kept_by_themselves_are_refused() {
+    fn chunks_too_small_to_be_kept_by_themselves_are_rejected() {
         let limits = limits(1000, 3000);
         // From the front, where memory is given back, and from behind the middle, where it is not.
         for again in [0, 70] {

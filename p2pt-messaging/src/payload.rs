@@ -15,7 +15,7 @@ pub struct Json(String);
 impl Json {
     /// Writes a value as JSON.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        Ok(Self(serde_json::to_string(value)?))
+        serde_json::to_string(value).map(Self).map_err(EncodeError)
     }
 
     /// Takes text that is JSON already.
@@ -23,18 +23,18 @@ impl Json {
         let mut bytes = text.into().into_bytes();
         json::mend_escapes(&mut bytes);
         let text = String::from_utf8(bytes).expect("mending writes ASCII over ASCII");
-        json::check(&text)?;
+        json::check(&text).map_err(JsonError::syntax)?;
         Ok(Self(text))
     }
 
     /// Reads the value. Fails if it has another shape, lies deeper than serde_json goes (128 levels), or holds a
     /// number out of range.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        serde_json::from_str(&self.0).map_err(JsonError::shape)
     }
 
     /// Reads the value whatever its shape; fails as [`parse`](Self::parse) does.
-    pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+    pub fn to_value(&self) -> Result<Value, JsonError> {
         self.parse()
     }
 
@@ -69,7 +69,7 @@ impl From<Value> for Json {
     }
 }
 
-/// The content of a message: text, or JSON, which the wire tells apart.
+/// The content of a message: text, or JSON, which the wire distinguishes.
 ///
 /// A JavaScript peer gets text as a string and JSON parsed. It sends strings as text, and objects, arrays and `null`
 /// as JSON.
@@ -100,6 +100,17 @@ impl Payload {
         match self {
             Self::Text(_) => None,
             Self::Json(json) => Some(json),
+        }
+    }
+
+    /// Reads the content into a type of the application's; a text is read as a JSON string.
+    ///
+    /// # Errors
+    /// If the content does not fit the type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        match self {
+            Self::Text(text) => T::deserialize(serde::de::value::StrDeserializer::new(text)).map_err(JsonError::shape),
+            Self::Json(json) => json.parse(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use crate::{
     FrameError, Instant, InvalidMessage, Limits, Message, MessageId, Payload, envelope::Envelope, partial::Partial,
-    refused::Refused,
+    rejected::Rejected,
 };
 
 /// What a frame amounted to.
@@ -32,7 +32,7 @@ pub struct Expired {
 /// Turns the frames of one channel into messages.
 ///
 /// Chunks may come in any order and the chunks of several messages may be mixed. A chunk that comes twice replaces the
-/// first. A message that breaks a limit is refused: its memory is freed, and its further chunks are refused until the
+/// first. A message that breaks a limit is rejected: its memory is freed, and its further chunks are rejected until the
 /// one marked as last has come, or none has come for [`Limits::idle_timeout`].
 #[derive(Debug)]
 pub struct Reassembler {
@@ -40,14 +40,14 @@ pub struct Reassembler {
     partials: HashMap<MessageId, Partial>,
     /// Memory of all partials.
     held: usize,
-    refused: Refused,
+    rejected: Rejected,
     paused: Option<Instant>,
 }
 
 impl Reassembler {
     /// A reassembler for a new channel.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, partials: HashMap::new(), held: 0, refused: Refused::default(), paused: None }
+        Self { limits, partials: HashMap::new(), held: 0, rejected: Rejected::default(), paused: None }
     }
 
     /// Takes a frame, whether it came as text or as binary: JavaScript makes no difference.
@@ -75,7 +75,7 @@ impl Reassembler {
     /// A message in one chunk: nothing is kept, and what is kept under its id was abandoned.
     fn push_whole(&mut self, chunk: Envelope<'_>) -> Result<Payload, InvalidMessage> {
         self.drop_partial(&chunk.id);
-        self.refused.forget(&chunk.id);
+        self.rejected.forget(&chunk.id);
         if chunk.msg.decoded_len() > self.limits.max_message_bytes {
             return Err(InvalidMessage::TooLarge { limit: self.limits.max_message_bytes });
         }
@@ -83,13 +83,13 @@ impl Reassembler {
     }
 
     fn push_chunk(&mut self, now: Instant, chunk: Envelope<'_>) -> Result<Option<Payload>, InvalidMessage> {
-        if self.refused.take_chunk(&chunk.id, chunk.is_last, now, self.limits.idle_timeout) {
+        if self.rejected.take_chunk(&chunk.id, chunk.is_last, now, self.limits.idle_timeout) {
             return Err(InvalidMessage::AlreadyRejected);
         }
         if let Err(reason) = self.keep(now, &chunk) {
             self.drop_partial(&chunk.id);
             if !chunk.is_last {
-                self.refused.remember(chunk.id, now);
+                self.rejected.remember(chunk.id, now);
             }
             return Err(reason);
         }
@@ -140,7 +140,8 @@ impl Reassembler {
         self.partials.values().filter_map(|partial| partial.latest.checked_add(self.limits.idle_timeout)).min()
     }
 
-    /// Drops the messages whose time is up and tells which.
+    /// Drops the messages whose time is up and returns them.
+    #[must_use = "the messages dropped are named nowhere else"]
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Expired> {
         let now = self.paused.unwrap_or(now);
         let idle = self.limits.idle_timeout;
@@ -164,7 +165,7 @@ impl Reassembler {
         for partial in self.partials.values_mut() {
             partial.latest += pause;
         }
-        self.refused.delay(pause);
+        self.rejected.delay(pause);
     }
 
     /// Messages incomplete now.

@@ -154,8 +154,8 @@ proptest! {
                 return Ok(());
             }
             if end.is_some_and(|end| index > end) {
-                let refused = FrameError::InvalidMessage { id: 1.into(), reason: InvalidMessage::ChunkAfterLast };
-                prop_assert_eq!(push(&mut reassembler, frame), Err(refused));
+                let rejected = FrameError::InvalidMessage { id: 1.into(), reason: InvalidMessage::ChunkAfterLast };
+                prop_assert_eq!(push(&mut reassembler, frame), Err(rejected));
                 prop_assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
                 return Ok(());
             }
@@ -267,7 +267,7 @@ proptest! {
             prop_assert_eq!(reassembler.poll_timeout().is_some(), reassembler.in_flight() > 0 && !paused);
         }
         reassembler.resume(now);
-        reassembler.handle_timeout(now + Duration::from_secs(30));
+        drop(reassembler.handle_timeout(now + Duration::from_secs(30)));
         prop_assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
     }
 }

@@ -28,7 +28,7 @@ fn text(id: u64, text: &str) -> Result<Progress, FrameError> {
     Ok(Progress::Complete(Message { id: id.into(), payload: text.into() }))
 }
 
-fn refused(id: u64, reason: InvalidMessage) -> Result<Progress, FrameError> {
+fn rejected(id: u64, reason: InvalidMessage) -> Result<Progress, FrameError> {
     Err(FrameError::InvalidMessage { id: id.into(), reason })
 }
 
@@ -154,7 +154,7 @@ fn any_id_comes_back_as_it_was() {
 }
 
 #[test]
-fn json_that_is_none_and_text_that_is_none_are_refused_and_forgotten() {
+fn json_that_is_none_and_text_that_is_none_are_rejected_and_forgotten() {
     let mut reassembler = with(|_| {});
     let frame = r#"^{"id":1,"msg":"{\"a\":","o":1,"c":0,"last":true}"#;
     assert!(matches!(
@@ -162,10 +162,10 @@ fn json_that_is_none_and_text_that_is_none_are_refused_and_forgotten() {
         Err(FrameError::InvalidMessage { id, reason: InvalidMessage::NotJson(_) }) if id == MessageId::from(1)
     ));
     let frame = b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0,\"last\":true}";
-    assert_eq!(push(&mut reassembler, frame), refused(1, InvalidMessage::NotUtf8));
+    assert_eq!(push(&mut reassembler, frame), rejected(1, InvalidMessage::NotUtf8));
     // The same with the last chunk first: nothing of the message is to come, so its id is free at once.
     assert_eq!(push(&mut reassembler, last(1, 1, "b")), PARTIAL);
-    assert_eq!(push(&mut reassembler, b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0}"), refused(1, InvalidMessage::NotUtf8));
+    assert_eq!(push(&mut reassembler, b"^{\"id\":1,\"msg\":\"\xff\",\"c\":0}"), rejected(1, InvalidMessage::NotUtf8));
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
     assert_eq!(push(&mut reassembler, chunk(1, 0, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 1, "b")), text(1, "ab"));
@@ -181,25 +181,25 @@ fn hostile_depth_is_an_error_not_an_overflow() {
 }
 
 #[test]
-fn a_message_above_the_limit_is_refused_until_its_end() {
+fn a_message_above_the_limit_is_rejected_until_its_end() {
     let mut reassembler = with(|limits| limits.max_message_bytes = 5);
     let too_large = || InvalidMessage::TooLarge { limit: 5 };
     assert_eq!(push(&mut reassembler, last(1, 0, "12345")), text(1, "12345"));
-    assert_eq!(push(&mut reassembler, last(1, 0, "123456")), refused(1, too_large()));
+    assert_eq!(push(&mut reassembler, last(1, 0, "123456")), rejected(1, too_large()));
 
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
-    assert_eq!(push(&mut reassembler, chunk(1, 1, "56")), refused(1, too_large()));
+    assert_eq!(push(&mut reassembler, chunk(1, 1, "56")), rejected(1, too_large()));
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
-    assert_eq!(push(&mut reassembler, chunk(1, 2, "7")), refused(1, InvalidMessage::AlreadyRejected));
+    assert_eq!(push(&mut reassembler, chunk(1, 2, "7")), rejected(1, InvalidMessage::AlreadyRejected));
     assert_eq!(push(&mut reassembler, chunk(2, 0, "other")), PARTIAL);
-    assert_eq!(push(&mut reassembler, last(1, 3, "8")), refused(1, InvalidMessage::AlreadyRejected));
+    assert_eq!(push(&mut reassembler, last(1, 3, "8")), rejected(1, InvalidMessage::AlreadyRejected));
     // From here on the id may be used again, as chains of responses do.
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
     assert_eq!(push(&mut reassembler, last(1, 1, "5")), text(1, "12345"));
 
     // Refused with its last chunk, nothing of it is to come.
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
-    assert_eq!(push(&mut reassembler, last(1, 1, "56")), refused(1, too_large()));
+    assert_eq!(push(&mut reassembler, last(1, 1, "56")), rejected(1, too_large()));
 
     // Replacing a chunk counts once.
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1234")), PARTIAL);
@@ -207,20 +207,20 @@ fn a_message_above_the_limit_is_refused_until_its_end() {
     assert_eq!(push(&mut reassembler, last(1, 1, "9")), text(1, "56789"));
 
     // A message in one frame ends the refusal, too: the sender has moved on.
-    assert_eq!(push(&mut reassembler, chunk(1, 0, "123456")), refused(1, too_large()));
+    assert_eq!(push(&mut reassembler, chunk(1, 0, "123456")), rejected(1, too_large()));
     assert_eq!(push(&mut reassembler, last(1, 0, "1")), text(1, "1"));
     assert_eq!(push(&mut reassembler, chunk(1, 0, "1")), PARTIAL);
 }
 
 #[test]
-fn with_too_many_in_flight_the_new_one_is_refused() {
+fn with_too_many_in_flight_the_new_one_is_rejected() {
     let mut reassembler = with(|limits| limits.max_in_flight_messages = 2);
     assert_eq!(push(&mut reassembler, chunk(1, 0, "a")), PARTIAL);
     assert_eq!(push(&mut reassembler, chunk(2, 0, "b")), PARTIAL);
-    assert_eq!(push(&mut reassembler, chunk(3, 0, "c")), refused(3, InvalidMessage::TooManyInFlight { limit: 2 }));
+    assert_eq!(push(&mut reassembler, chunk(3, 0, "c")), rejected(3, InvalidMessage::TooManyInFlight { limit: 2 }));
     assert_eq!(push(&mut reassembler, last(4, 0, "whole")), text(4, "whole"));
     assert_eq!(push(&mut reassembler, last(1, 1, "a")), text(1, "aa"));
-    assert_eq!(push(&mut reassembler, chunk(3, 1, "c")), refused(3, InvalidMessage::AlreadyRejected));
+    assert_eq!(push(&mut reassembler, chunk(3, 1, "c")), rejected(3, InvalidMessage::AlreadyRejected));
     assert_eq!(push(&mut reassembler, chunk(5, 0, "d")), PARTIAL);
 }
 
@@ -268,11 +268,11 @@ fn a_chunk_index_is_bounded() {
     let mut reassembler = with(|limits| limits.max_chunks = 10);
     let too_many = || InvalidMessage::TooManyChunks { limit: 10 };
     assert_eq!(push(&mut reassembler, chunk(1, 9, "a")), PARTIAL);
-    assert_eq!(push(&mut reassembler, chunk(1, 10, "a")), refused(1, too_many()));
-    assert_eq!(push(&mut reassembler, last(2, u64::from(u32::MAX) + 1, "a")), refused(2, too_many()));
+    assert_eq!(push(&mut reassembler, chunk(1, 10, "a")), rejected(1, too_many()));
+    assert_eq!(push(&mut reassembler, last(2, u64::from(u32::MAX) + 1, "a")), rejected(2, too_many()));
     for (id, huge) in [(3, "18446744073709551616".to_owned()), (4, "9".repeat(400))] {
         let frame = format!("^{{\"id\":{id},\"msg\":\"\",\"c\":{huge}}}");
-        assert_eq!(push(&mut reassembler, frame), refused(id, too_many()));
+        assert_eq!(push(&mut reassembler, frame), rejected(id, too_many()));
     }
     assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
 }
@@ -375,9 +375,9 @@ fn an_endless_idle_timeout_is_none() {
 fn refusals_are_remembered_in_bounded_number() {
     let mut reassembler = with(|limits| limits.max_message_bytes = 1);
     for id in 0..10_000 {
-        assert_eq!(push(&mut reassembler, chunk(id, 0, "ab")), refused(id, InvalidMessage::TooLarge { limit: 1 }));
+        assert_eq!(push(&mut reassembler, chunk(id, 0, "ab")), rejected(id, InvalidMessage::TooLarge { limit: 1 }));
     }
-    assert_eq!(push(&mut reassembler, chunk(9_999, 1, "a")), refused(9_999, InvalidMessage::AlreadyRejected));
-    // Long forgotten: taken for a new message, which will stay incomplete.
+    assert_eq!(push(&mut reassembler, chunk(9_999, 1, "a")), rejected(9_999, InvalidMessage::AlreadyRejected));
+    // Long forgotten: taken for a new message, which will remain incomplete.
     assert_eq!(push(&mut reassembler, chunk(0, 1, "a")), PARTIAL);
 }

@@ -11,9 +11,7 @@ use serde_json::Value;
 /// The lines of the recording. Some hold lone surrogates, which serde can read once they are mended.
 fn lines() -> Vec<Value> {
     let text = include_str!("vectors/datachannel-frames.jsonl");
-    text.lines()
-        .map(|line| Json::from_text(line).and_then(|json| Ok(json.to_value()?)).expect("a line of JSON"))
-        .collect()
+    text.lines().map(|line| Json::from_text(line).and_then(|json| json.to_value()).expect("a line of JSON")).collect()
 }
 
 /// The content of the messages of which only both ends were recorded.
@@ -87,7 +85,7 @@ fn every_recorded_frame_is_received_as_javascript_did() {
                 "peer.send raw ^garbage" => {
                     assert_eq!(progress, Err(FrameError::Malformed(Malformed::NotAnObject)), "{case}");
                 }
-                // JavaScript loses the text and delivers ''; nobody can want that.
+                // JavaScript loses the text and delivers ''; no application can want that.
                 "frame without c" => {
                     assert_eq!(progress, Err(FrameError::Malformed(Malformed::Missing("c"))), "{case}")
                 }

@@ -1,4 +1,4 @@
-//! What peers say to a tracker.
+//! The frames that peers send to a tracker.
 
 use serde::de::SeqAccess;
 use serde::ser::{Serialize, Serializer};
@@ -57,8 +57,9 @@ impl ClientMessage {
     }
 }
 
-/// Tells a tracker that a peer is in a swarm, or leaves it.
+/// Announces that a peer is in a swarm, or leaves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Announce {
     /// The swarm.
     pub info_hash: InfoHash,
@@ -97,6 +98,48 @@ impl Announce {
             offers: None,
         }
     }
+
+    /// Sets what happened.
+    #[must_use]
+    pub fn event(self, event: AnnounceEvent) -> Self {
+        Self { event: Some(event), ..self }
+    }
+
+    /// Sets how many peers are wanted.
+    #[must_use]
+    pub fn numwant(self, numwant: u32) -> Self {
+        Self { numwant: Some(numwant), ..self }
+    }
+
+    /// Sets the bytes uploaded.
+    #[must_use]
+    pub fn uploaded(self, uploaded: u64) -> Self {
+        Self { uploaded: Some(uploaded), ..self }
+    }
+
+    /// Sets the bytes downloaded.
+    #[must_use]
+    pub fn downloaded(self, downloaded: u64) -> Self {
+        Self { downloaded: Some(downloaded), ..self }
+    }
+
+    /// Sets the bytes still wanted.
+    #[must_use]
+    pub fn left(self, left: u64) -> Self {
+        Self { left: Some(left), ..self }
+    }
+
+    /// Echoes the `tracker id` of an earlier reply.
+    #[must_use]
+    pub fn tracker_id(self, tracker_id: impl Into<String>) -> Self {
+        Self { tracker_id: Some(tracker_id.into()), ..self }
+    }
+
+    /// Sets the offers. An announce with an empty list differs on the wire from one without a list.
+    #[must_use]
+    pub fn offers(self, offers: impl IntoIterator<Item = Offer>) -> Self {
+        Self { offers: Some(offers.into_iter().collect()), ..self }
+    }
 }
 
 /// What an announce reports.
@@ -111,9 +154,9 @@ pub enum AnnounceEvent {
     Stopped,
     /// The peer has become complete.
     Completed,
-    /// Nothing special; better left out.
+    /// A periodic announce. Better left out, see [`Announce::event`].
     Update,
-    /// The peer stays, but wants nothing. Not every tracker knows it.
+    /// The peer remains a member, but wants no peers. Not every tracker knows this event.
     Paused,
 }
 
@@ -132,6 +175,7 @@ impl AnnounceEvent {
 
 /// An offer that a peer brings to the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Offer {
     /// Comes back with the answer.
     pub offer_id: OfferId,
@@ -139,8 +183,16 @@ pub struct Offer {
     pub sdp: String,
 }
 
+impl Offer {
+    /// An offer with all it has.
+    pub fn new(offer_id: OfferId, sdp: impl Into<String>) -> Self {
+        Self { offer_id, sdp: sdp.into() }
+    }
+}
+
 /// Answers an offer that the tracker forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AnswerRequest {
     /// The swarm.
     pub info_hash: InfoHash,
@@ -154,14 +206,35 @@ pub struct AnswerRequest {
     pub sdp: String,
 }
 
+impl AnswerRequest {
+    /// The answer of `peer_id` to the offer that `to_peer_id` made under `offer_id`.
+    pub fn new(
+        info_hash: InfoHash,
+        peer_id: PeerId,
+        to_peer_id: PeerId,
+        offer_id: OfferId,
+        sdp: impl Into<String>,
+    ) -> Self {
+        Self { info_hash, peer_id, to_peer_id, offer_id, sdp: sdp.into() }
+    }
+}
+
 /// Asks how many members swarms have.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScrapeRequest {
     /// The swarms; empty asks for all, which some trackers refuse.
     ///
     /// On the wire none is left out, one is a string and several are an array. An array of one decodes too; an empty
     /// array is an error, since trackers do not take it for all.
     pub info_hashes: Vec<InfoHash>,
+}
+
+impl ScrapeRequest {
+    /// A scrape of these swarms, or of all swarms if there are none.
+    pub fn new(info_hashes: impl IntoIterator<Item = InfoHash>) -> Self {
+        Self { info_hashes: info_hashes.into_iter().collect() }
+    }
 }
 
 /// A request as received, each field for itself.

@@ -104,7 +104,7 @@ pub enum DecodeErrorKind {
     /// The bytes are not one JSON value: broken syntax, invalid UTF-8, a lone surrogate, something after the end, too
     /// deep nesting, or a key of the protocol given twice.
     #[error("bad JSON: {0}")]
-    Json(serde_json::Error),
+    Json(#[source] JsonError),
     /// The bytes are a JSON value other than an object.
     #[error("expected an object, found {found}")]
     NotAnObject {
@@ -126,6 +126,11 @@ pub enum DecodeErrorKind {
         found: String,
     },
 }
+
+/// Where and why a frame is not JSON. The text says so with line and column.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct JsonError(serde_json::Error);
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -183,7 +188,7 @@ impl Fault {
         Self::new(FieldProblem::Value { expected, found: shortened(found) })
     }
 
-    /// The same problem seen from the value that holds this one as `field`: a name, or an index in brackets.
+    /// This problem as seen from the value that holds this one as `field`: a name, or an index in brackets.
     pub(crate) fn inside(mut self, field: impl fmt::Display) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{field}{dot}{}", self.path);
@@ -191,9 +196,9 @@ impl Fault {
     }
 }
 
-impl From<serde_json::Error> for DecodeErrorKind {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Json(error)
+impl DecodeErrorKind {
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Self::Json(JsonError(error))
     }
 }
 

@@ -10,8 +10,16 @@ use crate::error::{IdParseError, IdWireError};
 /// Bytes in an id.
 const ID_BYTES: usize = 20;
 
+#[cfg(feature = "rand")]
+impl PeerId {
+    /// A peer id of 20 random bytes.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
 impl InfoHash {
-    /// The swarm of everyone who shares `identifier`: the SHA-1 of its UTF-8.
+    /// The swarm of all peers that share `identifier`: the SHA-1 of its UTF-8.
     pub fn of(identifier: &str) -> Self {
         Self(Sha1::digest(identifier).into())
     }
@@ -68,6 +76,27 @@ macro_rules! id {
             }
         }
 
+        /// Forty hexadecimal digits in human-readable formats such as JSON, 20 bytes in others.
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+            }
+        }
+
+        /// Forty hexadecimal digits in human-readable formats such as JSON, 20 bytes in others.
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                    text.parse().map_err(serde::de::Error::custom)
+                } else {
+                    <[u8; ID_BYTES]>::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+
         impl FromStr for $name {
             type Err = IdParseError;
 
@@ -79,15 +108,15 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a swarm.
+    /// Identifies a swarm.
     InfoHash
 }
 id! {
-    /// Names a peer: 20 bytes it chose itself, at random or not. Trackers do not verify it.
+    /// Identifies a peer: 20 bytes that the peer chose itself, at random or not. Trackers do not verify it.
     PeerId
 }
 id! {
-    /// Names an offer, so that the answer to it can be told from others; chosen by the offerer.
+    /// Identifies an offer, so that its answer can be distinguished from others; the offerer chooses it.
     OfferId
 }
 

@@ -9,18 +9,16 @@
 //! use p2pt_proto::{Announce, AnnounceReply, ClientMessage, InfoHash, Offer, OfferId, PeerId, TrackerMessage};
 //! use std::time::Duration;
 //!
-//! // A peer announces itself, with one offer for whomever the tracker picks.
+//! // A peer announces itself, with one offer for a member that the tracker picks.
 //! let swarm = InfoHash::of("my-app");
-//! let mut announce = Announce::new(swarm, PeerId::from([7; 20]));
-//! announce.numwant = Some(1);
-//! announce.offers = Some(vec![Offer { offer_id: OfferId::from([1; 20]), sdp: "v=0\r\n".into() }]);
+//! let offer = Offer::new(OfferId::from([1; 20]), "v=0\r\n");
+//! let announce = Announce::new(swarm, PeerId::from([7; 20])).numwant(1).offers([offer]);
 //! let frame = ClientMessage::Announce(announce).encode();
 //!
 //! // The tracker reads the frame and replies.
 //! let ClientMessage::Announce(announce) = ClientMessage::decode(&frame)? else { unreachable!() };
 //! assert_eq!(announce.offers.map(|offers| offers.len()), Some(1));
-//! let mut reply = AnnounceReply::new(announce.info_hash);
-//! reply.interval = Some(Duration::from_secs(120));
+//! let reply = AnnounceReply::new(announce.info_hash).interval(Duration::from_secs(120));
 //! let frame = TrackerMessage::Announced(reply).encode();
 //!
 //! // The peer reads the reply.
@@ -71,6 +69,6 @@ mod tracker;
 mod wire;
 
 pub use client::{Announce, AnnounceEvent, AnswerRequest, ClientMessage, Offer, ScrapeRequest};
-pub use error::{DecodeError, DecodeErrorKind, FieldProblem, IdParseError, IdWireError};
+pub use error::{DecodeError, DecodeErrorKind, FieldProblem, IdParseError, IdWireError, JsonError};
 pub use id::{InfoHash, OfferId, PeerId};
 pub use tracker::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, ScrapeReply, ScrapeStats, TrackerMessage};

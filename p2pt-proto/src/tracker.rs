@@ -1,4 +1,4 @@
-//! What a tracker says to peers.
+//! The frames that a tracker sends to peers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::de::MapAccess;
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::error::{DecodeError, Fault, FieldProblem};
+use crate::error::{DecodeError, DecodeErrorKind, Fault, FieldProblem};
 use crate::id::{InfoHash, OfferId, PeerId};
 use crate::wire::{
     self, Action, BinaryString, Description, Field, FromField, RawDescription, SdpType, Seconds, object_field,
@@ -73,7 +73,9 @@ impl TrackerMessage {
         let action = std::mem::take(&mut raw.action).valid();
         match raw.into_message(action.as_ref()) {
             Ok(Some(message)) => Ok(message),
-            Ok(None) => serde_json::from_slice(frame).map(Self::Unknown).map_err(DecodeError::new),
+            Ok(None) => serde_json::from_slice(frame)
+                .map(Self::Unknown)
+                .map_err(|error| DecodeError::new(DecodeErrorKind::json(error))),
             Err(fault) => Err(DecodeError::new(fault).with_context(action, info_hash)),
         }
     }
@@ -81,6 +83,7 @@ impl TrackerMessage {
 
 /// The reply to an announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AnnounceReply {
     /// The swarm.
     pub info_hash: InfoHash,
@@ -88,13 +91,13 @@ pub struct AnnounceReply {
     /// clamp it. The four known trackers say 20 s to 120 s. A fraction of a second travels as a binary floating-point
     /// number and may lose its last digits.
     pub interval: Option<Duration>,
-    /// The shortest time between announces that the tracker tolerates, likewise.
+    /// The shortest time between announces that the tracker tolerates, of the same range as `interval`.
     pub min_interval: Option<Duration>,
     /// To be echoed in later announces.
     pub tracker_id: Option<String>,
     /// Members that have everything.
     pub complete: Option<u32>,
-    /// The other members; all, where nobody says what is left.
+    /// The other members. All members are counted here where none of them announces what is left.
     pub incomplete: Option<u32>,
     /// A text for people.
     pub warning: Option<String>,
@@ -113,10 +116,47 @@ impl AnnounceReply {
             warning: None,
         }
     }
+
+    /// Sets how long to wait until the next announce.
+    #[must_use]
+    pub fn interval(self, interval: Duration) -> Self {
+        Self { interval: Some(interval), ..self }
+    }
+
+    /// Sets the shortest time between announces.
+    #[must_use]
+    pub fn min_interval(self, min_interval: Duration) -> Self {
+        Self { min_interval: Some(min_interval), ..self }
+    }
+
+    /// Sets the id to be echoed in later announces.
+    #[must_use]
+    pub fn tracker_id(self, tracker_id: impl Into<String>) -> Self {
+        Self { tracker_id: Some(tracker_id.into()), ..self }
+    }
+
+    /// Sets how many members have everything.
+    #[must_use]
+    pub fn complete(self, complete: u32) -> Self {
+        Self { complete: Some(complete), ..self }
+    }
+
+    /// Sets how many members do not have everything.
+    #[must_use]
+    pub fn incomplete(self, incomplete: u32) -> Self {
+        Self { incomplete: Some(incomplete), ..self }
+    }
+
+    /// Sets the text for people.
+    #[must_use]
+    pub fn warning(self, warning: impl Into<String>) -> Self {
+        Self { warning: Some(warning.into()), ..self }
+    }
 }
 
 /// An offer on its way to a member of the swarm that the tracker picked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForwardedOffer {
     /// The swarm.
     pub info_hash: InfoHash,
@@ -128,8 +168,16 @@ pub struct ForwardedOffer {
     pub sdp: String,
 }
 
+impl ForwardedOffer {
+    /// The offer that `peer_id` made under `offer_id`.
+    pub fn new(info_hash: InfoHash, peer_id: PeerId, offer_id: OfferId, sdp: impl Into<String>) -> Self {
+        Self { info_hash, peer_id, offer_id, sdp: sdp.into() }
+    }
+}
+
 /// An answer on its way to the peer that made the offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForwardedAnswer {
     /// The swarm.
     pub info_hash: InfoHash,
@@ -141,8 +189,16 @@ pub struct ForwardedAnswer {
     pub sdp: String,
 }
 
+impl ForwardedAnswer {
+    /// The answer of `peer_id` to the offer `offer_id`.
+    pub fn new(info_hash: InfoHash, peer_id: PeerId, offer_id: OfferId, sdp: impl Into<String>) -> Self {
+        Self { info_hash, peer_id, offer_id, sdp: sdp.into() }
+    }
+}
+
 /// The reply to a scrape.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ScrapeReply {
     /// The swarms asked for. Some trackers leave out those they do not know, others give zeros.
     pub files: BTreeMap<InfoHash, ScrapeStats>,
@@ -150,8 +206,22 @@ pub struct ScrapeReply {
     pub min_request_interval: Option<Duration>,
 }
 
+impl ScrapeReply {
+    /// A reply about these swarms.
+    pub fn new(files: impl IntoIterator<Item = (InfoHash, ScrapeStats)>) -> Self {
+        Self { files: files.into_iter().collect(), min_request_interval: None }
+    }
+
+    /// Sets the shortest time between scrapes.
+    #[must_use]
+    pub fn min_request_interval(self, min_request_interval: Duration) -> Self {
+        Self { min_request_interval: Some(min_request_interval), ..self }
+    }
+}
+
 /// How many members a swarm has. What the tracker does not say is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ScrapeStats {
     /// Members that have everything.
     pub complete: u32,
@@ -161,8 +231,16 @@ pub struct ScrapeStats {
     pub downloaded: u32,
 }
 
+impl ScrapeStats {
+    /// Counts of one swarm.
+    pub fn new(complete: u32, incomplete: u32, downloaded: u32) -> Self {
+        Self { complete, incomplete, downloaded }
+    }
+}
+
 /// The tracker refuses something.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// A text for people.
     pub reason: String,
@@ -170,6 +248,25 @@ pub struct Failure {
     pub action: Option<String>,
     /// The swarm of the refused frame, if the tracker says it.
     pub info_hash: Option<InfoHash>,
+}
+
+impl Failure {
+    /// A failure that says nothing but its reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), action: None, info_hash: None }
+    }
+
+    /// Sets the action of the refused frame.
+    #[must_use]
+    pub fn action(self, action: impl Into<String>) -> Self {
+        Self { action: Some(action.into()), ..self }
+    }
+
+    /// Sets the swarm of the refused frame.
+    #[must_use]
+    pub fn info_hash(self, info_hash: InfoHash) -> Self {
+        Self { info_hash: Some(info_hash), ..self }
+    }
 }
 
 /// A frame as received, each field for itself.

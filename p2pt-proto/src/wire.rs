@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use crate::error::{DecodeError, Fault, FieldProblem, shortened};
+use crate::error::{DecodeError, DecodeErrorKind, Fault, FieldProblem, shortened};
 use crate::id::{InfoHash, OfferId, PeerId};
 
 /// What a frame says about one field.
@@ -210,7 +210,7 @@ pub(crate) use object_field;
 
 /// Reads the one object that a frame is.
 pub(crate) fn parse<T: FromField>(frame: &[u8]) -> Result<T, DecodeError> {
-    match serde_json::from_slice::<Field<T>>(frame).map_err(DecodeError::new)? {
+    match serde_json::from_slice::<Field<T>>(frame).map_err(|error| DecodeError::new(DecodeErrorKind::json(error)))? {
         Field::Valid(object) => Ok(object),
         Field::Invalid(fault) => Err(DecodeError::new(*fault)),
         Field::Absent | Field::Null => Err(DecodeError::new(wrong_type::<T>("null"))),
@@ -297,7 +297,7 @@ fn serialize_binary<S: Serializer>(bytes: &[u8; 20], serializer: S) -> Result<S:
     serializer.serialize_str(std::str::from_utf8(&buffer[..length]).map_err(S::Error::custom)?)
 }
 
-/// A time span in seconds, out of range taken for the nearest that can be told.
+/// A time span in seconds. A value out of range decodes as the nearest one that a [`Duration`] can hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seconds(pub(crate) Duration);
 

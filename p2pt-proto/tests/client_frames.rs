@@ -52,10 +52,9 @@ fn what_is_absent_is_omitted() {
 fn the_room_for_a_frame_is_made_at_once() {
     let sdp = "a=candidate:1 1 udp 2113939711 192.0.2.1 51472 typ host\r\n".repeat(20);
     let mut announce = Announce::new(info_hash(), PeerId::from([0xff; 20]));
-    announce.offers =
-        Some((0..5).map(|n| Offer { offer_id: OfferId::from([0xff - n; 20]), sdp: sdp.clone() }).collect());
+    announce.offers = Some((0..5).map(|n| Offer::new(OfferId::from([0xff - n; 20]), sdp.clone())).collect());
     let (to_peer_id, offer_id) = (PeerId::from([0xfe; 20]), OfferId::from([0xfd; 20]));
-    let answer = AnswerRequest { info_hash: info_hash(), peer_id: announce.peer_id, to_peer_id, offer_id, sdp };
+    let answer = AnswerRequest::new(info_hash(), announce.peer_id, to_peer_id, offer_id, sdp);
     for message in [ClientMessage::Announce(announce), ClientMessage::Answer(answer)] {
         assert_eq!(allocation_counter::measure(|| drop(message.encode())).count_total, 1);
     }
@@ -162,13 +161,13 @@ fn an_announce_with_an_answer_is_an_answer() {
         "to_peer_id": OTHER, "offer_id": OFFER, "answer": {"type": "answer", "sdp": "blob"},
         "event": "nonsense", "offers": 5, "left": "x",
     });
-    let answer = AnswerRequest {
-        info_hash: info_hash(),
-        peer_id: PeerId::from([b'p'; 20]),
-        to_peer_id: PeerId::from([b'q'; 20]),
-        offer_id: OfferId::from([b'o'; 20]),
-        sdp: "blob".into(),
-    };
+    let answer = AnswerRequest::new(
+        info_hash(),
+        PeerId::from([b'p'; 20]),
+        PeerId::from([b'q'; 20]),
+        OfferId::from([b'o'; 20]),
+        "blob",
+    );
     assert_eq!(ClientMessage::decode(announce(fields.clone())).unwrap(), ClientMessage::Answer(answer));
     for field in ["to_peer_id", "offer_id"] {
         let mut fields = fields.clone();
@@ -182,7 +181,7 @@ fn an_announce_with_an_answer_is_an_answer() {
 
 #[test]
 fn a_scrape_keeps_its_form() {
-    let scrape = |hashes: &[InfoHash]| ClientMessage::Scrape(ScrapeRequest { info_hashes: hashes.to_vec() });
+    let scrape = |hashes: &[InfoHash]| ClientMessage::Scrape(ScrapeRequest::new(hashes.to_vec()));
     let (one, two) = (info_hash(), InfoHash::from([b'i'; 20]));
     let second = "i".repeat(20);
     for (message, frame) in [
@@ -237,7 +236,7 @@ fn a_lone_surrogate_is_an_error() {
         format!(r#"{{"action":"announce",{ids},"offers":[{{"offer":{sdp},"offer_id":"{OFFER}"}}]}}"#)
     };
     let pair = decoded(&frame(r"\ud83d\ude00"));
-    let offer = Offer { offer_id: OfferId::from([b'o'; 20]), sdp: "😀".into() };
+    let offer = Offer::new(OfferId::from([b'o'; 20]), "😀");
     assert_eq!(pair.offers, Some(vec![offer]));
     for lone in [r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\ud83d"] {
         assert!(refused(&frame(lone)).starts_with("bad JSON: "));

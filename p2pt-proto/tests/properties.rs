@@ -36,57 +36,50 @@ fn event() -> impl Strategy<Value = AnnounceEvent> {
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
-    (id(), text()).prop_map(|(offer_id, sdp)| Offer { offer_id, sdp })
+    (id(), text()).prop_map(|(offer_id, sdp)| Offer::new(offer_id, sdp))
 }
 
 fn announce() -> impl Strategy<Value = Announce> {
     let counts = (of(any::<u32>()), of(any::<u64>()), of(any::<u64>()), of(any::<u64>()));
     (id(), id(), of(event()), counts, of(text()), of(vec(offer(), 0..4))).prop_map(
-        |(info_hash, peer_id, event, (numwant, uploaded, downloaded, left), tracker_id, offers)| Announce {
-            info_hash,
-            peer_id,
-            event,
-            numwant,
-            uploaded,
-            downloaded,
-            left,
-            tracker_id,
-            offers,
+        |(info_hash, peer_id, event, (numwant, uploaded, downloaded, left), tracker_id, offers)| {
+            let mut announce = Announce::new(info_hash, peer_id);
+            (announce.event, announce.tracker_id, announce.offers) = (event, tracker_id, offers);
+            (announce.numwant, announce.uploaded) = (numwant, uploaded);
+            (announce.downloaded, announce.left) = (downloaded, left);
+            announce
         },
     )
 }
 
 fn client_message() -> impl Strategy<Value = ClientMessage> {
     let answer = (id(), id(), id(), id(), text()).prop_map(|(info_hash, peer_id, to_peer_id, offer_id, sdp)| {
-        ClientMessage::Answer(AnswerRequest { info_hash, peer_id, to_peer_id, offer_id, sdp })
+        ClientMessage::Answer(AnswerRequest::new(info_hash, peer_id, to_peer_id, offer_id, sdp))
     });
-    let scrape = vec(id(), 0..4).prop_map(|info_hashes| ClientMessage::Scrape(ScrapeRequest { info_hashes }));
+    let scrape = vec(id(), 0..4).prop_map(|info_hashes| ClientMessage::Scrape(ScrapeRequest::new(info_hashes)));
     prop_oneof![announce().prop_map(ClientMessage::Announce), answer, scrape]
 }
 
 fn announce_reply() -> impl Strategy<Value = AnnounceReply> {
     let counts = (of(any::<u32>()), of(any::<u32>()));
     (id(), of(interval()), of(interval()), of(text()), counts, of(text())).prop_map(
-        |(info_hash, interval, min_interval, tracker_id, (complete, incomplete), warning)| AnnounceReply {
-            info_hash,
-            interval,
-            min_interval,
-            tracker_id,
-            complete,
-            incomplete,
-            warning,
+        |(info_hash, interval, min_interval, tracker_id, (complete, incomplete), warning)| {
+            let mut reply = AnnounceReply::new(info_hash);
+            (reply.interval, reply.min_interval, reply.tracker_id) = (interval, min_interval, tracker_id);
+            (reply.complete, reply.incomplete, reply.warning) = (complete, incomplete, warning);
+            reply
         },
     )
 }
 
 fn scrape_reply() -> impl Strategy<Value = ScrapeReply> {
-    let stats = any::<(u32, u32, u32)>().prop_map(|(complete, incomplete, downloaded)| ScrapeStats {
-        complete,
-        incomplete,
-        downloaded,
-    });
-    (btree_map(id(), stats, 0..4), of(interval()))
-        .prop_map(|(files, min_request_interval)| ScrapeReply { files, min_request_interval })
+    let stats = any::<(u32, u32, u32)>()
+        .prop_map(|(complete, incomplete, downloaded)| ScrapeStats::new(complete, incomplete, downloaded));
+    (btree_map(id(), stats, 0..4), of(interval())).prop_map(|(files, min_request_interval)| {
+        let mut reply = ScrapeReply::new(files);
+        reply.min_request_interval = min_request_interval;
+        reply
+    })
 }
 
 /// Any JSON value, its numbers and its nesting included.
@@ -120,14 +113,17 @@ fn tracker_message() -> impl Strategy<Value = TrackerMessage> {
     prop_oneof![
         announce_reply().prop_map(TrackerMessage::Announced),
         signal().prop_map(|(info_hash, peer_id, offer_id, sdp)| {
-            TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id, sdp })
+            TrackerMessage::Offer(ForwardedOffer::new(info_hash, peer_id, offer_id, sdp))
         }),
         signal().prop_map(|(info_hash, peer_id, offer_id, sdp)| {
-            TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id, offer_id, sdp })
+            TrackerMessage::Answer(ForwardedAnswer::new(info_hash, peer_id, offer_id, sdp))
         }),
         scrape_reply().prop_map(TrackerMessage::Scrape),
-        (text(), of(text()), of(id()))
-            .prop_map(|(reason, action, info_hash)| { TrackerMessage::Failure(Failure { reason, action, info_hash }) }),
+        (text(), of(text()), of(id())).prop_map(|(reason, action, info_hash)| {
+            let mut failure = Failure::new(reason);
+            (failure.action, failure.info_hash) = (action, info_hash);
+            TrackerMessage::Failure(failure)
+        }),
         unknown().prop_map(TrackerMessage::Unknown),
     ]
 }
@@ -283,5 +279,22 @@ proptest! {
             Ok(TrackerMessage::Offer(_) | TrackerMessage::Answer(_)) | Err(_) => {}
             Ok(other) => prop_assert!(false, "{:?}", other),
         }
+    }
+}
+
+#[cfg(feature = "serde")]
+proptest! {
+    #[test]
+    fn an_id_is_hexadecimal_in_json(peer in id::<PeerId>(), swarm in id::<InfoHash>(), offer in id::<OfferId>()) {
+        let text = serde_json::to_string(&(peer, swarm, offer)).unwrap();
+        prop_assert_eq!(&text, &format!("[\"{peer}\",\"{swarm}\",\"{offer}\"]"));
+        prop_assert_eq!(serde_json::from_str::<(PeerId, InfoHash, OfferId)>(&text).unwrap(), (peer, swarm, offer));
+    }
+
+    #[test]
+    fn an_id_of_another_length_is_an_error_that_says_so(digits in "[0-9a-f]{0,80}") {
+        prop_assume!(digits.len() != 40);
+        let error = serde_json::from_str::<PeerId>(&format!("\"{digits}\"")).unwrap_err().to_string();
+        prop_assert!(error.contains(&format!("expected 40 hexadecimal digits, found {}", digits.len())), "{}", error);
     }
 }

@@ -47,34 +47,22 @@ fn refused(frame: &str) -> String {
 }
 
 fn answer(sdp: &str) -> TrackerMessage {
-    TrackerMessage::Answer(ForwardedAnswer {
-        info_hash: info_hash(),
-        peer_id: PeerId::from([b'p'; 20]),
-        offer_id: OfferId::from([b'o'; 20]),
-        sdp: sdp.into(),
-    })
+    TrackerMessage::Answer(ForwardedAnswer::new(info_hash(), PeerId::from([b'p'; 20]), OfferId::from([b'o'; 20]), sdp))
 }
 
 fn offer(sdp: &str) -> TrackerMessage {
-    TrackerMessage::Offer(ForwardedOffer {
-        info_hash: info_hash(),
-        peer_id: PeerId::from([b'p'; 20]),
-        offer_id: OfferId::from([b'o'; 20]),
-        sdp: sdp.into(),
-    })
+    TrackerMessage::Offer(ForwardedOffer::new(info_hash(), PeerId::from([b'p'; 20]), OfferId::from([b'o'; 20]), sdp))
 }
 
 #[test]
 fn a_reply_with_everything() {
-    let full = AnnounceReply {
-        info_hash: info_hash(),
-        interval: Some(Duration::from_secs(120)),
-        min_interval: Some(Duration::from_millis(1500)),
-        tracker_id: Some("t".into()),
-        complete: Some(1),
-        incomplete: Some(2),
-        warning: Some("slow down".into()),
-    };
+    let full = AnnounceReply::new(info_hash())
+        .interval(Duration::from_secs(120))
+        .min_interval(Duration::from_millis(1500))
+        .tracker_id("t")
+        .complete(1)
+        .incomplete(2)
+        .warning("slow down");
     let frame = json!({
         "action": "announce", "info_hash": HASH, "interval": 120, "min interval": 1.5, "tracker id": "t",
         "complete": 1, "incomplete": 2, "warning message": "slow down",
@@ -168,7 +156,9 @@ fn an_unusable_signal_is_an_error_and_nothing_else() {
 #[test]
 fn a_failure_may_come_with_nothing_else() {
     let failure = |action: Option<&str>, info_hash| {
-        TrackerMessage::Failure(Failure { reason: "no".into(), action: action.map(Into::into), info_hash })
+        let mut failure = Failure::new("no");
+        (failure.action, failure.info_hash) = (action.map(Into::into), info_hash);
+        TrackerMessage::Failure(failure)
     };
     for (frame, message) in [
         (json!({"failure reason": "no"}), failure(None, None)),
@@ -189,7 +179,7 @@ fn a_failure_may_come_with_nothing_else() {
 
 #[test]
 fn a_scrape_reply_of_each_tracker() {
-    let stats = |complete, incomplete, downloaded| ScrapeStats { complete, incomplete, downloaded };
+    let stats = |complete, incomplete, downloaded| ScrapeStats::new(complete, incomplete, downloaded);
     let mut expected = ScrapeReply::default();
     assert_eq!(decoded(r#"{"action":"scrape","files":{}}"#), TrackerMessage::Scrape(expected.clone()));
 

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use crate::link::Link;
+use crate::socket_driver::SocketDriver;
 use crate::{AnnounceUrl, ClientConfig, Connector, Input, Session, TrackerEvent, TrackerState};
 
 /// What stopping may take beyond the session's own deadline, for the last events to be delivered.
@@ -17,13 +17,14 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// A handle to the client of one tracker.
 ///
 /// Its methods only note what is wanted and wake the client's task; none but [`stop`](Self::stop) waits for anything.
-/// Dropping the handle ends the task at once and closes the socket without a word, by which trackers, too, notice
-/// that we left.
+/// Dropping the handle ends the task at once and drops the socket without `stopped` or a close frame. Trackers notice
+/// that too.
 #[derive(Debug)]
+#[must_use = "dropping the handle ends the client"]
 pub struct TrackerClient {
     shared: Arc<Shared>,
     stop_timeout: Duration,
-    /// Locked by whoever waits for the end of the task.
+    /// Locked while [`TrackerClient::stop`] waits for the end of the task.
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -47,7 +48,7 @@ impl Shared {
 
 impl TrackerClient {
     /// Starts a task that serves the tracker at `url`. It connects as soon as a swarm is joined or a scrape is asked
-    /// for. Events come through `events`, each with `key`, by which the owner of several clients tells them apart, also
+    /// for. Events come through `events`, each with `key`, by which the owner of several clients distinguishes them, also
     /// two that serve the same tracker one after the other. While `events` is full, the client stops reading from the
     /// tracker, and once its receiver is dropped, the client stops.
     ///
@@ -65,7 +66,7 @@ impl TrackerClient {
         let stop_timeout = config.stop_timeout;
         let session = Session::new(url.clone(), peer_id, config, now());
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
-        let span = tracing::debug_span!("tracker", %url);
+        let span = tracing::error_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, key, events };
         let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
         Self { shared, stop_timeout, task }
@@ -82,7 +83,7 @@ impl TrackerClient {
     }
 
     /// How many more peers would be welcome in a swarm that was joined, which sets how many offers an announce
-    /// carries: at most 5; none for 0. The default is 5.
+    /// carries: at most 10; none for 0. The default is 5.
     pub fn set_wanted(&self, info_hash: InfoHash, offers: usize) {
         self.feed(Input::SetWanted { info_hash, offers });
     }
@@ -105,7 +106,7 @@ impl TrackerClient {
         self.feed(Input::WithdrawOffers { info_hash, offers });
     }
 
-    /// Answers the offer of a stranger.
+    /// Answers the offer of a peer ([`TrackerEvent::Offer`]).
     pub fn answer(&self, info_hash: InfoHash, to: PeerId, offer_id: OfferId, sdp: String) {
         self.feed(Input::Answer { info_hash, to, offer_id, sdp });
     }
@@ -127,7 +128,7 @@ impl TrackerClient {
     /// be lost. Stopping twice is no error. If this is cancelled, the client goes on stopping until it is dropped.
     pub async fn stop(&self) {
         self.feed(Input::Stop);
-        // The handle stays where `drop` finds it until the task has ended.
+        // The handle is left where `drop` finds it until the task has ended.
         let mut slot = self.task.lock().await;
         let Some(task) = slot.as_mut() else { return };
         if tokio::time::timeout(self.stop_timeout + STOP_GRACE, &mut *task).await.is_err() {
@@ -167,25 +168,25 @@ struct Driver<K> {
 
 impl<K: Clone + Send + Sync + 'static> Driver<K> {
     async fn run(self) {
-        let mut link = Link::default();
-        let mut deaf = false;
+        let mut socket = SocketDriver::default();
+        let mut receiver_dropped = false;
         loop {
-            let pending = self.drain(&mut link, deaf);
+            let pending = self.drain(&mut socket, receiver_dropped);
             if pending.done {
                 return;
             }
             // In this order, so that the same inputs lead to the same outcome; the tracker, which may flood, comes last.
             tokio::select! {
                 biased;
-                () = self.events.closed(), if !deaf => {
-                    deaf = true;
+                () = self.events.closed(), if !receiver_dropped => {
+                    receiver_dropped = true;
                     self.shared.input(Input::Stop);
                 }
                 () = self.shared.wake.notified() => {}
                 () = sleep_until(pending.timeout) => {
                     if !pending.reading {
-                        // Silence proves nothing while nobody listens.
-                        link.heard(|input| self.shared.input(input));
+                        // Silence proves nothing while the socket is not read.
+                        socket.report_alive(|input| self.shared.input(input));
                     }
                     self.shared.input(Input::Timeout);
                 }
@@ -196,18 +197,18 @@ impl<K: Clone + Send + Sync + 'static> Driver<K> {
                         room.send((self.key.clone(), event));
                     }
                 }
-                input = link.next(pending.reading) => self.shared.input(input),
+                input = socket.next(pending.reading) => self.shared.input(input),
             }
         }
     }
 
-    /// Carries out what the session wants, delivers the events there is room for, and says what to wait for next.
-    fn drain(&self, link: &mut Link, deaf: bool) -> Pending {
+    /// Carries out what the session wants, delivers the events there is room for, and returns what to wait for next.
+    fn drain(&self, socket: &mut SocketDriver, receiver_dropped: bool) -> Pending {
         let mut session = self.shared.session();
         while let Some(output) = session.poll_output() {
-            link.carry_out(output, &self.connector, &self.url);
+            socket.carry_out(output, &self.connector, &self.url);
         }
-        if deaf {
+        if receiver_dropped {
             while session.poll_event().is_some() {}
         }
         while session.has_events()

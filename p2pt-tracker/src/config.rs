@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::setters::setters;
+
 /// Timing and limits of one tracker client. The defaults suit the public trackers; tests and unusual trackers may
-/// want others. Start from [`ClientConfig::default`] and change fields. Durations over a year count as a year.
+/// want others. Start from [`ClientConfig::default`] and set what is to differ. Durations over a year count as a year.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -41,17 +43,17 @@ pub struct ClientConfig {
     /// in a swarm that forms, ten are announced every three seconds for more than a minute, and those that were declined
     /// live on. With fewer, the last announces would carry none.
     pub max_offers: usize,
-    /// The most offers of strangers that are passed on in a minute, for each info hash. Default 300: in a
+    /// The most offers of other peers that are passed on in a minute, for each info hash. Default 300: in a
     /// swarm that forms, as many arrive as are announced by each member.
     pub max_incoming_offers_per_minute: u32,
-    /// How long a scrape may stay unanswered. Default 15 s.
+    /// How long a scrape may remain unanswered. Default 15 s.
     pub scrape_timeout: Duration,
     /// A socket that serves no swarm and no scrape is closed after this time. Default 10 s.
     pub idle_timeout: Duration,
-    /// While a tracker can be reached over the other address family too, and nobody else is in our swarms there, we go
-    /// and look over the other one: for the first time after between this time and twice as long. Default 15 s.
+    /// While a tracker can be reached over the other address family too, and our swarms have no other members there, the
+    /// client looks over the other one: for the first time after between this time and twice as long. Default 15 s.
     pub dwell_min: Duration,
-    /// Later after more and more, at most this time. Default 240 s.
+    /// The time after which the client changes the family again doubles each time, up to this. Default 240 s.
     pub dwell_max: Duration,
     /// How long stopping may take: `stopped` for every info hash and the closing handshake. Default 2 s.
     pub stop_timeout: Duration,
@@ -60,11 +62,36 @@ pub struct ClientConfig {
     pub seed: Option<u64>,
 }
 
+setters!(ClientConfig {
+    connect_timeout: Duration,
+    backoff_min: Duration,
+    backoff_max: Duration,
+    stable_after: Duration,
+    ping_interval: Duration,
+    ping_timeout: Duration,
+    write_timeout: Duration,
+    interval_min: Duration,
+    interval_max: Duration,
+    retry_interval: Duration,
+    request_spacing: Duration,
+    offer_wait: Duration,
+    offer_lifetime: Duration,
+    offer_min_remaining: Duration,
+    max_offers: usize,
+    max_incoming_offers_per_minute: u32,
+    scrape_timeout: Duration,
+    idle_timeout: Duration,
+    dwell_min: Duration,
+    dwell_max: Duration,
+    stop_timeout: Duration,
+    seed: Option<u64>,
+});
+
 /// Enough for "never" and little enough for the clock to be added to.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl ClientConfig {
-    /// The same with all durations limited to a year, so that adding them to the present time cannot overflow.
+    /// This configuration with all durations limited to a year, so that adding them to the present time cannot overflow.
     pub(crate) fn limited(mut self) -> Self {
         for duration in [
             &mut self.connect_timeout,

@@ -146,17 +146,17 @@ mod tests {
 
     /// Races addresses of which some refuse, some are silent and some connect, all at once or after a time; says which
     /// one won, after how long, and when each was tried.
-    async fn run(fates: &[(Option<bool>, u64)]) -> (io::Result<u8>, u128, Vec<u128>) {
+    async fn run(behaviours: &[(Option<bool>, u64)]) -> (io::Result<u8>, u128, Vec<u128>) {
         let (start, tried) = (Instant::now(), Mutex::new(Vec::new()));
-        let addresses = (0..fates.len()).map(|n| v4(n as u8)).collect();
+        let addresses = (0..behaviours.len()).map(|n| v4(n as u8)).collect();
         let won = race(addresses, |address| {
             tried.lock().unwrap().push(start.elapsed().as_millis());
             let SocketAddr::V4(address) = address else { unreachable!() };
             let n = address.ip().octets()[3];
-            let (fate, after) = fates[usize::from(n)];
+            let (outcome, after) = behaviours[usize::from(n)];
             async move {
                 sleep(Duration::from_millis(after)).await;
-                match fate {
+                match outcome {
                     Some(true) => Ok(n),
                     Some(false) => Err(io::ErrorKind::ConnectionRefused.into()),
                     None => std::future::pending().await,

@@ -15,9 +15,9 @@ pub enum ConnectError {
     /// The connection was refused, could not be made, or broke before the socket was open.
     #[error("{message}")]
     Io {
-        /// What happened.
+        /// The kind of error, as the system names it.
         kind: io::ErrorKind,
-        /// The same for people.
+        /// A description for people.
         message: String,
     },
     /// The tracker's certificate is not trusted, or it speaks no TLS.
@@ -32,7 +32,7 @@ pub enum ConnectError {
     /// The socket was not open in time ([`ClientConfig::connect_timeout`](crate::ClientConfig)).
     #[error("no connection within {0:?}")]
     Timeout(Duration),
-    /// The proxy is at fault, or says why it cannot.
+    /// The proxy failed, or refused.
     #[error("proxy: {0}")]
     Proxy(#[from] ProxyError),
 }
@@ -44,7 +44,7 @@ pub enum ProxyError {
     /// The proxy itself cannot be reached, or the connection to it broke.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
-    /// It wants to know who asks, or does not take that user name and password.
+    /// It wants a user name and a password, or does not take those that it got.
     #[error("wants another user name and password")]
     Login,
     /// An HTTP proxy refused with this status.

@@ -1,4 +1,4 @@
-//! What a tracker client tells its owner.
+//! What a tracker client reports to its owner.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +14,13 @@ pub enum TrackerEvent {
     /// The socket is open; announces follow by themselves.
     Connected,
     /// The socket is gone. Unless the client was stopped or has nothing to do, it reconnects by itself.
+    #[non_exhaustive]
     Disconnected {
         /// Why.
         end: SocketEnd,
     },
     /// The tracker confirmed that we are in a swarm.
+    #[non_exhaustive]
     Announced {
         /// Which swarm.
         info_hash: InfoHash,
@@ -31,37 +33,41 @@ pub enum TrackerEvent {
     },
     /// Offers are needed for the next announce, soon: reply with [`offers`](crate::Input::Offers), even with none.
     /// It may come again before it was answered; one reply is enough.
+    #[non_exhaustive]
     OffersWanted {
         /// Which swarm.
         info_hash: InfoHash,
         /// How many, at most 10.
         count: usize,
     },
-    /// A stranger's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of
-    /// those who answer a peer that has gone. Peer ids are claims, nothing more.
+    /// Another peer's offer, to be answered, or declined by silence. Answer soon: some trackers close the socket of
+    /// a peer that answers one that has gone. Peer ids are claims, nothing more.
+    #[non_exhaustive]
     Offer {
         /// Which swarm.
         info_hash: InfoHash,
-        /// Who offers.
+        /// The peer that offers.
         from: PeerId,
         /// Goes into the answer.
         offer_id: OfferId,
-        /// Whatever the stranger sent; it need not be SDP.
+        /// Any text that the peer sent; it need not be SDP.
         sdp: String,
     },
     /// The answer to one of our offers, which ends it.
+    #[non_exhaustive]
     Answer {
         /// Which swarm.
         info_hash: InfoHash,
-        /// Who answers.
+        /// The peer that answers.
         from: PeerId,
         /// Which of our offers.
         offer_id: OfferId,
-        /// Whatever the stranger sent; it need not be SDP.
+        /// Any text that the peer sent; it need not be SDP.
         sdp: String,
     },
     /// One of our offers ended without an answer. Each offer that was handed in ends exactly once, by this or by
     /// [`Answer`](Self::Answer).
+    #[non_exhaustive]
     OfferEnded {
         /// Which swarm.
         info_hash: InfoHash,
@@ -71,6 +77,7 @@ pub enum TrackerEvent {
         end: OfferEnd,
     },
     /// The answer to a scrape, or to a part of one: a scrape of many info hashes is answered in several events.
+    #[non_exhaustive]
     Scraped {
         /// What the tracker knows; info hashes it does not know may be missing.
         files: BTreeMap<InfoHash, ScrapeStats>,

@@ -38,7 +38,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// How a socket reaches its tracker. The default says that nobody knows, and then there is no other way either.
+/// How a socket reaches its tracker. By default the family is not known, and no other one is tried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Route {

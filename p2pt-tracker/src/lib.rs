@@ -14,7 +14,7 @@
 //! use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
 //! use p2pt_tracker::{AnnounceUrl, ClientConfig, TrackerClient, TrackerEvent, WebSocketConnector};
 //!
-//! /// Prints who is there, for as long as the program runs.
+//! /// Prints which peers are there, for as long as the program runs.
 //! async fn watch(url: AnnounceUrl) {
 //!     let (events_tx, mut events) = tokio::sync::mpsc::channel(64);
 //!     let connector = Arc::new(WebSocketConnector::new());
@@ -25,7 +25,7 @@
 //!         match event {
 //!             // A real program makes WebRTC offers here.
 //!             TrackerEvent::OffersWanted { info_hash, .. } => {
-//!                 let offer = Offer { offer_id: OfferId::from(rand::random::<[u8; 20]>()), sdp: "v=0".into() };
+//!                 let offer = Offer::new(OfferId::from(rand::random::<[u8; 20]>()), "v=0");
 //!                 client.offers(info_hash, vec![offer]);
 //!             }
 //!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
@@ -37,7 +37,7 @@
 //! }
 //! # }
 //!
-//! // The same without a network: the session says what it would do.
+//! // The session alone, without a network: its outputs are what a driver would do.
 //! use p2pt_tracker::{Input, Output, Session};
 //! # use p2pt_tracker::{AnnounceUrl as Url, ClientConfig as Config, TrackerEvent as Event};
 //! # use p2pt_proto::{InfoHash as Hash, PeerId as Id};
@@ -54,44 +54,44 @@
 //!
 //! # What it does not do
 //!
-//! It makes no connections between peers: offers and answers are strings here, made and used by others. It believes
-//! nothing that strangers say, and checks none of it either: peer ids are claims, and SDP may be anything. It speaks to
-//! one tracker per client; which peers were met through several is for its user to find out.
+//! It makes no connections between peers: offers and answers are strings here, made and used by its user. It verifies
+//! nothing that other peers send: peer ids are claims, and SDP may be anything. A client serves one tracker; which peers
+//! were met through several is for its user to find out.
 //!
 //! # What it has learned from real trackers
 //!
-//! - Every announce has a `numwant`, without which some trackers forward nothing, and stays below 15 KiB, since
+//! - Every announce has a `numwant`, without which some trackers forward nothing, and is shorter than 15 KiB, since
 //!   aquatic drops the connection at 16 KiB. An absent field is left out, never `null`.
 //! - The interval is believed between 10 s and 120 s, and only in replies. Without a reply, an announce is repeated
 //!   every 30 s: after a connection was lost, aquatic ignores the next one under the same peer id for up to 210 s.
 //! - An offer that may have been forwarded is not announced again. Those that cannot have been, since the reply says
 //!   that the swarm had too few members, are, as long as they are fresh.
-//! - After a lost connection offers stay answerable, since trackers find peers by their id.
+//! - After a lost connection offers remain answerable, since trackers find peers by their id.
 //! - After a connection that broke, rather than being closed, the first announce on the next one is empty and followed by
 //!   `stopped`: bittorrent-tracker goes on sending to the dead socket otherwise, for as long as its peer announces.
-//!   aquatic cannot be told; it is asked every 30 s until it has forgotten the dead socket. A fresh peer id would be
+//!   aquatic takes no notice of that; it is asked every 30 s until it has forgotten the dead socket. A fresh peer id would be
 //!   quicker there by up to four minutes, but to peers and to all other trackers it would be another peer.
 //!
 //! # What to expect when a tracker misbehaves
 //!
-//! Every trouble is a [`TrackerWarning`], told once and not for ever, and the last one stays in
+//! Every trouble is a [`TrackerWarning`], reported once rather than each time, and the last one is kept in
 //! [`TrackerState::last_error`]. A tracker that is down is tried again after 1 s, then after longer and longer times up
-//! to a minute; one that opens no socket within 30 s is down. A socket that is lost is told at once; one that has gone
+//! to a minute; one that opens no socket within 30 s is down. A socket that is lost is reported at once; one that has gone
 //! silent is noticed within 50 s, by a ping. Trackers that do not reply, reply late, name absurd intervals, send frames
 //! for other swarms, answers to nothing, floods of offers, too much at once or nonsense are put up with: none of it is
 //! passed on beyond the limits of [`ClientConfig`], and offers wait to be answered all the same.
 //!
-//! Some trackers keep those who connect over IPv4 and over IPv6 apart. Where both can be used and nobody else is in any
-//! of our swarms, the socket is closed and another opened over the other family, for the first time after 15 to 30 s and
-//! then after more and more, at last 2 to 4 minutes. Two that start over different families meet after 20 s on average,
-//! and nearly always within 31 s; one that has only one family is found within 4 minutes by somebody who is alone.
-//! Nobody leaves a family where somebody is, so that a group over one never meets a group over the other one by this
-//! tracker. No families are tried through a proxy.
+//! Some trackers keep peers that connect over IPv4 and over IPv6 apart. Where both can be used and none of our swarms has
+//! another member, the socket is closed and another opened over the other family, for the first time after 15 to 30 s and
+//! then after more and more, at last 2 to 4 minutes. Two peers that start over different families meet after 20 s on
+//! average, and nearly always within 31 s; a peer that has only one family is found within 4 minutes by one that is alone.
+//! No peer leaves a family in which it has company, so that a group over one family never meets a group over the other
+//! one by this tracker. No families are tried through a proxy.
 //!
 //! # What it costs to be there
 //!
-//! A client whose swarm needs nobody makes 30 announces an hour without offers and 120 pings: with the replies 11 kB of
-//! messages, 13 kB with the headers of WebSocket, besides TLS and TCP. One that goes on looking for strangers in a large
+//! A client whose swarm needs no more peers makes 30 announces an hour without offers and 120 pings: with the replies 11 kB of
+//! messages, 13 kB with the headers of WebSocket, besides TLS and TCP. One that goes on looking for unknown peers in a large
 //! swarm makes up to 150 offers an hour, 190 kB of messages with SDPs of a kilobyte. One that is alone at a tracker with
 //! two families opens 20 sockets an hour in place of one.
 
@@ -104,14 +104,17 @@ mod dial;
 mod error;
 mod event;
 mod family;
-#[cfg(feature = "client")]
-mod link;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
 mod offer_pool;
 #[cfg(feature = "client")]
 mod proxy;
 mod session;
+mod setters;
 #[cfg(feature = "client")]
 mod socket;
+#[cfg(feature = "client")]
+mod socket_driver;
 mod state;
 mod tally;
 mod url;

@@ -77,7 +77,7 @@ impl OfferPool {
     pub(crate) fn ready(&self, now: Instant) -> Vec<Offer> {
         let mut ready: Vec<_> = self.ready_entries(now).collect();
         ready.sort_by_key(|(_, entry)| entry.arrival);
-        ready.into_iter().map(|(id, entry)| Offer { offer_id: *id, sdp: entry.sdp.clone() }).collect()
+        ready.into_iter().map(|(id, entry)| Offer::new(*id, entry.sdp.clone())).collect()
     }
 
     pub(crate) fn ready_len(&self, now: Instant) -> usize {
@@ -94,7 +94,7 @@ impl OfferPool {
         self.set_use(ids, Use::Announced);
     }
 
-    /// These were announced, and the tracker had nobody to forward them to.
+    /// These were announced, and the tracker had no member to forward them to.
     pub(crate) fn mark_surplus(&mut self, ids: &[OfferId]) {
         self.set_use(ids, Use::Surplus);
     }
@@ -107,7 +107,7 @@ impl OfferPool {
         }
     }
 
-    /// Whether this answer is to one of our offers; if so, it ends it. Nobody can know an offer never announced.
+    /// Whether this answer is to one of our offers; if so, it ends it. No peer can know an offer that was never announced.
     pub(crate) fn answer(&mut self, id: OfferId) -> bool {
         match self.offers.get(&id) {
             Some(entry) if entry.use_ != Use::Fresh => self.offers.remove(&id).is_some(),
@@ -180,7 +180,7 @@ mod tests {
     fn is_answered_once_and_only_when_announced() {
         let (mut pool, now) = (pool(), base());
         pool.insert(now, offer(1)).unwrap();
-        assert!(!pool.answer(offer_id(1)), "nobody can know it");
+        assert!(!pool.answer(offer_id(1)), "no peer can know it");
         pool.mark_announced(&[offer_id(1)]);
         assert!(pool.answer(offer_id(1)));
         assert!(!pool.answer(offer_id(1)));

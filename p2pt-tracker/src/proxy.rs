@@ -25,7 +25,7 @@ const MAX_LOGIN_BYTES: usize = 255;
 /// The URL of a proxy, checked: `http://host:port` (the method `CONNECT`) or `socks5://host:port` (`socks5h://` means
 /// the same), with `user:password@` before the host where it asks for that, percent-encoded where needed.
 ///
-/// The proxy looks up the names of trackers itself. What it must be told in secret stands in neither `Debug` nor
+/// The proxy looks up the names of trackers itself. The user name and the password stand in neither `Debug` nor
 /// `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl {
@@ -188,7 +188,7 @@ async fn connect_socks5(
         }
         None => Socks5Stream::connect_with_socket(stream, (host, port)).await,
     };
-    Ok(tunnel?.into_inner())
+    Ok(tunnel.map_err(socks_failed)?.into_inner())
 }
 
 impl From<std::io::Error> for ProxyError {
@@ -200,24 +200,23 @@ impl From<std::io::Error> for ProxyError {
     }
 }
 
-impl From<tokio_socks::Error> for ProxyError {
-    fn from(error: tokio_socks::Error) -> Self {
-        use tokio_socks::Error;
-        match error {
-            Error::Io(error) => error.into(),
-            Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
-                Self::Login
-            }
-            Error::GeneralSocksServerFailure
-            | Error::ConnectionNotAllowedByRuleset
-            | Error::NetworkUnreachable
-            | Error::HostUnreachable
-            | Error::ConnectionRefused
-            | Error::TtlExpired
-            | Error::CommandNotSupported
-            | Error::AddressTypeNotSupported => Self::Refused(error.to_string()),
-            other => Self::Protocol(other.to_string()),
+/// Not a `From`: the type would be in the public API then.
+fn socks_failed(error: tokio_socks::Error) -> ProxyError {
+    use tokio_socks::Error;
+    match error {
+        Error::Io(error) => error.into(),
+        Error::PasswordAuthFailure(_) | Error::NoAcceptableAuthMethods | Error::AuthorizationRequired => {
+            ProxyError::Login
         }
+        Error::GeneralSocksServerFailure
+        | Error::ConnectionNotAllowedByRuleset
+        | Error::NetworkUnreachable
+        | Error::HostUnreachable
+        | Error::ConnectionRefused
+        | Error::TtlExpired
+        | Error::CommandNotSupported
+        | Error::AddressTypeNotSupported => ProxyError::Refused(error.to_string()),
+        other => ProxyError::Protocol(other.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ mod config;
 mod connection;
 mod http;
 mod hub;
-mod outbox;
+mod send_queue;
 mod stats;
 mod throttle;
 
@@ -80,7 +80,7 @@ impl TrackerService {
     }
 
     /// Ends all connections with close frames and takes no new ones. Returns at once: each stream's
-    /// [future](Self::serve) tells when it has ended.
+    /// [future](Self::serve) ends with it.
     pub fn stop(&self) {
         self.hub.stopping.cancel();
     }
@@ -105,6 +105,7 @@ impl TrackerService {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "dropping it stops the tracker"]
 pub struct TrackerServer {
     service: TrackerService,
     local_addr: SocketAddr,

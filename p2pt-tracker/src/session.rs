@@ -7,7 +7,9 @@ mod family_tests;
 #[cfg(test)]
 mod idle_tests;
 #[cfg(test)]
-mod properties;
+mod log_tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod receive;
 mod scrape;
 mod socket;
@@ -54,7 +56,7 @@ const BUSY_EVENTS: usize = 64;
 /// With this many events undelivered, warnings are dropped and no new socket is opened.
 const MAX_EVENTS: usize = 256;
 
-/// One socket or attempt at one; each has another id, so that what comes late from an old one is told apart.
+/// One socket or attempt at one; each has another id, so that what arrives late from an old socket is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(u64);
 
@@ -89,11 +91,11 @@ pub enum Input {
         /// Which offers. Those that have ended are passed over.
         offers: Vec<OfferId>,
     },
-    /// Answer a stranger's offer.
+    /// Answer another peer's offer.
     Answer {
         /// Which swarm.
         info_hash: InfoHash,
-        /// Who offered.
+        /// The peer that offered.
         to: PeerId,
         /// Which offer.
         offer_id: OfferId,
@@ -126,7 +128,7 @@ pub enum Input {
         frame: Vec<u8>,
     },
     /// Another sign of life arrived, such as a pong.
-    Heard(SocketId),
+    Alive(SocketId),
     /// What [`Output::Send`] or [`Output::Close`] asked for has been handed to the network.
     Sent(SocketId),
     /// A socket that was open is gone.
@@ -166,6 +168,7 @@ pub enum Output {
 
 /// A frame to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frame {
     /// A text message.
     Text(String),
@@ -181,7 +184,7 @@ pub enum Frame {
 /// may be left where they are for a while; then also leave incoming frames unread while
 /// [`wants_frames`](Self::wants_frames) says so.
 ///
-/// Offers that were announced stay alive when the socket is lost: the trackers find peers by their id, so that an
+/// Offers that were announced live on when the socket is lost: the trackers find peers by their id, so that an
 /// answer may well arrive on the next socket. They are not announced there again.
 ///
 /// No announce carries the event `started`, as with JavaScript peers; no tracker needs it.
@@ -255,7 +258,7 @@ impl Session {
             Input::Connected { socket, route } => self.on_connected(socket, route),
             Input::ConnectFailed { socket, error } => self.on_connect_failed(socket, error),
             Input::Received { socket, frame } => self.on_received(socket, &frame),
-            Input::Heard(socket) => self.on_heard(socket),
+            Input::Alive(socket) => self.on_alive(socket),
             Input::Sent(socket) => self.on_sent(socket),
             Input::Disconnected { socket, end } => self.on_disconnected(socket, end),
             Input::Timeout => {}
@@ -264,11 +267,13 @@ impl Session {
     }
 
     /// The next thing to be done, if there is any.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front().or_else(|| self.next_frame())
     }
 
     /// The next event, if there is any.
+    #[must_use = "what is polled and not delivered is lost"]
     pub fn poll_event(&mut self) -> Option<TrackerEvent> {
         self.events.pop_front()
     }
@@ -338,7 +343,7 @@ impl Session {
             self.departures.push_back(info_hash);
         }
         self.answers.retain(|answer| answer.info_hash != info_hash);
-        self.forget_wish(info_hash);
+        self.retract_offers_wanted(info_hash);
         for offer_id in swarm.pool.into_ids() {
             self.end_offer(info_hash, offer_id, OfferEnd::Withdrawn);
         }
@@ -357,7 +362,7 @@ impl Session {
     }
 
     fn queue_answer(&mut self, info_hash: InfoHash, to_peer_id: PeerId, offer_id: OfferId, sdp: String) {
-        let answer = AnswerRequest { info_hash, peer_id: self.peer_id, to_peer_id, offer_id, sdp };
+        let answer = AnswerRequest::new(info_hash, self.peer_id, to_peer_id, offer_id, sdp);
         let wanted = self.swarms.contains_key(&info_hash)
             && matches!(self.socket, SocketState::Open(_))
             && self.answers.len() < MAX_QUEUED_ANSWERS;
@@ -388,7 +393,7 @@ impl Session {
     }
 
     fn warn(&mut self, warning: TrackerWarning) {
-        tracing::debug!(%warning);
+        tracing::debug!(%warning, "trouble");
         self.last_error = Some((self.now, warning.clone()));
         self.counters.warnings += 1;
         if self.events.len() < MAX_EVENTS {

@@ -66,7 +66,9 @@ impl Socket {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let stream = MaybeTlsStream::Plain(Box::new(stream) as BoxedStream);
-        let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config())).await?;
+        let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config()))
+            .await
+            .map_err(handshake_failed)?;
         Ok(Self { stream, route: Route::default() })
     }
 
@@ -86,13 +88,12 @@ fn web_socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
-impl From<tungstenite::Error> for ConnectError {
-    fn from(error: tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::Io(error) => error.into(),
-            tungstenite::Error::Http(response) => Self::Status(response.status().as_u16()),
-            other => Self::Handshake(other.to_string()),
-        }
+/// Not a `From`: the type would be in the public API then.
+fn handshake_failed(error: tungstenite::Error) -> ConnectError {
+    match error {
+        tungstenite::Error::Io(error) => error.into(),
+        tungstenite::Error::Http(response) => ConnectError::Status(response.status().as_u16()),
+        other => ConnectError::Handshake(other.to_string()),
     }
 }
 
@@ -175,12 +176,14 @@ impl Connector for WebSocketConnector {
             Some(proxy) => (proxy.tunnel(url.host(), url.port()).await?, Route::default()),
             None => dial(url.host(), url.port(), family).await?,
         };
-        let mut request = url.as_str().into_client_request()?;
+        let mut request = url.as_str().into_client_request().map_err(handshake_failed)?;
         request.headers_mut().extend(self.headers.clone());
         let stream = Box::new(stream) as BoxedStream;
         // Makes no TLS handshake for a `ws` URL.
         let tls = Some(TlsConnector::Rustls(self.tls.clone()));
-        let (stream, _) = client_async_tls_with_config(request, stream, Some(web_socket_config()), tls).await?;
+        let (stream, _) = client_async_tls_with_config(request, stream, Some(web_socket_config()), tls)
+            .await
+            .map_err(handshake_failed)?;
         Ok(Socket { stream, route })
     }
 }

@@ -19,7 +19,7 @@ pub struct TrackerState {
     pub swarms: BTreeMap<InfoHash, SwarmState>,
     /// The address family of the open socket, if it is known.
     pub family: Option<Family>,
-    /// What went wrong last; it stays until something else does.
+    /// What went wrong last; it is kept until something else does.
     pub last_error: Option<LastError>,
     /// What has happened since the start.
     pub counters: TrackerCounters,
@@ -97,16 +97,16 @@ pub struct TrackerCounters {
     pub offers_made: u64,
     /// Our offers announced; one that was announced twice counts twice.
     pub offers_sent: u64,
-    /// Our offers announced that nobody answered as long as they lived.
+    /// Our offers that were announced and got no answer as long as they lived.
     pub offers_unanswered: u64,
     /// Our answers sent.
     pub answers_sent: u64,
-    /// Offers of strangers passed on.
+    /// Offers of other peers passed on.
     pub offers_received: u64,
     /// Answers to our offers passed on.
     pub answers_received: u64,
     /// Frames received that were of no use: not understood, for other swarms, from ourselves, too many, too late.
     pub frames_ignored: u64,
-    /// Warnings, also those that came while nobody read events.
+    /// Warnings, also those that came while events were not read.
     pub warnings: u64,
 }

@@ -1,6 +1,8 @@
-//! The tracker's state machine: who is in which swarm, who gets which offer, which answers are awaited.
+//! The tracker's state machine: which peers are in which swarm, which member gets which offer, which answers are awaited.
 
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod recipients;
 mod refusal;
 mod stats;
@@ -40,14 +42,14 @@ pub enum SwarmsInput<'a> {
     Opened {
         /// A number not used before.
         conn: ConnectionId,
-        /// Where it comes from; `None` if that is not known. Offers are handed out by address first.
+        /// The address it comes from; `None` if that is not known. Offers are handed out by address first.
         address: Option<IpAddr>,
     },
     /// A whole text or binary message came in.
     Received {
         /// Where it came from.
         conn: ConnectionId,
-        /// JSON, as far as a stranger can be trusted to send it.
+        /// JSON, unless the client is hostile or broken.
         frame: &'a [u8],
     },
     /// Something else came in, such as a pong: the connection lives.
@@ -134,7 +136,7 @@ enum Timer {
     Probe(ConnectionId),
 }
 
-/// All swarms of a tracker: who is in which, who gets which offer, which answers are awaited.
+/// All swarms of a tracker: their members, which member gets which offer, and which answers are awaited.
 ///
 /// It owns no socket, task or clock. A driver feeds it [`SwarmsInput`]s together with the time, after each of them
 /// takes [`SwarmsOutput`]s until there are none, and then sleeps until [`poll_timeout`](Self::poll_timeout) or the
@@ -142,7 +144,7 @@ enum Timer {
 ///
 /// # What it does with messages
 ///
-/// - An announce joins the swarm or stays in it, and is replied to with the swarm's counts. Its offers go to random
+/// - An announce joins the swarm or renews the membership, and is replied to with the swarm's counts. Its offers go to random
 ///   other members, drawn by address and socket first, one each, as many as [`numwant`](Announce::numwant) says if it says anything. The surplus
 ///   vanishes, as does an offer id that was forwarded before.
 /// - `stopped` is replied to too and ends the membership, as does closing the connection, and silence for
@@ -151,7 +153,7 @@ enum Timer {
 ///   within [`offer_lifetime`](SwarmsConfig::offer_lifetime). It gets no reply.
 /// - A scrape is replied to with the counts of the swarms it names, zeros for unknown ones, or of all swarms.
 /// - Whatever is refused gets a failure that says why, with the action and the info hash of the request, and the
-///   connection stays open. Only [frame after frame that cannot be decoded](SwarmsConfig::max_bad_frames) closes it.
+///   connection remains open. Only [frame after frame that cannot be decoded](SwarmsConfig::max_bad_frames) closes it.
 ///
 /// # A peer id that is already taken
 ///
@@ -177,7 +179,7 @@ pub struct Swarms {
 }
 
 impl Swarms {
-    /// No connections and no swarms. `seed` decides who gets which offer.
+    /// No connections and no swarms. `seed` decides which members get which offers.
     pub fn new(config: SwarmsConfig, seed: u64) -> Self {
         Self {
             config,
@@ -198,7 +200,7 @@ impl Swarms {
             SwarmsInput::Opened { conn, address } => self.opened(conn, address),
             SwarmsInput::Received { conn, frame } => {
                 self.received(now, conn, frame);
-                // After it: a `stopped` lets in whoever claims the peer id.
+                // After it: a `stopped` admits the connection that claims the peer id.
                 self.alive(conn);
             }
             SwarmsInput::Alive { conn } => self.alive(conn),
@@ -208,6 +210,7 @@ impl Swarms {
     }
 
     /// What to do next, if anything. To be called until `None` after each input.
+    #[must_use = "what is polled and not carried out is lost"]
     pub fn poll_output(&mut self) -> Option<SwarmsOutput> {
         self.outputs.pop_front()
     }
@@ -290,6 +293,8 @@ impl Swarms {
             None => self.join(now, conn, info_hash, peer_id)?,
         }
         self.stats.announces += 1;
+        let offers = announce.offers.as_ref().map_or(0, Vec::len);
+        tracing::debug!(connection = conn.0, swarm = %info_hash, peer = %peer_id, offers, "announce");
         self.note_progress(&announce);
         self.reply(conn, info_hash);
         self.forward_offers(now, announce);
@@ -353,7 +358,7 @@ impl Swarms {
         let wanted = numwant.map_or(usize::MAX, |numwant| usize::try_from(numwant).unwrap_or(usize::MAX));
         for (conn, offer) in swarm.forward(now, &self.config, &mut self.rng, peer_id, offers, wanted) {
             self.stats.offers_forwarded += 1;
-            let offer = ForwardedOffer { info_hash, peer_id, offer_id: offer.offer_id, sdp: offer.sdp };
+            let offer = ForwardedOffer::new(info_hash, peer_id, offer.offer_id, offer.sdp);
             self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Offer(offer).encode() });
         }
     }
@@ -376,7 +381,7 @@ impl Swarms {
         let to = swarm.accept_answer(now, conn, &answer, self.config.offer_lifetime)?;
         self.refresh(now, info_hash, peer_id);
         self.stats.answers_forwarded += 1;
-        let answer = ForwardedAnswer { info_hash, peer_id, offer_id: answer.offer_id, sdp: answer.sdp };
+        let answer = ForwardedAnswer::new(info_hash, peer_id, answer.offer_id, answer.sdp);
         self.outputs.push_back(SwarmsOutput::Send { conn: to, text: TrackerMessage::Answer(answer).encode() });
         Ok(())
     }
@@ -386,21 +391,24 @@ impl Swarms {
         if named > limit {
             return Err(Refusal::ScrapeTooLarge { named, limit });
         }
-        let files = if named == 0 {
-            self.swarms.keys().take(limit).map(|&hash| (hash, self.scrape_stats(hash))).collect()
+        let known: Vec<InfoHash>;
+        let info_hashes = if named == 0 {
+            known = self.swarms.keys().take(limit).copied().collect();
+            &known
         } else {
-            scrape.info_hashes.iter().map(|&hash| (hash, self.scrape_stats(hash))).collect()
+            &scrape.info_hashes
         };
+        let files = info_hashes.iter().map(|&hash| (hash, self.scrape_stats(hash)));
+        let reply = ScrapeReply::new(files).min_request_interval(self.config.scrape_interval);
         self.stats.scrapes += 1;
-        let reply = ScrapeReply { files, min_request_interval: Some(self.config.scrape_interval) };
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Scrape(reply).encode() });
         Ok(())
     }
 
     fn scrape_stats(&self, info_hash: InfoHash) -> ScrapeStats {
         let (complete, incomplete) = self.counts(info_hash);
-        // As bittorrent-tracker: who has it now stands for who has downloaded it.
-        ScrapeStats { complete, incomplete, downloaded: complete }
+        // As bittorrent-tracker: the members that are complete now count as those that have completed.
+        ScrapeStats::new(complete, incomplete, complete)
     }
 
     fn counts(&self, info_hash: InfoHash) -> (u32, u32) {
@@ -410,16 +418,16 @@ impl Swarms {
 
     fn reply(&mut self, conn: ConnectionId, info_hash: InfoHash) {
         let (complete, incomplete) = self.counts(info_hash);
-        let mut reply = AnnounceReply::new(info_hash);
-        reply.interval = Some(self.config.interval);
-        reply.complete = Some(complete);
-        reply.incomplete = Some(incomplete);
+        let reply =
+            AnnounceReply::new(info_hash).interval(self.config.interval).complete(complete).incomplete(incomplete);
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Announced(reply).encode() });
     }
 
     fn fail(&mut self, conn: ConnectionId, reason: String, action: Option<String>, info_hash: Option<InfoHash>) {
         self.stats.failures += 1;
-        let failure = Failure { reason, action, info_hash };
+        tracing::debug!(connection = conn.0, %reason, "request refused");
+        let mut failure = Failure::new(reason);
+        (failure.action, failure.info_hash) = (action, info_hash);
         self.outputs.push_back(SwarmsOutput::Send { conn, text: TrackerMessage::Failure(failure).encode() });
     }
 
@@ -449,7 +457,7 @@ impl Swarms {
         Ok(())
     }
 
-    /// A sign of life: whoever claims a peer id of this connection is refused.
+    /// A sign of life: connections that claim a peer id of this one are refused.
     fn alive(&mut self, conn: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Some(deadline) = connection.probe.take() else { return };

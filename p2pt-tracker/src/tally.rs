@@ -11,20 +11,20 @@ pub(crate) struct Tally {
     limit: u32,
     count: u32,
     window_ends: Instant,
-    told: bool,
+    reported: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Within,
-    /// The first beyond the limit in this minute, to be told.
+    /// The first beyond the limit in this minute, which is reported.
     First,
     Beyond,
 }
 
 impl Tally {
     pub(crate) fn new(now: Instant, limit: u32) -> Self {
-        Self { limit, count: 0, window_ends: now, told: false }
+        Self { limit, count: 0, window_ends: now, reported: false }
     }
 
     pub(crate) fn add(&mut self, now: Instant) -> Verdict {
@@ -39,7 +39,7 @@ impl Tally {
     /// Counts something that is beyond any limit.
     pub(crate) fn refuse(&mut self, now: Instant) -> Verdict {
         self.turn(now);
-        if std::mem::replace(&mut self.told, true) { Verdict::Beyond } else { Verdict::First }
+        if std::mem::replace(&mut self.reported, true) { Verdict::Beyond } else { Verdict::First }
     }
 
     fn turn(&mut self, now: Instant) {
@@ -56,7 +56,7 @@ mod tests {
     use crate::session::test_support::{base, secs};
 
     #[test]
-    fn tells_once_a_minute_of_what_is_beyond_the_limit() {
+    fn what_is_beyond_the_limit_is_reported_once_a_minute() {
         let mut tally = Tally::new(base(), 2);
         for minute in [0, 60, 150] {
             let now = base() + secs(minute);

@@ -45,37 +45,37 @@ pub enum TrackerWarning {
         /// How long this reply took.
         took: Duration,
     },
-    /// The tracker wants to be asked at an interval that makes no sense, under five seconds or over a day. Told at most
+    /// The tracker wants to be asked at an interval that makes no sense, under five seconds or over a day. Reported at most
     /// once a minute.
-    #[error("an announce interval of {said:?} is absurd; {used:?} is used")]
+    #[error("an announce interval of {named:?} is absurd; {used:?} is used")]
     AbsurdInterval {
-        /// What the tracker said.
-        said: Duration,
+        /// The interval that the tracker named.
+        named: Duration,
         /// What is used in its place.
         used: Duration,
     },
-    /// Frames arrive for swarms that were not joined, more than a few late ones after leaving; they are ignored. Told
-    /// at most once a minute.
+    /// Frames arrive for swarms that were not joined, more than a few late ones after leaving; they are ignored.
+    /// Reported at most once a minute.
     #[error("frames arrive for swarms that were not joined, such as {info_hash}")]
     ForeignSwarm {
         /// One of these swarms.
         info_hash: InfoHash,
     },
     /// Answers arrive to offers that were never made, have ended, or are ours; more than a few late ones. They are
-    /// ignored. Told at most once a minute.
-    #[error("answers arrive for {info_hash} that nobody waits for")]
+    /// ignored. Reported at most once a minute.
+    #[error("answers arrive for {info_hash} that no offer awaits")]
     StrayAnswers {
         /// In which swarm.
         info_hash: InfoHash,
     },
-    /// More offers of strangers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
+    /// More offers of other peers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
     /// or too large ones); the rest of this minute's are ignored.
     #[error("too many or too large offers arrive for {info_hash}; some are ignored")]
     OfferFlood {
         /// In which swarm.
         info_hash: InfoHash,
     },
-    /// The tracker sent a frame that is not understood; it was ignored. Told at most once a minute.
+    /// The tracker sent a frame that is not understood; it was ignored. Reported at most once a minute.
     #[error("frame not understood: {reason}")]
     BadFrame {
         /// What is wrong with it, shortened to 256 characters.
@@ -102,7 +102,7 @@ pub enum TrackerWarning {
     AnswerDropped {
         /// In which swarm.
         info_hash: InfoHash,
-        /// For whom it was.
+        /// The peer that it was for.
         to: PeerId,
         /// To which offer.
         offer_id: OfferId,

@@ -49,13 +49,11 @@ impl Peer {
             let (_, event) = timeout(GUARD, self.events.recv()).await.expect("an event in time").expect("more events");
             match &event {
                 TrackerEvent::OffersWanted { count, .. } => {
-                    let offers = (0..*count).map(|n| Offer {
-                        offer_id: OfferId::from([self.id.as_bytes()[0] * 16 + n as u8; 20]),
-                        sdp: "v=0".into(),
-                    });
+                    let offers = (0..*count)
+                        .map(|n| Offer::new(OfferId::from([self.id.as_bytes()[0] * 16 + n as u8; 20]), "v=0"));
                     self.client.offers(swarm(), offers.collect());
                 }
-                TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
+                TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
                     self.client.answer(*info_hash, *from, *offer_id, format!("answer to {sdp}"));
                 }
                 TrackerEvent::Warning(warning) => panic!("{warning}"),
@@ -108,7 +106,7 @@ async fn a_member_finds_the_others_by_asking_for_more_peers() {
     let answered = async { first.until(|event| matches!(event, TrackerEvent::Answer { .. })).await };
     let offered = async { second.until(|event| matches!(event, TrackerEvent::Offer { .. })).await };
     let (answer, _) = tokio::join!(answered, offered);
-    // Nobody was there at the first announce, so that its offers were still good.
+    // No other peer was there at the first announce, so that its offers were still good.
     let TrackerEvent::Answer { offer_id, .. } = answer else { panic!("{answer:?}") };
     assert!(offer_id.as_bytes()[0] < 16 + 5, "{offer_id:?}");
     assert_eq!(first.client.state().counters.offers_sent, 10);

@@ -59,7 +59,7 @@ async fn http_proxy(tracker: SocketAddr) -> u16 {
     port
 }
 
-/// The same for SOCKS5.
+/// A proxy that speaks SOCKS5.
 async fn socks_proxy(tracker: SocketAddr) -> u16 {
     let (listener, port) = listen().await;
     tokio::spawn(async move {
@@ -95,7 +95,7 @@ async fn fails(scheme: &str, answer: Vec<u8>, closes: bool) -> ProxyError {
     let (listener, port) = listen().await;
     let proxy = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // Whoever is refused half-way reads no more.
+        // A client that is refused half-way reads no more.
         let _ = stream.write_all(&answer).await;
         if closes {
             // Not before it has been read: a reset would take the answer along.
@@ -164,7 +164,7 @@ async fn a_wrong_password_is_reported_and_not_shown() {
 
 #[tokio::test]
 async fn a_proxy_that_is_down_is_told_from_a_tracker_that_is() {
-    // Bound and dropped: nobody listens there now.
+    // Bound and dropped: nothing listens there now.
     let (_, port) = listen().await;
     for scheme in ["http", "socks5"] {
         let error = connect(&format!("{scheme}://127.0.0.1:{port}")).await.unwrap_err();

@@ -90,7 +90,7 @@ async fn a_root_certificate_may_be_one_of_several_in_a_file() {
     let (tracker, other) = (secure_tracker(), secure_tracker());
     let file = format!("Our roots\n{}{}", pem(&other.certificate), pem(&tracker.certificate));
     let connector = WebSocketConnector::new().with_root_certificate(file.as_bytes()).unwrap();
-    connected(&tracker, connector).await;
+    drop(connected(&tracker, connector).await);
 }
 
 /// Takes the announce of a client that trusts the tracker.
@@ -147,7 +147,7 @@ async fn refuses_a_certificate_nobody_vouches_for() {
 
 #[tokio::test]
 async fn a_refused_connection_says_so() {
-    // Bound and dropped: nobody listens there now.
+    // Bound and dropped: nothing listens there now.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{port}")).unwrap();
     let error = timeout(GUARD, WebSocketConnector::new().connect(&url, None)).await.unwrap().unwrap_err();
@@ -159,7 +159,7 @@ async fn extra_headers_go_with_the_handshake() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = AnnounceUrl::parse(&format!("ws://127.0.0.1:{}", listener.local_addr().unwrap().port())).unwrap();
     // Hangs up after the request: all that counts is in it.
-    let heard = std::thread::spawn(move || {
+    let received = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(GUARD)).unwrap();
         let lines = BufReader::new(stream).lines().map(Result::unwrap);
@@ -167,7 +167,7 @@ async fn extra_headers_go_with_the_handshake() {
     });
     let connector = WebSocketConnector::new().with_header("Origin", "https://app.example").unwrap();
     timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap_err();
-    let request = tokio::task::spawn_blocking(move || heard.join().unwrap()).await.unwrap();
+    let request = tokio::task::spawn_blocking(move || received.join().unwrap()).await.unwrap();
     assert!(request.iter().any(|line| line.eq_ignore_ascii_case("origin: https://app.example")), "{request:?}");
 }
 

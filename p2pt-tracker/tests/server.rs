@@ -302,7 +302,7 @@ async fn shutdown_closes_every_socket_and_the_port() {
     };
     tokio::join!(server.shutdown(), ended);
     assert_eq!(raw(stalled, "").await, "", "a socket that has sent nothing is closed too");
-    assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(addr).await.is_err(), "nothing listens any more");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ fn announce(swarm: InfoHash, peer: PeerId, offers: std::ops::Range<u64>) -> Mess
     let offer = |number: u64| {
         let mut offer_id = *peer.as_bytes();
         offer_id[12..].copy_from_slice(&number.to_be_bytes());
-        Offer { offer_id: offer_id.into(), sdp: "s".repeat(400) }
+        Offer::new(offer_id.into(), "s".repeat(400))
     };
     let mut announce = Announce::new(swarm, peer);
     announce.offers = Some(offers.map(offer).collect());
@@ -80,7 +80,7 @@ async fn behave(service: TrackerService, number: usize) -> u32 {
         write.send(announce(swarm, me, round * 5..round * 5 + 5)).await.expect("the writer lives");
         let mut replied = false;
         while let Ok(message) = timeout_at(start + SIEGE / 6, source.next()).await {
-            let message = message.expect("the tracker stays").expect("a frame");
+            let message = message.expect("the tracker remains").expect("a frame");
             let Message::Text(text) = message else { continue };
             match TrackerMessage::decode(text.as_str()).expect("a tracker's message") {
                 TrackerMessage::Announced(_) => {
@@ -89,12 +89,12 @@ async fn behave(service: TrackerService, number: usize) -> u32 {
                     assert!(start.elapsed() < Duration::from_millis(100), "a reply took {:?}", start.elapsed());
                 }
                 TrackerMessage::Offer(ForwardedOffer { peer_id: to_peer_id, offer_id, .. }) => {
-                    let sdp = "answer".into();
-                    let answer = AnswerRequest { info_hash: swarm, peer_id: me, to_peer_id, offer_id, sdp };
+                    let sdp = "answer";
+                    let answer = AnswerRequest::new(swarm, me, to_peer_id, offer_id, sdp);
                     write.try_send(Message::text(ClientMessage::Answer(answer).encode())).expect("no jam of answers");
                 }
                 TrackerMessage::Answer(_) => answers += 1,
-                // Whoever offered has left in the meantime, or left and come back.
+                // The offerer has left in the meantime, or left and come back.
                 TrackerMessage::Failure(failure) => {
                     let left = failure.reason.contains("has left") || failure.reason.contains("awaiting an answer");
                     assert!(left, "{failure:?}");
@@ -105,7 +105,7 @@ async fn behave(service: TrackerService, number: usize) -> u32 {
         assert!(replied, "an announce got no reply");
     }
     drop(write);
-    // The connection stays open.
+    // The connection remains open.
     let sink = writing.await.expect("no panic");
     std::mem::forget((sink, source));
     answers

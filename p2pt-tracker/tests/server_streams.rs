@@ -83,7 +83,7 @@ async fn an_idle_client_is_pinged_and_a_silent_one_closed() {
         assert_eq!(start.elapsed().as_secs(), 30 * n);
         client.0.flush().await.expect("the pong leaves");
     }
-    // Then it hears nothing more and says nothing more.
+    // Then it receives nothing more and sends nothing more.
     served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 3600 + 75 + 2, "75 s idle, 2 s for its close frame");
     assert_eq!(service.stats().swarms.connections, 0);
@@ -223,7 +223,7 @@ async fn stopping_waits_for_no_one_longer_than_it_says() {
     polite_served.await.expect("no panic");
     half_served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 0);
-    assert_eq!(service.stats().swarms.connections, 0, "who has yet to hang up is no member any more");
+    assert_eq!(service.stats().swarms.connections, 0, "a client that has yet to hang up is no member any more");
     deaf_served.await.expect("no panic");
     assert_eq!(start.elapsed().as_secs(), 2);
     drop(half);

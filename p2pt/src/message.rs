@@ -1,6 +1,6 @@
 //! A received message.
 
-use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
+use p2pt_messaging::{Json, JsonError, Message as Body, MessageId, Payload};
 use serde::de::DeserializeOwned;
 
 use crate::{Peer, QueueError, Request, SendError};
@@ -51,11 +51,8 @@ impl Message {
     ///
     /// # Errors
     /// What does not fit the type.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        match &self.body.payload {
-            Payload::Text(text) => T::deserialize(serde::de::value::StrDeserializer::new(text)),
-            Payload::Json(json) => json.parse(),
-        }
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        self.body.payload.parse()
     }
 
     /// Responds, without waiting for a response to the response.

@@ -9,25 +9,25 @@ use super::*;
 const A: TrackerId = TrackerId(1);
 const B: TrackerId = TrackerId(2);
 
-struct Bench {
+struct Harness {
     discovery: Discovery,
     rng: StdRng,
     now: Instant,
     offers: BTreeMap<TrackerId, usize>,
 }
 
-impl Bench {
+impl Harness {
     /// Two trackers, each of which may cause so many attempts.
     fn new(places: usize) -> Self {
         #[allow(clippy::disallowed_methods, reason = "the state machine only adds to it")]
         let now = Instant::now();
-        let mut bench =
+        let mut harness =
             Self { discovery: Discovery::new(places), rng: StdRng::seed_from_u64(1), now, offers: BTreeMap::new() };
         for tracker in [A, B] {
-            bench.input(Input::TrackerAdded(tracker));
-            bench.input(Input::Vacancies { tracker, vacancies: places });
+            harness.input(Input::TrackerAdded(tracker));
+            harness.input(Input::Vacancies { tracker, vacancies: places });
         }
-        bench
+        harness
     }
 
     /// Where it is announced now.
@@ -74,35 +74,35 @@ impl Bench {
 
 #[test]
 fn offers_are_wanted_while_a_tracker_knows_unknown_peers() {
-    let mut bench = Bench::new(100);
-    assert_eq!(bench.offers, [(A, FIRST_OFFERS), (B, FIRST_OFFERS)].into());
+    let mut harness = Harness::new(100);
+    assert_eq!(harness.offers, [(A, FIRST_OFFERS), (B, FIRST_OFFERS)].into());
     for (members, offers) in [(1, 0), (3, 2), (50, MAX_OFFERS), (2, 1)] {
-        bench.reply(A, members);
-        assert_eq!(bench.offers[&A], offers, "of {members}");
+        harness.reply(A, members);
+        assert_eq!(harness.offers[&A], offers, "of {members}");
     }
-    bench.meet(1, A);
-    assert_eq!(bench.offers[&A], 0);
+    harness.meet(1, A);
+    assert_eq!(harness.offers[&A], 0);
     // The same peer may be the one member of another tracker, or not.
-    bench.reply(B, 2);
-    assert_eq!(bench.offers[&B], PROBES);
-    bench.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: B });
-    assert_eq!(bench.offers[&B], 0);
+    harness.reply(B, 2);
+    assert_eq!(harness.offers[&B], PROBES);
+    harness.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: B });
+    assert_eq!(harness.offers[&B], 0);
     // A tracker that counts others begins anew.
-    bench.input(Input::TrackerReset(B));
-    assert_eq!(bench.offers[&B], FIRST_OFFERS);
+    harness.input(Input::TrackerReset(B));
+    assert_eq!(harness.offers[&B], FIRST_OFFERS);
 }
 
 #[test]
 fn a_full_swarm_wants_offers_only_for_missing_channels() {
-    let mut bench = Bench::new(1);
-    bench.reply(A, 10);
-    assert_eq!(bench.offers[&A], 1);
-    bench.meet(1, A);
-    assert_eq!(bench.offers[&A], 0);
-    bench.input(Input::Sought { peer: PeerId::from([1; 20]), sought: true });
-    assert_eq!(bench.offers[&A], 1);
-    bench.input(Input::PeerClosed(PeerId::from([1; 20])));
-    assert_eq!(bench.offers[&A], 0);
+    let mut harness = Harness::new(1);
+    harness.reply(A, 10);
+    assert_eq!(harness.offers[&A], 1);
+    harness.meet(1, A);
+    assert_eq!(harness.offers[&A], 0);
+    harness.input(Input::Sought { peer: PeerId::from([1; 20]), sought: true });
+    assert_eq!(harness.offers[&A], 1);
+    harness.input(Input::PeerClosed(PeerId::from([1; 20])));
+    assert_eq!(harness.offers[&A], 0);
 }
 
 /// Whether this is the time between two announces in a burst, doubled so often.
@@ -113,47 +113,47 @@ fn is_spacing(after: Option<Duration>, doublings: u32) -> bool {
 
 #[test]
 fn a_tracker_with_an_unknown_peer_is_asked_less_and_less_often() {
-    let mut bench = Bench::new(100);
+    let mut harness = Harness::new(100);
     for doublings in [0, 0, 1, 2, 3, 4, 5] {
-        bench.reply(A, 2);
-        let after = bench.next_announce();
+        harness.reply(A, 2);
+        let after = harness.next_announce();
         assert!(is_spacing(after, doublings), "{after:?} after {doublings}");
-        assert_eq!(bench.discovery.poll_timeout(), None, "once for each reply");
+        assert_eq!(harness.discovery.poll_timeout(), None, "once for each reply");
     }
-    bench.reply(A, 2);
-    assert_eq!(bench.discovery.poll_timeout(), None, "from here on the interval asks");
-    bench.reply(A, 1);
-    assert_eq!(bench.discovery.poll_timeout(), None);
+    harness.reply(A, 2);
+    assert_eq!(harness.discovery.poll_timeout(), None, "from here on the interval asks");
+    harness.reply(A, 1);
+    assert_eq!(harness.discovery.poll_timeout(), None);
 }
 
 #[test]
 fn a_tracker_is_asked_often_while_that_is_of_avail_but_not_without_end() {
     // More and more members, or more and more peers met.
     for grows in [true, false] {
-        let mut bench = Bench::new(1000);
-        let (mut announces, began) = (1, bench.now);
+        let mut harness = Harness::new(1000);
+        let (mut announces, began) = (1, harness.now);
         let mut slow = Vec::new();
         for n in 0..60 {
-            bench.reply(A, if grows { 2 + usize::from(n) } else { 1000 });
+            harness.reply(A, if grows { 2 + usize::from(n) } else { 1000 });
             if !grows {
-                bench.meet(n, A);
+                harness.meet(n, A);
             }
-            let after = bench.next_announce().expect("an announce");
+            let after = harness.next_announce().expect("an announce");
             if is_spacing(Some(after), 0) {
                 announces += 1;
             } else {
                 slow.push(after);
             }
-            if bench.now > began + BURST_AGAIN {
+            if harness.now > began + BURST_AGAIN {
                 break;
             }
         }
         assert!((18..=BURST_ANNOUNCES).contains(&announces), "{announces} announces");
         assert!(slow.iter().all(|after| *after >= SLOW_SPACING && *after < SLOW_SPACING * 4), "{slow:?}");
-        assert!(bench.now > began + BURST_AGAIN && slow.len() < 20, "{slow:?}");
+        assert!(harness.now > began + BURST_AGAIN && slow.len() < 20, "{slow:?}");
         // Another burst.
-        bench.reply(A, 2000);
-        let after = bench.next_announce();
+        harness.reply(A, 2000);
+        let after = harness.next_announce();
         assert!(is_spacing(after, 0), "{after:?}");
     }
 }
@@ -161,16 +161,16 @@ fn a_tracker_is_asked_often_while_that_is_of_avail_but_not_without_end() {
 #[test]
 fn in_a_large_swarm_it_is_asked_until_each_unknown_peer_has_most_likely_got_two_offers() {
     for (members, replies) in [(6, 2), (40, 8), (1_000_000, 18)] {
-        let mut bench = Bench::new(100);
+        let mut harness = Harness::new(100);
         for n in 0..replies {
-            bench.reply(A, members);
-            let after = bench.next_announce();
+            harness.reply(A, members);
+            let after = harness.next_announce();
             assert!(is_spacing(after, 0), "{n} of {members}: {after:?}");
         }
         let mut announces = 0;
         for _ in 0..100 {
-            bench.reply(A, members);
-            announces += usize::from(bench.next_announce().is_some());
+            harness.reply(A, members);
+            announces += usize::from(harness.next_announce().is_some());
         }
         assert!((2..8).contains(&announces), "{announces} more announces with {members} members");
     }
@@ -178,32 +178,32 @@ fn in_a_large_swarm_it_is_asked_until_each_unknown_peer_has_most_likely_got_two_
 
 #[test]
 fn an_announce_without_offers_is_followed_by_one_with_offers_within_a_second() {
-    let mut bench = Bench::new(100);
-    bench.reply(A, 1);
-    assert_eq!(bench.offers[&A], 0);
-    bench.reply(A, 2);
-    assert_eq!(bench.offers[&A], 1);
-    assert!(bench.next_announce().is_some_and(|after| after <= Duration::from_secs(1)));
-    bench.reply(A, 2);
-    let after = bench.next_announce();
+    let mut harness = Harness::new(100);
+    harness.reply(A, 1);
+    assert_eq!(harness.offers[&A], 0);
+    harness.reply(A, 2);
+    assert_eq!(harness.offers[&A], 1);
+    assert!(harness.next_announce().is_some_and(|after| after <= Duration::from_secs(1)));
+    harness.reply(A, 2);
+    let after = harness.next_announce();
     assert!(is_spacing(after, 0), "{after:?}");
     // It cannot be of use where nothing more is wanted.
-    bench.reply(A, 1);
-    bench.input(Input::Vacancies { tracker: A, vacancies: 0 });
-    bench.reply(A, 2);
-    assert!(bench.next_announce().is_none());
+    harness.reply(A, 1);
+    harness.input(Input::Vacancies { tracker: A, vacancies: 0 });
+    harness.reply(A, 2);
+    assert!(harness.next_announce().is_none());
 }
 
 #[test]
 fn a_tracker_that_changes_its_mind_has_no_more_announces_made_than_others() {
-    let mut bench = Bench::new(100);
-    let (mut announces, began) = (0, bench.now);
-    while bench.now < began + BURST_AGAIN {
-        bench.reply(A, 1);
-        bench.reply(A, 2);
-        match bench.next_announce() {
+    let mut harness = Harness::new(100);
+    let (mut announces, began) = (0, harness.now);
+    while harness.now < began + BURST_AGAIN {
+        harness.reply(A, 1);
+        harness.reply(A, 2);
+        match harness.next_announce() {
             Some(_) => announces += 1,
-            None => bench.now += Duration::from_secs(1),
+            None => harness.now += Duration::from_secs(1),
         }
     }
     let slow = BURST_AGAIN.as_secs() / SLOW_SPACING.as_secs();
@@ -212,81 +212,81 @@ fn a_tracker_that_changes_its_mind_has_no_more_announces_made_than_others() {
 
 #[test]
 fn a_tracker_that_comes_back_is_given_offers_with_the_first_announce() {
-    let mut bench = Bench::new(100);
-    bench.reply(A, 1);
-    assert_eq!(bench.offers[&A], 0);
-    bench.input(Input::TrackerDisconnected(A));
-    assert_eq!((bench.offers[&A], bench.discovery.poll_timeout()), (FIRST_OFFERS, None));
+    let mut harness = Harness::new(100);
+    harness.reply(A, 1);
+    assert_eq!(harness.offers[&A], 0);
+    harness.input(Input::TrackerDisconnected(A));
+    assert_eq!((harness.offers[&A], harness.discovery.poll_timeout()), (FIRST_OFFERS, None));
 }
 
 #[test]
 fn a_reply_to_something_else_does_not_put_an_announce_off() {
-    let mut bench = Bench::new(100);
-    bench.reply(A, 5);
-    let due = bench.discovery.poll_timeout();
-    bench.now += Duration::from_secs(2);
-    bench.reply(A, 5);
-    assert_eq!(bench.discovery.poll_timeout(), due);
+    let mut harness = Harness::new(100);
+    harness.reply(A, 5);
+    let due = harness.discovery.poll_timeout();
+    harness.now += Duration::from_secs(2);
+    harness.reply(A, 5);
+    assert_eq!(harness.discovery.poll_timeout(), due);
     // A tracker that takes its time to reply is asked as often as others.
-    bench.now = due.expect("an announce is due");
-    bench.input(Input::Timeout);
-    let asked = bench.now;
-    bench.now += Duration::from_secs(2);
-    bench.reply(A, 5);
-    bench.next_announce();
-    assert!(is_spacing(Some(bench.now - asked), 0), "{:?}", bench.now - asked);
+    harness.now = due.expect("an announce is due");
+    harness.input(Input::Timeout);
+    let asked = harness.now;
+    harness.now += Duration::from_secs(2);
+    harness.reply(A, 5);
+    harness.next_announce();
+    assert!(is_spacing(Some(harness.now - asked), 0), "{:?}", harness.now - asked);
 }
 
 #[test]
 fn a_peer_met_has_its_tracker_alone_asked_sooner() {
-    let mut bench = Bench::new(100);
+    let mut harness = Harness::new(100);
     for tracker in [A, B] {
         for _ in 0..3 {
-            bench.reply(tracker, 3);
-            bench.next_announce();
+            harness.reply(tracker, 3);
+            harness.next_announce();
         }
-        bench.reply(tracker, 3);
+        harness.reply(tracker, 3);
     }
-    let at = |bench: &Bench, tracker| bench.discovery.trackers[&tracker].announce_at.map(|at| at - bench.now);
-    let before = at(&bench, B);
-    bench.meet(1, A);
-    assert!(is_spacing(at(&bench, A), 0));
-    assert_eq!(at(&bench, B), before);
+    let at = |harness: &Harness, tracker| harness.discovery.trackers[&tracker].announce_at.map(|at| at - harness.now);
+    let before = at(&harness, B);
+    harness.meet(1, A);
+    assert!(is_spacing(at(&harness, A), 0));
+    assert_eq!(at(&harness, B), before);
 }
 
 #[test]
 fn a_swarm_without_places_asks_no_tracker_again() {
-    let mut bench = Bench::new(0);
-    bench.reply(A, 2);
-    assert_eq!(bench.next_announce(), None);
+    let mut harness = Harness::new(0);
+    harness.reply(A, 2);
+    assert_eq!(harness.next_announce(), None);
 }
 
 #[test]
 fn after_a_loss_trackers_are_asked_soon_but_not_over_and_over() {
-    let mut bench = Bench::new(100);
+    let mut harness = Harness::new(100);
     let mut asked = Vec::new();
     for _ in 0..2 {
-        bench.reply(A, 1);
-        bench.input(Input::ConnectionLost);
-        asked.push(bench.next_announce());
+        harness.reply(A, 1);
+        harness.input(Input::ConnectionLost);
+        asked.push(harness.next_announce());
     }
     assert_eq!(asked, [REANNOUNCE_AFTER_LOSS, SLOW_SPACING].map(Some));
-    bench.now += LOSSES_APART;
-    bench.input(Input::ConnectionLost);
-    assert_eq!(bench.next_announce(), Some(REANNOUNCE_AFTER_LOSS));
+    harness.now += LOSSES_APART;
+    harness.input(Input::ConnectionLost);
+    assert_eq!(harness.next_announce(), Some(REANNOUNCE_AFTER_LOSS));
 }
 
 #[test]
 fn an_application_that_asks_over_and_over_has_an_announce_made_at_once_and_then_every_five_seconds() {
-    let mut bench = Bench::new(100);
-    bench.reply(A, 1);
-    bench.reply(B, 1);
+    let mut harness = Harness::new(100);
+    harness.reply(A, 1);
+    harness.reply(B, 1);
     let mut announces = Vec::new();
-    let began = bench.now;
+    let began = harness.now;
     for n in 0..110 {
-        bench.now = began + Duration::from_millis(100) * n;
+        harness.now = began + Duration::from_millis(100) * n;
         for input in [Input::MorePeersRequested, Input::MorePeersRequested, Input::Timeout] {
-            announces.extend(bench.input(input).iter().filter(|tracker| **tracker == A).map(|_| bench.now - began));
+            announces.extend(harness.input(input).iter().filter(|tracker| **tracker == A).map(|_| harness.now - began));
         }
     }
     assert_eq!(announces, [0, 1, 2].map(|n| REQUEST_SPACING * n));
@@ -294,15 +294,15 @@ fn an_application_that_asks_over_and_over_has_an_announce_made_at_once_and_then_
 
 #[test]
 fn what_was_removed_is_forgotten() {
-    let mut bench = Bench::new(100);
-    bench.reply(A, 5);
-    bench.meet(1, A);
-    bench.discovery.handle_input(bench.now, &mut bench.rng, Input::ConnectionLost);
-    bench.input(Input::TrackerRemoved(A));
-    bench.input(Input::PeerForgotten(PeerId::from([1; 20])));
-    assert_eq!((bench.discovery.trackers.len(), bench.discovery.peers.len()), (1, 0));
-    bench.reply(A, 7);
-    bench.input(Input::PeerSeen { peer: PeerId::from([2; 20]), tracker: A });
-    bench.input(Input::PeerMet(A));
-    assert_eq!((bench.discovery.trackers.len(), bench.discovery.peers.len()), (1, 0));
+    let mut harness = Harness::new(100);
+    harness.reply(A, 5);
+    harness.meet(1, A);
+    harness.discovery.handle_input(harness.now, &mut harness.rng, Input::ConnectionLost);
+    harness.input(Input::TrackerRemoved(A));
+    harness.input(Input::PeerForgotten(PeerId::from([1; 20])));
+    assert_eq!((harness.discovery.trackers.len(), harness.discovery.peers.len()), (1, 0));
+    harness.reply(A, 7);
+    harness.input(Input::PeerSeen { peer: PeerId::from([2; 20]), tracker: A });
+    harness.input(Input::PeerMet(A));
+    assert_eq!((harness.discovery.trackers.len(), harness.discovery.peers.len()), (1, 0));
 }

@@ -9,7 +9,7 @@ use crate::Instant;
 /// Offers made at most with one announce: what the strictest tracker hands on.
 pub(super) const MAX_OFFERS: usize = 10;
 
-/// Offers made as long as a tracker has not said how many members it knows: as many as JavaScript makes.
+/// Offers made as long as a tracker has not reported how many members it knows: as many as JavaScript makes.
 pub(super) const FIRST_OFFERS: usize = 5;
 
 /// Offers made while a tracker knows more members than were met there, but no more than were met in all: some of them
@@ -67,7 +67,7 @@ pub(super) struct Tracker {
     awaits_reply: bool,
     /// The announce last made because the application asked for it, or to be made.
     requested: Option<Instant>,
-    /// A peer was met there since it said how many members it knows: by now it may know more.
+    /// A peer was met there since it reported how many members it knows: by now it may know more.
     is_stale: bool,
     /// Replies that named unknown peers since a peer was met there or the number of members grew.
     fruitless: u32,

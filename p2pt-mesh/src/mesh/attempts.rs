@@ -77,7 +77,7 @@ impl Attempts {
         if self.is_doubted(tracker) { seats.min(DOUBTED_ATTEMPTS) } else { seats }
     }
 
-    /// The same with what the other trackers have left, but no less than a fair part.
+    /// How many of `seats` a tracker may take where the others have left `rest`: no less than a fair part.
     pub(super) fn shared_room(&self, tracker: TrackerId, seats: usize, takes_one: impl Fn(&Attempt) -> bool) -> usize {
         let others = self.under_way.values().filter(|a| a.tracker != tracker && takes_one(a));
         let others: Vec<_> = others.map(|attempt| attempt.tracker).filter(|other| !self.is_doubted(*other)).collect();

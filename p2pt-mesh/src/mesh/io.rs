@@ -39,7 +39,7 @@ pub enum Role {
 /// Which library a peer runs, as its description says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Library {
-    /// This one: both sides of a channel decide alike which one stays.
+    /// This one: both sides of a channel decide alike which one is kept.
     Ours,
     /// Another one, which is treated as the JavaScript p2pt has to be.
     JavaScript,
@@ -70,9 +70,9 @@ pub struct RemoteOffer<O> {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input<T: Objects> {
-    /// There is a tracker more.
+    /// A tracker was added.
     TrackerAdded(TrackerId),
-    /// A tracker was removed, or counts other members from now on. What it has led to stays.
+    /// A tracker was removed, or counts other members from now on. What it has led to remains.
     TrackerRemoved(TrackerId),
     /// An offer of a peer arrived.
     Offer {
@@ -192,7 +192,7 @@ pub enum Output<T: Objects> {
     },
     /// The last channel is gone.
     PeerClosed(PeerId),
-    /// Whether further channels to a connected peer are sought has changed; the first time, it is said after
+    /// Whether further channels to a connected peer are sought has changed; the first report comes after
     /// [`PeerConnected`](Self::PeerConnected).
     Sought {
         /// Which peer.

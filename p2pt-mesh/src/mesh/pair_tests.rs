@@ -144,7 +144,7 @@ impl Pair {
         }
     }
 
-    /// A side hears that its channel is open.
+    /// A side learns that its channel is open.
     fn open(&mut self, index: usize) {
         if self.half_open.is_empty() {
             return;
@@ -207,7 +207,7 @@ impl Pair {
         self.input(1, Input::Timeout);
     }
 
-    /// Two seconds later at least, when both sides have heard of everything that has opened.
+    /// Two seconds later at least, when both sides have learned of everything that has opened.
     fn close_retired(&mut self) {
         while !self.half_open.is_empty() {
             self.open(0);
@@ -227,7 +227,7 @@ enum Op {
     End(usize, bool, u64),
     /// Which offer or answer arrives.
     Deliver(usize),
-    /// Which of those that open is heard of.
+    /// Which of the channels that open is reported.
     Open(usize),
     CloseRetired,
     Wait(u64),

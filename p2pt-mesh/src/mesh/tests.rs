@@ -26,7 +26,7 @@ impl Objects for Nothing {
 type In = Input<Nothing>;
 type Out = Output<Nothing>;
 
-struct Bench {
+struct Harness {
     mesh: Mesh<Nothing>,
     now: Instant,
     /// What was reported beside what is to be done.
@@ -35,9 +35,9 @@ struct Bench {
     sought: BTreeMap<PeerId, bool>,
 }
 
-impl Bench {
+impl Harness {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
-        let mut bench = Self {
+        let mut harness = Self {
             mesh: Mesh::new(MeshConfig { connections_per_peer, max_peers }),
             now: base(),
             places: max_peers,
@@ -45,9 +45,9 @@ impl Bench {
             sought: BTreeMap::new(),
         };
         for tracker in [T, A, B, C] {
-            bench.input(Input::TrackerAdded(tracker));
+            harness.input(Input::TrackerAdded(tracker));
         }
-        bench
+        harness
     }
 
     /// The outputs of which something is to be done; the others are checked and noted.
@@ -99,7 +99,7 @@ impl Bench {
         self.input(Input::Answer { from: peer(from), tracker, library, answer: () })
     }
 
-    /// Takes an offer through to an open link.
+    /// Takes an offer through to an open channel.
     fn connect(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
         let attempt = match self.offer(from, library).as_slice() {
             [Output::Answer { attempt, .. }] => *attempt,
@@ -108,7 +108,7 @@ impl Bench {
         self.open(attempt, label)
     }
 
-    /// Takes the answer to an offer of ours through to an open link.
+    /// Takes the answer to an offer of ours through to an open channel.
     fn accept(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
         let attempt = match self.answer(from, library).as_slice() {
             [Output::Accept { attempt, .. }] => *attempt,
@@ -119,11 +119,11 @@ impl Bench {
 
     fn open(&mut self, attempt: AttemptId, label: &str) -> (ChannelId, Vec<Out>) {
         let outputs = self.input(Input::AttemptSucceeded { attempt, label: label.into(), channel: () });
-        let link = outputs.iter().find_map(|output| match output {
+        let channel = outputs.iter().find_map(|output| match output {
             Output::ChannelOpened { id, .. } => Some(*id),
             _ => None,
         });
-        (link.expect("a channel opens"), outputs)
+        (channel.expect("a channel opens"), outputs)
     }
 
     fn advance(&mut self, by: Duration) -> Vec<Out> {
@@ -155,92 +155,92 @@ fn peer(n: u8) -> PeerId {
 
 #[test]
 fn a_peer_connects_once_and_closes_with_its_last_link() {
-    let mut bench = Bench::new(2, 10);
-    let (first, outputs) = bench.connect(1, OURS, "a");
+    let mut harness = Harness::new(2, 10);
+    let (first, outputs) = harness.connect(1, OURS, "a");
     assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]));
-    let (second, outputs) = bench.connect(1, OURS, "b");
+    let (second, outputs) = harness.connect(1, OURS, "b");
     assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]));
-    assert_eq!(bench.input(Input::ChannelClosed(first)), []);
-    assert_eq!(bench.input(Input::ChannelClosed(second)), [Output::PeerClosed(peer(1))]);
-    assert_eq!(bench.input(Input::ChannelClosed(second)), []);
+    assert_eq!(harness.input(Input::ChannelClosed(first)), []);
+    assert_eq!(harness.input(Input::ChannelClosed(second)), [Output::PeerClosed(peer(1))]);
+    assert_eq!(harness.input(Input::ChannelClosed(second)), []);
 }
 
 #[test]
 fn an_offer_from_a_connected_peer_is_declined() {
-    let mut bench = Bench::new(1, 10);
-    bench.connect(1, JS, "a");
-    assert_eq!(bench.offer(1, JS), []);
+    let mut harness = Harness::new(1, 10);
+    harness.connect(1, JS, "a");
+    assert_eq!(harness.offer(1, JS), []);
     let declined = [rejected(1, Role::Answerer, RejectReason::Duplicate)];
-    assert_eq!(bench.advance(REJOIN_GRACE), declined);
-    assert_eq!(bench.mesh.poll_timeout(), None);
+    assert_eq!(harness.advance(REJOIN_GRACE), declined);
+    assert_eq!(harness.mesh.poll_timeout(), None);
 }
 
 #[test]
 fn a_peer_that_comes_back_before_its_old_link_has_closed_is_answered_when_it_does() {
-    let mut bench = Bench::new(1, 10);
-    let (link, _) = bench.connect(1, OURS, "a");
-    assert_eq!(bench.offer(1, OURS), []);
-    let outputs = bench.input(Input::ChannelClosed(link));
+    let mut harness = Harness::new(1, 10);
+    let (channel, _) = harness.connect(1, OURS, "a");
+    assert_eq!(harness.offer(1, OURS), []);
+    let outputs = harness.input(Input::ChannelClosed(channel));
     assert!(matches!(outputs[..], [Output::PeerClosed(_), Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]
 fn an_offer_that_comes_during_an_attempt_gets_its_chance_when_that_fails() {
-    let mut bench = Bench::new(1, 10);
-    let outputs = bench.offer(1, OURS);
+    let mut harness = Harness::new(1, 10);
+    let outputs = harness.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer(1, OURS), []);
-    let outputs = bench.input(Input::AttemptFailed { attempt, error: () });
+    assert_eq!(harness.offer(1, OURS), []);
+    let outputs = harness.input(Input::AttemptFailed { attempt, error: () });
     assert!(matches!(outputs[..], [Output::AttemptFailed { .. }, Output::Answer { .. }]), "{outputs:?}");
 }
 
 #[test]
 fn parting_ends_attempts_and_forgets_what_was_offered() {
-    let mut bench = Bench::new(2, 10);
-    let (link, _) = bench.connect(1, OURS, "a");
-    let outputs = bench.offer(1, OURS);
+    let mut harness = Harness::new(2, 10);
+    let (channel, _) = harness.connect(1, OURS, "a");
+    let outputs = harness.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer(1, OURS), [], "held");
-    assert_eq!(bench.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
+    assert_eq!(harness.offer(1, OURS), [], "held");
+    assert_eq!(harness.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
     assert_eq!(
-        bench.mesh.poll_timeout(),
-        Some(bench.now + CHANNELS_SOUGHT),
-        "another link is sought, and no offer kept"
+        harness.mesh.poll_timeout(),
+        Some(harness.now + CHANNELS_SOUGHT),
+        "another channel is sought, and no offer kept"
     );
-    assert_eq!(bench.input(Input::AttemptSucceeded { attempt, label: "b".into(), channel: () }), []);
-    assert_eq!(bench.input(Input::ChannelClosed(link)), [Output::PeerClosed(peer(1))]);
-    assert!(!bench.mesh.knows(&peer(1)));
+    assert_eq!(harness.input(Input::AttemptSucceeded { attempt, label: "b".into(), channel: () }), []);
+    assert_eq!(harness.input(Input::ChannelClosed(channel)), [Output::PeerClosed(peer(1))]);
+    assert!(!harness.mesh.knows(&peer(1)));
     // It may come back, also one with whom there was nothing but an attempt.
-    let [Output::Answer { attempt, .. }] = bench.offer(1, OURS)[..] else { panic!("not answered") };
-    assert_eq!(bench.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
-    assert!(!bench.mesh.knows(&peer(1)));
-    assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), []);
-    bench.connect(1, OURS, "c");
+    let [Output::Answer { attempt, .. }] = harness.offer(1, OURS)[..] else { panic!("not answered") };
+    assert_eq!(harness.input(Input::Disconnect(peer(1))), [Output::GiveUp(attempt)]);
+    assert!(!harness.mesh.knows(&peer(1)));
+    assert_eq!(harness.input(Input::AttemptFailed { attempt, error: () }), []);
+    harness.connect(1, OURS, "c");
 }
 
 #[test]
 fn a_held_offer_expires() {
-    let mut bench = Bench::new(1, 10);
-    let outputs = bench.offer(1, OURS);
+    let mut harness = Harness::new(1, 10);
+    let outputs = harness.offer(1, OURS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    bench.offer(1, OURS);
-    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + HELD_OFFER_LIFETIME));
-    bench.advance(HELD_OFFER_LIFETIME);
-    assert_eq!(bench.mesh.poll_timeout(), None);
-    assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), [failed(1, Role::Answerer)]);
+    harness.offer(1, OURS);
+    assert_eq!(harness.mesh.poll_timeout(), Some(harness.now + HELD_OFFER_LIFETIME));
+    harness.advance(HELD_OFFER_LIFETIME);
+    assert_eq!(harness.mesh.poll_timeout(), None);
+    assert_eq!(harness.input(Input::AttemptFailed { attempt, error: () }), [failed(1, Role::Answerer)]);
 }
 
 #[test]
 fn two_of_ours_keep_the_same_link_whatever_the_order() {
     for labels in [["a", "b"], ["b", "a"]] {
-        let mut bench = Bench::new(1, 10);
+        let mut harness = Harness::new(1, 10);
         // Both sides answered each other's offers.
-        let attempt = match bench.offer(1, OURS).as_slice() {
+        let attempt = match harness.offer(1, OURS).as_slice() {
             [Output::Answer { attempt, .. }] => *attempt,
             other => panic!("{other:?}"),
         };
-        let (accepted, _) = bench.accept(1, OURS, labels[0]);
-        let (answered, outputs) = bench.open(attempt, labels[1]);
+        let (accepted, _) = harness.accept(1, OURS, labels[0]);
+        let (answered, outputs) = harness.open(attempt, labels[1]);
         let loser = if labels[0] == "b" { accepted } else { answered };
         assert_eq!(outputs.last(), Some(&Output::Retire { peer: peer(1), channel: loser }));
     }
@@ -248,116 +248,116 @@ fn two_of_ours_keep_the_same_link_whatever_the_order() {
 
 #[test]
 fn a_link_to_a_javascript_peer_is_left_alone_for_ten_seconds() {
-    let mut bench = Bench::new(1, 10);
-    let attempt = match bench.offer(1, JS).as_slice() {
+    let mut harness = Harness::new(1, 10);
+    let attempt = match harness.offer(1, JS).as_slice() {
         [Output::Answer { attempt, .. }] => *attempt,
         other => panic!("{other:?}"),
     };
-    bench.accept(1, JS, "z");
-    bench.now += Duration::from_secs(3);
-    let (younger, outputs) = bench.open(attempt, "a");
+    harness.accept(1, JS, "z");
+    harness.now += Duration::from_secs(3);
+    let (younger, outputs) = harness.open(attempt, "a");
     assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]));
-    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + JS_SETTLE));
-    assert_eq!(bench.advance(JS_SETTLE - Duration::from_millis(1)), []);
-    assert_eq!(bench.advance(Duration::from_millis(1)), [Output::Retire { peer: peer(1), channel: younger }]);
-    assert_eq!(bench.mesh.poll_timeout(), None);
+    assert_eq!(harness.mesh.poll_timeout(), Some(harness.now + JS_SETTLE));
+    assert_eq!(harness.advance(JS_SETTLE - Duration::from_millis(1)), []);
+    assert_eq!(harness.advance(Duration::from_millis(1)), [Output::Retire { peer: peer(1), channel: younger }]);
+    assert_eq!(harness.mesh.poll_timeout(), None);
 }
 
 #[test]
 fn the_answer_of_a_javascript_peer_is_taken_up_while_its_first_link_is_young() {
-    let mut bench = Bench::new(1, 10);
-    bench.connect(1, JS, "a");
-    let outputs = bench.answer(1, JS);
+    let mut harness = Harness::new(1, 10);
+    harness.connect(1, JS, "a");
+    let outputs = harness.answer(1, JS);
     assert!(matches!(outputs[..], [Output::Accept { .. }]));
 
-    let mut bench = Bench::new(1, 10);
-    bench.connect(1, JS, "a");
-    bench.now += JS_SETTLE;
-    let outputs = bench.answer(1, JS);
+    let mut harness = Harness::new(1, 10);
+    harness.connect(1, JS, "a");
+    harness.now += JS_SETTLE;
+    let outputs = harness.answer(1, JS);
     assert_eq!(outputs, [rejected(1, Role::Offerer, RejectReason::Duplicate)]);
 }
 
 #[test]
 fn a_full_swarm_neither_answers_nor_wants_more() {
-    let mut bench = Bench::new(1, 1);
-    let (link, _) = bench.connect(1, OURS, "a");
-    assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
-    let answered = bench.answer(2, OURS);
+    let mut harness = Harness::new(1, 1);
+    let (channel, _) = harness.connect(1, OURS, "a");
+    assert_eq!(harness.mesh.places(), 0);
+    assert_eq!(harness.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
+    let answered = harness.answer(2, OURS);
     assert_eq!(answered, [rejected(2, Role::Offerer, RejectReason::Full)]);
-    bench.input(Input::ChannelClosed(link));
-    assert_eq!(bench.mesh.places(), 1);
+    harness.input(Input::ChannelClosed(channel));
+    assert_eq!(harness.mesh.places(), 1);
 }
 
 #[test]
 fn peers_that_linger_take_the_place_of_others() {
-    let mut bench = Bench::new(1, 2);
-    bench.input(Input::Lingering(1));
-    bench.connect(1, OURS, "a");
-    bench.input(Input::Lingering(2));
-    assert_eq!(bench.mesh.places(), 0);
-    assert_eq!(bench.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
-    bench.input(Input::Lingering(1));
-    bench.connect(2, OURS, "b");
+    let mut harness = Harness::new(1, 2);
+    harness.input(Input::Lingering(1));
+    harness.connect(1, OURS, "a");
+    harness.input(Input::Lingering(2));
+    assert_eq!(harness.mesh.places(), 0);
+    assert_eq!(harness.offer(2, OURS), [rejected(2, Role::Answerer, RejectReason::Full)]);
+    harness.input(Input::Lingering(1));
+    harness.connect(2, OURS, "b");
 }
 
 #[test]
 fn a_peer_that_keeps_its_retired_links_gets_no_more_than_a_few() {
     for library in [OURS, JS] {
-        let mut bench = Bench::new(1, 10);
-        // Two links at a time; the one that is not retired closes, and so on.
+        let mut harness = Harness::new(1, 10);
+        // Two channels at a time; the one that is not retired closes, and so on.
         let mut most = 0;
         for n in 0..100 {
-            let Some(Output::Answer { attempt, .. }) = bench.offer(1, library).pop() else { break };
-            let Some(Output::Accept { attempt: second, .. }) = bench.answer(1, library).pop() else {
+            let Some(Output::Answer { attempt, .. }) = harness.offer(1, library).pop() else { break };
+            let Some(Output::Accept { attempt: second, .. }) = harness.answer(1, library).pop() else {
                 break;
             };
-            bench.open(attempt, &format!("{n} a"));
-            bench.open(second, &format!("{n} b"));
-            bench.advance(JS_SETTLE);
-            let channels = &bench.mesh.peers[&peer(1)].channels;
+            harness.open(attempt, &format!("{n} a"));
+            harness.open(second, &format!("{n} b"));
+            harness.advance(JS_SETTLE);
+            let channels = &harness.mesh.peers[&peer(1)].channels;
             most = most.max(channels.len());
             let live: Vec<ChannelId> =
                 channels.iter().filter(|channel| !channel.retiring).map(|channel| channel.id).collect();
             assert_eq!(live.len(), 1);
-            bench.input(Input::ChannelClosed(live[0]));
+            harness.input(Input::ChannelClosed(live[0]));
         }
-        assert!((MAX_SURPLUS..=1 + MAX_SURPLUS).contains(&most), "{most} links");
+        assert!((MAX_SURPLUS..=1 + MAX_SURPLUS).contains(&most), "{most} channels");
     }
 }
 
 #[test]
 fn a_flood_of_offers_is_bounded() {
-    let mut bench = Bench::new(1, 1000);
-    let answered = (0..=255u8).filter(|n| matches!(bench.offer(*n, JS)[..], [Output::Answer { .. }])).count();
+    let mut harness = Harness::new(1, 1000);
+    let answered = (0..=255u8).filter(|n| matches!(harness.offer(*n, JS)[..], [Output::Answer { .. }])).count();
     assert_eq!(answered, MAX_ATTEMPTS);
 }
 
 #[test]
 fn what_one_tracker_makes_up_keeps_nobody_of_another_out() {
     for max_peers in [1, 2, 4, 1000] {
-        let mut bench = Bench::new(1, max_peers);
-        let made_up = (0..=199u8).filter(|n| matches!(bench.offer_by(LIAR, *n, JS)[..], [Output::Answer { .. }]));
+        let mut harness = Harness::new(1, max_peers);
+        let made_up = (0..=199u8).filter(|n| matches!(harness.offer_by(LIAR, *n, JS)[..], [Output::Answer { .. }]));
         assert_eq!(made_up.count(), max_peers.min(MAX_ATTEMPTS));
         let real = max_peers.min(50);
         for n in 0..real {
             // Half of them answer our offers.
             let from = 200 + n as u8;
-            let outputs = if n % 2 == 0 { bench.offer_by(GOOD, from, JS) } else { bench.answer_by(GOOD, from, JS) };
+            let outputs = if n % 2 == 0 { harness.offer_by(GOOD, from, JS) } else { harness.answer_by(GOOD, from, JS) };
             let [Output::Answer { attempt, .. } | Output::Accept { attempt, .. }] = outputs[..] else {
                 panic!("{n} of {max_peers}: {outputs:?}")
             };
-            bench.open(attempt, "a");
+            harness.open(attempt, "a");
         }
-        assert_eq!(bench.mesh.connected(), real);
+        assert_eq!(harness.mesh.connected(), real);
     }
 }
 
 #[test]
 fn trackers_share_the_attempts() {
-    let mut bench = Bench::new(1, 1000);
+    let mut harness = Harness::new(1, 1000);
     let mut answered = |tracker: TrackerId, from: std::ops::Range<u8>| {
-        from.filter(|n| matches!(bench.offer_by(tracker, *n, JS)[..], [Output::Answer { .. }])).count()
+        from.filter(|n| matches!(harness.offer_by(tracker, *n, JS)[..], [Output::Answer { .. }])).count()
     };
     assert_eq!(answered(A, 0..10), 10);
     assert_eq!(answered(B, 50..100), MAX_ATTEMPTS - 10);
@@ -367,110 +367,113 @@ fn trackers_share_the_attempts() {
 
 #[test]
 fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
-    let mut bench = Bench::new(1, 1);
-    let outputs = bench.offer_by(A, 1, JS);
+    let mut harness = Harness::new(1, 1);
+    let outputs = harness.offer_by(A, 1, JS);
     let [Output::Answer { attempt: first, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    let outputs = bench.answer(2, JS);
+    let outputs = harness.answer(2, JS);
     let [Output::Accept { attempt: second, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    let (_, outputs) = bench.open(first, "a");
+    let (_, outputs) = harness.open(first, "a");
     let [_, _, given_up, refusal] = &outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(*given_up, Output::GiveUp(second));
     assert_eq!(*refusal, rejected(2, Role::Offerer, RejectReason::Full));
     // Its channel may have opened meanwhile.
-    assert_eq!(bench.input(Input::AttemptSucceeded { attempt: second, label: "b".into(), channel: () }), []);
-    assert_eq!(bench.mesh.connected(), 1);
+    assert_eq!(harness.input(Input::AttemptSucceeded { attempt: second, label: "b".into(), channel: () }), []);
+    assert_eq!(harness.mesh.connected(), 1);
 }
 
 #[test]
 fn a_tracker_that_brings_only_failures_may_cause_few_attempts() {
-    let mut bench = Bench::new(1, 1000);
+    let mut harness = Harness::new(1, 1000);
     for n in 0..DOUBTED_AFTER as u8 {
-        assert_eq!(bench.mesh.vacancies(T), 1000);
-        let outputs = bench.offer(n, JS);
+        assert_eq!(harness.mesh.vacancies(T), 1000);
+        let outputs = harness.offer(n, JS);
         let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-        assert_eq!(bench.input(Input::AttemptFailed { attempt, error: () }), [failed(n, Role::Answerer)]);
+        assert_eq!(harness.input(Input::AttemptFailed { attempt, error: () }), [failed(n, Role::Answerer)]);
     }
     let (mut attempts, mut waiting) = (Vec::new(), 0);
     for n in 0..50 {
-        match bench.offer(n, JS)[..] {
+        match harness.offer(n, JS)[..] {
             [Output::Answer { attempt, .. }] => attempts.push(attempt),
             [] => waiting += 1,
             ref other => assert_eq!(other, [rejected(n, Role::Answerer, RejectReason::Busy)]),
         }
     }
     assert_eq!((attempts.len(), waiting), (DOUBTED_ATTEMPTS, MAX_WAITING));
-    let (_, outputs) = bench.open(attempts[0], "a");
+    let (_, outputs) = harness.open(attempts[0], "a");
     let answered = outputs.iter().filter(|output| matches!(output, Output::Answer { .. })).count();
     assert_eq!(answered, MAX_WAITING, "it is believed again");
-    assert_eq!(bench.mesh.vacancies(T), 1000 - 1 - (DOUBTED_ATTEMPTS - 1) - MAX_WAITING);
+    assert_eq!(harness.mesh.vacancies(T), 1000 - 1 - (DOUBTED_ATTEMPTS - 1) - MAX_WAITING);
 }
 
 #[test]
 fn an_offer_waits_while_its_tracker_has_its_share() {
-    let mut bench = Bench::new(1, 2);
-    bench.offer_by(LIAR, 1, JS);
-    bench.offer_by(LIAR, 2, JS);
-    let outputs = bench.offer(3, JS);
+    let mut harness = Harness::new(1, 2);
+    harness.offer_by(LIAR, 1, JS);
+    harness.offer_by(LIAR, 2, JS);
+    let outputs = harness.offer(3, JS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer(4, JS), []);
-    let (_, outputs) = bench.open(attempt, "a");
+    assert_eq!(harness.offer(4, JS), []);
+    let (_, outputs) = harness.open(attempt, "a");
     let Some(Output::Answer { peer: second, attempt, .. }) = outputs.last() else { panic!("{outputs:?}") };
     assert_eq!(*second, peer(4));
-    // Nobody waits for a swarm that is full.
-    assert_eq!(bench.offer(5, JS), []);
-    let (_, outputs) = bench.open(*attempt, "b");
+    // No offer is kept for a swarm that is full.
+    assert_eq!(harness.offer(5, JS), []);
+    let (_, outputs) = harness.open(*attempt, "b");
     assert!(outputs.contains(&rejected(5, Role::Answerer, RejectReason::Full)), "{outputs:?}");
-    assert!(bench.mesh.peers.len() == 2 && bench.mesh.attempts.iter().next().is_none());
+    assert!(harness.mesh.peers.len() == 2 && harness.mesh.attempts.iter().next().is_none());
 }
 
 #[test]
 fn an_offer_does_not_wait_longer_than_it_lives() {
-    let mut bench = Bench::new(1, 1);
-    let outputs = bench.offer(1, JS);
+    let mut harness = Harness::new(1, 1);
+    let outputs = harness.offer(1, JS);
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer(2, JS), []);
-    assert_eq!(bench.advance(HELD_OFFER_LIFETIME), [rejected(2, Role::Answerer, RejectReason::Busy)]);
-    bench.input(Input::AttemptFailed { attempt, error: () });
-    assert!(bench.mesh.peers.is_empty());
-    assert_eq!(bench.mesh.poll_timeout(), None);
+    assert_eq!(harness.offer(2, JS), []);
+    assert_eq!(harness.advance(HELD_OFFER_LIFETIME), [rejected(2, Role::Answerer, RejectReason::Busy)]);
+    harness.input(Input::AttemptFailed { attempt, error: () });
+    assert!(harness.mesh.peers.is_empty());
+    assert_eq!(harness.mesh.poll_timeout(), None);
 }
 
 #[test]
 fn an_offer_in_the_name_of_a_peer_does_not_keep_that_peer_out() {
-    let mut bench = Bench::new(1, 10);
-    let outputs = bench.offer_by(LIAR, 1, OURS);
+    let mut harness = Harness::new(1, 10);
+    let outputs = harness.offer_by(LIAR, 1, OURS);
     let [Output::Answer { attempt: forged, .. }] = outputs[..] else { panic!("{outputs:?}") };
-    assert_eq!(bench.offer_by(GOOD, 1, OURS), []);
-    assert_eq!(bench.offer_by(LIAR, 1, OURS), []);
-    assert_eq!(bench.mesh.poll_timeout(), Some(bench.now + PATIENCE));
-    let outputs = bench.advance(PATIENCE);
+    assert_eq!(harness.offer_by(GOOD, 1, OURS), []);
+    assert_eq!(harness.offer_by(LIAR, 1, OURS), []);
+    assert_eq!(harness.mesh.poll_timeout(), Some(harness.now + PATIENCE));
+    let outputs = harness.advance(PATIENCE);
     let [Output::Answer { attempt, ref offer, .. }] = outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(offer.tracker, GOOD);
-    let (_, outputs) = bench.open(attempt, "a");
+    let (_, outputs) = harness.open(attempt, "a");
     assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]), "{outputs:?}");
-    assert_eq!(bench.input(Input::AttemptFailed { attempt: forged, error: () }), [failed_by(LIAR, 1, Role::Answerer)]);
+    assert_eq!(
+        harness.input(Input::AttemptFailed { attempt: forged, error: () }),
+        [failed_by(LIAR, 1, Role::Answerer)]
+    );
 }
 
 #[test]
 fn further_links_are_sought_for_ten_minutes() {
-    let mut bench = Bench::new(2, 10);
-    let satisfied = |bench: &Bench| bench.sought.values().filter(|sought| !**sought).count();
-    let (first, _) = bench.connect(1, OURS, "a");
+    let mut harness = Harness::new(2, 10);
+    let satisfied = |harness: &Harness| harness.sought.values().filter(|sought| !**sought).count();
+    let (first, _) = harness.connect(1, OURS, "a");
     // The other side keeps one: a second opens and closes again and again.
     for _ in 0..10 {
-        assert_eq!(satisfied(&bench), 0);
-        bench.advance(CHANNELS_SOUGHT / 10);
-        let (link, _) = bench.connect(1, OURS, "b");
-        bench.input(Input::ChannelClosed(link));
+        assert_eq!(satisfied(&harness), 0);
+        harness.advance(CHANNELS_SOUGHT / 10);
+        let (channel, _) = harness.connect(1, OURS, "b");
+        harness.input(Input::ChannelClosed(channel));
     }
-    assert_eq!(satisfied(&bench), 1);
+    assert_eq!(satisfied(&harness), 1);
     // A pair of old ones breaks.
-    let (second, _) = bench.connect(1, OURS, "b");
-    bench.advance(CHANNELS_SOUGHT);
-    bench.input(Input::ChannelClosed(first));
-    assert_eq!(satisfied(&bench), 0);
-    bench.connect(1, OURS, "c");
-    assert_eq!(satisfied(&bench), 1);
-    bench.input(Input::ChannelClosed(second));
-    assert_eq!(satisfied(&bench), 0);
+    let (second, _) = harness.connect(1, OURS, "b");
+    harness.advance(CHANNELS_SOUGHT);
+    harness.input(Input::ChannelClosed(first));
+    assert_eq!(satisfied(&harness), 0);
+    harness.connect(1, OURS, "c");
+    assert_eq!(satisfied(&harness), 1);
+    harness.input(Input::ChannelClosed(second));
+    assert_eq!(satisfied(&harness), 0);
 }

@@ -17,7 +17,7 @@ const MAX_OFFERS: usize = 10;
 /// No two announces at a tracker are closer.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// So many announces at a tracker in so much time at most, whatever happens: those of a burst, what follows it slowly or
+/// The most announces at a tracker in this time, whatever happens: those of a burst, what follows it slowly or
 /// after a loss, and one every five seconds for which the application asks.
 const MOST: (usize, Duration) = (20 + 9 + 15, Duration::from_secs(75));
 

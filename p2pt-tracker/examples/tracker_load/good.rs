@@ -33,7 +33,7 @@ pub(crate) async fn open(addr: SocketAddr) -> Option<Client> {
     Some(client)
 }
 
-/// Opens so many connections, 50 at a time, and tells how long it took.
+/// Opens so many connections, 50 at a time, and returns how long it took.
 pub(crate) async fn connect(addr: SocketAddr, count: usize) -> (Vec<Client>, Duration) {
     let start = Instant::now();
     let clients: Vec<_> = stream::iter(0..count).map(|_| open(addr)).buffer_unordered(50).collect().await;
@@ -50,7 +50,7 @@ pub(crate) fn peer() -> PeerId {
 pub(crate) fn announce(swarm: InfoHash, peer: PeerId, offers: usize) -> Message {
     let mut announce = Announce::new(swarm, peer);
     announce.numwant = u32::try_from(offers).ok();
-    let offer = |_| Offer { offer_id: rand::random::<[u8; 20]>().into(), sdp: "v=0".repeat(SDP_BYTES / 3) };
+    let offer = |_| Offer::new(rand::random::<[u8; 20]>().into(), "v=0".repeat(SDP_BYTES / 3));
     announce.offers = Some((0..offers).map(offer).collect());
     Message::text(ClientMessage::Announce(announce).encode())
 }
@@ -77,7 +77,7 @@ pub(crate) async fn announce_alone(clients: Vec<Client>, span: Duration) -> f64 
             client
         });
     }
-    // Nobody leaves before all are done, so that memory can be looked at.
+    // No client leaves before all are done, so that memory can be looked at.
     let clients: Vec<_> = tasks.join_all().await;
     drop(clients);
     replies.load(Ordering::Relaxed) as f64 / span.as_secs_f64()
@@ -92,15 +92,10 @@ struct Member {
 
 impl Member {
     /// Answers, if it is an offer.
-    fn hear(&self, message: &TrackerMessage) {
+    fn on_message(&self, message: &TrackerMessage) {
         let TrackerMessage::Offer(offer) = message else { return };
-        let answer = AnswerRequest {
-            info_hash: self.swarm,
-            peer_id: self.me,
-            to_peer_id: offer.peer_id,
-            offer_id: offer.offer_id,
-            sdp: "v=0".repeat(SDP_BYTES / 3),
-        };
+        let answer =
+            AnswerRequest::new(self.swarm, self.me, offer.peer_id, offer.offer_id, "v=0".repeat(SDP_BYTES / 3));
         // Too many to be answered are not answered.
         let _ = self.write.try_send(Message::text(ClientMessage::Answer(answer).encode()));
     }
@@ -142,7 +137,7 @@ pub(crate) async fn crowd(clients: Vec<Client>, span: Duration) -> (f64, f64) {
                     let until = if replied { again } else { end };
                     let Ok(Some(Ok(message))) = timeout_at(until, source.next()).await else { break };
                     let Some(message) = decode(&message) else { continue };
-                    member.hear(&message);
+                    member.on_message(&message);
                     replied |= matches!(message, TrackerMessage::Announced(_));
                     counts[usize::from(!matches!(message, TrackerMessage::Announced(_)))]
                         .fetch_add(1, Ordering::Relaxed);
@@ -159,7 +154,7 @@ pub(crate) async fn crowd(clients: Vec<Client>, span: Duration) -> (f64, f64) {
 pub(crate) struct Fare {
     /// Milliseconds from an announce to its reply, half of all.
     pub(crate) median: f64,
-    /// The same, 99 of 100.
+    /// The time within which 99 of 100 replies came.
     pub(crate) late: f64,
     /// Announces in a hundred that got no reply.
     pub(crate) lost: f64,
@@ -172,7 +167,7 @@ pub(crate) fn shared_swarm(number: usize) -> InfoHash {
     InfoHash::of(&format!("swarm {}", number % 10))
 }
 
-/// So many clients in ten swarms announce with two offers twice a second, and answer what they are offered.
+/// Runs this many clients in ten swarms, which announce with two offers twice a second, and answer what they are offered.
 pub(crate) async fn watch(addr: SocketAddr, count: usize, span: Duration) -> Fare {
     let end = Instant::now() + span;
     let (samples_in, mut samples) = mpsc::channel::<Option<Duration>>(1024);
@@ -226,7 +221,7 @@ async fn visit(
                 Err(_) => break,
                 Ok(Some(Ok(message))) => {
                     let Some(message) = decode(&message) else { continue };
-                    member.hear(&message);
+                    member.on_message(&message);
                     if matches!(message, TrackerMessage::Announced(_)) && !std::mem::replace(&mut replied, true) {
                         let _ = samples.send(Some(sent.elapsed())).await;
                     }

@@ -21,7 +21,7 @@ const BEFORE_RETURN: Duration = Duration::from_secs(1);
 /// Twice what p2pt-tracker takes; bittorrent-tracker takes it.
 const OVERSIZED_BYTES: usize = 256 * 1024;
 
-/// So many clients, a seventh of each kind, until the process ends.
+/// Runs this many clients, a seventh of each kind, until the process ends.
 pub(crate) async fn besiege(addr: SocketAddr, count: usize) {
     let mut tasks = JoinSet::new();
     for number in 0..count {

@@ -49,7 +49,7 @@ async fn main() -> io::Result<()> {
 
 /// The tracker in a process of its own, until its standard input ends.
 async fn serve() -> io::Result<()> {
-    // Here everybody has the same address.
+    // All clients have the same address here.
     let mut config = ServerConfig::default();
     config.max_connections_per_address = usize::MAX;
     let server = TrackerServer::bind("127.0.0.1:0", config).await?;
@@ -82,7 +82,7 @@ fn spread(rounds: &[Vec<Row>], index: usize) -> String {
     let mut values: Vec<f64> = rounds.iter().map(|rows| rows[index].1).collect();
     values.sort_by(f64::total_cmp);
     let show = |value: &f64| match *value {
-        // Where nobody was served, there is nothing to be measured.
+        // Where no client was served, there is nothing to be measured.
         value if value.is_nan() => "none".to_owned(),
         value if value < 10.0 => format!("{value:.1}"),
         value => format!("{value:.0}"),

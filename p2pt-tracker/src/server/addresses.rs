@@ -81,7 +81,7 @@ mod tests {
         drop(first);
         assert!(addresses.take(ip("192.0.2.1")).is_some());
         drop(other);
-        assert_eq!(addresses.counts.lock().len(), 1, "who has no socket is forgotten");
+        assert_eq!(addresses.counts.lock().len(), 1, "an address without sockets is forgotten");
     }
 
     #[test]

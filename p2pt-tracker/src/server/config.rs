@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::swarms::SwarmsConfig;
+use crate::{setters::setters, swarms::SwarmsConfig};
 
 /// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
-/// from [`ServerConfig::default`], which suits a public tracker, and change fields.
+/// from [`ServerConfig::default`], which suits a public tracker, and set what is to differ.
 ///
 /// Memory is bounded by `swarms.max_connections` × (`max_message_bytes` + `max_queued_bytes` + a few KiB), which only
 /// a crowd of hostile clients could reach; an idle connection takes a few KiB.
@@ -14,7 +14,7 @@ use crate::swarms::SwarmsConfig;
 pub struct ServerConfig {
     /// What concerns swarms rather than sockets, among it how many connections may be open.
     pub swarms: SwarmsConfig,
-    /// Decides who gets which offer. `None`, the default, draws a new one at each start; tests set it.
+    /// Decides which members get which offers. `None`, the default, draws a new one at each start; tests set it.
     pub seed: Option<u64>,
     /// The largest message taken from a client; a larger one closes its connection with code 1009. Default 128 KiB:
     /// aquatic, wt-tracker and openwebtorrent-tracker take 64 KiB, a JavaScript announce has about 4.
@@ -50,6 +50,23 @@ pub struct ServerConfig {
     /// [`shutdown`](super::TrackerServer::shutdown). Default 2 s.
     pub close_timeout: Duration,
 }
+
+setters!(ServerConfig {
+    swarms: SwarmsConfig,
+    seed: Option<u64>,
+    max_message_bytes: usize,
+    messages_per_second: u32,
+    message_burst: u32,
+    max_queued_messages: usize,
+    max_queued_bytes: usize,
+    max_connections_per_address: usize,
+    max_handshakes: usize,
+    handshake_timeout: Duration,
+    write_timeout: Duration,
+    ping_interval: Duration,
+    idle_timeout: Duration,
+    close_timeout: Duration,
+});
 
 impl Default for ServerConfig {
     fn default() -> Self {

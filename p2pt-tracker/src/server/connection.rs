@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 use super::{
     http::{self, Request},
     hub::{Hub, Registration},
-    outbox::Next,
+    send_queue::Next,
     throttle::Throttle,
 };
 use crate::swarms::CloseReason;
@@ -116,6 +116,21 @@ enum End {
 }
 
 impl End {
+    /// The reason as the log names it.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Stopping => "the tracker stops",
+            Self::Closed(CloseReason::Full) => "too many connections",
+            Self::Closed(CloseReason::BadFrames) => "too many bad frames",
+            Self::Closed(CloseReason::Unresponsive) => "its peer id was claimed and it did not answer a ping",
+            Self::ByClient => "closed by the client",
+            Self::Idle => "idle",
+            Self::SlowReader => "the client does not read",
+            Self::Failed(Error::Capacity(_)) => "too large a message",
+            Self::Failed(_) => "the connection broke",
+        }
+    }
+
     /// The close frame to send, if the client may still read one.
     fn close_frame(&self, limit: usize) -> Option<CloseFrame> {
         let (code, reason) = match self {
@@ -137,7 +152,7 @@ struct Connection<'a, S> {
     socket: WebSocketStream<S>,
     registration: Registration,
     throttle: Throttle,
-    last_heard: Instant,
+    last_received: Instant,
     last_ping: Instant,
 }
 
@@ -145,31 +160,33 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
     fn new(hub: &'a Hub, socket: WebSocketStream<S>, registration: Registration) -> Self {
         let now = Instant::now();
         let throttle = Throttle::new(now.into_std(), hub.config.messages_per_second, hub.config.message_burst);
-        Self { hub, socket, registration, throttle, last_heard: now, last_ping: now }
+        Self { hub, socket, registration, throttle, last_received: now, last_ping: now }
     }
 
     async fn run(mut self) {
+        let connection = self.registration.conn.0;
+        tracing::debug!(connection, "socket opened");
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
             }
         };
-        tracing::debug!(?end, "connection ends");
+        tracing::debug!(connection, reason = end.reason(), "socket closed");
         if matches!(end, End::SlowReader) {
             self.hub.count_slow_reader();
         }
         let Self { hub, mut socket, registration, .. } = self;
         // From here on it is no member of anything, however long the client takes to hang up.
         drop(registration);
-        let farewell = farewell(&mut socket, &end, hub.config.max_message_bytes);
-        if timeout(hub.config.close_timeout, farewell).await.is_err() {
+        let close_gracefully = close_gracefully(&mut socket, &end, hub.config.max_message_bytes);
+        if timeout(hub.config.close_timeout, close_gracefully).await.is_err() {
             tracing::debug!("the client did not answer the close frame in time");
         }
     }
 
     /// Waits for whatever comes first and deals with it.
     async fn step(&mut self) -> Result<(), End> {
-        match self.registration.outbox.pop() {
+        match self.registration.send_queue.pop() {
             Some(Next::Send(text)) => return self.write(Message::text(text)).await,
             Some(Next::Ping) => return self.ping().await,
             Some(Next::Close(reason)) => return Err(End::Closed(reason)),
@@ -177,13 +194,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
             None => {}
         }
         let now = Instant::now();
-        let idle_at = self.last_heard + self.hub.config.idle_timeout;
+        let idle_at = self.last_received + self.hub.config.idle_timeout;
         let ping_at = self.last_ping + self.hub.config.ping_interval;
         let readable_at = self.throttle.wait_until(now.into_std()).map(Instant::from);
         let wake_at = idle_at.min(ping_at).min(readable_at.unwrap_or(idle_at));
         tokio::select! {
             () = self.hub.stopping.cancelled() => Err(End::Stopping),
-            () = self.registration.outbox.changed() => Ok(()),
+            () = self.registration.send_queue.changed() => Ok(()),
             message = self.socket.next(), if readable_at.is_none() => self.read(message),
             () = sleep_until(wake_at) => {
                 if wake_at == idle_at {
@@ -199,7 +216,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let now = Instant::now();
-        self.last_heard = now;
+        self.last_received = now;
         let cost = match message {
             Some(Ok(Message::Text(text))) => self.registration.received(text.as_bytes()),
             Some(Ok(Message::Binary(bytes))) => self.registration.received(&bytes),
@@ -220,11 +237,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
         self.write(Message::Ping(Default::default())).await
     }
 
-    /// Writes a message, during which nothing is read: who does not read cannot make us work.
+    /// Writes a message, during which nothing is read: a client that does not read cannot make the tracker work.
     async fn write(&mut self, message: Message) -> Result<(), End> {
         tokio::select! {
             () = self.hub.stopping.cancelled() => Err(End::Stopping),
-            () = self.registration.outbox.overflowed() => Err(End::SlowReader),
+            () = self.registration.send_queue.overflowed() => Err(End::SlowReader),
             written = timeout(self.hub.config.write_timeout, self.socket.send(message)) => match written {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(End::Failed(error)),
@@ -235,7 +252,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
 }
 
 /// Ends a connection as its end allows: with a close frame, or an answer to one, or not at all.
-async fn farewell<S>(socket: &mut WebSocketStream<S>, end: &End, limit: usize)
+async fn close_gracefully<S>(socket: &mut WebSocketStream<S>, end: &End, limit: usize)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {

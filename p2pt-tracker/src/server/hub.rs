@@ -15,13 +15,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ServerConfig, ServerStats, outbox::Outbox};
+use super::{ServerConfig, ServerStats, send_queue::SendQueue};
 use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput};
 
-/// So many bytes cost as much as a message. An announce with five offers has a little more.
+/// This many bytes cost as much as a message. An announce with five offers has a little more.
 const BYTES_PER_MESSAGE: usize = 4 * 1024;
 
-/// The swarms, and the outboxes that their outputs go to.
+/// The swarms, and the send queues that their outputs go to.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: ServerConfig,
@@ -38,11 +38,11 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct State {
     swarms: Swarms,
-    outboxes: HashMap<ConnectionId, Arc<Outbox>>,
+    send_queues: HashMap<ConnectionId, Arc<SendQueue>>,
     opened: u64,
 }
 
-/// What an input made to be sent, to whomever.
+/// What an input made to be sent, to all connections together.
 #[derive(Debug, Default)]
 struct Sent {
     messages: usize,
@@ -53,8 +53,8 @@ struct Sent {
 #[derive(Debug)]
 pub(super) struct Registration {
     hub: Arc<Hub>,
-    conn: ConnectionId,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) conn: ConnectionId,
+    pub(super) send_queue: Arc<SendQueue>,
 }
 
 impl Registration {
@@ -66,7 +66,7 @@ impl Registration {
         u32::try_from(cost).unwrap_or(u32::MAX)
     }
 
-    /// Tells that the connection lives.
+    /// Reports that the connection lives.
     pub(super) fn alive(&self) {
         self.hub.input(SwarmsInput::Alive { conn: self.conn });
     }
@@ -74,7 +74,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.hub.lock().outboxes.remove(&self.conn);
+        self.hub.lock().send_queues.remove(&self.conn);
         self.hub.input(SwarmsInput::Closed { conn: self.conn });
     }
 }
@@ -85,7 +85,7 @@ impl Hub {
         Self {
             config,
             stopping: CancellationToken::new(),
-            state: Mutex::new(State { swarms, outboxes: HashMap::new(), opened: 0 }),
+            state: Mutex::new(State { swarms, send_queues: HashMap::new(), opened: 0 }),
             rescheduled: Notify::new(),
             started: Instant::now(),
             refused: AtomicU64::new(0),
@@ -101,14 +101,15 @@ impl Hub {
         }
         state.opened += 1;
         let conn = ConnectionId(state.opened);
-        let outbox = Arc::new(Outbox::new(self.config.max_queued_messages, self.config.max_queued_bytes));
-        state.outboxes.insert(conn, Arc::clone(&outbox));
+        let send_queue = Arc::new(SendQueue::new(self.config.max_queued_messages, self.config.max_queued_bytes));
+        state.send_queues.insert(conn, Arc::clone(&send_queue));
         state.handle(Instant::now().into_std(), SwarmsInput::Opened { conn, address });
         drop(state);
-        Some(Registration { hub: Arc::clone(self), conn, outbox })
+        Some(Registration { hub: Arc::clone(self), conn, send_queue })
     }
 
     pub(super) fn count_refused(&self) {
+        tracing::debug!("socket refused, as there are too many");
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -167,7 +168,7 @@ impl Hub {
 }
 
 impl State {
-    /// Hands the input to the swarms and their outputs to the outboxes.
+    /// Hands the input to the swarms and their outputs to the send queues.
     fn handle(&mut self, now: std::time::Instant, input: SwarmsInput<'_>) -> Sent {
         self.swarms.handle_input(now, input);
         let mut sent = Sent::default();
@@ -176,19 +177,19 @@ impl State {
                 SwarmsOutput::Send { conn, text } => {
                     sent.messages += 1;
                     sent.bytes += text.len();
-                    if self.outboxes.get(&conn).is_some_and(|outbox| !outbox.push(text)) {
-                        // Its task hears of it from the outbox, and ends its membership.
-                        self.outboxes.remove(&conn);
+                    if self.send_queues.get(&conn).is_some_and(|send_queue| !send_queue.push(text)) {
+                        // Its task learns of it from the queue, and ends its memberships.
+                        self.send_queues.remove(&conn);
                     }
                 }
                 SwarmsOutput::Ping { conn } => {
-                    if let Some(outbox) = self.outboxes.get(&conn) {
-                        outbox.ping();
+                    if let Some(send_queue) = self.send_queues.get(&conn) {
+                        send_queue.ping();
                     }
                 }
                 SwarmsOutput::Close { conn, reason } => {
-                    if let Some(outbox) = self.outboxes.remove(&conn) {
-                        outbox.close(reason);
+                    if let Some(send_queue) = self.send_queues.remove(&conn) {
+                        send_queue.close(reason);
                     }
                 }
             }

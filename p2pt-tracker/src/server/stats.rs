@@ -1,4 +1,4 @@
-//! What a server tells about itself.
+//! Counts of a server.
 
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ impl Session {
         for (info_hash, swarm) in &mut self.swarms {
             for (offer_id, announced) in swarm.pool.expire(now) {
                 let end = OfferEnd::Expired;
+                tracing::debug!(swarm = %info_hash, offer = %offer_id, announced, "offer expired");
                 self.counters.offers_unanswered += u64::from(announced);
                 self.events.push_back(TrackerEvent::OfferEnded { info_hash: *info_hash, offer_id, end });
             }
@@ -35,7 +36,7 @@ impl Session {
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
         swarm.set_wanted(self.now, offers);
         if offers == 0 {
-            self.forget_wish(info_hash);
+            self.retract_offers_wanted(info_hash);
         }
     }
 
@@ -77,7 +78,7 @@ impl Session {
 
     pub(super) fn ask_for_offers(&mut self, info_hash: InfoHash) {
         let count = self.swarms.get_mut(&info_hash).and_then(|swarm| swarm.ask(self.now));
-        self.forget_wish(info_hash);
+        self.retract_offers_wanted(info_hash);
         if let Some(count) = count {
             self.events.push_back(TrackerEvent::OffersWanted { info_hash, count });
         }
@@ -91,9 +92,9 @@ impl Session {
     }
 
     /// Takes back an `OffersWanted` that was not delivered yet.
-    pub(super) fn forget_wish(&mut self, wish: InfoHash) {
+    pub(super) fn retract_offers_wanted(&mut self, swarm: InfoHash) {
         self.events
-            .retain(|event| !matches!(event, TrackerEvent::OffersWanted { info_hash, .. } if *info_hash == wish));
+            .retain(|event| !matches!(event, TrackerEvent::OffersWanted { info_hash, .. } if *info_hash == swarm));
     }
 
     pub(super) fn plan_first_announce(&mut self, info_hash: InfoHash) {
@@ -120,6 +121,7 @@ impl Session {
             open.expect_stray_reply(now, info_hash);
             self.departures.push_back(info_hash);
             self.counters.announces_sent += 1;
+            tracing::debug!(swarm = %info_hash, event = "none", offers = 0, "announce sent");
             return Some(encode(info_hash, self.peer_id, &[]));
         }
         let replied = swarm.state().announced;
@@ -131,6 +133,7 @@ impl Session {
         let (text, offers) = swarm.announce(now, info_hash, self.peer_id, &self.config);
         self.counters.announces_sent += 1;
         self.counters.offers_sent += offers as u64;
+        tracing::debug!(swarm = %info_hash, event = "none", offers, "announce sent");
         if let Some(waited) = silence {
             self.warn(TrackerWarning::Timeout { info_hash, waited });
         }

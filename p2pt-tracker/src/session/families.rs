@@ -1,14 +1,15 @@
 //! Going from one address family to the other.
 //!
-//! Trackers such as aquatic keep members that connect over IPv4 and over IPv6 apart, so that two who could reach each
-//! other never meet. There is one socket per tracker all the same; whoever is alone there closes it and looks over the
-//! other family, after a time drawn at random, so that two who are both alone do not change places for ever. Whoever
-//! goes first finds the other: two that start together over different families meet after 15 to 30 s, 20 s on average,
-//! unless they go within the same second, which happens in about one of fifteen cases and is followed by a second time
-//! of 30 to 60 s. Who has one family only is found within [`dwell_max`](crate::ClientConfig) and what connecting takes.
+//! Trackers such as aquatic keep members that connect over IPv4 and over IPv6 apart, so that two peers that could reach
+//! each other never meet. There is one socket per tracker all the same. A peer that is alone at a tracker closes it and
+//! looks over the other family, after a time drawn at random, so that two peers that are both alone do not change places
+//! for ever. The peer that goes first finds the other: two that start together over different families meet after 15 to
+//! 30 s, 20 s on average, unless they go within the same second, which happens in about one of fifteen cases and is
+//! followed by a second time of 30 to 60 s. A peer with one family only is found within
+//! [`dwell_max`](crate::ClientConfig) and what connecting takes.
 //!
-//! Nobody goes from where somebody is. So those who have company over one family do not meet others over the other one;
-//! nor do the members of a swarm without company whose socket also serves a swarm with company.
+//! A peer with company does not change its family. So peers that have company over one family do not meet others over
+//! the other one; nor do the members of a swarm without company whose socket also serves a swarm with company.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,10 @@ use crate::{ClientConfig, Family, SocketEnd};
 /// silence.
 const OTHER_FAMILY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether somebody else is in a swarm, as far as the present socket knows.
+/// Whether a swarm has other members, as far as the present socket knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Company {
-    /// The tracker counts nobody else, and nothing came from anybody.
+    /// The tracker counts no other member, and no offer or answer has come from one.
     Alone,
     Unknown,
     Present,
@@ -35,7 +36,7 @@ pub(super) enum Company {
 #[derive(Debug)]
 pub(super) struct Families {
     dwell: Backoff,
-    /// When to go, unless somebody turns up.
+    /// When to change the family, unless another member appears.
     leave_at: Option<Instant>,
     next: Next,
     /// The other family did not work; it is not tried again before the present one has failed too.

@@ -15,31 +15,31 @@ struct Cost {
 }
 
 fn hour(wanted: usize, sdp_bytes: usize) -> Cost {
-    let mut bench = Bench::new(ClientConfig::default());
-    bench.input(Input::Join(SWARM()));
-    bench.input(Input::SetWanted { info_hash: SWARM(), offers: wanted });
-    bench.connected();
+    let mut harness = Harness::new(ClientConfig::default());
+    harness.input(Input::Join(SWARM()));
+    harness.input(Input::SetWanted { info_hash: SWARM(), offers: wanted });
+    harness.connected();
     let (mut cost, mut next) = (Cost::default(), 0);
     // The 31st announce is the next hour's.
-    let end = bench.now + secs(3599);
-    while bench.now < end {
-        let until = bench.session.poll_timeout().unwrap().min(end);
-        bench.advance(until - bench.now);
-        for act in bench.acts() {
+    let end = harness.now + secs(3599);
+    while harness.now < end {
+        let until = harness.session.poll_timeout().unwrap().min(end);
+        harness.advance(until - harness.now);
+        for act in harness.acts() {
             match act {
                 Act::Ping => cost.pings += 1,
                 Act::Event(TrackerEvent::OffersWanted { info_hash, count }) => {
                     let mut offers = offers(next..next + count as u32);
                     offers.iter_mut().for_each(|offer| offer.sdp = "x".repeat(sdp_bytes));
                     next += count as u32;
-                    bench.input(Input::Offers { info_hash, offers });
+                    harness.input(Input::Offers { info_hash, offers });
                 }
                 Act::Sent(message) => {
                     let reply = reply(SWARM(), 120, 100);
                     cost.announces += 1;
                     cost.offers += announce(&message).map_or(0, |announce| numbers(announce).len());
                     cost.bytes += message.encode().len() + reply.encode().len();
-                    bench.receive(reply);
+                    harness.receive(reply);
                 }
                 _ => {}
             }
@@ -68,58 +68,63 @@ fn an_idle_hour_costs_what_the_documentation_says() {
 fn answers_are_awaited_exactly_as_long_as_offers_live_across_sockets_too() {
     for (after, answered) in [(millis(99_999), true), (secs(100), false)] {
         for reconnects in [false, true] {
-            let mut bench = Bench::announced();
-            let announced = bench.now;
+            let mut harness = Harness::announced();
+            let announced = harness.now;
             if reconnects {
-                bench.disconnected_by(SocketEnd::Broken("test".into()));
-                bench.advance(secs(2));
-                bench.connected();
+                harness.disconnected_by(SocketEnd::Broken("test".into()));
+                harness.advance(secs(2));
+                harness.connected();
             }
-            bench.advance(announced + after - bench.now);
-            bench.events();
-            bench.receive(forwarded_answer(SWARM(), PEER(), 3));
-            let events = bench.events();
+            harness.advance(announced + after - harness.now);
+            harness.events();
+            harness.receive(forwarded_answer(SWARM(), PEER(), 3));
+            let events = harness.events();
             let got = events.iter().any(|event| matches!(event, TrackerEvent::Answer { .. }));
             assert_eq!(got, answered, "after {after:?}, reconnects: {reconnects}");
         }
     }
     // Nor do they end before, whatever happens to the socket.
-    let mut bench = Bench::announced();
+    let mut harness = Harness::announced();
     for _ in 0..20 {
-        bench.disconnected();
-        bench.advance(secs(4));
-        if bench.socket.is_some() {
-            bench.connected();
+        harness.disconnected();
+        harness.advance(secs(4));
+        if harness.socket.is_some() {
+            harness.connected();
         } else {
             break;
         }
     }
-    let start = bench.now;
-    assert!(!bench.events().iter().any(|event| matches!(event, TrackerEvent::OfferEnded { .. })));
-    bench.advance(secs(100));
+    let start = harness.now;
+    assert!(!harness.events().iter().any(|event| matches!(event, TrackerEvent::OfferEnded { .. })));
+    harness.advance(secs(100));
     let ended = |event| matches!(event, TrackerEvent::OfferEnded { end: OfferEnd::Expired, .. });
-    assert_eq!(bench.events().into_iter().filter(|event| ended(event.clone())).count(), 5, "{:?}", bench.now - start);
+    assert_eq!(
+        harness.events().into_iter().filter(|event| ended(event.clone())).count(),
+        5,
+        "{:?}",
+        harness.now - start
+    );
 }
 
 #[test]
 fn surplus_is_announced_again_on_socket_after_socket_as_long_as_it_is_fresh() {
-    let mut bench = Bench::announced();
-    let start = bench.now;
-    bench.receive(reply(SWARM(), 120, 1));
+    let mut harness = Harness::announced();
+    let start = harness.now;
+    harness.receive(reply(SWARM(), 120, 1));
     let mut last = 0;
-    while bench.now < start + secs(200) {
-        bench.disconnected();
-        bench.advance(secs(10));
-        while bench.socket.is_none() {
-            bench.advance(secs(1));
+    while harness.now < start + secs(200) {
+        harness.disconnected();
+        harness.advance(secs(10));
+        while harness.socket.is_none() {
+            harness.advance(secs(1));
         }
-        bench.connected();
-        bench.advance(secs(2));
-        let announces = bench.announces();
+        harness.connected();
+        harness.advance(secs(2));
+        let announces = harness.announces();
         if announces.iter().any(|(_, offers)| *offers == [1, 2, 3, 4, 5]) {
-            last = (bench.now - start).as_secs();
+            last = (harness.now - start).as_secs();
         }
-        bench.receive(reply(SWARM(), 120, 1));
+        harness.receive(reply(SWARM(), 120, 1));
     }
     assert!((14..=75).contains(&last), "announced again until second {last}, with 30 s to live at least");
 }

@@ -10,14 +10,14 @@ use super::{Session, SocketId, SocketState};
 use crate::tally::{Tally, Verdict};
 use crate::{TrackerEvent, TrackerWarning};
 
-/// A stranger's offer or answer beyond this is not passed on. Real ones are below 15 KiB.
+/// A peer's offer or answer beyond this is not passed on. Real ones are below 15 KiB.
 const MAX_SDP_BYTES: usize = 64 * 1024;
 /// What a tracker says is shortened to this before people see it.
 const MAX_TEXT_CHARS: usize = 256;
 
 /// Frames that come too late, for a swarm that was just left or an offer that has just ended, may be so many in a minute.
 const LATE_FRAMES: u32 = 8;
-/// Intervals that somebody may have meant.
+/// Intervals that an operator may have meant.
 const SANE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
 
 /// How often the tracker has sent what it should not.
@@ -42,7 +42,8 @@ impl Session {
         if !matches!(&self.socket, SocketState::Open(open) if open.id == socket) {
             return;
         }
-        self.on_heard(socket);
+        tracing::trace!(bytes = frame.len(), "frame received");
+        self.on_alive(socket);
         if self.stop_by.is_some() {
             return;
         }
@@ -81,28 +82,29 @@ impl Session {
         // Without an announce before, it is the reply to the `stopped` of an earlier membership.
         let Some(announced_at) = swarm.announced_at() else { return false };
         let (complete, incomplete) = (reply.complete, reply.incomplete);
-        let said = reply.interval.max(reply.min_interval);
+        let named = reply.interval.max(reply.min_interval);
         let certain = open.is_reply_certain(info_hash, announced_at);
         let was_slow = swarm.is_slow();
-        let reply_ = Reply { interval: said, complete, incomplete, certain };
+        let reply_ = Reply { interval: named, complete, incomplete, certain };
         let interval = swarm.on_reply(self.now, &reply_, &self.config);
         if let Some(took) = swarm.state().reply_time.filter(|_| swarm.is_slow() && !was_slow) {
             self.warn(TrackerWarning::Slow { info_hash, took });
         }
-        if let Some(said) = said.filter(|said| !SANE_INTERVALS.contains(said))
+        if let Some(named) = named.filter(|named| !SANE_INTERVALS.contains(named))
             && self.suspicions.intervals.add(self.now) == Verdict::First
         {
-            self.warn(TrackerWarning::AbsurdInterval { said, used: interval });
+            self.warn(TrackerWarning::AbsurdInterval { named, used: interval });
         }
         if let Some(message) = reply.warning {
             self.warn(TrackerWarning::Message { message: shorten(&message), info_hash });
         }
+        tracing::debug!(swarm = %info_hash, complete, incomplete, ?interval, "announce replied to");
         self.events.push_back(TrackerEvent::Announced { info_hash, complete, incomplete, interval });
         true
     }
 
     fn on_offer(&mut self, offer: ForwardedOffer) -> bool {
-        let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp } = offer;
+        let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp, .. } = offer;
         if from == self.peer_id {
             return false;
         }
@@ -110,6 +112,7 @@ impl Session {
         match swarm.admit(self.now, sdp.len() <= MAX_SDP_BYTES) {
             Verdict::Within => {
                 self.counters.offers_received += 1;
+                tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "offer received");
                 self.events.push_back(TrackerEvent::Offer { info_hash, from, offer_id, sdp });
                 true
             }
@@ -117,12 +120,15 @@ impl Session {
                 self.warn(TrackerWarning::OfferFlood { info_hash });
                 false
             }
-            Verdict::Beyond => false,
+            Verdict::Beyond => {
+                tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "offer declined");
+                false
+            }
         }
     }
 
     fn on_answer(&mut self, answer: ForwardedAnswer) -> bool {
-        let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp } = answer;
+        let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp, .. } = answer;
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
         if from == self.peer_id || sdp.len() > MAX_SDP_BYTES || !swarm.pool.answer(offer_id) {
             if self.suspicions.strays.add(self.now) == Verdict::First {
@@ -132,6 +138,7 @@ impl Session {
         }
         swarm.meet();
         self.counters.answers_received += 1;
+        tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "answer received");
         self.events.push_back(TrackerEvent::Answer { info_hash, from, offer_id, sdp });
         true
     }
@@ -145,7 +152,7 @@ impl Session {
     }
 
     fn on_failure(&mut self, failure: Failure) {
-        let Failure { reason, action, info_hash } = failure;
+        let Failure { reason, action, info_hash, .. } = failure;
         for (joined, swarm) in &mut self.swarms {
             if info_hash.is_none_or(|info_hash| info_hash == *joined) {
                 swarm.on_failure();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use p2pt_proto::{ClientMessage, InfoHash, ScrapeRequest, ScrapeStats};
 
-/// So many info hashes stay below 8 KiB even if each byte is escaped; aquatic drops what is beyond 255.
+/// A frame with so many info hashes is below 8 KiB even if each byte is escaped; aquatic drops what is beyond 255.
 const MAX_PER_REQUEST: usize = 64;
 /// Requests waiting for their turn.
 const MAX_QUEUED: usize = 64;
@@ -60,7 +60,7 @@ impl Scrapes {
         let scrape = self.queue.pop_front()?;
         let info_hashes = scrape.info_hashes.clone();
         self.sent = Some(scrape);
-        Some(ClientMessage::Scrape(ScrapeRequest { info_hashes }).encode())
+        Some(ClientMessage::Scrape(ScrapeRequest::new(info_hashes)).encode())
     }
 
     /// What of a reply was asked for. `None` if the reply is not to the present request, but, say, to one that has

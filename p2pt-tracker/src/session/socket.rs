@@ -40,7 +40,7 @@ pub(super) struct OpenSocket {
     pub(super) route: Route,
     opened: Instant,
     next_ping: Instant,
-    /// A ping was sent and nothing has been heard since.
+    /// A ping was sent and nothing has been received since.
     pong_deadline: Option<Instant>,
     /// A frame is being written.
     write_deadline: Option<Instant>,
@@ -82,6 +82,7 @@ impl Session {
         let id = SocketId(self.sockets);
         let (family, timeout) = self.families.next(&self.config);
         self.socket = SocketState::Connecting { id, deadline: self.now + timeout };
+        tracing::debug!(family = family.map(tracing::field::display), "connecting");
         self.outputs.push_back(Output::Connect { socket: id, family });
         if !self.unreachable {
             for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
@@ -107,13 +108,14 @@ impl Session {
             idle_since: None,
             stray_replies_until: BTreeMap::new(),
         });
+        tracing::debug!(family = route.family.map(tracing::field::display), "connected");
         self.events.push_back(TrackerEvent::Connected);
         for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
             self.plan_first_announce(info_hash);
         }
     }
 
-    pub(super) fn on_heard(&mut self, socket: SocketId) {
+    pub(super) fn on_alive(&mut self, socket: SocketId) {
         if let SocketState::Open(open) = &mut self.socket
             && open.id == socket
         {
@@ -178,7 +180,7 @@ impl Session {
             }
             SocketState::Waiting { until } if *until <= now => {
                 if self.events.len() >= MAX_EVENTS {
-                    // Nobody takes events; without this, those of failing attempts would pile up.
+                    // Events are not taken; without this, those of failing attempts would pile up.
                     *until = now + self.config.backoff_max;
                 } else {
                     self.socket = SocketState::Idle;
@@ -213,7 +215,7 @@ impl Session {
         !self.swarms.is_empty() || !self.departures.is_empty() || self.scrapes.is_busy()
     }
 
-    /// Brings the socket to its end after `stop`; a socket that is open says good-bye first.
+    /// Brings the socket to its end after `stop`; a socket that is open sends `stopped` first.
     pub(super) fn stop_socket(&mut self) {
         match self.socket {
             SocketState::Connecting { id, .. } => {
@@ -272,6 +274,7 @@ impl Session {
         if let Some(info_hashes) = self.scrapes.fail_sent() {
             self.warn(TrackerWarning::ScrapeFailed { info_hashes });
         }
+        tracing::debug!(reason = %end, "disconnected");
         self.events.push_back(TrackerEvent::Disconnected { end });
     }
 
@@ -282,6 +285,7 @@ impl Session {
         }
         let delay = self.backoff.next(&mut self.rng);
         self.socket = SocketState::Waiting { until: self.now + delay };
+        tracing::debug!(after = ?delay, "reconnecting");
         delay
     }
 
@@ -293,9 +297,12 @@ impl Session {
         let frame = if open.next_ping <= now {
             open.next_ping = now + self.config.ping_interval;
             open.pong_deadline.get_or_insert(now + self.config.ping_timeout);
+            tracing::trace!(kind = "ping", bytes = 0, "frame sent");
             Frame::Ping
         } else {
-            Frame::Text(self.next_text()?)
+            let text = self.next_text()?;
+            tracing::trace!(kind = "text", bytes = text.len(), "frame sent");
+            Frame::Text(text)
         };
         if let Some(open) = self.socket.open() {
             open.write_deadline = Some(now + self.config.write_timeout);
@@ -309,12 +316,15 @@ impl Session {
             open.expect_stray_reply(self.now, info_hash);
             let mut announce = Announce::new(info_hash, self.peer_id);
             announce.event = Some(AnnounceEvent::Stopped);
+            tracing::debug!(swarm = %info_hash, event = "stopped", offers = 0, "announce sent");
             return Some(ClientMessage::Announce(announce).encode());
         }
         if let Some(answer) = self.answers.pop_front() {
             // Aquatic replies to an answer as to an announce.
             open.expect_stray_reply(self.now, answer.info_hash);
             self.counters.answers_sent += 1;
+            let (swarm, peer, offer) = (answer.info_hash, answer.to_peer_id, answer.offer_id);
+            tracing::debug!(%swarm, %peer, %offer, "answer sent");
             return Some(encoded_answer(&answer));
         }
         self.next_announce().or_else(|| self.scrapes.next_frame())

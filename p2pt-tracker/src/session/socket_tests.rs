@@ -10,23 +10,23 @@ use super::test_support::*;
 use super::{BUSY_EVENTS, Input};
 use crate::{ClientConfig, OfferEnd, Route, SocketEnd, TrackerEvent, TrackerStatus, TrackerWarning};
 
-fn joined() -> Bench {
-    let mut bench = Bench::new(ClientConfig::default());
-    bench.input(Input::Join(SWARM()));
-    bench
+fn joined() -> Harness {
+    let mut harness = Harness::new(ClientConfig::default());
+    harness.input(Input::Join(SWARM()));
+    harness
 }
 
-fn give_offers(bench: &mut Bench, numbers: impl IntoIterator<Item = u32>) {
-    bench.input(Input::Offers { info_hash: SWARM(), offers: offers(numbers) });
+fn give_offers(harness: &mut Harness, numbers: impl IntoIterator<Item = u32>) {
+    harness.input(Input::Offers { info_hash: SWARM(), offers: offers(numbers) });
 }
 
-fn is_wish(act: &Act) -> bool {
+fn is_offers_wanted(act: &Act) -> bool {
     matches!(act, Act::Event(TrackerEvent::OffersWanted { .. }))
 }
 
 /// The time until the session tries to connect again.
-fn retry_in(bench: &Bench) -> std::time::Duration {
-    match bench.session.state(bench.now).status {
+fn retry_in(harness: &Harness) -> std::time::Duration {
+    match harness.session.state(harness.now).status {
         TrackerStatus::WaitingToReconnect { retry_in } => retry_in,
         other => panic!("{other:?}"),
     }
@@ -34,126 +34,126 @@ fn retry_in(bench: &Bench) -> std::time::Duration {
 
 #[test]
 fn does_nothing_without_a_swarm() {
-    let mut bench = Bench::new(ClientConfig::default());
-    bench.advance(secs(1000));
-    assert_eq!(bench.acts(), []);
-    assert_eq!(bench.session.state(bench.now).status, TrackerStatus::Idle);
+    let mut harness = Harness::new(ClientConfig::default());
+    harness.advance(secs(1000));
+    assert_eq!(harness.acts(), []);
+    assert_eq!(harness.session.state(harness.now).status, TrackerStatus::Idle);
 }
 
 #[test]
 fn failed_attempts_back_off_and_ask_for_no_offers() {
-    let mut bench = joined();
-    give_offers(&mut bench, []);
-    bench.acts();
+    let mut harness = joined();
+    give_offers(&mut harness, []);
+    harness.acts();
     for base in [1, 2, 4, 8, 16, 30, 30] {
-        bench.refused();
-        let wait = retry_in(&bench);
+        harness.refused();
+        let wait = retry_in(&harness);
         assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?}");
-        let events = bench.events();
+        let events = harness.events();
         assert!(
             matches!(&events[..], [TrackerEvent::Warning(TrackerWarning::ConnectFailed { retry_in, .. })] if *retry_in == wait),
             "{events:?}"
         );
-        bench.advance(wait);
-        assert_eq!(bench.acts(), [Act::Connect]);
+        harness.advance(wait);
+        assert_eq!(harness.acts(), [Act::Connect]);
     }
-    bench.connected();
-    assert!(bench.acts().iter().any(is_wish), "now they are");
-    give_offers(&mut bench, 1..=5);
-    assert_eq!(bench.announces().len(), 1);
+    harness.connected();
+    assert!(harness.acts().iter().any(is_offers_wanted), "now they are");
+    give_offers(&mut harness, 1..=5);
+    assert_eq!(harness.announces().len(), 1);
 }
 
 #[test]
 fn an_attempt_to_connect_has_a_deadline() {
-    let mut bench = joined();
-    bench.acts();
-    bench.advance(secs(30));
-    let acts = bench.acts();
+    let mut harness = joined();
+    harness.acts();
+    harness.advance(secs(30));
+    let acts = harness.acts();
     assert!(matches!(acts[..], [Act::Abort, Act::Event(TrackerEvent::Warning(_))]), "{acts:?}");
-    bench.advance(secs(2));
-    assert_eq!(bench.acts(), [Act::Connect]);
+    harness.advance(secs(2));
+    assert_eq!(harness.acts(), [Act::Connect]);
 }
 
 #[test]
 fn a_lost_socket_is_replaced_after_a_short_wait_and_only_a_stable_minute_makes_it_short_again() {
-    let mut bench = Bench::announced();
-    bench.disconnected();
-    let mut wait = retry_in(&bench);
+    let mut harness = Harness::announced();
+    harness.disconnected();
+    let mut wait = retry_in(&harness);
     assert!(wait <= secs(2));
-    for (stays, base) in [(59, 2), (1, 4), (59, 8), (60, 1)] {
-        bench.advance(wait);
-        bench.connected();
-        bench.advance(secs(stays));
-        bench.disconnected();
-        wait = retry_in(&bench);
-        assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?} after {stays} s");
+    for (lasts, base) in [(59, 2), (1, 4), (59, 8), (60, 1)] {
+        harness.advance(wait);
+        harness.connected();
+        harness.advance(secs(lasts));
+        harness.disconnected();
+        wait = retry_in(&harness);
+        assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?} after {lasts} s");
     }
 }
 
 #[test]
 fn after_a_loss_offers_are_asked_for_while_connecting_again() {
-    let mut bench = Bench::announced();
-    bench.receive(reply(SWARM(), 120, 9));
-    bench.disconnected();
-    bench.acts();
-    bench.advance(secs(2));
-    let acts = bench.acts();
-    assert!(acts.contains(&Act::Connect) && acts.iter().any(is_wish), "{acts:?}");
-    give_offers(&mut bench, 11..=15);
-    bench.connected();
-    assert_eq!(bench.announces(), [(SWARM(), vec![11, 12, 13, 14, 15])]);
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 9));
+    harness.disconnected();
+    harness.acts();
+    harness.advance(secs(2));
+    let acts = harness.acts();
+    assert!(acts.contains(&Act::Connect) && acts.iter().any(is_offers_wanted), "{acts:?}");
+    give_offers(&mut harness, 11..=15);
+    harness.connected();
+    assert_eq!(harness.announces(), [(SWARM(), vec![11, 12, 13, 14, 15])]);
 }
 
 #[test]
 fn announced_offers_outlive_the_socket_but_are_not_announced_again() {
-    let mut bench = Bench::announced();
-    bench.disconnected();
-    bench.advance(secs(2));
-    give_offers(&mut bench, [11]);
-    bench.connected();
-    assert_eq!(bench.announces(), [(SWARM(), vec![11])]);
-    bench.receive(forwarded_answer(SWARM(), PEER(), 1));
-    assert!(matches!(&bench.events()[..], [TrackerEvent::Answer { .. }]));
+    let mut harness = Harness::announced();
+    harness.disconnected();
+    harness.advance(secs(2));
+    give_offers(&mut harness, [11]);
+    harness.connected();
+    assert_eq!(harness.announces(), [(SWARM(), vec![11])]);
+    harness.receive(forwarded_answer(SWARM(), PEER(), 1));
+    assert!(matches!(&harness.events()[..], [TrackerEvent::Answer { .. }]));
 }
 
 #[test]
 fn surplus_offers_are_announced_on_the_next_socket() {
-    let mut bench = Bench::announced();
-    bench.receive(reply(SWARM(), 120, 1));
-    bench.disconnected();
-    bench.advance(secs(2));
-    assert!(!bench.acts().iter().any(is_wish), "there are five");
-    bench.connected();
-    assert_eq!(bench.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.disconnected();
+    harness.advance(secs(2));
+    assert!(!harness.acts().iter().any(is_offers_wanted), "there are five");
+    harness.connected();
+    assert_eq!(harness.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
 }
 
 #[test]
 fn after_a_socket_broke_the_record_at_the_tracker_is_made_anew() {
-    let mut bench = Bench::announced();
-    bench.receive(reply(SWARM(), 120, 9));
-    bench.disconnected_by(SocketEnd::Broken("test".into()));
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 9));
+    harness.disconnected_by(SocketEnd::Broken("test".into()));
     for round in 0..2 {
         let fresh = 10 * round + 11..=10 * round + 15;
-        bench.advance(secs(2));
-        give_offers(&mut bench, fresh.clone());
-        bench.acts();
-        bench.connected();
-        let sent = bench.sent();
+        harness.advance(secs(2));
+        give_offers(&mut harness, fresh.clone());
+        harness.acts();
+        harness.connected();
+        let sent = harness.sent();
         let sent: Vec<_> = sent.iter().filter_map(announce).map(|sent| (sent.event, numbers(sent))).collect();
         let anew = (None, fresh.collect());
         if round == 0 {
             assert_eq!(sent, [(None, vec![]), (Some(AnnounceEvent::Stopped), vec![]), anew]);
             // Not even one of the replies to all that says for certain which offers were not forwarded.
             for members in [9, 1, 1] {
-                bench.receive(reply(SWARM(), 120, members));
+                harness.receive(reply(SWARM(), 120, members));
             }
-            bench.input(Input::Announce(SWARM()));
-            give_offers(&mut bench, []);
-            bench.advance(secs(10));
-            assert_eq!(bench.announces(), [(SWARM(), vec![])]);
+            harness.input(Input::Announce(SWARM()));
+            give_offers(&mut harness, []);
+            harness.advance(secs(10));
+            assert_eq!(harness.announces(), [(SWARM(), vec![])]);
             // Another time the tracker closes it, and knows.
-            bench.advance(secs(80));
-            bench.disconnected();
+            harness.advance(secs(80));
+            harness.disconnected();
         } else {
             assert_eq!(sent, [anew]);
         }
@@ -162,93 +162,93 @@ fn after_a_socket_broke_the_record_at_the_tracker_is_made_anew() {
 
 #[test]
 fn inputs_from_an_old_socket_are_ignored() {
-    let mut bench = Bench::announced();
-    let old = bench.socket.unwrap();
-    bench.disconnected();
-    bench.advance(secs(2));
-    bench.acts();
-    bench.input(Input::Connected { socket: old, route: Route::default() });
-    bench.input(Input::ConnectFailed { socket: old, error: refusal() });
-    bench.input(Input::Received { socket: old, frame: reply(SWARM(), 120, 1).encode().into() });
-    bench.input(Input::Sent(old));
-    bench.input(Input::Disconnected { socket: old, end: SocketEnd::Broken("late".into()) });
-    assert_eq!(bench.acts(), []);
-    assert_eq!(bench.session.state(bench.now).status, TrackerStatus::Connecting);
+    let mut harness = Harness::announced();
+    let old = harness.socket.unwrap();
+    harness.disconnected();
+    harness.advance(secs(2));
+    harness.acts();
+    harness.input(Input::Connected { socket: old, route: Route::default() });
+    harness.input(Input::ConnectFailed { socket: old, error: refusal() });
+    harness.input(Input::Received { socket: old, frame: reply(SWARM(), 120, 1).encode().into() });
+    harness.input(Input::Sent(old));
+    harness.input(Input::Disconnected { socket: old, end: SocketEnd::Broken("late".into()) });
+    assert_eq!(harness.acts(), []);
+    assert_eq!(harness.session.state(harness.now).status, TrackerStatus::Connecting);
 }
 
 #[test]
 fn pings_every_30_seconds_and_gives_up_20_seconds_after_one_without_any_sign_of_life() {
-    let mut bench = Bench::announced();
-    bench.receive(reply(SWARM(), 120, 1));
-    bench.acts();
-    bench.advance(secs(30));
-    assert!(bench.acts().contains(&Act::Ping));
-    bench.pongs = false;
-    bench.advance(secs(30));
-    bench.receive_text("{}");
-    assert_eq!(bench.acts(), [Act::Ping], "any frame is a sign of life");
-    bench.advance(secs(30));
-    bench.acts();
-    bench.advance(millis(19_999));
-    assert!(!bench.acts().contains(&Act::Abort));
-    bench.advance(millis(1));
-    let acts = bench.acts();
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.acts();
+    harness.advance(secs(30));
+    assert!(harness.acts().contains(&Act::Ping));
+    harness.pongs = false;
+    harness.advance(secs(30));
+    harness.receive_text("{}");
+    assert_eq!(harness.acts(), [Act::Ping], "any frame is a sign of life");
+    harness.advance(secs(30));
+    harness.acts();
+    harness.advance(millis(19_999));
+    assert!(!harness.acts().contains(&Act::Abort));
+    harness.advance(millis(1));
+    let acts = harness.acts();
     assert!(acts.contains(&Act::Abort), "{acts:?}");
     let end = SocketEnd::DoesNotAnswer;
     assert!(acts.contains(&Act::Event(TrackerEvent::Disconnected { end: end.clone() })), "{acts:?}");
-    let retry_in = retry_in(&bench);
+    let retry_in = retry_in(&harness);
     assert_eq!(acts.last(), Some(&Act::Event(TrackerEvent::Warning(TrackerWarning::Disconnected { end, retry_in }))));
 }
 
 #[test]
 fn a_tracker_that_does_not_read_is_left_after_10_seconds_and_nothing_piles_up() {
-    let mut bench = Bench::announced();
-    bench.receive(reply(SWARM(), 120, 9));
-    bench.acts();
-    bench.writes = false;
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 9));
+    harness.acts();
+    harness.writes = false;
     for n in 0..100 {
-        bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(n), sdp: "answer".into() });
+        harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(n), sdp: "answer".into() });
     }
-    let acts = bench.acts();
+    let acts = harness.acts();
     let sent = acts.iter().filter(|act| matches!(act, Act::Sent(_))).count();
     let dropped = |act: &&Act| matches!(act, Act::Event(TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })));
     assert_eq!((sent, acts.iter().filter(dropped).count()), (1, 35), "one is being written, 64 wait");
-    bench.advance(millis(9_999));
-    assert_eq!(bench.acts(), []);
-    bench.advance(millis(1));
-    let acts = bench.acts();
+    harness.advance(millis(9_999));
+    assert_eq!(harness.acts(), []);
+    harness.advance(millis(1));
+    let acts = harness.acts();
     assert_eq!(acts[0], Act::Abort);
     assert_eq!(acts.iter().filter(dropped).count(), 64);
 }
 
 #[test]
 fn answers_without_a_socket_are_refused() {
-    let mut bench = joined();
-    bench.acts();
-    bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp: "answer".into() });
+    let mut harness = joined();
+    harness.acts();
+    harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp: "answer".into() });
     let warning = TrackerWarning::AnswerDropped { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1) };
-    assert_eq!(bench.events(), [TrackerEvent::Warning(warning)]);
+    assert_eq!(harness.events(), [TrackerEvent::Warning(warning)]);
 }
 
 #[test]
 fn too_large_answers_are_refused() {
-    let mut bench = Bench::announced();
+    let mut harness = Harness::announced();
     let sdp = "\u{1}".repeat(3000);
-    bench.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp });
-    assert!(matches!(&bench.events()[..], [TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })]));
+    harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp });
+    assert!(matches!(&harness.events()[..], [TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })]));
 }
 
 #[test]
 fn stopping_says_so_to_each_swarm_and_closes() {
-    let mut bench = Bench::announced();
-    bench.input(Input::Join(OTHER_SWARM()));
-    bench.input(Input::Offers { info_hash: OTHER_SWARM(), offers: vec![] });
-    bench.acts();
-    bench.writes = false;
-    bench.input(Input::Stop);
+    let mut harness = Harness::announced();
+    harness.input(Input::Join(OTHER_SWARM()));
+    harness.input(Input::Offers { info_hash: OTHER_SWARM(), offers: vec![] });
+    harness.acts();
+    harness.writes = false;
+    harness.input(Input::Stop);
     let mut stopped = Vec::new();
     for _ in 0..2 {
-        let acts = bench.acts();
+        let acts = harness.acts();
         assert!(!acts.contains(&Act::Close));
         for act in acts {
             match act {
@@ -260,129 +260,129 @@ fn stopping_says_so_to_each_swarm_and_closes() {
                 other => panic!("{other:?}"),
             }
         }
-        bench.input(Input::Sent(bench.socket.unwrap()));
+        harness.input(Input::Sent(harness.socket.unwrap()));
     }
     stopped.sort();
     let mut both = [SWARM(), OTHER_SWARM()];
     both.sort();
     assert_eq!(stopped, both);
-    assert_eq!(bench.acts(), [Act::Close]);
-    assert!(!bench.session.is_stopped());
-    bench.disconnected();
-    assert!(bench.session.is_stopped());
-    assert_eq!(bench.session.poll_timeout(), None);
-    bench.acts();
-    bench.input(Input::Join(SWARM()));
-    bench.input(Input::Scrape(vec![]));
-    give_offers(&mut bench, [1]);
+    assert_eq!(harness.acts(), [Act::Close]);
+    assert!(!harness.session.is_stopped());
+    harness.disconnected();
+    assert!(harness.session.is_stopped());
+    assert_eq!(harness.session.poll_timeout(), None);
+    harness.acts();
+    harness.input(Input::Join(SWARM()));
+    harness.input(Input::Scrape(vec![]));
+    give_offers(&mut harness, [1]);
     let end = OfferEnd::Withdrawn;
-    assert_eq!(bench.events(), [TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(1), end }]);
+    assert_eq!(harness.events(), [TrackerEvent::OfferEnded { info_hash: SWARM(), offer_id: offer_id(1), end }]);
 }
 
 #[test]
 fn stopping_has_a_deadline_whatever_the_tracker_does() {
     for (writes, close_seen) in [(true, true), (false, false)] {
-        let mut bench = Bench::announced();
-        bench.writes = writes;
-        bench.input(Input::Stop);
-        bench.advance(millis(1_999));
-        let acts = bench.acts();
+        let mut harness = Harness::announced();
+        harness.writes = writes;
+        harness.input(Input::Stop);
+        harness.advance(millis(1_999));
+        let acts = harness.acts();
         assert_eq!((acts.contains(&Act::Close), acts.contains(&Act::Abort)), (close_seen, false));
-        bench.advance(millis(1));
-        assert!(bench.acts().contains(&Act::Abort));
-        assert!(bench.session.is_stopped());
+        harness.advance(millis(1));
+        assert!(harness.acts().contains(&Act::Abort));
+        assert!(harness.session.is_stopped());
     }
 }
 
 #[test]
 fn stopping_while_there_is_no_socket_is_immediate() {
-    let mut bench = joined();
-    bench.acts();
-    bench.input(Input::Stop);
-    assert_eq!(bench.acts(), [Act::Abort]);
-    assert!(bench.session.is_stopped());
-    let mut bench = joined();
-    bench.refused();
-    bench.acts();
-    bench.input(Input::Stop);
-    assert_eq!(bench.acts(), []);
-    assert!(bench.session.is_stopped());
+    let mut harness = joined();
+    harness.acts();
+    harness.input(Input::Stop);
+    assert_eq!(harness.acts(), [Act::Abort]);
+    assert!(harness.session.is_stopped());
+    let mut harness = joined();
+    harness.refused();
+    harness.acts();
+    harness.input(Input::Stop);
+    assert_eq!(harness.acts(), []);
+    assert!(harness.session.is_stopped());
 }
 
 #[test]
 fn an_unused_socket_is_closed_and_opened_again_when_needed() {
-    let mut bench = Bench::announced();
-    bench.input(Input::Leave(SWARM()));
-    bench.acts();
-    bench.advance(millis(9_999));
-    assert_eq!(bench.acts(), []);
-    bench.advance(millis(1));
-    assert_eq!(bench.acts(), [Act::Close]);
-    bench.input(Input::Join(SWARM()));
-    assert!(!bench.acts().contains(&Act::Connect), "the old one is still there");
-    bench.disconnected();
-    assert!(bench.acts().contains(&Act::Connect));
+    let mut harness = Harness::announced();
+    harness.input(Input::Leave(SWARM()));
+    harness.acts();
+    harness.advance(millis(9_999));
+    assert_eq!(harness.acts(), []);
+    harness.advance(millis(1));
+    assert_eq!(harness.acts(), [Act::Close]);
+    harness.input(Input::Join(SWARM()));
+    assert!(!harness.acts().contains(&Act::Connect), "the old one is still there");
+    harness.disconnected();
+    assert!(harness.acts().contains(&Act::Connect));
 }
 
 #[test]
-fn undelivered_events_stop_the_reading_and_wishes_do_not_pile_up() {
-    let mut bench = Bench::announced();
-    let (now, socket) = (bench.now, bench.socket.unwrap());
-    assert!(bench.session.wants_frames());
+fn undelivered_events_stop_the_reading_and_requests_for_offers_do_not_pile_up() {
+    let mut harness = Harness::announced();
+    let (now, socket) = (harness.now, harness.socket.unwrap());
+    assert!(harness.session.wants_frames());
     let mut read = 0;
-    while bench.session.wants_frames() {
+    while harness.session.wants_frames() {
         let frame = forwarded_offer(SWARM(), PEER(), read).encode().into();
-        bench.session.handle_input(now, Input::Received { socket, frame });
+        harness.session.handle_input(now, Input::Received { socket, frame });
         read += 1;
     }
     assert_eq!(read as usize, BUSY_EVENTS);
     for _ in 0..1000 {
-        bench.session.handle_input(now, Input::Join(OTHER_SWARM()));
-        bench.session.handle_input(now, Input::Leave(OTHER_SWARM()));
+        harness.session.handle_input(now, Input::Join(OTHER_SWARM()));
+        harness.session.handle_input(now, Input::Leave(OTHER_SWARM()));
     }
-    while bench.session.poll_event().is_some() {
+    while harness.session.poll_event().is_some() {
         read -= 1;
     }
     assert_eq!(read, 0);
 }
 
 fn stats(complete: u32) -> ScrapeStats {
-    ScrapeStats { complete, incomplete: 1, downloaded: 2 }
+    ScrapeStats::new(complete, 1, 2)
 }
 
 fn scraped(files: impl IntoIterator<Item = (InfoHash, ScrapeStats)>) -> TrackerMessage {
-    TrackerMessage::Scrape(ScrapeReply { files: files.into_iter().collect(), min_request_interval: None })
+    TrackerMessage::Scrape(ScrapeReply::new(files))
 }
 
 #[test]
 fn a_scrape_connects_and_reports_what_was_asked() {
-    let mut bench = Bench::new(ClientConfig::default());
-    bench.input(Input::Scrape(vec![SWARM()]));
-    assert_eq!(bench.acts(), [Act::Connect]);
-    bench.connected();
-    assert_eq!(bench.sent(), [ClientMessage::Scrape(ScrapeRequest { info_hashes: vec![SWARM()] })]);
-    bench.receive(scraped([(OTHER_SWARM(), stats(9))]));
-    assert_eq!(bench.acts(), [], "not what was asked");
-    bench.receive(scraped([(SWARM(), stats(3)), (OTHER_SWARM(), stats(9))]));
+    let mut harness = Harness::new(ClientConfig::default());
+    harness.input(Input::Scrape(vec![SWARM()]));
+    assert_eq!(harness.acts(), [Act::Connect]);
+    harness.connected();
+    assert_eq!(harness.sent(), [ClientMessage::Scrape(ScrapeRequest::new([SWARM()]))]);
+    harness.receive(scraped([(OTHER_SWARM(), stats(9))]));
+    assert_eq!(harness.acts(), [], "not what was asked");
+    harness.receive(scraped([(SWARM(), stats(3)), (OTHER_SWARM(), stats(9))]));
     let files = BTreeMap::from([(SWARM(), stats(3))]);
-    assert_eq!(bench.events(), [TrackerEvent::Scraped { files }]);
-    bench.advance(secs(10));
-    assert_eq!(bench.acts(), [Act::Close]);
+    assert_eq!(harness.events(), [TrackerEvent::Scraped { files }]);
+    harness.advance(secs(10));
+    assert_eq!(harness.acts(), [Act::Close]);
 }
 
 #[test]
 fn large_scrapes_go_out_in_parts_one_after_the_other() {
-    let mut bench = Bench::announced();
+    let mut harness = Harness::announced();
     let many: Vec<_> = (0..150u32).map(|n| InfoHash::of(&n.to_string())).collect();
-    bench.input(Input::Scrape(many.clone()));
+    harness.input(Input::Scrape(many.clone()));
     let mut parts = Vec::new();
     for _ in 0..3 {
-        for message in bench.sent() {
+        for message in harness.sent() {
             assert!(message.encode().len() <= super::MAX_FRAME_BYTES);
             let ClientMessage::Scrape(request) = message else { panic!("{message:?}") };
             parts.push(request.info_hashes);
         }
-        bench.receive(scraped([]));
+        harness.receive(scraped([]));
     }
     assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22]);
     assert_eq!(parts.concat(), many);
@@ -392,25 +392,25 @@ fn large_scrapes_go_out_in_parts_one_after_the_other() {
 fn an_unanswered_scrape_is_given_up() {
     let failed = |info_hashes| TrackerEvent::Warning(TrackerWarning::ScrapeFailed { info_hashes });
     // Without a connection, without a reply, by a failure, by a lost socket.
-    let mut bench = Bench::new(ClientConfig::default());
-    bench.input(Input::Scrape(vec![]));
-    bench.advance(secs(15));
-    assert_eq!(bench.events(), [failed(vec![])]);
+    let mut harness = Harness::new(ClientConfig::default());
+    harness.input(Input::Scrape(vec![]));
+    harness.advance(secs(15));
+    assert_eq!(harness.events(), [failed(vec![])]);
 
-    let mut bench = Bench::announced();
-    bench.input(Input::Scrape(vec![SWARM()]));
-    bench.input(Input::Scrape(vec![OTHER_SWARM()]));
-    bench.acts();
-    bench.advance(secs(15));
-    assert_eq!(bench.events(), [failed(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
+    let mut harness = Harness::announced();
+    harness.input(Input::Scrape(vec![SWARM()]));
+    harness.input(Input::Scrape(vec![OTHER_SWARM()]));
+    harness.acts();
+    harness.advance(secs(15));
+    assert_eq!(harness.events(), [failed(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
 
-    bench.input(Input::Scrape(vec![SWARM()]));
-    let (reason, action) = ("Full scrapes are not allowed".into(), Some("scrape".into()));
-    bench.receive(TrackerMessage::Failure(Failure { reason, action, info_hash: None }));
-    assert_eq!(bench.events()[1..], [failed(vec![SWARM()])]);
+    harness.input(Input::Scrape(vec![SWARM()]));
+    let failure = Failure::new("Full scrapes are not allowed").action("scrape");
+    harness.receive(TrackerMessage::Failure(failure));
+    assert_eq!(harness.events()[1..], [failed(vec![SWARM()])]);
 
-    bench.input(Input::Scrape(vec![SWARM()]));
-    bench.acts();
-    bench.disconnected();
-    assert!(bench.events().contains(&failed(vec![SWARM()])));
+    harness.input(Input::Scrape(vec![SWARM()]));
+    harness.acts();
+    harness.disconnected();
+    assert!(harness.events().contains(&failed(vec![SWARM()])));
 }

@@ -11,11 +11,11 @@ use crate::tally::{Tally, Verdict};
 use crate::{ClientConfig, SwarmState};
 
 /// How long an announce waits for the reply to the one before. Two announces of a new info hash at once make
-/// bittorrent-tracker's server create two swarms, and replies could not be told apart.
+/// bittorrent-tracker's server create two swarms, and replies could not be distinguished.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
-/// A wish that was answered with nothing is not repeated sooner only because the socket has opened.
-const WISH_VALID: Duration = Duration::from_secs(5);
-/// A reply that takes longer is worth a word.
+/// A request for offers that brought none is not repeated sooner only because the socket has opened.
+const REQUEST_VALID: Duration = Duration::from_secs(5);
+/// A reply that takes longer is reported as slow.
 const SLOW: Duration = Duration::from_secs(5);
 /// The interval where a reply names none.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
@@ -24,7 +24,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(120);
 pub(super) struct Swarm {
     pub(super) pool: OfferPool,
     wanted: usize,
-    wish: Wish,
+    offers_request: OffersRequest,
     plan: Plan,
     /// The last announce on the present socket.
     announced: Option<Announced>,
@@ -38,15 +38,15 @@ pub(super) struct Swarm {
     displaced: bool,
     /// Since when announces have got no reply.
     silent_since: Option<Instant>,
-    silence_told: bool,
+    silence_reported: bool,
     reply_time: Option<Duration>,
-    /// Offers of strangers.
+    /// Offers of other peers.
     incoming: Tally,
 }
 
 /// Whether offers have been asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum OffersRequest {
     /// They have, at that time.
     Waiting(Instant),
     /// What there was to be had came at that time.
@@ -61,7 +61,7 @@ struct Plan {
     asked: bool,
     from: Instant,
     until: Instant,
-    /// A regular announce, which a reply may put off; not one that somebody waits for.
+    /// A regular announce, which a reply may put off; not one that was asked for.
     regular: bool,
 }
 
@@ -73,7 +73,7 @@ struct Announced {
     offers: Vec<OfferId>,
 }
 
-/// What a reply to an announce says, that matters here.
+/// The parts of a reply to an announce that matter here.
 pub(super) struct Reply {
     pub(super) interval: Option<Duration>,
     pub(super) complete: Option<u32>,
@@ -87,7 +87,7 @@ impl Swarm {
         Self {
             pool: OfferPool::new(config),
             wanted: FIRST_OFFERS,
-            wish: Wish::Settled(now),
+            offers_request: OffersRequest::Settled(now),
             plan: Plan::urgent(now, now, config),
             announced: None,
             short: false,
@@ -97,7 +97,7 @@ impl Swarm {
             company: Company::Unknown,
             displaced: false,
             silent_since: None,
-            silence_told: false,
+            silence_reported: false,
             reply_time: None,
             incoming: Tally::new(now, config.max_incoming_offers_per_minute),
         }
@@ -138,25 +138,25 @@ impl Swarm {
         std::mem::take(&mut self.displaced)
     }
 
-    /// Whether somebody else is there, as far as the present socket knows.
+    /// Whether the swarm has other members, as far as the present socket knows.
     pub(super) fn company(&self) -> Company {
         self.company
     }
 
-    /// Somebody else is there.
+    /// The swarm has another member.
     pub(super) fn meet(&mut self) {
         self.company = Company::Present;
     }
 
-    /// The tracker does not reply, but not by silence.
+    /// The tracker does not reply for a reason that is known, so its silence is forgotten.
     pub(super) fn on_failure(&mut self) {
-        (self.silent_since, self.silence_told) = (None, false);
+        (self.silent_since, self.silence_reported) = (None, false);
     }
 
     /// How long the tracker has been silent, if that is too long and news.
     pub(super) fn silence(&mut self, now: Instant, config: &ClientConfig) -> Option<Duration> {
         let waited = now.saturating_duration_since(self.silent_since?);
-        let is_news = waited >= config.retry_interval && !std::mem::replace(&mut self.silence_told, true);
+        let is_news = waited >= config.retry_interval && !std::mem::replace(&mut self.silence_reported, true);
         is_news.then_some(waited)
     }
 
@@ -168,20 +168,20 @@ impl Swarm {
     /// The socket has just opened: the announce goes out once the offers asked for meanwhile are there.
     pub(super) fn plan_first_announce(&mut self, now: Instant, config: &ClientConfig) {
         self.announced = None;
-        let asked = match self.wish {
-            Wish::Waiting(_) => self.plan.asked,
+        let asked = match self.offers_request {
+            OffersRequest::Waiting(_) => self.plan.asked,
             // What came long before may have expired in the meantime.
-            Wish::Settled(at) => self.plan.asked && (self.pool.ready_len(now) > 0 || now < at + WISH_VALID),
+            OffersRequest::Settled(at) => self.plan.asked && (self.pool.ready_len(now) > 0 || now < at + REQUEST_VALID),
         };
-        let waits_since = match self.wish {
-            Wish::Waiting(since) if asked => since,
+        let waits_since = match self.offers_request {
+            OffersRequest::Waiting(since) if asked => since,
             _ => now,
         };
         let until = now.max(waits_since + config.offer_wait);
         self.plan = Plan { ask_at: now, asked, from: now, until, regular: false };
     }
 
-    /// Somebody wants an announce soon.
+    /// An announce soon is asked for.
     pub(super) fn request(&mut self, now: Instant, config: &ClientConfig) {
         if self.plan.regular {
             let from = self.announced_at().map_or(now, |at| now.max(at + config.request_spacing));
@@ -190,7 +190,7 @@ impl Swarm {
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(self.wish, Wish::Waiting(_))
+        matches!(self.offers_request, OffersRequest::Waiting(_))
     }
 
     /// How many offers an announce should carry.
@@ -207,7 +207,7 @@ impl Swarm {
     pub(super) fn ask(&mut self, now: Instant) -> Option<usize> {
         self.plan.asked = true;
         let count = self.target().saturating_sub(self.pool.ready_len(self.plan.from.max(now))).min(self.pool.room());
-        self.wish = if count == 0 { Wish::Settled(now) } else { Wish::Waiting(now) };
+        self.offers_request = if count == 0 { OffersRequest::Settled(now) } else { OffersRequest::Waiting(now) };
         (count > 0).then_some(count)
     }
 
@@ -224,7 +224,7 @@ impl Swarm {
     pub(super) fn set_wanted(&mut self, now: Instant, wanted: usize) {
         if wanted == 0 {
             // None need be waited for.
-            self.wish = Wish::Settled(now);
+            self.offers_request = OffersRequest::Settled(now);
         } else if self.wanted == 0 {
             self.plan.asked = false;
         }
@@ -234,7 +234,7 @@ impl Swarm {
     /// The reply to `OffersWanted` has come.
     pub(super) fn offers_arrived(&mut self, now: Instant, config: &ClientConfig) {
         let late = self.short && self.is_waiting() && self.pool.ready_len(now) > 0;
-        self.wish = Wish::Settled(now);
+        self.offers_request = OffersRequest::Settled(now);
         if late {
             self.plan = Plan { asked: true, ..Plan::urgent(now, now, config) };
             self.short = false;
@@ -304,7 +304,7 @@ impl Swarm {
                 let first = self.silent_since.unwrap_or(last.at);
                 self.reply_time = Some(now.saturating_duration_since(first));
             }
-            (self.silent_since, self.silence_told) = (None, false);
+            (self.silent_since, self.silence_reported) = (None, false);
             if !last.replied
                 && reply.certain
                 && let (Some(complete), Some(incomplete)) = (reply.complete, reply.incomplete)
@@ -323,7 +323,7 @@ impl Swarm {
         self.interval
     }
 
-    /// Counts a stranger's offer that has just come in.
+    /// Counts another peer's offer that has just come in.
     pub(super) fn admit(&mut self, now: Instant, is_sound: bool) -> Verdict {
         let verdict = if is_sound { self.incoming.add(now) } else { self.incoming.refuse(now) };
         if verdict == Verdict::Within {

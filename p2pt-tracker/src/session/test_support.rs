@@ -31,7 +31,7 @@ pub(crate) fn offer_id(n: u32) -> OfferId {
 }
 
 pub(crate) fn offer(n: u32) -> Offer {
-    Offer { offer_id: offer_id(n), sdp: format!("offer {n}") }
+    Offer::new(offer_id(n), format!("offer {n}"))
 }
 
 pub(crate) fn offers(numbers: impl IntoIterator<Item = u32>) -> Vec<Offer> {
@@ -57,11 +57,11 @@ pub(crate) fn reply(info_hash: InfoHash, interval: u64, members: u32) -> Tracker
 }
 
 pub(crate) fn forwarded_offer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> TrackerMessage {
-    TrackerMessage::Offer(ForwardedOffer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their offer".into() })
+    TrackerMessage::Offer(ForwardedOffer::new(info_hash, peer_id, offer_id(n), "their offer"))
 }
 
 pub(crate) fn forwarded_answer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> TrackerMessage {
-    TrackerMessage::Answer(ForwardedAnswer { info_hash, peer_id, offer_id: offer_id(n), sdp: "their answer".into() })
+    TrackerMessage::Answer(ForwardedAnswer::new(info_hash, peer_id, offer_id(n), "their answer"))
 }
 
 pub(crate) fn refusal() -> ConnectError {
@@ -80,7 +80,7 @@ pub(crate) enum Act {
 }
 
 /// A session under a clock that stands still unless moved.
-pub(crate) struct Bench {
+pub(crate) struct Harness {
     pub(crate) session: Session,
     pub(crate) now: Instant,
     pub(crate) socket: Option<SocketId>,
@@ -93,7 +93,7 @@ pub(crate) struct Bench {
     acts: Vec<Act>,
 }
 
-impl Bench {
+impl Harness {
     pub(crate) fn new(config: ClientConfig) -> Self {
         let now = base();
         let session = Session::new(url(), ME(), ClientConfig { seed: Some(7), ..config }, now);
@@ -102,12 +102,12 @@ impl Bench {
 
     /// A session that has joined [`SWARM`], is connected, and has announced offers 1 to 5.
     pub(crate) fn announced() -> Self {
-        let mut bench = Self::new(ClientConfig::default());
-        bench.input(Input::Join(SWARM()));
-        bench.connected();
-        bench.input(Input::Offers { info_hash: SWARM(), offers: offers(1..=5) });
-        assert_eq!(bench.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
-        bench
+        let mut harness = Self::new(ClientConfig::default());
+        harness.input(Input::Join(SWARM()));
+        harness.connected();
+        harness.input(Input::Offers { info_hash: SWARM(), offers: offers(1..=5) });
+        assert_eq!(harness.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
+        harness
     }
 
     pub(crate) fn input(&mut self, input: Input) {
@@ -132,7 +132,7 @@ impl Bench {
                     match frame {
                         Frame::Ping => {
                             if self.pongs {
-                                self.session.handle_input(self.now, Input::Heard(socket));
+                                self.session.handle_input(self.now, Input::Alive(socket));
                             }
                             Act::Ping
                         }

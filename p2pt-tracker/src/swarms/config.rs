@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use crate::setters::setters;
+
 /// Times and limits of [`Swarms`](super::Swarms). Every limit refuses what goes beyond it with a failure frame that
 /// says so; none of them closes a connection except [`max_bad_frames`](Self::max_bad_frames).
 ///
-/// Start from [`SwarmsConfig::default`] and change fields.
+/// Start from [`SwarmsConfig::default`] and set what is to differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwarmsConfig {
-    /// How long peers are told to wait between announces. Sent in whole seconds. Default 120 s, as bittorrent-tracker,
+    /// How long replies ask peers to wait between announces. Sent in whole seconds. Default 120 s, as bittorrent-tracker,
     /// aquatic and openwebtorrent-tracker.
     pub interval: Duration,
-    /// A member that neither announces nor answers for this long leaves its swarm, though its connection stays.
+    /// A member that neither announces nor answers for this long leaves its swarm, though its connection remains open.
     /// `None`, the default, is 2.5 × [`interval`](Self::interval): one lost announce is forgiven.
     pub peer_expiry: Option<Duration>,
     /// How long a forwarded offer may be answered. Default 120 s, as aquatic; JavaScript peers give up after 50 s.
@@ -45,6 +47,24 @@ pub struct SwarmsConfig {
     pub max_bad_frames: u32,
 }
 
+setters!(SwarmsConfig {
+    interval: Duration,
+    peer_expiry: Option<Duration>,
+    offer_lifetime: Duration,
+    claim_timeout: Duration,
+    scrape_interval: Duration,
+    max_connections: usize,
+    max_swarms: usize,
+    max_peers_per_swarm: usize,
+    max_memberships_per_connection: usize,
+    max_peer_ids_per_swarm: usize,
+    max_offers_per_announce: usize,
+    max_open_offers_per_peer: usize,
+    max_scraped_swarms: usize,
+    max_pending_claims: usize,
+    max_bad_frames: u32,
+});
+
 impl Default for SwarmsConfig {
     fn default() -> Self {
         Self {
@@ -68,7 +88,7 @@ impl Default for SwarmsConfig {
 }
 
 impl SwarmsConfig {
-    /// How long a silent member stays.
+    /// How long a silent member remains one.
     pub(super) fn expiry(&self) -> Duration {
         self.peer_expiry.unwrap_or_else(|| self.interval.saturating_mul(5) / 2)
     }

@@ -10,7 +10,7 @@ pub struct SwarmsStats {
     pub swarms: usize,
     /// Members of all swarms; a peer in two swarms counts twice.
     pub peers: usize,
-    /// Those of [`peers`](Self::peers) that said they have everything.
+    /// Those of [`peers`](Self::peers) that reported that they have everything.
     pub seeders: usize,
     /// Announces that were replied to, `stopped` among them.
     pub announces: u64,

@@ -129,19 +129,12 @@ pub(crate) fn announce(n: u8) -> Announce {
 
 /// An announce of peer `n` with one offer for each id, of about `sdp_bytes` bytes.
 pub(crate) fn with_offers(n: u8, ids: impl IntoIterator<Item = u8>, sdp_bytes: usize) -> Announce {
-    let offer = |id| Offer { offer_id: offer_id(id), sdp: "s".repeat(sdp_bytes) };
+    let offer = |id| Offer::new(offer_id(id), "s".repeat(sdp_bytes));
     let mut announce = announce(n);
     announce.offers = Some(ids.into_iter().map(offer).collect());
     announce
 }
 
 pub(crate) fn answer(from: u8, to: u8, offer: u8) -> String {
-    ClientMessage::Answer(AnswerRequest {
-        info_hash: swarm(),
-        peer_id: peer(from),
-        to_peer_id: peer(to),
-        offer_id: offer_id(offer),
-        sdp: "answer".into(),
-    })
-    .encode()
+    ClientMessage::Answer(AnswerRequest::new(swarm(), peer(from), peer(to), offer_id(offer), "answer")).encode()
 }

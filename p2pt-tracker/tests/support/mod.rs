@@ -41,7 +41,7 @@ pub(crate) fn offer_id(n: u8) -> OfferId {
 }
 
 pub(crate) fn offers(numbers: impl IntoIterator<Item = u8>) -> Vec<Offer> {
-    numbers.into_iter().map(|n| Offer { offer_id: offer_id(n), sdp: format!("offer {n}") }).collect()
+    numbers.into_iter().map(|n| Offer::new(offer_id(n), format!("offer {n}"))).collect()
 }
 
 pub(crate) fn reply(members: u32) -> TrackerMessage {
@@ -75,7 +75,7 @@ impl Connector for Streams {
 }
 
 /// A client under test, and the network around it.
-pub(crate) struct Bench {
+pub(crate) struct Harness {
     pub(crate) client: TrackerClient,
     pub(crate) far_ends: mpsc::Receiver<DuplexStream>,
     pub(crate) events: mpsc::Receiver<(&'static str, TrackerEvent)>,
@@ -96,10 +96,10 @@ impl Default for Setup {
 }
 
 impl Setup {
-    pub(crate) fn start(self) -> Bench {
+    pub(crate) fn start(self) -> Harness {
         let (events_tx, events) = mpsc::channel(self.events);
         let (client, far_ends) = self.start_as(KEY, events_tx);
-        Bench { client, far_ends, events, start: Instant::now() }
+        Harness { client, far_ends, events, start: Instant::now() }
     }
 
     /// A client whose events have this key and go there, and the far ends of its sockets.
@@ -118,7 +118,7 @@ impl Setup {
     }
 }
 
-impl Bench {
+impl Harness {
     /// The next event; after the end of events, `None`.
     pub(crate) async fn event(&mut self) -> Option<TrackerEvent> {
         let event = timeout(GUARD, self.events.recv()).await.expect("an event in time");

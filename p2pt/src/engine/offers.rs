@@ -114,7 +114,7 @@ impl Engine {
             match result {
                 Ok(pending) => {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
-                    offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
+                    offers.push(Offer::new(offer_id, sdp::mark(pending.sdp())));
                     self.offers_made += 1;
                     let waiting = Waiting { tracker, pending, number: self.offers_made };
                     membership.offers.insert(offer_id, waiting);

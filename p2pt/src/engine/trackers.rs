@@ -64,7 +64,7 @@ impl Engine {
         match event {
             TrackerEvent::Connected => self.set_connected(id, true),
             // The tracker is reached all the same, but other members are counted over there.
-            TrackerEvent::Disconnected { end: SocketEnd::OtherFamily } => {
+            TrackerEvent::Disconnected { end: SocketEnd::OtherFamily, .. } => {
                 self.set_connected(id, false);
                 self.memberships
                     .touch_all()
@@ -92,20 +92,20 @@ impl Engine {
                     membership.connections.announced(crate::now(), id, complete.saturating_add(incomplete) as usize);
                 }
             }
-            TrackerEvent::OffersWanted { info_hash, count } => self.make_offers(info_hash, id, count),
-            TrackerEvent::Offer { info_hash, from, offer_id, sdp } => {
+            TrackerEvent::OffersWanted { info_hash, count, .. } => self.make_offers(info_hash, id, count),
+            TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
                 if let Some(membership) = self.membership(info_hash) {
                     membership.connections.offer(crate::now(), from, id, IncomingOffer { client, offer_id, sdp });
                 }
             }
-            TrackerEvent::Answer { info_hash, from, offer_id, sdp } => {
+            TrackerEvent::Answer { info_hash, from, offer_id, sdp, .. } => {
                 if let Some(membership) = self.membership(info_hash)
                     && let Some(Waiting { pending, .. }) = membership.offers.remove(&offer_id)
                 {
                     membership.connections.answer(crate::now(), from, id, AnsweredOffer { pending, sdp });
                 }
             }
-            TrackerEvent::OfferEnded { info_hash, offer_id, end } => {
+            TrackerEvent::OfferEnded { info_hash, offer_id, end, .. } => {
                 trace!(%url, ?end, "an offer ended unanswered");
                 if let Some(membership) = self.membership(info_hash) {
                     membership.offers.remove(&offer_id);

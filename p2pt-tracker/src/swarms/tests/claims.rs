@@ -3,18 +3,18 @@
 use super::*;
 
 /// A holds peer 1, C is a bystander, B has just claimed peer 1 with an offer.
-fn contested() -> Bench {
-    let mut bench = Bench::new(SwarmsConfig::default(), [A, B, C]);
-    bench.announce(A, announce(1));
-    bench.announce(C, announce(3));
-    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
-    assert_eq!(bench.swarms.poll_timeout(), Some(bench.now + Duration::from_secs(5)));
-    bench
+fn contested() -> Harness {
+    let mut harness = Harness::new(SwarmsConfig::default(), [A, B, C]);
+    harness.announce(A, announce(1));
+    harness.announce(C, announce(3));
+    assert_eq!(claim(&mut harness, B), [SwarmsOutput::Ping { conn: A }]);
+    assert_eq!(harness.swarms.poll_timeout(), Some(harness.now + Duration::from_secs(5)));
+    harness
 }
 
-fn claim(bench: &mut Bench, conn: ConnectionId) -> Vec<SwarmsOutput> {
+fn claim(harness: &mut Harness, conn: ConnectionId) -> Vec<SwarmsOutput> {
     let frame = ClientMessage::Announce(with_offers(1, [7])).encode();
-    bench.input(SwarmsInput::Received { conn, frame: frame.as_bytes() })
+    harness.input(SwarmsInput::Received { conn, frame: frame.as_bytes() })
 }
 
 /// B is in as if its announce had just come: a reply, and its offer on its way.
@@ -25,34 +25,34 @@ fn assert_admitted(messages: &[(ConnectionId, TrackerMessage)]) {
 
 #[test]
 fn a_dead_holder_is_evicted_and_the_newcomer_let_in() {
-    let mut bench = contested();
-    assert_eq!(bench.advance(Duration::from_millis(4999)), []);
-    let mut outputs = bench.advance(Duration::from_millis(1));
+    let mut harness = contested();
+    assert_eq!(harness.advance(Duration::from_millis(4999)), []);
+    let mut outputs = harness.advance(Duration::from_millis(1));
     assert_eq!(outputs.remove(0), SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
     assert_admitted(&sent(outputs));
-    let stats = bench.swarms.stats();
+    let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.peers, stats.connections_evicted), (2, 2, 1));
 }
 
 #[test]
 fn an_offer_may_be_answered_over_the_next_connection() {
-    let mut bench = contested();
-    bench.announce(C, with_offers(3, [1]));
-    bench.advance(Duration::from_secs(5));
-    let messages = bench.answer(B, 1, 3, 1);
+    let mut harness = contested();
+    harness.announce(C, with_offers(3, [1]));
+    harness.advance(Duration::from_secs(5));
+    let messages = harness.answer(B, 1, 3, 1);
     assert!(matches!(messages[..], [(C, TrackerMessage::Answer(_))]), "{messages:?}");
 }
 
 #[test]
 fn a_holder_that_closes_makes_way_at_once() {
-    let mut bench = contested();
-    assert_admitted(&sent(bench.input(SwarmsInput::Closed { conn: A })));
+    let mut harness = contested();
+    assert_admitted(&sent(harness.input(SwarmsInput::Closed { conn: A })));
 }
 
 #[test]
 fn a_holder_that_stops_makes_way_at_once() {
-    let mut bench = contested();
-    let messages = bench.announce(A, stopped(1));
+    let mut harness = contested();
+    let messages = harness.announce(A, stopped(1));
     assert!(replied(&messages, A));
     assert_admitted(&messages[1..]);
 }
@@ -60,59 +60,59 @@ fn a_holder_that_stops_makes_way_at_once() {
 #[test]
 fn a_living_holder_keeps_its_peer_id() {
     for by_message in [false, true] {
-        let mut bench = contested();
+        let mut harness = contested();
         let messages = if by_message {
-            bench.announce(A, with_offers(1, []))
+            harness.announce(A, with_offers(1, []))
         } else {
-            sent(bench.input(SwarmsInput::Alive { conn: A }))
+            sent(harness.input(SwarmsInput::Alive { conn: A }))
         };
         let failure = failure(&messages[usize::from(by_message)..], B);
         assert!(failure.reason.contains("in use"), "{failure:?}");
         assert_eq!((failure.action.as_deref(), failure.info_hash), (Some("announce"), Some(hash(1))));
-        assert_eq!(bench.advance(Duration::from_secs(6)), []);
+        assert_eq!(harness.advance(Duration::from_secs(6)), []);
         // Offers to peer 1 still go to its holder.
-        assert_eq!(offers(&bench.announce(C, with_offers(3, [1]))), [(A, offer_id(1))]);
+        assert_eq!(offers(&harness.announce(C, with_offers(3, [1]))), [(A, offer_id(1))]);
         // Another try is another ping.
-        assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
+        assert_eq!(claim(&mut harness, B), [SwarmsOutput::Ping { conn: A }]);
     }
 }
 
 #[test]
 fn only_the_first_newcomer_waits() {
-    let mut bench = contested();
-    assert_eq!(claim(&mut bench, B), [], "the same one may repeat itself");
-    let messages = sent(claim(&mut bench, C));
+    let mut harness = contested();
+    assert_eq!(claim(&mut harness, B), [], "the same one may repeat itself");
+    let messages = sent(claim(&mut harness, C));
     assert!(failure(&messages, C).reason.contains("in use"));
-    assert_eq!(bench.input(SwarmsInput::Closed { conn: B }), []);
-    assert_eq!(claim(&mut bench, C), [], "the ping is already under way");
-    let outputs = bench.advance(Duration::from_secs(5));
+    assert_eq!(harness.input(SwarmsInput::Closed { conn: B }), []);
+    assert_eq!(claim(&mut harness, C), [], "the ping is already under way");
+    let outputs = harness.advance(Duration::from_secs(5));
     assert_eq!(outputs[0], SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
     assert!(replied(&sent(outputs[1..].to_vec()), C));
 }
 
 #[test]
 fn a_newcomer_that_stops_waits_no_longer() {
-    let mut bench = contested();
-    assert!(replied(&bench.announce(B, stopped(1)), B));
-    assert_eq!(bench.input(SwarmsInput::Closed { conn: A }), []);
-    assert_eq!(bench.counts(B).incomplete, 1);
+    let mut harness = contested();
+    assert!(replied(&harness.announce(B, stopped(1)), B));
+    assert_eq!(harness.input(SwarmsInput::Closed { conn: A }), []);
+    assert_eq!(harness.counts(B).incomplete, 1);
 }
 
 #[test]
 fn an_evicted_holder_makes_way_in_all_its_swarms() {
-    let mut bench = contested();
-    bench.announce(B, Announce::new(hash(2), peer(2)));
+    let mut harness = contested();
+    harness.announce(B, Announce::new(hash(2), peer(2)));
     let second = ClientMessage::Announce(Announce::new(hash(2), peer(1))).encode();
-    assert!(replied(&bench.text(C, &second), C));
-    bench.input(SwarmsInput::Closed { conn: C });
-    // C is gone, so nobody holds peer 1 in swarm 2 and A takes it without a claim.
+    assert!(replied(&harness.text(C, &second), C));
+    harness.input(SwarmsInput::Closed { conn: C });
+    // C is gone, so no connection holds peer 1 in swarm 2 and A takes it without a claim.
     assert!(matches!(
-        bench.text(A, &second).as_slice(),
+        harness.text(A, &second).as_slice(),
         [(A, TrackerMessage::Announced(_)), (B, TrackerMessage::Failure(_))]
     ));
-    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
-    assert_eq!(bench.text(B, &second), []);
-    let outputs = bench.advance(Duration::from_secs(5));
+    assert_eq!(claim(&mut harness, B), [SwarmsOutput::Ping { conn: A }]);
+    assert_eq!(harness.text(B, &second), []);
+    let outputs = harness.advance(Duration::from_secs(5));
     assert_eq!(outputs[0], SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
     let replies = sent(outputs[1..].to_vec());
     assert!(replies.iter().all(|(conn, reply)| *conn == B && matches!(reply, TrackerMessage::Announced(_))));
@@ -122,11 +122,11 @@ fn an_evicted_holder_makes_way_in_all_its_swarms() {
 #[test]
 fn an_expired_member_makes_way_without_its_connection_closing() {
     let config = SwarmsConfig { peer_expiry: Some(Duration::from_secs(3)), ..SwarmsConfig::default() };
-    let mut bench = Bench::new(config, [A, B]);
-    bench.announce(A, announce(1));
-    assert_eq!(claim(&mut bench, B), [SwarmsOutput::Ping { conn: A }]);
-    let messages = sent(bench.advance(Duration::from_secs(3)));
+    let mut harness = Harness::new(config, [A, B]);
+    harness.announce(A, announce(1));
+    assert_eq!(claim(&mut harness, B), [SwarmsOutput::Ping { conn: A }]);
+    let messages = sent(harness.advance(Duration::from_secs(3)));
     assert!(replied(&messages, B));
-    assert_eq!(sent(bench.input(SwarmsInput::Alive { conn: A })), []);
-    assert_eq!(bench.swarms.stats().connections, 2);
+    assert_eq!(sent(harness.input(SwarmsInput::Alive { conn: A })), []);
+    assert_eq!(harness.swarms.stats().connections, 2);
 }

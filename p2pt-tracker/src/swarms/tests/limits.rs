@@ -9,94 +9,94 @@ fn refused(messages: &[(ConnectionId, TrackerMessage)], to: ConnectionId, limit:
 
 #[test]
 fn connections() {
-    let mut bench = Bench::new(SwarmsConfig { max_connections: 2, ..SwarmsConfig::default() }, [A]);
-    assert!(!bench.swarms.is_full());
-    assert_eq!(bench.input(SwarmsInput::Opened { conn: B, address: None }), []);
-    assert!(bench.swarms.is_full());
-    let outputs = bench.input(SwarmsInput::Opened { conn: C, address: None });
+    let mut harness = Harness::new(SwarmsConfig { max_connections: 2, ..SwarmsConfig::default() }, [A]);
+    assert!(!harness.swarms.is_full());
+    assert_eq!(harness.input(SwarmsInput::Opened { conn: B, address: None }), []);
+    assert!(harness.swarms.is_full());
+    let outputs = harness.input(SwarmsInput::Opened { conn: C, address: None });
     assert_eq!(outputs, [SwarmsOutput::Close { conn: C, reason: CloseReason::Full }]);
-    assert_eq!(bench.announce(C, announce(1)), []);
-    bench.input(SwarmsInput::Closed { conn: C });
-    assert_eq!(bench.swarms.stats().connections, 2);
+    assert_eq!(harness.announce(C, announce(1)), []);
+    harness.input(SwarmsInput::Closed { conn: C });
+    assert_eq!(harness.swarms.stats().connections, 2);
 }
 
 #[test]
 fn swarms() {
-    let mut bench = Bench::new(SwarmsConfig { max_swarms: 1, ..SwarmsConfig::default() }, [A]);
-    bench.announce(A, announce(1));
+    let mut harness = Harness::new(SwarmsConfig { max_swarms: 1, ..SwarmsConfig::default() }, [A]);
+    harness.announce(A, announce(1));
     let second = Announce::new(hash(2), peer(1));
-    refused(&bench.announce(A, second.clone()), A, "limit of 1 swarms");
-    assert!(replied(&bench.announce(A, announce(1)), A));
-    bench.announce(A, stopped(1));
-    assert!(replied(&bench.announce(A, second), A));
+    refused(&harness.announce(A, second.clone()), A, "limit of 1 swarms");
+    assert!(replied(&harness.announce(A, announce(1)), A));
+    harness.announce(A, stopped(1));
+    assert!(replied(&harness.announce(A, second), A));
 }
 
 #[test]
 fn peers_of_a_swarm() {
-    let mut bench = Bench::new(SwarmsConfig { max_peers_per_swarm: 1, ..SwarmsConfig::default() }, [A, B]);
-    bench.announce(A, announce(1));
-    refused(&bench.announce(B, announce(2)), B, "limit of 1 peers");
-    assert!(replied(&bench.announce(A, announce(1)), A));
+    let mut harness = Harness::new(SwarmsConfig { max_peers_per_swarm: 1, ..SwarmsConfig::default() }, [A, B]);
+    harness.announce(A, announce(1));
+    refused(&harness.announce(B, announce(2)), B, "limit of 1 peers");
+    assert!(replied(&harness.announce(A, announce(1)), A));
 }
 
 #[test]
 fn memberships_of_a_connection() {
     let config = SwarmsConfig { max_memberships_per_connection: 2, ..SwarmsConfig::default() };
-    let mut bench = Bench::new(config, [A]);
-    bench.announce(A, announce(1));
-    assert!(replied(&bench.announce(A, Announce::new(hash(2), peer(1))), A));
-    refused(&bench.announce(A, Announce::new(hash(3), peer(1))), A, "limit of 2 memberships");
+    let mut harness = Harness::new(config, [A]);
+    harness.announce(A, announce(1));
+    assert!(replied(&harness.announce(A, Announce::new(hash(2), peer(1))), A));
+    refused(&harness.announce(A, Announce::new(hash(3), peer(1))), A, "limit of 2 memberships");
 }
 
 #[test]
 fn peer_ids_of_a_connection_in_one_swarm() {
-    let mut bench = Bench::new(SwarmsConfig { max_peer_ids_per_swarm: 2, ..SwarmsConfig::default() }, [A]);
+    let mut harness = Harness::new(SwarmsConfig { max_peer_ids_per_swarm: 2, ..SwarmsConfig::default() }, [A]);
     // Neighbouring swarms must not count, whatever the peer ids.
     for hash_and_peer in [(0, 0), (0, 255), (2, 0), (2, 255), (1, 0)] {
         let announce = Announce::new(hash(hash_and_peer.0), peer(hash_and_peer.1));
-        assert!(replied(&bench.announce(A, announce), A), "{hash_and_peer:?}");
+        assert!(replied(&harness.announce(A, announce), A), "{hash_and_peer:?}");
     }
-    assert!(replied(&bench.announce(A, announce(255)), A));
-    refused(&bench.announce(A, announce(7)), A, "limit of 2 peer ids");
+    assert!(replied(&harness.announce(A, announce(255)), A));
+    refused(&harness.announce(A, announce(7)), A, "limit of 2 peer ids");
 }
 
 #[test]
 fn offers_of_an_announce() {
     let config = SwarmsConfig { max_offers_per_announce: 2, ..SwarmsConfig::default() };
-    let mut bench = Bench::new(config, (1..=5).map(ConnectionId));
+    let mut harness = Harness::new(config, (1..=5).map(ConnectionId));
     for n in 2..=5 {
-        bench.announce(ConnectionId(n.into()), announce(n));
+        harness.announce(ConnectionId(n.into()), announce(n));
     }
-    assert_eq!(offers(&bench.announce(A, with_offers(1, 0..4))).len(), 2);
+    assert_eq!(offers(&harness.announce(A, with_offers(1, 0..4))).len(), 2);
 }
 
 #[test]
 fn open_offers_of_a_peer() {
     let config = SwarmsConfig { max_open_offers_per_peer: 3, ..SwarmsConfig::default() };
-    let mut bench = Bench::new(config, [A, B]);
-    bench.announce(B, announce(2));
+    let mut harness = Harness::new(config, [A, B]);
+    harness.announce(B, announce(2));
     for (id, expected) in [(1, 1), (2, 1), (3, 1), (4, 0)] {
-        assert_eq!(offers(&bench.announce(A, with_offers(1, [id]))).len(), expected, "offer {id}");
+        assert_eq!(offers(&harness.announce(A, with_offers(1, [id]))).len(), expected, "offer {id}");
     }
-    bench.advance(Duration::from_secs(120));
-    assert_eq!(offers(&bench.announce(A, with_offers(1, [5]))).len(), 1);
+    harness.advance(Duration::from_secs(120));
+    assert_eq!(offers(&harness.announce(A, with_offers(1, [5]))).len(), 1);
 }
 
 #[test]
 fn swarms_of_a_scrape() {
-    let mut bench = Bench::new(SwarmsConfig { max_scraped_swarms: 2, ..SwarmsConfig::default() }, [A]);
+    let mut harness = Harness::new(SwarmsConfig { max_scraped_swarms: 2, ..SwarmsConfig::default() }, [A]);
     for n in 1..=3 {
-        bench.announce(A, Announce::new(hash(n), peer(1)));
+        harness.announce(A, Announce::new(hash(n), peer(1)));
     }
     let scrape = |hashes: &[u8]| {
-        let info_hashes = hashes.iter().map(|&n| hash(n)).collect();
-        ClientMessage::Scrape(ScrapeRequest { info_hashes }).encode()
+        let info_hashes = hashes.iter().map(|&n| hash(n));
+        ClientMessage::Scrape(ScrapeRequest::new(info_hashes)).encode()
     };
-    let messages = bench.text(A, &scrape(&[1, 2, 3]));
+    let messages = harness.text(A, &scrape(&[1, 2, 3]));
     refused(&messages, A, "2 info hashes, this one names 3");
     assert_eq!(failure(&messages, A).action.as_deref(), Some("scrape"));
     for named in [&[1, 2][..], &[]] {
-        let messages = bench.text(A, &scrape(named));
+        let messages = harness.text(A, &scrape(named));
         let [(A, TrackerMessage::Scrape(reply))] = messages.as_slice() else { panic!("{messages:?}") };
         assert_eq!(reply.files.len(), 2);
     }
@@ -104,34 +104,34 @@ fn swarms_of_a_scrape() {
 
 #[test]
 fn announces_that_wait_for_a_peer_id() {
-    let mut bench = Bench::new(SwarmsConfig { max_pending_claims: 1, ..SwarmsConfig::default() }, [A, B]);
-    bench.announce(A, announce(1));
-    bench.announce(A, announce(2));
+    let mut harness = Harness::new(SwarmsConfig { max_pending_claims: 1, ..SwarmsConfig::default() }, [A, B]);
+    harness.announce(A, announce(1));
+    harness.announce(A, announce(2));
     let claim = ClientMessage::Announce(announce(1)).encode();
-    let outputs = bench.input(SwarmsInput::Received { conn: B, frame: claim.as_bytes() });
+    let outputs = harness.input(SwarmsInput::Received { conn: B, frame: claim.as_bytes() });
     assert_eq!(outputs, [SwarmsOutput::Ping { conn: A }]);
-    refused(&bench.announce(B, announce(2)), B, "in use");
+    refused(&harness.announce(B, announce(2)), B, "in use");
 }
 
 #[test]
 fn members_that_one_address_makes_up_take_no_offer_from_another() {
-    let open = |bench: &mut Bench, conn, last| {
+    let open = |harness: &mut Harness, conn, last| {
         let address = Some(IpAddr::from([192, 0, 2, last]));
-        assert_eq!(bench.input(SwarmsInput::Opened { conn, address }), []);
+        assert_eq!(harness.input(SwarmsInput::Opened { conn, address }), []);
     };
-    let mut bench = Bench::new(SwarmsConfig::default(), []);
-    open(&mut bench, A, 1);
-    open(&mut bench, B, 2);
-    bench.announce(B, announce(1));
+    let mut harness = Harness::new(SwarmsConfig::default(), []);
+    open(&mut harness, A, 1);
+    open(&mut harness, B, 2);
+    harness.announce(B, announce(1));
     for socket in 0..20 {
         let conn = ConnectionId(100 + u64::from(socket));
-        open(&mut bench, conn, 3);
+        open(&mut harness, conn, 3);
         for id in 0..4 {
-            bench.announce(conn, announce(10 + 4 * socket + id));
+            harness.announce(conn, announce(10 + 4 * socket + id));
         }
     }
     for round in 0..20 {
-        let given = offers(&bench.announce(A, with_offers(2, [2 * round, 2 * round + 1])));
+        let given = offers(&harness.announce(A, with_offers(2, [2 * round, 2 * round + 1])));
         assert_eq!(given.len(), 2);
         assert!(given.iter().any(|(conn, _)| *conn == B), "{given:?}");
     }

@@ -26,21 +26,18 @@ fn any_announce() -> impl Strategy<Value = Announce> {
     let offers = option::weighted(0.7, vec(0..8u8, 0..6));
     (0..2u8, 0..4u8, event, option::of(0..2u64), option::weighted(0.2, 0..4u32), offers).prop_map(
         |(swarm, from, event, left, numwant, offers)| {
-            let offers = offers.map(|ids| {
-                ids.into_iter().map(|id| Offer { offer_id: offer_id(id), sdp: format!("offer {id}") }).collect()
-            });
-            Announce { event, left, numwant, offers, ..Announce::new(hash(swarm), peer(from)) }
+            let offers =
+                offers.map(|ids| ids.into_iter().map(|id| Offer::new(offer_id(id), format!("offer {id}"))).collect());
+            let mut announce = Announce::new(hash(swarm), peer(from));
+            (announce.event, announce.left, announce.numwant, announce.offers) = (event, left, numwant, offers);
+            announce
         },
     )
 }
 
 fn any_answer() -> impl Strategy<Value = AnswerRequest> {
-    (0..2u8, 0..4u8, 0..4u8, 0..8u8).prop_map(|(swarm, from, to, offer)| AnswerRequest {
-        info_hash: hash(swarm),
-        peer_id: peer(from),
-        to_peer_id: peer(to),
-        offer_id: offer_id(offer),
-        sdp: String::new(),
+    (0..2u8, 0..4u8, 0..4u8, 0..8u8).prop_map(|(swarm, from, to, offer)| {
+        AnswerRequest::new(hash(swarm), peer(from), peer(to), offer_id(offer), String::new())
     })
 }
 
@@ -68,7 +65,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Who is where, told by rules simpler than the real ones: nothing has a limit here.
+/// Which peer is where, by rules simpler than the real ones: nothing has a limit here.
 #[derive(Default)]
 struct Model {
     open: BTreeMap<ConnectionId, Option<Instant>>,
@@ -149,7 +146,7 @@ impl Model {
 
     fn apply(&mut self, now: Instant, op: &Op) {
         self.pass_time(now);
-        let heard = match op {
+        let received = match op {
             Op::Open(conn) => {
                 self.open.insert(ConnectionId(*conn), None);
                 None
@@ -167,7 +164,7 @@ impl Model {
             },
             Op::Advance(_) => None,
         };
-        if let Some((&conn, announce)) = heard
+        if let Some((&conn, announce)) = received
             && self.open.contains_key(&ConnectionId(conn))
         {
             if let Some(announce) = announce {
@@ -234,47 +231,49 @@ fn members(swarms: &Swarms) -> BTreeMap<Membership, (ConnectionId, bool, Instant
     members
 }
 
-fn perform(bench: &mut Bench, op: &Op) -> Vec<SwarmsOutput> {
+fn perform(harness: &mut Harness, op: &Op) -> Vec<SwarmsOutput> {
     let conn = |conn: &u64| ConnectionId(*conn);
     // Some share an address, some have none that is known.
     let address = |conn: &u64| (!conn.is_multiple_of(3)).then(|| IpAddr::from([192, 0, 2, (conn % 3) as u8]));
     let received =
-        |bench: &mut Bench, on: &u64, frame: &[u8]| bench.input(SwarmsInput::Received { conn: conn(on), frame });
+        |harness: &mut Harness, on: &u64, frame: &[u8]| harness.input(SwarmsInput::Received { conn: conn(on), frame });
     match op {
-        Op::Open(on) => bench.input(SwarmsInput::Opened { conn: conn(on), address: address(on) }),
-        Op::Close(on) => bench.input(SwarmsInput::Closed { conn: conn(on) }),
-        Op::Alive(on) => bench.input(SwarmsInput::Alive { conn: conn(on) }),
+        Op::Open(on) => harness.input(SwarmsInput::Opened { conn: conn(on), address: address(on) }),
+        Op::Close(on) => harness.input(SwarmsInput::Closed { conn: conn(on) }),
+        Op::Alive(on) => harness.input(SwarmsInput::Alive { conn: conn(on) }),
         Op::Announce { conn, announce } => {
-            received(bench, conn, ClientMessage::Announce(announce.clone()).encode().as_bytes())
+            received(harness, conn, ClientMessage::Announce(announce.clone()).encode().as_bytes())
         }
-        Op::Answer { conn, answer } => received(bench, conn, ClientMessage::Answer(answer.clone()).encode().as_bytes()),
+        Op::Answer { conn, answer } => {
+            received(harness, conn, ClientMessage::Answer(answer.clone()).encode().as_bytes())
+        }
         Op::Scrape { conn, info_hashes } => {
-            let scrape = ScrapeRequest { info_hashes: info_hashes.clone() };
-            received(bench, conn, ClientMessage::Scrape(scrape).encode().as_bytes())
+            let scrape = ScrapeRequest::new(info_hashes.clone());
+            received(harness, conn, ClientMessage::Scrape(scrape).encode().as_bytes())
         }
-        Op::Bytes { conn, bytes } => received(bench, conn, bytes),
-        Op::Advance(_) => bench.input(SwarmsInput::Timeout),
+        Op::Bytes { conn, bytes } => received(harness, conn, bytes),
+        Op::Advance(_) => harness.input(SwarmsInput::Timeout),
     }
 }
 
 /// Performs what can happen: an open connection is not opened again, and time does not jump over a timeout. Each
 /// input has its own instant, so that timers of different inputs never run in one step.
-fn run(bench: &mut Bench, ops: &[Op], mut check: impl FnMut(&mut Bench, &Op, Vec<SwarmsOutput>)) {
+fn run(harness: &mut Harness, ops: &[Op], mut check: impl FnMut(&mut Harness, &Op, Vec<SwarmsOutput>)) {
     for op in ops {
-        let until = bench.now + Duration::from_millis(1);
+        let until = harness.now + Duration::from_millis(1);
         let until = match op {
-            Op::Open(conn) if bench.swarms.connections.contains_key(&ConnectionId(*conn)) => continue,
+            Op::Open(conn) if harness.swarms.connections.contains_key(&ConnectionId(*conn)) => continue,
             Op::Advance(seconds) => until + Duration::from_secs(*seconds),
             _ => until,
         };
-        while let Some(at) = bench.swarms.poll_timeout().filter(|at| *at <= until) {
-            bench.now = at;
-            let outputs = bench.input(SwarmsInput::Timeout);
-            check(bench, &Op::Advance(0), outputs);
+        while let Some(at) = harness.swarms.poll_timeout().filter(|at| *at <= until) {
+            harness.now = at;
+            let outputs = harness.input(SwarmsInput::Timeout);
+            check(harness, &Op::Advance(0), outputs);
         }
-        bench.now = until;
-        let outputs = perform(bench, op);
-        check(bench, op, outputs);
+        harness.now = until;
+        let outputs = perform(harness, op);
+        check(harness, op, outputs);
     }
 }
 
@@ -285,28 +284,28 @@ proptest! {
     fn swarms_do_as_the_model(ops in vec(any_op(), 0..120)) {
         // No limit but those on peer ids and bad frames could be met, and these are not modelled.
         let config = SwarmsConfig { max_peer_ids_per_swarm: 9, max_bad_frames: u32::MAX, ..SwarmsConfig::default() };
-        let mut bench = Bench::new(config, []);
+        let mut harness = Harness::new(config, []);
         let mut model = Model::default();
-        run(&mut bench, &ops, |bench, op, outputs| {
-            model.apply(bench.now, op);
+        run(&mut harness, &ops, |harness, op, outputs| {
+            model.apply(harness.now, op);
             for output in &outputs {
-                model.check_output(bench.now, output);
+                model.check_output(harness.now, output);
             }
-            let held = members(&bench.swarms);
+            let held = members(&harness.swarms);
             assert_eq!(held, model.members);
-            let claims: Vec<Membership> = bench.swarms.claims.keys().copied().collect();
+            let claims: Vec<Membership> = harness.swarms.claims.keys().copied().collect();
             assert_eq!(claims, model.claims.keys().copied().collect::<Vec<_>>());
-            let stats = bench.swarms.stats();
+            let stats = harness.swarms.stats();
             assert_eq!(stats.connections, model.open.len());
             assert_eq!(stats.peers, held.len());
             assert_eq!(stats.seeders, held.values().filter(|(_, seeder, _)| *seeder).count());
             let next = held.values().map(|(.., at)| *at).chain(model.open.values().filter_map(|probe| *probe)).min();
-            assert_eq!(bench.swarms.poll_timeout(), next);
+            assert_eq!(harness.swarms.poll_timeout(), next);
         });
         for conn in 0..5 {
-            bench.input(SwarmsInput::Closed { conn: ConnectionId(conn) });
+            harness.input(SwarmsInput::Closed { conn: ConnectionId(conn) });
         }
-        let Swarms { swarms, connections, claims, timers, .. } = &bench.swarms;
+        let Swarms { swarms, connections, claims, timers, .. } = &harness.swarms;
         prop_assert!(swarms.is_empty() && connections.is_empty() && claims.is_empty() && timers.is_empty());
     }
 
@@ -325,18 +324,18 @@ proptest! {
             max_bad_frames: 2,
             ..SwarmsConfig::default()
         };
-        let mut bench = Bench::new(config, []);
+        let mut harness = Harness::new(config, []);
         // Offers of a peer that were forwarded within their lifetime, as long as it remains a member.
         let mut open: Vec<(Membership, ConnectionId, Instant)> = Vec::new();
-        run(&mut bench, &ops, |bench, op, outputs| {
-            let held = members(&bench.swarms);
-            assert!(bench.swarms.connections.len() <= 3);
-            assert!(bench.swarms.swarms.len() <= 1);
+        run(&mut harness, &ops, |harness, op, outputs| {
+            let held = members(&harness.swarms);
+            assert!(harness.swarms.connections.len() <= 3);
+            assert!(harness.swarms.swarms.len() <= 1);
             assert!(held.len() <= 3);
-            assert!(bench.swarms.claims.len() <= 1);
-            assert!(bench.swarms.connections.values().all(|connection| connection.memberships.len() <= 1));
+            assert!(harness.swarms.claims.len() <= 1);
+            assert!(harness.swarms.connections.values().all(|connection| connection.memberships.len() <= 1));
             let lives = |from: &Membership, conn| held.get(from).is_some_and(|(holder, ..)| *holder == conn);
-            open.retain(|(from, conn, at)| lives(from, *conn) && bench.now < *at + Duration::from_secs(120));
+            open.retain(|(from, conn, at)| lives(from, *conn) && harness.now < *at + Duration::from_secs(120));
             let mut forwards = 0;
             for output in outputs {
                 let SwarmsOutput::Send { text, .. } = output else { continue };
@@ -344,7 +343,7 @@ proptest! {
                     TrackerMessage::Offer(offer) => {
                         forwards += 1;
                         let from = (offer.info_hash, offer.peer_id);
-                        open.push((from, held[&from].0, bench.now));
+                        open.push((from, held[&from].0, harness.now));
                     }
                     TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= 2),
                     _ => {}

@@ -11,7 +11,9 @@ use p2pt_proto::{
     Announce, AnnounceEvent, AnswerRequest, ClientMessage, InfoHash, Offer, OfferId, PeerId, ScrapeRequest,
     TrackerMessage,
 };
-use p2pt_tracker::{ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput};
+
+use super::{ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput};
+use crate::model;
 
 /// A failure frame says why, and repeats little of what it refuses.
 const MAX_FAILURE_BYTES: usize = 2048;
@@ -42,7 +44,7 @@ enum Op {
         to: u8,
         offer: u8,
     },
-    /// Whoever was given an offer answers it, in the name of this peer id.
+    /// The connection that was given an offer answers it, in the name of this peer id.
     AnswerOne {
         offer: u8,
         from: u8,
@@ -100,38 +102,39 @@ struct Forwarded {
     at: Instant,
 }
 
-struct World {
+struct Harness {
     config: SwarmsConfig,
     swarms: Swarms,
     now: Instant,
     open: BTreeSet<ConnectionId>,
     opened: BTreeSet<ConnectionId>,
     forwarded: Vec<Forwarded>,
-    /// Who has ever announced a peer id.
+    /// The connections that have ever announced a peer id.
     announced: BTreeMap<(InfoHash, PeerId), BTreeSet<ConnectionId>>,
     latest: Option<(ConnectionId, Vec<u8>)>,
 }
 
-impl World {
+impl Harness {
     fn new(tight: bool, seed: u64) -> Self {
         let mut config = SwarmsConfig::default();
         if tight {
-            config.max_connections = 4;
-            config.max_swarms = 2;
-            config.max_peers_per_swarm = 3;
-            config.max_memberships_per_connection = 3;
-            config.max_peer_ids_per_swarm = 2;
-            config.max_offers_per_announce = 2;
-            config.max_open_offers_per_peer = 3;
-            config.max_scraped_swarms = 2;
-            config.max_pending_claims = 1;
-            config.max_bad_frames = 2;
+            config = config
+                .max_connections(4)
+                .max_swarms(2)
+                .max_peers_per_swarm(3)
+                .max_memberships_per_connection(3)
+                .max_peer_ids_per_swarm(2)
+                .max_offers_per_announce(2)
+                .max_open_offers_per_peer(3)
+                .max_scraped_swarms(2)
+                .max_pending_claims(1)
+                .max_bad_frames(2);
         }
         let swarms = Swarms::new(config.clone(), seed);
         Self {
             config,
             swarms,
-            now: crate::base(),
+            now: model::base(),
             open: BTreeSet::new(),
             opened: BTreeSet::new(),
             forwarded: Vec::new(),
@@ -163,7 +166,6 @@ impl World {
                     let is_new = matches!(input, SwarmsInput::Opened { conn: new, .. } if new == conn);
                     assert!(was_open || is_new, "{conn:?} is closed twice");
                 }
-                _ => {}
             }
         }
         // What one frame brings about: its own replies and offers, and those of at most one waiting announce for each
@@ -197,7 +199,7 @@ impl World {
                 let awaited = awaited.expect("the answer is to an offer that this connection was given");
                 let Forwarded { info_hash, offerer, .. } = self.forwarded.remove(awaited);
                 let offered = self.announced.get(&(info_hash, offerer)).is_some_and(|conns| conns.contains(&conn));
-                assert!(offered, "the answer goes to somebody else than the offerer");
+                assert!(offered, "the answer goes to another peer than the offerer");
             }
             TrackerMessage::Failure(_) => assert!(bytes <= MAX_FAILURE_BYTES, "a failure of {bytes} bytes"),
             TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= self.config.max_scraped_swarms),
@@ -257,21 +259,20 @@ impl World {
                 });
                 announce.left = left.map(u64::from);
                 announce.numwant = numwant.map(u32::from);
-                let offer = |id: &u8| Offer { offer_id: OfferId::from([*id; 20]), sdp: "offer".into() };
+                let offer = |id: &u8| Offer::new(OfferId::from([*id; 20]), "offer");
                 announce.offers = (!offers.is_empty()).then(|| offers.iter().map(offer).collect());
                 self.send(connection(conn), ClientMessage::Announce(announce));
             }
             Op::Answer { conn, from, to, offer } => {
                 let (info_hash, offer_id) = (from.swarm(), OfferId::from([offer; 20]));
-                let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer".into());
-                let answer = AnswerRequest { info_hash, peer_id, to_peer_id, offer_id, sdp };
+                let (peer_id, to_peer_id, sdp) = (from.id(), peer(to), "answer");
+                let answer = AnswerRequest::new(info_hash, peer_id, to_peer_id, offer_id, sdp);
                 self.send(connection(conn), ClientMessage::Answer(answer));
             }
             Op::AnswerOne { offer, from } => {
                 let Some(offer) = self.forwarded.get(usize::from(offer) % self.forwarded.len().max(1)) else { return };
                 let Forwarded { info_hash, offerer: to_peer_id, offer_id, to, .. } = *offer;
-                let answer =
-                    AnswerRequest { info_hash, peer_id: peer(from), to_peer_id, offer_id, sdp: "answer".into() };
+                let answer = AnswerRequest::new(info_hash, peer(from), to_peer_id, offer_id, "answer");
                 self.send(to, ClientMessage::Answer(answer));
             }
             Op::Again => {
@@ -280,8 +281,8 @@ impl World {
                 }
             }
             Op::Scrape { conn, swarms } => {
-                let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20])).collect();
-                self.send(connection(conn), ClientMessage::Scrape(ScrapeRequest { info_hashes }));
+                let info_hashes = (0..swarms % 5).map(|swarm| InfoHash::from([swarm; 20]));
+                self.send(connection(conn), ClientMessage::Scrape(ScrapeRequest::new(info_hashes)));
             }
             Op::Bytes { conn, bytes } => {
                 self.receive(connection(conn), bytes);
@@ -299,17 +300,20 @@ fn connection(number: u8) -> ConnectionId {
     ConnectionId((number % 12).into())
 }
 
-/// Nobody gets anything after the end, answers go only where they are awaited, limits hold, and nothing is left over.
-pub fn server_inputs(data: &[u8]) {
-    let Some(Input { tight, seed, ops }) = crate::read(data) else { return };
-    let mut world = World::new(tight, seed);
+/// A connection gets nothing after its end, answers go only where they are awaited, limits hold, and nothing is left over.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn swarms(data: &[u8]) {
+    let Some(Input { tight, seed, ops }) = model::read(data) else { return };
+    let mut harness = Harness::new(tight, seed);
     for op in ops {
-        world.apply(op);
+        harness.apply(op);
     }
-    for conn in std::mem::take(&mut world.open) {
-        world.swarms.handle_input(world.now, SwarmsInput::Closed { conn });
+    for conn in std::mem::take(&mut harness.open) {
+        harness.swarms.handle_input(harness.now, SwarmsInput::Closed { conn });
     }
-    let stats = world.swarms.stats();
+    let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
-    assert_eq!(world.swarms.poll_timeout(), None, "a timer is left over");
+    assert_eq!(harness.swarms.poll_timeout(), None, "a timer is left over");
 }

@@ -1,4 +1,4 @@
-//! What waits to be written to one connection.
+//! The frames that wait to be written to one connection.
 
 use std::{
     collections::VecDeque,
@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 
 use crate::swarms::CloseReason;
 
-/// A queue bounded in messages and bytes, between whoever has something for a connection and the task that writes it.
+/// A queue bounded in messages and bytes, between those that send to a connection and the task that writes to its socket.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     queue: Mutex<Queue>,
     changed: Notify,
     max_messages: usize,
@@ -37,7 +37,7 @@ pub(super) enum Next {
     Overflowed,
 }
 
-impl Outbox {
+impl SendQueue {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self { queue: Mutex::default(), changed: Notify::new(), max_messages, max_bytes }
     }
@@ -109,35 +109,35 @@ mod tests {
 
     #[test]
     fn what_was_taken_makes_room() {
-        let outbox = Outbox::new(2, 10);
+        let send_queue = SendQueue::new(2, 10);
         for _ in 0..10 {
-            assert!(outbox.push("12345".into()));
-            assert!(outbox.push("67890".into()));
-            assert_eq!(outbox.pop(), Some(Next::Send("12345".into())));
-            assert_eq!(outbox.pop(), Some(Next::Send("67890".into())));
-            assert_eq!(outbox.pop(), None);
+            assert!(send_queue.push("12345".into()));
+            assert!(send_queue.push("67890".into()));
+            assert_eq!(send_queue.pop(), Some(Next::Send("12345".into())));
+            assert_eq!(send_queue.pop(), Some(Next::Send("67890".into())));
+            assert_eq!(send_queue.pop(), None);
         }
     }
 
     #[test]
     fn one_too_many_ends_it() {
         for too_many in [vec!["1"; 3], vec!["123456"; 2], vec!["12345678901"]] {
-            let outbox = Outbox::new(2, 10);
-            let taken = too_many.iter().filter(|text| outbox.push((**text).into())).count();
+            let send_queue = SendQueue::new(2, 10);
+            let taken = too_many.iter().filter(|text| send_queue.push((**text).into())).count();
             assert_eq!(taken, too_many.len() - 1);
-            assert_eq!(outbox.pop(), Some(Next::Overflowed));
-            assert!(!outbox.push(String::new()), "and for good");
+            assert_eq!(send_queue.pop(), Some(Next::Overflowed));
+            assert!(!send_queue.push(String::new()), "and for good");
         }
     }
 
     #[test]
     fn a_ping_overtakes_and_a_close_waits() {
-        let outbox = Outbox::new(2, 10);
-        outbox.close(CloseReason::BadFrames);
-        assert!(outbox.push("why".into()));
-        outbox.ping();
-        assert_eq!(outbox.pop(), Some(Next::Ping));
-        assert_eq!(outbox.pop(), Some(Next::Send("why".into())));
-        assert_eq!(outbox.pop(), Some(Next::Close(CloseReason::BadFrames)));
+        let send_queue = SendQueue::new(2, 10);
+        send_queue.close(CloseReason::BadFrames);
+        assert!(send_queue.push("why".into()));
+        send_queue.ping();
+        assert_eq!(send_queue.pop(), Some(Next::Ping));
+        assert_eq!(send_queue.pop(), Some(Next::Send("why".into())));
+        assert_eq!(send_queue.pop(), Some(Next::Close(CloseReason::BadFrames)));
     }
 }

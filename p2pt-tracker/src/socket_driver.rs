@@ -16,7 +16,7 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Se
 
 /// The one socket, or attempt at one, that the session has asked for.
 #[derive(Default)]
-pub(crate) struct Link {
+pub(crate) struct SocketDriver {
     state: Option<(SocketId, State)>,
 }
 
@@ -33,7 +33,7 @@ struct OpenSocket {
     flushing: bool,
 }
 
-impl Link {
+impl SocketDriver {
     pub(crate) fn carry_out(&mut self, output: Output, connector: &Arc<dyn Connector>, url: &AnnounceUrl) {
         match output {
             Output::Connect { socket, family } => {
@@ -62,10 +62,10 @@ impl Link {
         }
     }
 
-    /// Tells of a sign of life, if there is an open socket.
-    pub(crate) fn heard(&self, feed: impl FnOnce(Input)) {
+    /// Reports a sign of life, if there is an open socket.
+    pub(crate) fn report_alive(&self, feed: impl FnOnce(Input)) {
         if let Some((id, State::Open(_))) = &self.state {
-            feed(Input::Heard(*id));
+            feed(Input::Alive(*id));
         }
     }
 
@@ -133,7 +133,7 @@ impl OpenSocket {
                 let reason = reason.filter(|reason| !reason.is_empty());
                 Input::Disconnected { socket, end: SocketEnd::Closed { code, reason } }
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Input::Heard(socket),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Input::Alive(socket),
             Some(Err(error)) => Input::Disconnected { socket, end: end_by(error) },
             None => Input::Disconnected { socket, end: end_by(tungstenite::Error::ConnectionClosed) },
         };
@@ -155,8 +155,8 @@ fn end_by(error: tungstenite::Error) -> SocketEnd {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for SocketDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.state.as_ref().map(|(id, _)| id)).finish()
+        f.debug_tuple("SocketDriver").field(&self.state.as_ref().map(|(id, _)| id)).finish()
     }
 }

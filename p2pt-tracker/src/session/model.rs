@@ -10,21 +10,17 @@ use p2pt_proto::{
     AnnounceEvent, AnnounceReply, ClientMessage, Failure, ForwardedAnswer, ForwardedOffer, InfoHash, Offer, OfferId,
     PeerId, ScrapeReply, ScrapeStats, TrackerMessage,
 };
-use p2pt_tracker::{
-    AnnounceUrl, ClientConfig, ConnectError, Family, Frame, Input as SessionInput, Output, Route, Session, SocketEnd,
-    SocketId, TrackerEvent,
+
+use super::{
+    Frame, Input as SessionInput, MAX_EVENTS, MAX_FRAME_BYTES, MAX_OFFERS_PER_ANNOUNCE, Output, Session, SocketId,
 };
+use crate::{AnnounceUrl, ClientConfig, ConnectError, Family, Route, SocketEnd, TrackerEvent, model};
 
 const ME: [u8; 20] = [1; 20];
-/// No frame is longer, since one tracker drops the connection at 16 KiB.
-const MAX_FRAME_BYTES: usize = 15 * 1024;
-const MAX_OFFERS_PER_ANNOUNCE: usize = 10;
 /// What the configuration of this target allows to be alive in one swarm.
 const MAX_OFFERS: usize = 20;
 /// Without a reply, two announces of a swarm are so far apart.
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
-/// Warnings stop at this number of unread events; what else there is has bounds of its own.
-const MAX_EVENTS: usize = 256;
 /// What a tracker says is shortened to 256 characters of up to four bytes, and a sentence is put around it.
 const MAX_WARNING_BYTES: usize = 1400;
 
@@ -51,14 +47,14 @@ enum Op {
     /// It is lost, or cannot be opened.
     Disconnected,
     Sent,
-    Heard,
+    Alive,
     Reply {
         swarm: u8,
         interval: Option<u64>,
         counts: Option<(u8, u8)>,
         warning: Option<String>,
     },
-    StrangersOffer {
+    RemoteOffer {
         swarm: u8,
         from: u8,
         sdp: u32,
@@ -91,7 +87,7 @@ enum Stale {
     ConnectFailed,
     Disconnected,
     Sent,
-    Heard,
+    Alive,
     Received,
 }
 
@@ -108,7 +104,7 @@ struct HandedIn {
     info_hash: InfoHash,
     offer_id: OfferId,
     ended: bool,
-    /// It was in an announce and may have gone to somebody.
+    /// It was in an announce and may have gone to another member.
     spent: bool,
 }
 
@@ -120,7 +116,7 @@ struct Announced {
     offers: Vec<OfferId>,
 }
 
-struct World {
+struct Harness {
     session: Session,
     helpful: bool,
     now: Instant,
@@ -137,6 +133,8 @@ struct World {
     announced: BTreeMap<InfoHash, Announced>,
     /// Announced on a socket that broke, of which the tracker may not know.
     displaced: BTreeSet<InfoHash>,
+    /// Swarms in which the session cannot know that it is alone.
+    company: BTreeSet<InfoHash>,
     /// Left after an announce, so that `stopped` is due.
     departing: BTreeSet<InfoHash>,
     offers: Vec<HandedIn>,
@@ -144,13 +142,11 @@ struct World {
     wanted: BTreeMap<InfoHash, usize>,
 }
 
-impl World {
+impl Harness {
     fn new(seed: u64, helpful: bool) -> Self {
-        let now = crate::base();
+        let now = model::base();
         let url = AnnounceUrl::parse("ws://tracker.test/").expect("a URL");
-        let mut config = ClientConfig::default();
-        config.max_offers = MAX_OFFERS;
-        config.seed = Some(seed);
+        let config = ClientConfig::default().max_offers(MAX_OFFERS).seed(Some(seed));
         Self {
             session: Session::new(url, PeerId::from(ME), config, now),
             helpful,
@@ -165,6 +161,7 @@ impl World {
             joined: BTreeSet::new(),
             announced: BTreeMap::new(),
             displaced: BTreeSet::new(),
+            company: BTreeSet::new(),
             departing: BTreeSet::new(),
             offers: Vec::new(),
             wanted: BTreeMap::new(),
@@ -214,6 +211,7 @@ impl World {
             }
             Output::Close(id) => {
                 assert_eq!((self.socket, self.open, self.writing), (Some(id), true, false));
+                assert!(self.joined.is_disjoint(&self.company), "left a family with other members");
                 (self.writing, self.closing) = (true, true);
             }
             Output::Send { socket, frame } => {
@@ -224,7 +222,6 @@ impl World {
                     self.track(ClientMessage::decode(text).expect("a session's messages decode"));
                 }
             }
-            other => panic!("{other:?}"),
         }
     }
 
@@ -236,6 +233,7 @@ impl World {
         }
         (self.open, self.writing, self.closing) = (false, false, false);
         self.departing.clear();
+        self.company = self.joined.clone();
     }
 
     /// The tracker reads a frame.
@@ -299,7 +297,7 @@ impl World {
 
     fn check_event(&mut self, event: TrackerEvent) {
         match event {
-            TrackerEvent::OffersWanted { info_hash, count } => {
+            TrackerEvent::OffersWanted { info_hash, count, .. } => {
                 assert!(self.joined.contains(&info_hash));
                 assert!((1..=MAX_OFFERS_PER_ANNOUNCE).contains(&count));
                 self.wanted.insert(info_hash, count);
@@ -327,6 +325,16 @@ impl World {
         }
     }
 
+    /// Another member's frame comes in. If the session passes it on, it knows that it is not alone.
+    fn receive_from_member(&mut self, swarm: InfoHash, message: TrackerMessage) {
+        let passed_on = |session: &Session| (session.counters.offers_received, session.counters.answers_received);
+        let before = passed_on(&self.session);
+        self.receive(message.encode());
+        if passed_on(&self.session) != before {
+            self.company.insert(swarm);
+        }
+    }
+
     fn reply(&mut self, swarm: InfoHash, interval: Option<u64>, counts: Option<(u8, u8)>, warning: Option<String>) {
         let mut reply = AnnounceReply::new(swarm);
         reply.interval = interval.map(Duration::from_secs);
@@ -337,7 +345,7 @@ impl World {
             && let Some(announced) = self.announced.get_mut(&swarm)
         {
             if let Some((complete, incomplete)) = counts.filter(|_| !announced.replied) {
-                // By the tracker's own words there was nobody to forward these to.
+                // By the tracker's own words there was no member to forward these to.
                 let others = usize::from(complete) + usize::from(incomplete);
                 let surplus = announced.offers.get(others.saturating_sub(1)..).unwrap_or_default();
                 for offer in self.offers.iter_mut().filter(|offer| surplus.contains(&offer.offer_id)) {
@@ -345,6 +353,11 @@ impl World {
                 }
             }
             announced.replied = true;
+            if counts.is_some_and(|(complete, incomplete)| u32::from(complete) + u32::from(incomplete) <= 1) {
+                self.company.remove(&swarm);
+            } else {
+                self.company.insert(swarm);
+            }
         }
         self.receive(TrackerMessage::Announced(reply).encode());
     }
@@ -352,7 +365,9 @@ impl World {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Join(n) => {
-                self.joined.insert(swarm(n));
+                if self.joined.insert(swarm(n)) {
+                    self.company.insert(swarm(n));
+                }
                 self.input(SessionInput::Join(swarm(n)));
             }
             Op::Leave(n) => {
@@ -398,31 +413,32 @@ impl World {
                     self.input(SessionInput::Sent(socket));
                 }
             }
-            Op::Heard => {
+            Op::Alive => {
                 if let Some(socket) = self.socket {
-                    self.input(SessionInput::Heard(socket));
+                    self.input(SessionInput::Alive(socket));
                 }
             }
             Op::Reply { swarm: n, interval, counts, warning } => self.reply(swarm(n), interval, counts, warning),
-            Op::StrangersOffer { swarm: n, from, sdp } => {
+            Op::RemoteOffer { swarm: n, from, sdp } => {
                 let (info_hash, peer_id, offer_id) = (swarm(n), peer(from), OfferId::from([7; 20]));
-                let offer = ForwardedOffer { info_hash, peer_id, offer_id, sdp: "o".repeat(sdp as usize % 70_000) };
-                self.receive(TrackerMessage::Offer(offer).encode());
+                let offer = ForwardedOffer::new(info_hash, peer_id, offer_id, "o".repeat(sdp as usize % 70_000));
+                self.receive_from_member(info_hash, TrackerMessage::Offer(offer));
             }
             Op::Answered { offer, from, sdp } => {
                 let Some(offer) = self.offers.get(usize::from(offer) % self.offers.len().max(1)) else { return };
                 let (info_hash, offer_id, peer_id) = (offer.info_hash, offer.offer_id, peer(from));
-                let answer = ForwardedAnswer { info_hash, peer_id, offer_id, sdp: "a".repeat(sdp as usize % 70_000) };
-                self.receive(TrackerMessage::Answer(answer).encode());
+                let answer = ForwardedAnswer::new(info_hash, peer_id, offer_id, "a".repeat(sdp as usize % 70_000));
+                self.receive_from_member(info_hash, TrackerMessage::Answer(answer));
             }
             Op::Failure { reason, scrape } => {
-                let action = scrape.then(|| "scrape".to_owned());
-                self.receive(TrackerMessage::Failure(Failure { reason, action, info_hash: None }).encode());
+                let mut failure = Failure::new(reason);
+                failure.action = scrape.then(|| "scrape".to_owned());
+                self.receive(TrackerMessage::Failure(failure).encode());
             }
             Op::Scraped(count) => {
-                let stats = ScrapeStats { complete: 1, incomplete: 2, downloaded: 3 };
-                let files = (0..count).map(|n| (InfoHash::from([n; 20]), stats)).collect();
-                self.receive(TrackerMessage::Scrape(ScrapeReply { files, min_request_interval: None }).encode());
+                let stats = ScrapeStats::new(1, 2, 3);
+                let files = (0..count).map(|n| (InfoHash::from([n; 20]), stats));
+                self.receive(TrackerMessage::Scrape(ScrapeReply::new(files)).encode());
             }
             Op::Bytes(frame) => self.receive(frame),
             Op::Stale(stale) => self.stale(stale),
@@ -447,7 +463,7 @@ impl World {
             .map(|number| {
                 let mut offer_id = [0; 20];
                 offer_id[..8].copy_from_slice(&(number as u64).to_be_bytes());
-                Offer { offer_id: offer_id.into(), sdp: "\n".repeat(bytes.into()) }
+                Offer::new(offer_id.into(), "\n".repeat(bytes.into()))
             })
             .collect();
         let handed_in = |offer: &Offer| HandedIn { info_hash, offer_id: offer.offer_id, ended: false, spent: false };
@@ -463,7 +479,7 @@ impl World {
             Stale::ConnectFailed => SessionInput::ConnectFailed { socket, error: ConnectError::Status(500) },
             Stale::Disconnected => SessionInput::Disconnected { socket, end: SocketEnd::Broken("late".into()) },
             Stale::Sent => SessionInput::Sent(socket),
-            Stale::Heard => SessionInput::Heard(socket),
+            Stale::Alive => SessionInput::Alive(socket),
             Stale::Received => SessionInput::Received { socket, frame: b"late".to_vec() },
         });
         assert_eq!(self.session.state(self.now).counters, counters, "something came of what came late");
@@ -483,23 +499,59 @@ impl World {
     }
 }
 
-/// One socket at a time, announces neither too often nor too large, each offer ends exactly once, and nobody who does
-/// not read makes it grow.
-pub fn session_inputs(data: &[u8]) {
-    let Some(Input { seed, helpful, ops }) = crate::read(data) else { return };
-    let mut world = World::new(seed, helpful);
+/// One socket at a time, announces neither too often nor too large, each offer ends exactly once, and an
+/// application that does not read makes it grow no further than its bounds.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn session(data: &[u8]) {
+    let Some(Input { seed, helpful, ops }) = model::read(data) else { return };
+    let mut harness = Harness::new(seed, helpful);
     for op in ops {
-        world.apply(op);
+        harness.apply(op);
     }
-    world.reads_events = true;
-    for info_hash in std::mem::take(&mut world.joined) {
-        if world.announced.remove(&info_hash).is_some() {
-            world.departing.insert(info_hash);
+    harness.reads_events = true;
+    for info_hash in std::mem::take(&mut harness.joined) {
+        if harness.announced.remove(&info_hash).is_some() {
+            harness.departing.insert(info_hash);
         }
     }
-    world.input(SessionInput::Stop);
-    world.wait(Duration::from_secs(2));
-    assert!(world.session.is_stopped());
-    assert_eq!((world.socket, world.session.poll_timeout()), (None, None));
-    assert!(world.offers.iter().all(|offer| offer.ended), "an offer has no end");
+    harness.input(SessionInput::Stop);
+    harness.wait(Duration::from_secs(2));
+    assert!(harness.session.is_stopped());
+    assert_eq!((harness.socket, harness.session.poll_timeout()), (None, None));
+    assert!(harness.offers.iter().all(|offer| offer.ended), "an offer has no end");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// With a tracker that behaves, a member announces at least every two minutes and a bit, whatever it did before.
+        #[test]
+        fn a_swarm_is_kept_alive(data in prop::collection::vec(any::<u8>(), 0..800)) {
+            let Some(Input { seed, ops, .. }) = model::read(&data) else { return Ok(()) };
+            let mut harness = Harness::new(seed, true);
+            for op in ops {
+                harness.apply(op);
+            }
+            harness.apply(Op::Read(true));
+            harness.apply(Op::Join(0));
+            let before = harness.session.counters;
+            let mut confirmed = false;
+            for _ in 0..200 {
+                let (interval, warning) = (Some(20), None);
+                let reply = Op::Reply { swarm: 0, interval, counts: Some((0, 3)), warning };
+                for op in [Op::Wait(1000), Op::Connected(true), Op::Sent, Op::Alive, reply] {
+                    harness.apply(op);
+                }
+                confirmed |= harness.session.state(harness.now).swarms[&swarm(0)].announced;
+            }
+            prop_assert!(harness.session.counters.announces_sent > before.announces_sent);
+            prop_assert!(confirmed);
+        }
+    }
 }
