@@ -4,9 +4,9 @@
 //! that under paused time hours pass in milliseconds, and draws every random choice from its seed: the same calls at the
 //! same instants have the same outcome. It runs no task and holds no descriptor.
 //!
-//! Links behave like WebRTC's: they deliver in order, retransmit across an interruption shorter than the
-//! [liveness time](MemoryConfig::liveness), and end with [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout) on each
-//! side that has heard nothing for that long. Faults can be set at any time.
+//! Channels behave like WebRTC's: they deliver in order, retransmit across an interruption shorter than the
+//! [idle timeout](MemoryConfig::idle_timeout), and end with [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout) on each
+//! side that has received nothing for that long. Faults can be set at any time.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -31,7 +31,7 @@
 //! ```
 
 mod channel;
-mod link;
+mod connection;
 mod network;
 mod sdp;
 mod state;
@@ -71,7 +71,7 @@ impl Default for Conditions {
     }
 }
 
-/// How a network behaves; what it says of a channel goes for each side.
+/// How a network behaves. What is set of a channel holds for each of its sides.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MemoryConfig {
@@ -89,9 +89,9 @@ pub struct MemoryConfig {
     pub offer_lifetime: Duration,
     /// How long `open` waits for the other side; 20 s by default.
     pub open_deadline: Duration,
-    /// After how long a side that hears nothing ends its channel; 5 s by default.
-    pub liveness: Duration,
-    /// How long a polite close waits for what was sent to be acknowledged; 3 s by default.
+    /// After how long a side that receives nothing ends its channel; 5 s by default.
+    pub idle_timeout: Duration,
+    /// How long a graceful close waits for what was sent to be acknowledged; 3 s by default.
     pub flush_deadline: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Default for MemoryConfig {
             receive_buffer_bytes: 1024 * 1024,
             offer_lifetime: Duration::from_secs(120),
             open_deadline: Duration::from_secs(20),
-            liveness: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
             flush_deadline: Duration::from_secs(3),
         }
     }
@@ -132,7 +132,7 @@ impl MemoryNetwork {
         Self::with_config(seed, MemoryConfig::default())
     }
 
-    /// A network that behaves as told.
+    /// A network with these settings.
     pub fn with_config(seed: u64, config: MemoryConfig) -> Self {
         Self { network: Arc::new(Network::new(State::new(seed, config))) }
     }
@@ -185,10 +185,10 @@ impl MemoryNetwork {
         self.cut_from(b, a);
     }
 
-    /// Lets nothing from one node arrive at another, which still is heard itself.
+    /// Lets nothing from one node arrive at another. The other direction still works.
     ///
-    /// As with WebRTC, no connection opens any more, and open channels end on both sides: the one that hears nothing
-    /// gives up after the liveness time and says so, which the other sees as
+    /// As with WebRTC, no connection opens any more, and open channels end on both sides: the one that receives nothing
+    /// gives up after the idle timeout and sends a close, which the other sees as
     /// [`ChannelClosed::Remote`](crate::ChannelClosed::Remote). Until then, frames arrive the way that is left, and are
     /// not acknowledged.
     pub fn cut_from(&self, from: NodeId, to: NodeId) {
@@ -219,12 +219,12 @@ impl MemoryNetwork {
     }
 
     /// Kills a node as `kill -9` does: its channels and pending connections end at once, its transport counts as shut
-    /// down, and the others hear nothing more.
+    /// down, and nothing more arrives from it.
     pub fn kill(&self, node: NodeId) {
         self.network.with(|state, now| state.kill(node, now));
     }
 
-    /// Stops a node as `kill -STOP` does: it reads nothing and the others hear nothing of it. Its timers stand still.
+    /// Stops a node as `kill -STOP` does: it reads nothing and sends nothing. Its timers stand still.
     pub fn freeze(&self, node: NodeId) {
         self.network.with(|state, now| state.set_frozen(node, true, now));
     }

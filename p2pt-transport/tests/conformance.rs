@@ -96,7 +96,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::AcknowledgedAtClose, Fault::CountsDelivered),
     (Check::ReasonIsStable, Fault::ForgetsReason),
     (Check::UnreadFramesSurvive, Fault::DropsUnread),
-    (Check::FullInboxHidesNothing, Fault::HidesTheEnd),
+    (Check::FullReceiveBufferHidesNothing, Fault::HidesTheEnd),
     (Check::CloseEndsRecv, Fault::DeafToTheEnd),
     (Check::SendAfterClose, Fault::SendsWhenClosed),
     (Check::CloseEndsSend, Fault::WaitsForRoomForever),

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-/// What the Linux kernel grants unless it is told otherwise: `net.core.rmem_max` is 212,992 bytes, and is doubled.
+/// What the Linux kernel grants unless it is configured otherwise: `net.core.rmem_max` is 212,992 bytes, and is doubled.
 const SOCKET_BUFFER_BYTES: usize = 2 * 212_992;
 
 /// The largest packet of Ethernet, in bytes.

@@ -14,8 +14,8 @@ use std::{
 
 use super::{
     DatagramSocket, Network, Received, Resolving, WebRtc, WebRtcConfig,
+    buffers::lock,
     contain::DEFECT,
-    flow::lock,
     peer::{Stage, Turn},
     socket::SystemNetwork,
 };
@@ -111,7 +111,7 @@ async fn an_opening_that_panics_says_so() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
-/// The system's network, whose sockets panic when it is said.
+/// The system's network, whose sockets panic on request.
 #[derive(Debug, Clone)]
 struct Faulty {
     panics: Arc<AtomicBool>,

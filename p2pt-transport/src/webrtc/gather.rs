@@ -220,7 +220,7 @@ impl Mapping {
         }
     }
 
-    /// The server did not answer, or told no address: what it told before is in doubt, and no longer offered.
+    /// The server did not answer, or reported no address: what it reported before is in doubt, and no longer offered.
     fn failed(&mut self, now: Instant) {
         let failures = self.failures.saturating_add(1);
         *self = Self { address: None, asking: None, failures, again: now + backoff(failures), settled: true };
@@ -258,7 +258,7 @@ fn binding_request() -> Message {
     request
 }
 
-/// The address in a response; servers of RFC 3489 tell it in the clear.
+/// The address in a response; servers of RFC 3489 send it in the clear.
 fn mapped_address(response: &Message) -> Option<SocketAddr> {
     if response.typ != BINDING_SUCCESS {
         return None;

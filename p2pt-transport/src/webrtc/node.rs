@@ -16,11 +16,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     IcePolicy, WebRtcConfig,
+    buffers::{LARGEST_WINDOW, lock},
+    channel::{ChannelState, Limits},
     core::{Core, Gathered},
     driver::{Shared, drive},
     endpoint::{From, Key, MAX_SETS, OFFER_SETS},
-    flow::{LARGEST_WINDOW, lock},
-    link::{Limits, Link},
     peer::Remote,
     pending::{self, Guard},
     sdp::{self, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
@@ -165,7 +165,7 @@ impl Node {
         }
         if description.sctp_port != sdp::DEFAULT_SCTP_PORT {
             let port = description.sctp_port;
-            return Err(TransportError::InvalidSdp(format!("a=sctp-port:{port} is not 5000, which everybody uses")));
+            return Err(TransportError::InvalidSdp(format!("a=sctp-port:{port} is not supported, only 5000 is")));
         }
         Ok(description)
     }
@@ -233,7 +233,7 @@ impl Node {
         }
         let key = core.endpoint.offer(Instant::now().into_std(), reserved.from.clone(), label, gathered.bases.clone());
         let window = core.endpoint.window();
-        let (guard, credentials) = self.attach(core, key, Link::new(key, &self.config))?;
+        let (guard, credentials) = self.attach(core, key, ChannelState::new(key, &self.config))?;
         let sdp = self.describe(&credentials, &gathered, &Outline::default(), Setup::ActPass, window);
         Ok(pending::Offer { guard, sdp, kinds })
     }
@@ -272,25 +272,25 @@ impl Node {
             .answer(Instant::now().into_std(), reserved.from.clone(), gathered.bases.clone(), remote)
             .map_err(|error| TransportError::Backend(error.into()))?;
         let window = core.endpoint.window();
-        let link = Link::new(key, &self.config);
-        link.set_limits(self.limits(&offer));
-        let (guard, credentials) = self.attach(core, key, link)?;
+        let channel = ChannelState::new(key, &self.config);
+        channel.set_limits(self.limits(&offer));
+        let (guard, credentials) = self.attach(core, key, channel)?;
         let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 
-    /// Gives a connection that has just been made its link, and lets go of the core.
+    /// Gives a connection that has just been made the state of its channel, and unlocks the core.
     fn attach(
         self: &Arc<Self>,
         mut core: MutexGuard<'_, Core>,
         key: Key,
-        link: Arc<Link>,
+        channel: Arc<ChannelState>,
     ) -> Result<(Guard, Credentials), TransportError> {
-        core.attach(key, link.clone());
+        core.attach(key, channel.clone());
         let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
         drop(core);
         self.shared.wake();
-        let guard = Guard { node: self.clone(), link, is_armed: true };
+        let guard = Guard { node: self.clone(), channel, is_armed: true };
         Ok((guard, credentials.ok_or(TransportError::ShutDown)?))
     }
 

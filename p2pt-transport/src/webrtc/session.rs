@@ -125,7 +125,7 @@ pub(crate) struct Session {
     /// The window that the stack had then, and what has been read since, in bytes.
     window_free: u32,
     read: u32,
-    window_told: u32,
+    reported_window: u32,
     window_update: bool,
 }
 
@@ -185,7 +185,7 @@ impl Session {
             last_sack: None,
             window_free: config.window,
             read: 0,
-            window_told: u32::MAX,
+            reported_window: u32::MAX,
             window_update: false,
         })
     }
@@ -366,7 +366,7 @@ impl Session {
         }
     }
 
-    /// Ends association and session. What is acknowledged by then is said before, and nothing after.
+    /// Ends association and session. What has been received by then is acknowledged before, and nothing after.
     pub(crate) fn end(&mut self, now: Instant) {
         self.rescue(now);
         self.is_over = true;

@@ -22,7 +22,7 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Binds a socket and asks for send and receive buffers of `buffer_bytes`; the system may grant less.
     ///
     /// # Errors
-    /// As binding does: the address is in use, or not this host's.
+    /// Those of binding: the address is in use, or not this host's.
     fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>>;
 
     /// The addresses of `host:port`.

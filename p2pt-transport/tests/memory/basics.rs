@@ -58,9 +58,9 @@ async fn a_killed_node_falls_silent() {
     at_b.sender.send(Frame::text("into the void")).await.unwrap();
     network.kill(a.node());
     let start = Instant::now();
-    let liveness = Duration::from_secs(5);
-    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Timeout(liveness)));
-    assert_eq!(start.elapsed(), liveness);
+    let idle_timeout = Duration::from_secs(5);
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Timeout(idle_timeout)));
+    assert_eq!(start.elapsed(), idle_timeout);
     assert_eq!(at_b.sender.unacknowledged_bytes(), 13);
     assert!(matches!(at_a.receiver.recv().await, Err(ChannelClosed::Failed(_))));
     assert!(matches!(a.offer().await, Err(TransportError::ShutDown)));

@@ -18,7 +18,7 @@ enum Step {
     Close,
 }
 
-/// What may happen to the path meanwhile, none of it a fault a link cannot mend.
+/// What may happen to the path meanwhile, none of it a fault a channel cannot mend.
 #[derive(Debug, Clone)]
 enum Weather {
     Calm(u64),
@@ -84,7 +84,7 @@ impl Trace {
     }
 }
 
-/// One side does its steps while it reads; then both wait for each other and the offerer closes, if nobody has.
+/// One side does its steps while it reads; then both wait for each other and the offerer closes, unless one of them has.
 async fn live(mut channel: Channel, steps: &[Step], done: &tokio::sync::Barrier, start: Instant) -> Trace {
     let mut accepted = Vec::new();
     let sender = channel.sender.clone();

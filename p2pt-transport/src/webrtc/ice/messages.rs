@@ -78,9 +78,9 @@ impl IceAgent {
         }
         let response = self.writer.success(request.transaction, &self.local, path.remote);
         self.transmit(path, response);
-        let Some(index) = self.pair_heard_from(now, path, &request) else { return };
+        let Some(index) = self.pair_received_on(now, path, &request) else { return };
         let pair = &mut self.pairs[index];
-        pair.heard = Some(now);
+        pair.last_received = Some(now);
         pair.nominated |= request.use_candidate;
         if pair.state == PairState::Valid {
             if request.use_candidate {
@@ -95,7 +95,7 @@ impl IceAgent {
         }
     }
 
-    /// Whether the request can be answered as its author's role demands; if not, it has been told so.
+    /// Whether the request can be answered as its author's role demands; if not, an error response has been sent.
     fn settle_roles(&mut self, path: Path, request: &Request) -> bool {
         let (ours, theirs, conflict) = match (self.role, request.role) {
             (IceRole::Controlling(ours), Some(IceRole::Controlling(theirs))) => (ours, theirs, true),
@@ -138,7 +138,7 @@ impl IceAgent {
         }
         self.round_trip = Some(now.saturating_duration_since(sent.at));
         let pair = &mut self.pairs[sent.pair];
-        pair.heard = Some(now);
+        pair.last_received = Some(now);
         pair.unanswered = 0;
         if pair.state != PairState::Valid {
             pair.state = PairState::Valid;

@@ -23,7 +23,7 @@ const SERIES: u8 = 7;
 pub(super) enum PairState {
     /// Checks go on, the next of them when it is due.
     Checking { due: Instant },
-    /// Not checked any more, until the other side is heard there.
+    /// Not checked any more, until a check of the other side arrives there.
     Resting,
     /// A check was answered.
     Valid,
@@ -42,7 +42,7 @@ pub(super) struct Pair {
     /// The other side wants it used.
     pub(super) nominated: bool,
     /// When anything authentic last came this way.
-    pub(super) heard: Option<Instant>,
+    pub(super) last_received: Option<Instant>,
 }
 
 impl IceAgent {
@@ -78,7 +78,7 @@ impl IceAgent {
             sent: 0,
             unanswered: 0,
             nominated: false,
-            heard: None,
+            last_received: None,
         };
         if self.pairs.len() < MAX_PAIRS {
             self.pairs.push(pair);
@@ -86,7 +86,7 @@ impl IceAgent {
         }
         // Indices are names, so the worst pair that has led to nothing is replaced where it stands.
         let worst = (0..self.pairs.len())
-            .filter(|index| self.pairs[*index].heard.is_none())
+            .filter(|index| self.pairs[*index].last_received.is_none())
             .min_by_key(|index| self.pairs[*index].priority);
         if let Some(worst) = worst.filter(|worst| self.pairs[*worst].priority < priority) {
             self.sent.retain(|sent| sent.pair != worst);
@@ -99,8 +99,8 @@ impl IceAgent {
         Path { local: self.bases[pair.base].address, remote: self.remotes[pair.remote].address }
     }
 
-    /// The pair of a path on which the other side was heard, which may be new.
-    pub(super) fn pair_heard_from(&mut self, now: Instant, path: Path, request: &Request) -> Option<usize> {
+    /// The pair of a path on which a check of the other side arrived, which may be new.
+    pub(super) fn pair_received_on(&mut self, now: Instant, path: Path, request: &Request) -> Option<usize> {
         if let Some(known) = (0..self.pairs.len()).find(|index| self.path(*index) == path) {
             return Some(known);
         }

@@ -466,7 +466,7 @@ impl Allocation {
         }
     }
 
-    /// The relayed address that was told cannot be one.
+    /// The relayed address that was reported cannot be one.
     pub(super) fn reject(&mut self, now: Instant) {
         self.peers = Peers::default();
         self.not_allocated(now);
