@@ -55,10 +55,11 @@ pub(super) struct CloseReason {
 }
 
 impl CloseReason {
-    /// Ends the channel; the first reason stays.
-    pub(super) fn set(&self, reason: ChannelClosed) {
-        let _ = self.reason.set(reason);
+    /// Ends the channel; the first reason stays. Whether this is it.
+    pub(super) fn set(&self, reason: ChannelClosed) -> bool {
+        let is_first = self.reason.set(reason).is_ok();
         self.is_known.cancel();
+        is_first
     }
 
     pub(super) fn is_set(&self) -> bool {
@@ -176,6 +177,11 @@ impl SendBuffer {
     /// Whether a sender lacks room, or frames wait for the stack to catch up.
     pub(super) fn is_backpressured(&self) -> bool {
         self.backpressured.load(Ordering::Acquire) || !lock(&self.frames).queue.is_empty()
+    }
+
+    /// Whether a sender lacks room.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.backpressured.load(Ordering::Relaxed)
     }
 
     fn accept(&self, accepted: impl IntoIterator<Item = Frame>) -> Result<(), SendFrameError> {

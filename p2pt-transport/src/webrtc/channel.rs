@@ -99,7 +99,10 @@ impl ChannelState {
     /// In this order, so that a caller that has learned of the end cannot send any more.
     pub(super) fn end_with(&self, reason: ChannelClosed) {
         self.send_buffer.close();
-        self.close_reason.set(reason);
+        let was_open = matches!(*self.opening.borrow(), Opening::Open(_));
+        if self.close_reason.set(reason.clone()) && was_open {
+            tracing::debug!(connection = self.key, %reason, "channel closed");
+        }
     }
 
     /// Why this side closes.

@@ -36,6 +36,8 @@ const WINDOW_AGE: Duration = Duration::from_secs(1);
 /// The part of a channel that is served here.
 struct Served {
     channel: Arc<ChannelState>,
+    /// A sender lacked room when it was last served.
+    is_backpressured: bool,
     /// When it was last looked how much may be on its way.
     window_at: Option<Instant>,
 }
@@ -145,7 +147,7 @@ impl Core {
 
     /// Serves a connection's channel from now on.
     pub(super) fn attach(&mut self, key: Key, channel: Arc<ChannelState>) {
-        self.channels.insert(key, Served { channel, window_at: None });
+        self.channels.insert(key, Served { channel, is_backpressured: false, window_at: None });
         self.endpoint.list(key);
     }
 
@@ -204,7 +206,7 @@ impl Core {
             self.learned.notify_waiters();
         }
         while let Some(RelayEvent::Gone(address)) = self.relays.poll_event() {
-            tracing::debug!(%address, "a relay has given an address up");
+            tracing::debug!(%address, "relayed address gone");
             self.endpoint.remove_base(address);
         }
     }
@@ -322,6 +324,7 @@ impl Core {
         }
         while !channel.close_reason.is_set() && !channel.receive_buffer.is_full() {
             let Some(frame) = peer.receive(now) else { break };
+            tracing::trace!(connection = key, ?frame, "frame received");
             channel.receive_buffer.push(frame);
         }
         if channel.receive_buffer.is_flooded() {
@@ -337,7 +340,16 @@ impl Core {
                 channel.send_buffer.set_window(NEAR_WINDOW + path_window(peer.round_trip()));
             }
         }
+        let is_backpressured = channel.send_buffer.is_refusing();
+        if std::mem::replace(&mut served.is_backpressured, is_backpressured) != is_backpressured {
+            if is_backpressured {
+                tracing::debug!(connection = key, "send buffer full");
+            } else {
+                tracing::debug!(connection = key, "send buffer has room again");
+            }
+        }
         while let Some(frame) = channel.send_buffer.take() {
+            tracing::trace!(connection = key, ?frame, "frame sent");
             if let Err(frame) = peer.send(now, frame) {
                 channel.send_buffer.put_back(frame);
                 break;

@@ -128,9 +128,10 @@ impl Drop for AbandonOnDrop {
 /// one connection, it begins anew, without any connection.
 pub(super) async fn drive(shared: Arc<Shared>) {
     let _abandon = AbandonOnDrop(shared.clone());
+    tracing::debug!("driver task started");
     let mut driver = Driver::new(shared.clone());
     while poll_fn(|cx| contained(|| driver.poll(cx)).map_or(Poll::Ready(true), |poll| poll.map(|()| false))).await {
-        tracing::error!("the driver of all connections has panicked, and begins anew without them");
+        tracing::error!("driver task has panicked and begins anew, without any connection");
         lock(&shared.core).begin_anew();
         // The other sides take what comes from the old ones for their old connections, until those fall silent.
         lock(&shared.sets).clear();
@@ -138,6 +139,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         tokio::time::sleep(TRY_AGAIN).await;
         driver = Driver::new(shared.clone());
     }
+    tracing::debug!("driver task ended");
 }
 
 impl Driver {
@@ -243,7 +245,7 @@ impl Driver {
                 }
             }
             if let Some(error) = failed {
-                tracing::debug!(%local, %error, "receiving");
+                tracing::debug!(%local, %error, "cannot receive from a UDP socket");
                 self.try_again_at = Some(Instant::now() + TRY_AGAIN);
             }
         }
@@ -284,9 +286,9 @@ fn send_from(cx: &mut Context<'_>, socket: &dyn DatagramSocket, queue: &mut VecD
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(())) => continue,
-                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "waiting to send"),
+                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "cannot wait for a UDP socket"),
             },
-            Err(error) => tracing::debug!(%local, %remote, %error, "sending"),
+            Err(error) => tracing::debug!(%local, %remote, %error, "cannot send from a UDP socket"),
             Ok(()) => {}
         }
         queue.drain(..count);

@@ -176,7 +176,7 @@ impl Endpoint {
     /// Takes out a connection whose turn has panicked.
     pub(crate) fn break_off(&mut self, key: Key) {
         let Some(stage) = self.peers.get(key).map(|slot| slot.peer.stage()) else { return };
-        tracing::error!(key, ?stage, "a connection has ended because its turn has panicked");
+        tracing::error!(connection = key, ?stage, "connection ended: its turn has panicked");
         // What is half-changed may panic once more when it is dropped, which comes last.
         contained(|| self.remove(key));
         self.broken.push_back((key, stage));
@@ -468,7 +468,7 @@ impl Endpoint {
     fn forgive_pause(&mut self, now: Instant) {
         let late = self.next_timeout().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if late > self.config.ice.silence / 4 {
-            tracing::debug!(?late, "this process stood still");
+            tracing::debug!(?late, "process stood still");
             for (_, slot) in &mut self.peers {
                 slot.peer.forgive(late);
             }

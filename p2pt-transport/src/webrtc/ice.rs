@@ -161,6 +161,11 @@ impl IceAgent {
         }
     }
 
+    /// The number of the connection, by which events of the log name it.
+    pub(crate) fn key(&self) -> u32 {
+        self.key
+    }
+
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.local
     }

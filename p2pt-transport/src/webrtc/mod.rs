@@ -66,6 +66,14 @@
 //!   address that never answers (28 if authentic checks come from there), spread over the time for finding a path. All connections of a transport together make at
 //!   most 200 unasked checks a second. Where they may go is [`Destinations`].
 //!
+//! # What the log has
+//!
+//! Events of `tracing`, without spans. Those of one connection carry its number as `connection`, which another connection
+//! gets when it is gone. At `debug` stands each change of state: offers and answers, candidates and relays, the path that is
+//! nominated or lost, DTLS, SCTP, the channel, and why it ended. At `trace` stands each connectivity check and each frame,
+//! with its size. At `error` stands a panic that was contained. Descriptions, passwords, fingerprints and the contents of
+//! frames are never logged.
+//!
 //! # What it needs, and what it does not do
 //!
 //! It must run on a Tokio runtime with time enabled, and I/O unless it runs on a [`Network`] of its own. Between two nodes
@@ -238,17 +246,29 @@ impl Drop for WebRtc {
     }
 }
 
+/// Logs what kept an offer or an answer from being made. An error about a description quotes a line of it, and descriptions
+/// are not for logs.
+fn log_failure(error: &TransportError, what: &'static str) {
+    match error {
+        TransportError::InvalidSdp(_) => tracing::debug!(error = "unusable SDP", "{what}"),
+        error => tracing::debug!(%error, "{what}"),
+    }
+}
+
 #[async_trait]
 impl Transport for WebRtc {
     async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
-        Ok(Box::new(self.node.prepare_offer().await?))
+        let offer = self.node.prepare_offer().await.inspect_err(|error| log_failure(error, "no offer made"))?;
+        Ok(Box::new(offer))
     }
 
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
-        Ok(Box::new(self.node.prepare_answer(offer_sdp).await?))
+        let answer = self.node.prepare_answer(offer_sdp).await;
+        Ok(Box::new(answer.inspect_err(|error| log_failure(error, "no answer made"))?))
     }
 
     async fn shutdown(&self) {
+        tracing::debug!("transport shuts down");
         self.node.shared.ended.store(true, Ordering::Release);
         self.node.shutdown.cancel();
         self.node.tasks.close();

@@ -23,7 +23,7 @@ use super::{
     endpoint::{From, Key, MAX_SETS, OFFER_SETS},
     peer::Remote,
     pending::{self, Guard},
-    sdp::{self, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
+    sdp::{self, CandidateKinds, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole},
     sets::{Set, bare},
@@ -124,6 +124,7 @@ impl Node {
         let relay_only = self.config.ice_policy == IcePolicy::RelayOnly;
         let deadline = Instant::now() + self.config.gather_timeout;
         if !self.config.ice_servers.is_empty() {
+            tracing::debug!(sockets = sockets.len(), servers = self.config.ice_servers.len(), "gathering candidates");
             let servers = self.servers.resolve(&self.config.ice_servers, deadline, &self.tasks, &self.shutdown).await;
             lock(&self.shared.core).ask(Instant::now().into_std(), sockets, &servers);
             self.shared.wake();
@@ -139,6 +140,9 @@ impl Node {
             };
             let (now, reachable) = (Instant::now(), !gathered.candidates.is_empty());
             if reachable && (settled || now >= deadline) {
+                if !self.config.ice_servers.is_empty() {
+                    tracing::debug!(candidates = gathered.candidates.len(), settled, "candidates gathered");
+                }
                 return Ok(gathered);
             }
             if settled {
@@ -220,7 +224,7 @@ impl Node {
         // Dropped after the lock of the core, however this ends.
         let reserved = self.set_for_offer()?;
         let gathered = self.gather(&reserved.from.sockets).await?;
-        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
+        let kinds: CandidateKinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         let mut core = lock(&self.shared.core);
@@ -235,6 +239,7 @@ impl Node {
         let window = core.endpoint.window();
         let (guard, credentials) = self.attach(core, key, ChannelState::new(key, &self.config))?;
         let sdp = self.describe(&credentials, &gathered, &Outline::default(), Setup::ActPass, window);
+        tracing::debug!(connection = key, candidates = %kinds, "offer made");
         Ok(pending::Offer { guard, sdp, kinds })
     }
 
@@ -245,6 +250,7 @@ impl Node {
         let setup = offer.answer_setup();
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
+        tracing::debug!(remote_candidates = %offer.kinds, "offer received");
         let mut tries = 0;
         // In this order: what is reserved is dropped after the lock of the core, however this ends.
         let (reserved, gathered, mut core) = loop {
@@ -260,7 +266,7 @@ impl Node {
                 return Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO });
             }
         };
-        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
+        let kinds: CandidateKinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
@@ -276,6 +282,7 @@ impl Node {
         channel.set_limits(self.limits(&offer));
         let (guard, credentials) = self.attach(core, key, channel)?;
         let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
+        tracing::debug!(connection = key, candidates = %kinds, "answer made");
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 

@@ -228,7 +228,8 @@ impl Peer {
         #[cfg(test)]
         self.enter_turn(Turn::Remote);
         let opening = self.opening.clone();
-        let session = Session::new(&self.config.session, remote.dtls_role, opening, remote.certificate);
+        let (key, config) = (self.ice.key(), &self.config.session);
+        let session = Session::new(config, key, remote.dtls_role, opening, remote.certificate);
         self.session = Some(session.map_err(|error| error.to_string())?);
         self.closes_by_reset = remote.closes_by_reset;
         self.began = now;
@@ -246,7 +247,14 @@ impl Peer {
     }
 
     fn enter(&mut self, now: Instant, stage: Stage) {
-        tracing::trace!(?stage, "a connection gets on");
+        let connection = self.ice.key();
+        match stage {
+            Stage::Waiting => {}
+            Stage::Checking => tracing::debug!(connection, "looking for a path"),
+            Stage::Handshaking => tracing::debug!(connection, "path found, DTLS handshake begins"),
+            Stage::Secure => tracing::debug!(connection, "DTLS handshake complete"),
+            Stage::Open => tracing::debug!(connection, "channel open"),
+        }
         self.stage = stage;
         self.stage_began = now;
     }
@@ -345,7 +353,11 @@ impl Peer {
     /// Ends at once: nothing more is sent but the packets that close the session.
     fn end(&mut self, now: Instant, end: End) {
         if self.closing == Closing::No {
-            self.events.push_back(PeerEvent::Ended { stage: self.reached(), end });
+            let stage = self.reached();
+            tracing::debug!(connection = self.ice.key(), ?stage, reason = ?end, "connection ended");
+            self.events.push_back(PeerEvent::Ended { stage, end });
+        } else if self.closing != Closing::Done {
+            tracing::debug!(connection = self.ice.key(), reason = ?end, "close complete");
         }
         self.closing = Closing::Done;
         if let Some(session) = &mut self.session

@@ -76,7 +76,8 @@ impl PendingOffer for Offer {
 
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let Self { guard, kinds, .. } = *self;
-        let remote = guard.node.read(answer_sdp)?;
+        let connection = guard.channel.key;
+        let remote = guard.node.read(answer_sdp).inspect_err(|_| tracing::debug!(connection, "answer not usable"))?;
         guard.node.accept_answer(&guard.channel, &remote)?;
         opened(guard, Role::Offerer, &kinds, &remote).await
     }
@@ -151,6 +152,7 @@ impl Node {
         let remote = self.remote(answer, role);
         channel.set_limits(self.limits(answer));
         let now = Instant::now().into_std();
+        tracing::debug!(connection = channel.key, remote_candidates = %answer.kinds, "answer received");
         {
             let mut core = lock(&self.shared.core);
             if core.endpoint.connecting() >= self.config.max_connections {

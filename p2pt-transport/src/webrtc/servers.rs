@@ -100,7 +100,7 @@ impl ServerNames {
         if let Err(reason) = &parsed
             && lock(&self.warned).insert(url.to_owned())
         {
-            tracing::warn!(url, reason, "an ICE server is skipped");
+            tracing::warn!(url, reason, "ICE server skipped");
         }
         parsed.ok()
     }

@@ -94,6 +94,8 @@ pub(crate) enum SessionEvent {
 
 /// Handshake and association of one connection.
 pub(crate) struct Session {
+    /// The number of the connection, by which events of the log name it.
+    connection: u32,
     dtls: Dtls,
     dtls_guard: DtlsGuard,
     sctp_guard: SctpGuard,
@@ -143,9 +145,10 @@ fn timers() -> TimerConfig {
 }
 
 impl Session {
-    /// A session whose other side has the certificate `expected`.
+    /// A session of a connection whose other side has the certificate `expected`.
     pub(crate) fn new(
         config: &SessionConfig,
+        connection: u32,
         role: DtlsRole,
         opening: Opening,
         expected: CertificateHash,
@@ -159,6 +162,7 @@ impl Session {
         let is_client = role == DtlsRole::Client;
         let server = (!is_client).then(|| Arc::new(ServerConfig::new(transport.clone())));
         Ok(Self {
+            connection,
             dtls: Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone())),
             dtls_guard: DtlsGuard::new(),
             sctp_guard: SctpGuard::new(Limits { receive_window: config.window }),
@@ -228,7 +232,7 @@ impl Session {
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
             Ok(events) => events,
             Err(error) => {
-                tracing::debug!(%error, "a DTLS datagram was not understood");
+                tracing::debug!(connection = self.connection, %error, "DTLS datagram not understood");
                 if !self.is_secure && is_fatal(&error) {
                     self.fail(now, format!("DTLS: {error}"));
                 }
@@ -338,7 +342,10 @@ impl Session {
         let mut lost = None;
         while let Some(event) = self.association.as_mut().and_then(|(_, association)| association.poll()) {
             match event {
-                SctpEvent::Connected => self.open_channel(now),
+                SctpEvent::Connected => {
+                    tracing::debug!(connection = self.connection, "SCTP association up");
+                    self.open_channel(now);
+                }
                 SctpEvent::Stream(StreamEvent::Opened { .. }) => {
                     let Some((_, association)) = &mut self.association else { break };
                     while association.accept_stream().is_some() {}
@@ -359,9 +366,10 @@ impl Session {
         // One that is being set up is in that state too.
         let is_closed = association.is_closed() && !association.is_handshaking();
         if let Some(reason) = lost {
-            tracing::debug!(reason, "the channel has ended");
+            tracing::debug!(connection = self.connection, reason, "SCTP stream closed");
             self.closed_by_peer(now);
         } else if is_closed {
+            tracing::debug!(connection = self.connection, "SCTP association closed");
             self.closed_by_peer(now);
         }
     }
@@ -377,7 +385,7 @@ impl Session {
         }
         self.flush_association(now);
         if let Err(error) = self.dtls.close(now) {
-            tracing::debug!(%error, "closing a session");
+            tracing::debug!(connection = self.connection, %error, "cannot close the DTLS session");
         }
         self.flush_records();
     }

@@ -108,6 +108,7 @@ impl Sets {
                 Some(socket) => chosen.push(socket.clone()),
                 None => match self.bind(*address, number, config.socket_buffer_bytes) {
                     Ok(socket) => {
+                        tracing::debug!(local = %socket.local_addr(), set = number, "UDP socket opened");
                         opened = true;
                         self.sets[number].push(socket.clone());
                         chosen.push(socket);
@@ -126,6 +127,9 @@ impl Sets {
         self.sets[number] = stay;
         if chosen.is_empty() {
             return Err(failure.unwrap_or(TransportError::NoCandidate));
+        }
+        for socket in &closed {
+            tracing::debug!(local = %socket.local_addr(), set = number, "UDP socket closed: its address is gone");
         }
         let closed = closed.iter().map(|socket| bare(socket.local_addr())).collect();
         Ok(Set { sockets: chosen, opened, closed })

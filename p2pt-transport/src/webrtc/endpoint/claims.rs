@@ -53,7 +53,7 @@ impl Endpoint {
         let Some(oldest) = claiming.chain(hidden).min_by_key(|key| self.peers[*key].peer.began()) else {
             return self.reclaim(locals, remote);
         };
-        tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
+        tracing::debug!(connection = oldest, "connection without a proven path, or closing, gives way to an answer");
         self.peers[oldest].peer.end_now(now);
         self.release(oldest);
         self.list(oldest);
@@ -98,7 +98,7 @@ impl Endpoint {
             if let Some(owner) = owner
                 && let Some(leaving) = self.peers.get_mut(owner).filter(|slot| slot.peer.is_leaving())
             {
-                tracing::debug!(key = owner, "a connection that is over gives way to one from the same address");
+                tracing::debug!(connection = owner, "closing connection gives way to another one on the same path");
                 leaving.peer.end_now(now);
                 self.release(owner);
                 self.list(owner);

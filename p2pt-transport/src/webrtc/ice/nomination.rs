@@ -47,9 +47,17 @@ impl IceAgent {
         if self.selected == Some(pair) {
             return;
         }
-        self.selected = Some(pair);
+        let replaces = self.selected.replace(pair).is_some();
+        let path = self.path(pair);
+        tracing::debug!(
+            connection = self.key,
+            local = %path.local,
+            remote = %path.remote,
+            replaces,
+            "candidate pair nominated"
+        );
         self.keepalive_at = Some(self.aligned(now));
-        self.events.push_back(IceEvent::Selected(self.path(pair)));
+        self.events.push_back(IceEvent::Selected(path));
     }
 
     /// Decides which pair is used, if that is for this side to decide and enough is known.

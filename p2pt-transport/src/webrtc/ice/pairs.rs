@@ -49,7 +49,12 @@ impl IceAgent {
     /// Adds a candidate of the other side. One that nothing here can reach, or beyond the bounds, is passed over.
     pub(crate) fn add_remote(&mut self, now: Instant, candidate: Candidate) {
         let known = self.remotes.iter().any(|known| known.address == candidate.address);
-        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES || !self.destinations.allow(candidate.address) {
+        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+            return;
+        }
+        if !self.destinations.allow(candidate.address) {
+            let remote = candidate.address;
+            tracing::debug!(connection = self.key, %remote, "candidate refused: its destination is not allowed");
             return;
         }
         self.remotes.push(candidate);
@@ -124,7 +129,10 @@ impl IceAgent {
             if self.bases[self.pairs[pair].base].address == address {
                 self.pairs[pair].state = PairState::Resting;
                 self.pairs[pair].unanswered = MAX_UNANSWERED;
-                self.selected = self.selected.filter(|selected| *selected != pair);
+                if self.selected == Some(pair) {
+                    tracing::debug!(connection = self.key, local = %address, "path lost: its local address is gone");
+                    self.selected = None;
+                }
                 self.nomination = self.nomination.take().filter(|nomination| nomination.pair != pair);
             }
         }

@@ -45,6 +45,7 @@ impl Peer {
             self.end(now, End::Local);
             return;
         }
+        tracing::debug!(connection = self.ice.key(), "closing gracefully");
         self.events.push_back(PeerEvent::Ended { stage: self.stage, end: End::Local });
         let timeout = self.config.close_timeout;
         self.closing =

@@ -66,7 +66,7 @@ impl Session {
             }
         }
         if refused && self.stream != Some(id) {
-            tracing::debug!(id, "closing a further data channel of a connection");
+            tracing::debug!(connection = self.connection, id, "closing a further data channel of a connection");
             if let Some((_, association)) = &mut self.association
                 && let Ok(mut stream) = association.stream(id)
             {
@@ -151,7 +151,7 @@ impl Session {
         match sent {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::debug!(%error, "SCTP does not take a frame");
+                tracing::debug!(connection = self.connection, %error, "frame not taken by SCTP");
                 Err(frame)
             }
         }
@@ -192,7 +192,7 @@ impl Session {
             && let Ok(mut stream) = association.stream(id)
             && let Err(error) = stream.close(now)
         {
-            tracing::debug!(%error, "resetting a channel");
+            tracing::debug!(connection = self.connection, %error, "cannot reset a channel");
         }
     }
 }

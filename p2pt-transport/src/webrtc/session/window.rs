@@ -86,7 +86,7 @@ impl Session {
             packet = fitted.freeze();
         }
         if let Err(error) = self.dtls.write(now, REMOTE, &packet) {
-            tracing::debug!(%error, "writing a DTLS record");
+            tracing::debug!(connection = self.connection, %error, "cannot write a DTLS record");
         }
         self.flush_records();
     }
