@@ -142,6 +142,7 @@ impl ChannelInfo {
 
 /// An open channel. Dropping it, or both its halves, closes it.
 #[derive(Debug)]
+#[must_use = "a channel that is dropped is closed"]
 pub struct Channel {
     /// What is known of it.
     pub info: ChannelInfo,
@@ -189,8 +190,10 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     /// read. Cancel-safe, and callable from several tasks.
     async fn closed(&self) -> ChannelClosed;
 
-    /// The channel's numbers as they are now.
-    async fn stats(&self) -> ChannelStats;
+    /// The channel's numbers as they are now. Unless a backend implements it, it knows none of them.
+    async fn stats(&self) -> ChannelStats {
+        ChannelStats::default()
+    }
 }
 
 /// The receiving half of a [`Channel`].

@@ -66,6 +66,7 @@ pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
 }
 
 /// An offer that waits for its answer.
+#[must_use = "an offer that is dropped is withdrawn"]
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
 pub trait PendingOffer: std::fmt::Debug + MaybeSend {
@@ -90,6 +91,7 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
 }
 
 /// An answer that waits for its offerer to connect.
+#[must_use = "an answer that is dropped is withdrawn"]
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
 pub trait PendingAnswer: std::fmt::Debug + MaybeSend {

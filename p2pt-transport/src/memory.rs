@@ -71,6 +71,29 @@ impl Default for Conditions {
     }
 }
 
+impl Conditions {
+    /// Sets [`latency`](Self::latency).
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Sets [`jitter`](Self::jitter).
+    #[must_use]
+    pub fn jitter(mut self, most: Duration) -> Self {
+        self.jitter = most;
+        self
+    }
+
+    /// Sets [`bytes_per_second`](Self::bytes_per_second).
+    #[must_use]
+    pub fn bytes_per_second(mut self, rate: NonZeroU32) -> Self {
+        self.bytes_per_second = Some(rate);
+        self
+    }
+}
+
 /// How a network behaves. What is set of a channel holds for each of its sides.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -88,11 +111,11 @@ pub struct MemoryConfig {
     /// How long after its making an offer may be opened; 2 min by default, more than any tracker keeps one.
     pub offer_lifetime: Duration,
     /// How long `open` waits for the other side; 20 s by default.
-    pub open_deadline: Duration,
+    pub connect_timeout: Duration,
     /// After how long a side that receives nothing ends its channel; 5 s by default.
     pub idle_timeout: Duration,
     /// How long a graceful close waits for what was sent to be acknowledged; 3 s by default.
-    pub flush_deadline: Duration,
+    pub close_timeout: Duration,
 }
 
 impl Default for MemoryConfig {
@@ -103,15 +126,74 @@ impl Default for MemoryConfig {
             send_buffer_bytes: 1024 * 1024,
             receive_buffer_bytes: 1024 * 1024,
             offer_lifetime: Duration::from_secs(120),
-            open_deadline: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(5),
-            flush_deadline: Duration::from_secs(3),
+            close_timeout: Duration::from_secs(3),
         }
+    }
+}
+
+impl MemoryConfig {
+    /// Sets [`conditions`](Self::conditions).
+    #[must_use]
+    pub fn conditions(mut self, conditions: Conditions) -> Self {
+        self.conditions = conditions;
+        self
+    }
+
+    /// Sets [`max_frame_bytes`](Self::max_frame_bytes).
+    #[must_use]
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Sets [`send_buffer_bytes`](Self::send_buffer_bytes).
+    #[must_use]
+    pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.send_buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`receive_buffer_bytes`](Self::receive_buffer_bytes).
+    #[must_use]
+    pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`offer_lifetime`](Self::offer_lifetime).
+    #[must_use]
+    pub fn offer_lifetime(mut self, lifetime: Duration) -> Self {
+        self.offer_lifetime = lifetime;
+        self
+    }
+
+    /// Sets [`connect_timeout`](Self::connect_timeout).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets [`close_timeout`](Self::close_timeout).
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
     }
 }
 
 /// Where a channel breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Break {
     /// This many more frames arrive; the next one breaks the channel it travels on.
     AfterFrames(u64),

@@ -192,6 +192,7 @@ pub enum NatBehavior {
 
 /// The usual kinds of NATs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum NatKind {
     /// A "full cone": one mapping for an internal endpoint, through which every remote endpoint reaches it.
     EndpointIndependent,

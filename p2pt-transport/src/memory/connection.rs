@@ -200,7 +200,7 @@ impl Connection {
             flows: [Flow::new(paths[0], seed, answerer_opens), Flow::new(paths[1], !seed, answerer_opens)],
             send_buffer: config.send_buffer_bytes,
             receive_buffer: config.receive_buffer_bytes,
-            flush: config.flush_deadline,
+            flush: config.close_timeout,
             idle_timeout: config.idle_timeout,
         }
     }

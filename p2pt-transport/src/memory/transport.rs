@@ -170,7 +170,7 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     fn new(network: &'a Arc<Network>, node: NodeId, wake: &'a Notify) -> Self {
-        let after = network.with(|state, _| state.config.open_deadline);
+        let after = network.with(|state, _| state.config.connect_timeout);
         Self { network, node, wake, deadline: Instant::now() + after }
     }
 

@@ -36,6 +36,15 @@ pub(super) enum Opening {
     Failed(peer::Stage, peer::End),
 }
 
+/// Why the driver is asked to close a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseRequest {
+    /// Its channel is closed or dropped, or its opening is.
+    Local,
+    /// The transport shuts down.
+    ShutDown,
+}
+
 /// What is known of a channel's other side when it opens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -53,10 +62,8 @@ pub(super) struct ChannelState {
     pub(super) receive_buffer: ReceiveBuffer,
     pub(super) close_reason: CloseReason,
     pub(super) opening: watch::Sender<Opening>,
-    /// A close has been asked for.
-    pub(super) close: AtomicBool,
-    /// The transport shuts down.
-    pub(super) shut_down: AtomicBool,
+    /// The close that has been asked for; the first one counts.
+    close_request: OnceLock<CloseRequest>,
     /// The connection is gone.
     pub(super) finished: CancellationToken,
     /// Halves of the channel that are alive.
@@ -78,8 +85,7 @@ impl ChannelState {
             receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes),
             close_reason: CloseReason::default(),
             opening: watch::Sender::new(Opening::Pending),
-            close: AtomicBool::new(false),
-            shut_down: AtomicBool::new(false),
+            close_request: OnceLock::new(),
             finished: CancellationToken::new(),
             halves: AtomicUsize::new(2),
             is_listed: AtomicBool::new(false),
@@ -105,8 +111,21 @@ impl ChannelState {
         }
     }
 
+    /// Has the driver close the connection.
+    pub(super) fn request_close(&self, request: CloseRequest) {
+        let _ = self.close_request.set(request);
+    }
+
+    /// Whether a close has been asked for.
+    pub(super) fn is_close_requested(&self) -> bool {
+        self.close_request.get().is_some()
+    }
+
     /// Why this side closes.
     pub(super) fn local_reason(&self) -> ChannelClosed {
-        if self.shut_down.load(Ordering::Acquire) { ChannelClosed::ShutDown } else { ChannelClosed::Local }
+        match self.close_request.get() {
+            Some(CloseRequest::ShutDown) => ChannelClosed::ShutDown,
+            Some(CloseRequest::Local) | None => ChannelClosed::Local,
+        }
     }
 }

@@ -157,9 +157,8 @@ impl Core {
 
     /// How many offers wait for their answer, but for those that are given up and not yet gone.
     pub(super) fn waiting(&self) -> usize {
-        let waits = |served: &&Served| {
-            !served.channel.close.load(Ordering::Acquire) && self.endpoint.is_waiting(served.channel.key)
-        };
+        let waits =
+            |served: &&Served| !served.channel.is_close_requested() && self.endpoint.is_waiting(served.channel.key);
         self.channels.values().filter(waits).count()
     }
 
@@ -310,7 +309,7 @@ impl Core {
         let Some(served) = self.channels.get_mut(&key) else { return };
         let Some(peer) = self.endpoint.peer(key) else { return };
         let channel = &*served.channel;
-        if channel.close.load(Ordering::Acquire) {
+        if channel.is_close_requested() {
             peer.set_unsent(now, channel.send_buffer.unsent_bytes());
             peer.close(now);
         }

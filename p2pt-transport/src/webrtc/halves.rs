@@ -7,7 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{buffers::lock, channel::ChannelState, core, driver::Shared, peer::Peer};
+use super::{
+    buffers::lock,
+    channel::{ChannelState, CloseRequest},
+    core,
+    driver::Shared,
+    peer::Peer,
+};
 use crate::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
@@ -36,7 +42,7 @@ impl Half {
     /// In this order, so that a caller that has learned of the end cannot send any more.
     fn close(&self) {
         self.channel.end_with(self.channel.local_reason());
-        self.channel.close.store(true, Ordering::Release);
+        self.channel.request_close(CloseRequest::Local);
         self.touch();
     }
 

@@ -149,6 +149,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     buffers::lock,
+    channel::CloseRequest,
     core::Core,
     driver::Shared,
     endpoint::Endpoint,
@@ -275,8 +276,7 @@ impl Transport for WebRtc {
         {
             let core = lock(&self.node.shared.core);
             for channel in core.channels() {
-                channel.shut_down.store(true, Ordering::Release);
-                channel.close.store(true, Ordering::Release);
+                channel.request_close(CloseRequest::ShutDown);
                 self.node.shared.touch(channel);
             }
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     Node,
     buffers::lock,
-    channel::{ChannelState, NEAR_FRAME_BYTES, Opening},
+    channel::{ChannelState, CloseRequest, NEAR_FRAME_BYTES, Opening},
     contain::DEFECT,
     halves::{Half, Receiver, Sender},
     peer::{End, Stage},
@@ -32,7 +32,7 @@ pub(super) struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.is_armed {
-            self.channel.close.store(true, Ordering::Release);
+            self.channel.request_close(CloseRequest::Local);
             self.node.shared.touch(&self.channel);
         }
     }

@@ -92,6 +92,19 @@ pub(crate) enum SessionEvent {
     Failed(String),
 }
 
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The DTLS handshake is under way.
+    Handshake,
+    /// The handshake is complete, and the channel is not open.
+    Secure,
+    /// The channel is open.
+    Open,
+    /// It has ended. What was received on a channel that was open can still be read.
+    Over { was_open: bool },
+}
+
 /// Handshake and association of one connection.
 pub(crate) struct Session {
     /// The number of the connection, by which events of the log name it.
@@ -109,9 +122,7 @@ pub(crate) struct Session {
     opening: Opening,
     stream: Option<u16>,
     further_channels: usize,
-    is_secure: bool,
-    is_open: bool,
-    is_over: bool,
+    phase: Phase,
     /// What was outstanding when the stream ended.
     last_outstanding: usize,
     /// Frames taken out before a message that would have thrown them away.
@@ -175,9 +186,7 @@ impl Session {
             opening,
             stream: None,
             further_channels: 0,
-            is_secure: false,
-            is_open: false,
-            is_over: false,
+            phase: Phase::Handshake,
             last_outstanding: 0,
             rescued: VecDeque::new(),
             rescued_bytes: 0,
@@ -207,15 +216,28 @@ impl Session {
 
     /// The other side has shown that it knows this side's description.
     pub(crate) fn is_known(&mut self, now: Instant) {
-        if !self.is_over {
+        if !self.is_over() {
             self.records.extend(self.flights.is_known(now));
         }
     }
 
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over { .. })
+    }
+
+    /// Whether the channel is open, or was when the session ended.
+    fn was_opened(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Over { was_open: true })
+    }
+
+    fn set_over(&mut self) {
+        self.phase = Phase::Over { was_open: self.was_opened() };
+    }
+
     fn fail(&mut self, now: Instant, why: String) {
-        if !self.is_over {
+        if !self.is_over() {
             self.rescue(now);
-            self.is_over = true;
+            self.set_over();
             self.events.push_back(SessionEvent::Failed(why));
         }
     }
@@ -223,17 +245,17 @@ impl Session {
     /// Takes a DTLS datagram. Whether it carried anything that only the other side could have written.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
         // After the end, any datagram would make a DTLS server begin anew.
-        if self.is_over || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
+        if self.is_over() || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
             return false;
         }
-        if !self.is_secure && !self.flights.is_new(&datagram) {
+        if self.phase == Phase::Handshake && !self.flights.is_new(&datagram) {
             return false;
         }
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
             Ok(events) => events,
             Err(error) => {
                 tracing::debug!(connection = self.connection, %error, "DTLS datagram not understood");
-                if !self.is_secure && is_fatal(&error) {
+                if self.phase == Phase::Handshake && is_fatal(&error) {
                     self.fail(now, format!("DTLS: {error}"));
                 }
                 return false;
@@ -259,7 +281,9 @@ impl Session {
     }
 
     fn secure(&mut self, now: Instant) {
-        self.is_secure = true;
+        if !self.is_over() {
+            self.phase = Phase::Secure;
+        }
         self.dtls_guard.completed();
         self.events.push_back(SessionEvent::Secure);
         // The DTLS client begins, in a second association of both sides there is no point.
@@ -332,8 +356,8 @@ impl Session {
 
     fn closed_by_peer(&mut self, now: Instant) {
         self.rescue(now);
-        if !self.is_over {
-            self.is_over = true;
+        if !self.is_over() {
+            self.set_over();
             self.events.push_back(SessionEvent::ClosedByPeer);
         }
     }
@@ -377,7 +401,7 @@ impl Session {
     /// Ends association and session. What has been received by then is acknowledged before, and nothing after.
     pub(crate) fn end(&mut self, now: Instant) {
         self.rescue(now);
-        self.is_over = true;
+        self.set_over();
         self.acknowledge(now);
         self.flush_association(now);
         if let Some((_, association)) = &mut self.association {
@@ -391,11 +415,11 @@ impl Session {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.is_over {
+        if self.is_over() {
             return;
         }
         self.records.extend(self.flights.copies(now));
-        let flight_is_due = !self.is_secure && self.flight_due().is_some_and(|at| at <= now);
+        let flight_is_due = self.phase == Phase::Handshake && self.flight_due().is_some_and(|at| at <= now);
         if flight_is_due {
             self.flights.repeated();
         }
@@ -412,11 +436,11 @@ impl Session {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_over {
+        if self.is_over() {
             return None;
         }
         let copy = self.flights.copy_due();
-        let dtls = if self.is_secure { None } else { self.flight_due() };
+        let dtls = if self.phase == Phase::Handshake { self.flight_due() } else { None };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
         [copy, dtls, sctp].into_iter().flatten().min()
     }
@@ -429,12 +453,12 @@ impl Session {
     /// The next datagram for the other side. Only what is taken is encrypted, so that the first of many leaves early.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<BytesMut> {
         if self.records.is_empty() {
-            if !self.is_over && self.packets.is_empty() {
+            if !self.is_over() && self.packets.is_empty() {
                 self.gather_packets(now);
             }
             if let Some(packet) = self.packets.pop_front() {
                 self.send_packet(now, packet, self.share.min(self.window));
-            } else if !self.is_over {
+            } else if !self.is_over() {
                 self.update_window(now);
             }
             self.flush_records();

@@ -125,11 +125,11 @@ fn simulate(seed: u64, steps: &[Vec<Step>; 2], weather: &[Weather]) -> [Trace; 2
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let mut config = MemoryConfig::default();
-        config.send_buffer_bytes = 5000;
-        config.receive_buffer_bytes = 5000;
         // Each interruption may last a second, and both sides may have to wait for several.
-        config.flush_deadline = Duration::from_secs(60);
+        let config = MemoryConfig::default()
+            .send_buffer_bytes(5000)
+            .receive_buffer_bytes(5000)
+            .close_timeout(Duration::from_secs(60));
         let (network, a, b) = pair_with(seed, config);
         let (at_a, at_b) = connect(&a, &b).await.expect("nothing has happened yet");
         let start = Instant::now();

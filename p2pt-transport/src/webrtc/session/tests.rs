@@ -91,7 +91,7 @@ fn open(now: Instant) -> [Session; 2] {
             }
         }
     }
-    assert!(pair.iter().all(|session| session.is_open));
+    assert!(pair.iter().all(|session| session.phase == Phase::Open));
     pair
 }
 
