@@ -297,3 +297,5 @@ impl Transport for WebRtc {
 mod socket_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrapped_socket;
