@@ -1,15 +1,15 @@
-//! Datagrams of anybody, and packets of a peer that has the keys.
+//! Datagrams of unknown senders, and packets of a peer that has the keys.
 
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use p2pt_transport::webrtc::fuzzing::{Kind, Source, Strangers, Victim};
+use p2pt_transport::webrtc::fuzzing::{Kind, Source, UnknownSenders, Victim};
 
 #[derive(Debug, Arbitrary)]
 enum Way {
     Peer,
     Own,
-    Stranger(u8),
+    Unknown(u8),
 }
 
 #[derive(Debug, Arbitrary)]
@@ -31,18 +31,18 @@ enum Datagram {
 /// The most operations of an input: more of them show nothing that these do not.
 const MOST: usize = 200;
 
-/// Whatever strangers send to two endpoints from whatever address, their connection goes on, no data goes to anybody else,
+/// Whatever unknown senders send to two endpoints, from whatever address: their connection goes on, no data goes to any other address,
 /// and what they are made to send is bounded.
 pub fn endpoint_datagrams(data: &[u8]) {
     let Some(ops) = crate::read::<Vec<Datagram>>(data) else { return };
-    let mut strangers = Strangers::default();
+    let mut unknown = UnknownSenders::default();
     for op in ops.into_iter().take(MOST) {
         match op {
             Datagram::Arrives { to, way, what } => {
                 let source = match way {
                     Way::Peer => Source::Peer,
                     Way::Own => Source::Own,
-                    Way::Stranger(number) => Source::Stranger(number),
+                    Way::Unknown(number) => Source::Unknown(number),
                 };
                 let kind = match &what {
                     What::Bytes(bytes) => Kind::Bytes(bytes),
@@ -57,13 +57,13 @@ pub fn endpoint_datagrams(data: &[u8]) {
                     }
                     What::Again(back) => Kind::Again(*back),
                 };
-                strangers.send(to, source, &kind);
+                unknown.send(to, source, &kind);
             }
-            Datagram::Talk(from) => strangers.talk(from),
-            Datagram::Pass(time) => strangers.pass(Duration::from_millis(time.into())),
+            Datagram::Talk(from) => unknown.talk(from),
+            Datagram::Pass(time) => unknown.pass(Duration::from_millis(time.into())),
         }
     }
-    strangers.finish();
+    unknown.finish();
 }
 
 #[derive(Debug, Arbitrary)]

@@ -9,8 +9,8 @@ use crate::{AddCandidateError, MaybeSend, MaybeSync};
 /// A tracker carries one offer and one answer and nothing after them. An application that signals over a channel of its
 /// own can hand over a description at once and send each candidate when it is found (RFC 8838, "trickle ICE"), as
 /// browsers do. [`PendingOffer::remote_candidates`](crate::PendingOffer::remote_candidates) and
-/// [`PendingAnswer::remote_candidates`](crate::PendingAnswer::remote_candidates) give the way in, which stays usable
-/// while the connection opens:
+/// [`PendingAnswer::remote_candidates`](crate::PendingAnswer::remote_candidates) return it, and it stays
+/// usable while the connection opens:
 ///
 /// ```
 /// # use p2pt_transport::{Channel, PendingOffer, TransportError};
@@ -37,7 +37,7 @@ use crate::{AddCandidateError, MaybeSend, MaybeSync};
 /// Only the receiving side trickles: the descriptions this crate makes are complete.
 pub trait RemoteCandidates: fmt::Debug + MaybeSend + MaybeSync {
     /// Hands over one candidate: `candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host`, with or without an `a=` before
-    /// it; or, as the empty string or `end-of-candidates`, the word that there are no more.
+    /// it; or, as the empty string or `end-of-candidates`, the notice that there are no more.
     ///
     /// It may come before, while and after the connection opens, and on the offerer's side before the answer does. A
     /// candidate that is well-formed and of no use (TCP, a name that cannot be looked up, a family this side does not

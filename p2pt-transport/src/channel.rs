@@ -121,7 +121,8 @@ pub struct ChannelInfo {
     pub remote_fingerprint: Option<Fingerprint>,
     /// The largest frame in bytes that may be sent: what both the other side and this backend can take.
     pub max_frame_bytes: usize,
-    /// The size in bytes up to which larger frames make bulk transfers faster, for whoever may choose; at most the largest.
+    /// The size in bytes up to which larger frames make bulk transfers faster, for senders that can choose; at most
+    /// [`max_frame_bytes`](Self::max_frame_bytes).
     pub good_frame_bytes: usize,
 }
 
@@ -141,6 +142,7 @@ impl ChannelInfo {
 
 /// An open channel. Dropping it, or both its halves, closes it.
 #[derive(Debug)]
+#[must_use = "a channel that is dropped is closed"]
 pub struct Channel {
     /// What is known of it.
     pub info: ChannelInfo,
@@ -154,7 +156,7 @@ pub struct Channel {
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
 pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
-    /// Hands one frame to the link, waiting while its send buffer is full.
+    /// Hands one frame to the channel, waiting while its send buffer is full.
     ///
     /// `Ok` means accepted in order, not delivered. Cancelling the future before it resolves sends nothing.
     ///
@@ -162,13 +164,13 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     /// [`SendFrameError`]; a caller waiting for capacity gets `Closed` as soon as the channel closes.
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError>;
 
-    /// Hands one frame to the link if its send buffer has room.
+    /// Hands one frame to the channel if its send buffer has room.
     ///
     /// # Errors
     /// [`TrySendFrameError::Full`] gives the frame back.
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError>;
 
-    /// Hands several frames to the link, in this order, if its send buffer has room for all of them; otherwise none.
+    /// Hands several frames to the channel, in this order, if its send buffer has room for all of them; otherwise none.
     /// Frames of other senders may come between.
     ///
     /// # Errors
@@ -180,16 +182,18 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     /// Stays readable after the channel has closed: what may have been lost.
     fn unacknowledged_bytes(&self) -> u64;
 
-    /// Closes politely: what was accepted is flushed within a short deadline of the backend, then the other side is
-    /// told. Returns when the connection is closed. Idempotent, and safe to call from several tasks.
+    /// Closes gracefully: what was accepted is flushed within a short deadline of the backend, then the close is sent to
+    /// the other side. Returns when the connection is closed. Idempotent, and safe to call from several tasks.
     async fn close(&self);
 
     /// Resolves once the channel has closed, whichever side closed it, even while received frames still wait to be
     /// read. Cancel-safe, and callable from several tasks.
     async fn closed(&self) -> ChannelClosed;
 
-    /// The link as it is now.
-    async fn stats(&self) -> ChannelStats;
+    /// The channel's numbers as they are now. Unless a backend implements it, it knows none of them.
+    async fn stats(&self) -> ChannelStats {
+        ChannelStats::default()
+    }
 }
 
 /// The receiving half of a [`Channel`].
@@ -213,7 +217,7 @@ pub enum ChannelClosed {
     /// The other side closed it.
     #[error("closed by the other side")]
     Remote,
-    /// Nothing was heard from the other side for this long.
+    /// Nothing was received from the other side for this long.
     #[error("the other side has been silent for {0:?}")]
     Timeout(Duration),
     /// The connection broke; the text says what the backend saw.
@@ -224,7 +228,7 @@ pub enum ChannelClosed {
     ShutDown,
 }
 
-/// A link's numbers, each absent where the backend cannot tell.
+/// A channel's numbers, each absent where the backend cannot tell.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ChannelStats {

@@ -1,4 +1,4 @@
-//! The promises of [`Transport`] as checks, for everybody who writes a backend.
+//! The promises of [`Transport`] as checks, for authors of backends.
 //!
 //! [`run`] puts every [`Check`] to a fresh pair of transports and returns a [`Report`]; [`run_with`] also says which one is
 //! being put, and a single one can be asked with [`Check::run`]. Nothing here looks at a backend's insides, and nothing passes or fails on speed: each wait ends at a
@@ -20,16 +20,16 @@
 //! # fn main() {}
 //! ```
 
-mod bench;
 mod closing;
 mod frames;
+mod harness;
 mod leaving;
 mod opening;
 mod pressure;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bench::Bench;
+use harness::Harness;
 use tokio::time::Instant;
 
 use crate::{Transport, TransportError};
@@ -127,9 +127,9 @@ macro_rules! checks {
                 }
             }
 
-            async fn put_to(self, bench: &Bench<'_>) -> Result<(), Problem> {
+            async fn put_to(self, harness: &Harness<'_>) -> Result<(), Problem> {
                 match self {
-                    $(Self::$check => Box::pin($module::$function(bench)).await,)+
+                    $(Self::$check => Box::pin($module::$function(harness)).await,)+
                 }
             }
         }
@@ -147,7 +147,7 @@ checks! {
     FingerprintsAgree => opening::fingerprints_agree,
     /// Several connections between the same two transports open at the same time and do not mix.
     ConnectionsDoNotMix => opening::connections_do_not_mix,
-    /// SDP lines that somebody added are ignored.
+    /// SDP lines that were added on the way are ignored.
     ForeignLinesAreIgnored => opening::foreign_lines_are_ignored,
     /// An offer that makes no sense is `InvalidSdp`, and harms nothing.
     GarbageOffer => opening::garbage_offer,
@@ -160,9 +160,9 @@ checks! {
     GarbageCandidate => opening::garbage_candidate,
     /// Of two answers to one offer only the one that was applied opens.
     OneAnswerPerOffer => opening::one_answer_per_offer,
-    /// Whoever answers an offer that has been dropped fails to open.
+    /// An answer to an offer that has been dropped fails to open.
     DroppedOffer => opening::dropped_offer,
-    /// Whoever opens with an answer that has been dropped fails, or finds the channel closed.
+    /// An offerer that opens with an answer that has been dropped fails, or finds the channel closed.
     DroppedAnswer => opening::dropped_answer,
     /// Cancelling an `open` under way closes the connection.
     CancelledOpen => opening::cancelled_open,
@@ -181,7 +181,7 @@ checks! {
     Order => frames::order,
     /// What has been delivered is acknowledged in the end.
     Acknowledges => frames::acknowledges,
-    /// The link's byte counters count payload.
+    /// The channel's byte counters count payload.
     CountsBytes => frames::counts_bytes,
     /// A `recv` that is cancelled loses nothing.
     CancelledRecv => frames::cancelled_recv,
@@ -201,16 +201,16 @@ checks! {
     /// A stalled direction does not stall the other one.
     StallsOneWay => pressure::stalls_one_way,
 
-    /// A polite close delivers what was accepted, then the other side sees `Remote`.
+    /// A graceful close delivers what was accepted, then the other side sees `Remote`.
     CloseFlushes => closing::close_flushes,
-    /// After a polite close by the other side, nothing that it has received counts as unacknowledged.
+    /// After a graceful close by the other side, nothing that it has received counts as unacknowledged.
     AcknowledgedAtClose => closing::acknowledged_at_close,
-    /// The reason of the end is the same however often one asks, and `closed` names it too.
+    /// The reason of the end is the same however often it is asked for, and `closed` names it too.
     ReasonIsStable => closing::reason_is_stable,
     /// `closed` resolves while received frames wait to be read, and these can still be read.
     UnreadFramesSurvive => closing::unread_frames_survive,
-    /// `closed` resolves although the other side filled the link before it closed, and nobody reads.
-    FullInboxHidesNothing => closing::full_inbox_hides_nothing,
+    /// `closed` resolves although the other side filled the channel before it closed, and nothing is read.
+    FullReceiveBufferHidesNothing => closing::full_receive_buffer_hides_nothing,
     /// A receiver that waits learns of its own side's close.
     CloseEndsRecv => closing::close_ends_recv,
     /// Nothing can be sent on a closed channel, by either side.
@@ -240,8 +240,8 @@ impl Check {
     /// # Errors
     /// What it found wrong.
     pub async fn run(self, a: Arc<dyn Transport>, b: Arc<dyn Transport>, settings: &Settings) -> Result<(), Failure> {
-        let bench = Bench { a, b, settings };
-        self.put_to(&bench).await.map_err(|problem| Failure { check: self, problem })
+        let harness = Harness { a, b, settings };
+        self.put_to(&harness).await.map_err(|problem| Failure { check: self, problem })
     }
 }
 
@@ -256,7 +256,7 @@ pub async fn run(make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>
     run_with(make, settings, |_| {}).await
 }
 
-/// As [`run`], telling `observe` of each check when it starts and when it has ended.
+/// Runs every check like [`run`], and calls `observe` for each check when it starts and when it has ended.
 ///
 /// The last check that has started and not ended is the one that hangs: in a step of the backend that blocks its
 /// thread, where no deadline can reach it, or in `make`.

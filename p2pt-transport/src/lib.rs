@@ -3,8 +3,9 @@
 //! A transport knows nothing of trackers or of message formats. It makes offers, answers them, and hands over a channel
 //! that sends and receives whole frames in order, with back-pressure both ways. Two backends live here: `webrtc`
 //! (feature `webrtc`, on by default) and `memory` (feature `memory`), a seeded network for tests and simulations.
-//! What to expect when peers and networks die is said there: silence for the liveness time is death, on both sides, and
-//! each end of a channel says why in its [`ChannelClosed`], each opening that fails in its [`TransportError`].
+//! The documentation of each backend says what to expect when peers and networks die: a peer from which nothing arrives for
+//! the idle timeout counts as dead, on both sides. Each channel that ends gives the reason in its [`ChannelClosed`], and each
+//! opening that fails in its [`TransportError`].
 //!
 //! The `emulator` (feature `emulator`) is a network in memory below the WebRTC backend rather than in its place: hosts
 //! exchange datagrams with delay and loss through NATs, so that real ICE, DTLS and SCTP run under paused time.
@@ -55,7 +56,7 @@ pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
     /// Prepares a connection that answers `offer_sdp`. Dropping the result closes it.
     ///
     /// # Errors
-    /// [`TransportError::InvalidSdp`] when the offer cannot be understood, and as [`offer`](Self::offer).
+    /// [`TransportError::InvalidSdp`] when the offer cannot be understood, and the errors of [`offer`](Self::offer).
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError>;
 
     /// Closes every connection, pending or open, and waits until all are closed, also those whose close a drop began.
@@ -65,13 +66,15 @@ pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
 }
 
 /// An offer that waits for its answer.
+#[must_use = "an offer that is dropped is withdrawn"]
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
 pub trait PendingOffer: std::fmt::Debug + MaybeSend {
     /// The complete offer.
     fn sdp(&self) -> &str;
 
-    /// The way in for candidates that are not in the other side's answer. It stays valid before its answer is known, and while and after the connection opens.
+    /// Takes candidates that are not in the other side's answer. The handle stays valid before the answer is known, and while
+    /// and after the connection opens.
     ///
     /// Unless a backend implements it, what is added is
     /// [`Unsupported`](AddCandidateError::Unsupported).
@@ -88,13 +91,14 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
 }
 
 /// An answer that waits for its offerer to connect.
+#[must_use = "an answer that is dropped is withdrawn"]
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]
 pub trait PendingAnswer: std::fmt::Debug + MaybeSend {
     /// The complete answer.
     fn sdp(&self) -> &str;
 
-    /// The way in for candidates that are not in the other side's offer. It stays valid while and after the connection opens.
+    /// Takes candidates that are not in the other side's offer. The handle stays valid while and after the connection opens.
     ///
     /// Unless a backend implements it, what is added is
     /// [`Unsupported`](AddCandidateError::Unsupported).
@@ -105,6 +109,6 @@ pub trait PendingAnswer: std::fmt::Debug + MaybeSend {
     /// Waits until the offerer's channel is open on this side.
     ///
     /// # Errors
-    /// As [`PendingOffer::open`].
+    /// The errors of [`PendingOffer::open`].
     async fn open(self: Box<Self>) -> Result<Channel, TransportError>;
 }

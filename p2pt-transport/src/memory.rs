@@ -4,9 +4,9 @@
 //! that under paused time hours pass in milliseconds, and draws every random choice from its seed: the same calls at the
 //! same instants have the same outcome. It runs no task and holds no descriptor.
 //!
-//! Links behave like WebRTC's: they deliver in order, retransmit across an interruption shorter than the
-//! [liveness time](MemoryConfig::liveness), and end with [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout) on each
-//! side that has heard nothing for that long. Faults can be set at any time.
+//! Channels behave like WebRTC's: they deliver in order, retransmit across an interruption shorter than the
+//! [idle timeout](MemoryConfig::idle_timeout), and end with [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout) on each
+//! side that has received nothing for that long. Faults can be set at any time.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -31,7 +31,7 @@
 //! ```
 
 mod channel;
-mod link;
+mod connection;
 mod network;
 mod sdp;
 mod state;
@@ -71,7 +71,30 @@ impl Default for Conditions {
     }
 }
 
-/// How a network behaves; what it says of a channel goes for each side.
+impl Conditions {
+    /// Sets [`latency`](Self::latency).
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Sets [`jitter`](Self::jitter).
+    #[must_use]
+    pub fn jitter(mut self, most: Duration) -> Self {
+        self.jitter = most;
+        self
+    }
+
+    /// Sets [`bytes_per_second`](Self::bytes_per_second).
+    #[must_use]
+    pub fn bytes_per_second(mut self, rate: NonZeroU32) -> Self {
+        self.bytes_per_second = Some(rate);
+        self
+    }
+}
+
+/// How a network behaves. What is set of a channel holds for each of its sides.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MemoryConfig {
@@ -88,11 +111,11 @@ pub struct MemoryConfig {
     /// How long after its making an offer may be opened; 2 min by default, more than any tracker keeps one.
     pub offer_lifetime: Duration,
     /// How long `open` waits for the other side; 20 s by default.
-    pub open_deadline: Duration,
-    /// After how long a side that hears nothing ends its channel; 5 s by default.
-    pub liveness: Duration,
-    /// How long a polite close waits for what was sent to be acknowledged; 3 s by default.
-    pub flush_deadline: Duration,
+    pub connect_timeout: Duration,
+    /// After how long a side that receives nothing ends its channel; 5 s by default.
+    pub idle_timeout: Duration,
+    /// How long a graceful close waits for what was sent to be acknowledged; 3 s by default.
+    pub close_timeout: Duration,
 }
 
 impl Default for MemoryConfig {
@@ -103,15 +126,74 @@ impl Default for MemoryConfig {
             send_buffer_bytes: 1024 * 1024,
             receive_buffer_bytes: 1024 * 1024,
             offer_lifetime: Duration::from_secs(120),
-            open_deadline: Duration::from_secs(20),
-            liveness: Duration::from_secs(5),
-            flush_deadline: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(3),
         }
+    }
+}
+
+impl MemoryConfig {
+    /// Sets [`conditions`](Self::conditions).
+    #[must_use]
+    pub fn conditions(mut self, conditions: Conditions) -> Self {
+        self.conditions = conditions;
+        self
+    }
+
+    /// Sets [`max_frame_bytes`](Self::max_frame_bytes).
+    #[must_use]
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Sets [`send_buffer_bytes`](Self::send_buffer_bytes).
+    #[must_use]
+    pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.send_buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`receive_buffer_bytes`](Self::receive_buffer_bytes).
+    #[must_use]
+    pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`offer_lifetime`](Self::offer_lifetime).
+    #[must_use]
+    pub fn offer_lifetime(mut self, lifetime: Duration) -> Self {
+        self.offer_lifetime = lifetime;
+        self
+    }
+
+    /// Sets [`connect_timeout`](Self::connect_timeout).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets [`close_timeout`](Self::close_timeout).
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
     }
 }
 
 /// Where a channel breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Break {
     /// This many more frames arrive; the next one breaks the channel it travels on.
     AfterFrames(u64),
@@ -132,7 +214,7 @@ impl MemoryNetwork {
         Self::with_config(seed, MemoryConfig::default())
     }
 
-    /// A network that behaves as told.
+    /// A network with these settings.
     pub fn with_config(seed: u64, config: MemoryConfig) -> Self {
         Self { network: Arc::new(Network::new(State::new(seed, config))) }
     }
@@ -185,10 +267,10 @@ impl MemoryNetwork {
         self.cut_from(b, a);
     }
 
-    /// Lets nothing from one node arrive at another, which still is heard itself.
+    /// Lets nothing from one node arrive at another. The other direction still works.
     ///
-    /// As with WebRTC, no connection opens any more, and open channels end on both sides: the one that hears nothing
-    /// gives up after the liveness time and says so, which the other sees as
+    /// As with WebRTC, no connection opens any more, and open channels end on both sides: the one that receives nothing
+    /// gives up after the idle timeout and sends a close, which the other sees as
     /// [`ChannelClosed::Remote`](crate::ChannelClosed::Remote). Until then, frames arrive the way that is left, and are
     /// not acknowledged.
     pub fn cut_from(&self, from: NodeId, to: NodeId) {
@@ -219,12 +301,12 @@ impl MemoryNetwork {
     }
 
     /// Kills a node as `kill -9` does: its channels and pending connections end at once, its transport counts as shut
-    /// down, and the others hear nothing more.
+    /// down, and nothing more arrives from it.
     pub fn kill(&self, node: NodeId) {
         self.network.with(|state, now| state.kill(node, now));
     }
 
-    /// Stops a node as `kill -STOP` does: it reads nothing and the others hear nothing of it. Its timers stand still.
+    /// Stops a node as `kill -STOP` does: it reads nothing and sends nothing. Its timers stand still.
     pub fn freeze(&self, node: NodeId) {
         self.network.with(|state, now| state.set_frozen(node, true, now));
     }

@@ -32,28 +32,28 @@ async fn memory_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_passes_with_no_latency() {
-    let mut config = MemoryConfig::default();
-    config.conditions.latency = Duration::ZERO;
+    let config = MemoryConfig::default().conditions(Conditions::default().latency(Duration::ZERO));
     passes(MemoryNetwork::with_config(2, config), &Settings::default()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn memory_passes_on_a_slow_line_with_small_buffers() {
-    let mut config = MemoryConfig::default();
     let latency = Duration::from_millis(300);
-    config.conditions = Conditions { latency, jitter: latency, bytes_per_second: NonZeroU32::new(1_000_000) };
-    config.max_frame_bytes = 70_000;
-    config.send_buffer_bytes = 20_000;
-    config.receive_buffer_bytes = 10_000;
+    let rate = NonZeroU32::new(1_000_000).expect("it is not 0");
+    let config = MemoryConfig::default()
+        .conditions(Conditions::default().latency(latency).jitter(latency).bytes_per_second(rate))
+        .max_frame_bytes(70_000)
+        .send_buffer_bytes(20_000)
+        .receive_buffer_bytes(10_000);
     passes(MemoryNetwork::with_config(3, config), &Settings::default()).await;
 }
 
 #[tokio::test]
 async fn memory_passes_in_real_time() {
-    let mut config = MemoryConfig::default();
-    config.conditions.latency = Duration::from_millis(1);
-    config.open_deadline = Duration::from_millis(500);
-    config.flush_deadline = Duration::from_millis(100);
+    let config = MemoryConfig::default()
+        .conditions(Conditions::default().latency(Duration::from_millis(1)))
+        .connect_timeout(Duration::from_millis(500))
+        .close_timeout(Duration::from_millis(100));
     let mut settings = Settings::default();
     settings.patience = Duration::from_millis(50);
     passes(MemoryNetwork::with_config(4, config), &settings).await;
@@ -96,7 +96,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::AcknowledgedAtClose, Fault::CountsDelivered),
     (Check::ReasonIsStable, Fault::ForgetsReason),
     (Check::UnreadFramesSurvive, Fault::DropsUnread),
-    (Check::FullInboxHidesNothing, Fault::HidesTheEnd),
+    (Check::FullReceiveBufferHidesNothing, Fault::HidesTheEnd),
     (Check::CloseEndsRecv, Fault::DeafToTheEnd),
     (Check::SendAfterClose, Fault::SendsWhenClosed),
     (Check::CloseEndsSend, Fault::WaitsForRoomForever),

@@ -154,12 +154,12 @@ async fn a_side_that_hides_its_addresses_is_reached() {
     let sdp = hidden(answer.sdp());
     let (a, b) = within(async { tokio::join!(offer.open(&sdp), answer.open()) }).await;
     let a = a.unwrap();
-    b.unwrap();
+    drop(b.unwrap());
     assert_eq!(within(a.sender.stats()).await.remote_candidate.as_deref(), Some("prflx"));
 
     let offer = within(alice.offer()).await.unwrap();
     let answer = within(bob.answer(&hidden(offer.sdp()))).await.unwrap();
-    open(offer, answer).await;
+    drop(open(offer, answer).await);
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
@@ -438,7 +438,7 @@ async fn the_number_of_offers_is_bounded() {
     assert!(matches!(refused, TransportError::TooManyConnections { max: 1 }), "{refused}");
     drop(offer);
     until_free(&alice).await;
-    within(alice.offer()).await.unwrap();
+    drop(within(alice.offer()).await.unwrap());
     within(alice.shutdown()).await;
 }
 

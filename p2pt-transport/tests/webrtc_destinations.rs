@@ -24,24 +24,24 @@ async fn probes(destinations: Destinations) -> bool {
     let internet = Internet::new(1);
     let nat = internet.nat(NatKind::PortRestricted).expect("an address");
     let [server, machine] = [(); 2].map(|()| nat.host(Path::default()).expect("an address"));
-    let stranger = internet.host(Path::default()).expect("an address");
+    let unknown = internet.host(Path::default()).expect("an address");
     let config = || WebRtcConfig::default().without_ice_servers();
     let transport = |config, host: &p2pt_transport::emulator::Host| {
         WebRtc::with_network(config, host.network()).expect("a certificate")
     };
     let server = transport(config().destinations(destinations), &server);
-    let peer = transport(config(), &stranger);
+    let peer = transport(config(), &unknown);
     let address = machine.address().expect("it has one");
 
     let offer = peer.offer().await.expect("an offer");
-    let named = stranger.address().expect("it has one").to_string();
+    let named = unknown.address().expect("it has one").to_string();
     let answer = server.answer(&offer.sdp().replace(&named, &address.to_string())).await.expect("an answer");
     let mut ports = offer.sdp().lines().filter_map(|line| line.strip_prefix("a=candidate:")?.split(' ').nth(5));
     let port: u16 = ports.next().expect("a candidate").parse().expect("a port");
     let at_port = machine.network().bind((address, port).into(), 65_536).expect("free");
-    let (heard, end) = tokio::join!(hears(&*at_port), answer.open());
+    let (arrived, end) = tokio::join!(hears(&*at_port), answer.open());
     assert!(matches!(end, Err(TransportError::IceFailed { .. })), "{end:?}");
-    heard
+    arrived
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,14 +4,16 @@
 
 #[path = "webrtc_emulated/changes.rs"]
 mod changes;
+#[path = "webrtc_emulated/hostile_descriptions.rs"]
+mod hostile_descriptions;
+#[path = "webrtc_emulated/log.rs"]
+mod log;
 #[path = "webrtc_emulated/many.rs"]
 mod many;
 #[path = "webrtc_emulated/nats.rs"]
 mod nats;
 #[path = "webrtc_emulated/paths.rs"]
 mod paths;
-#[path = "webrtc_emulated/strangers.rs"]
-mod strangers;
 
 use std::{net::SocketAddr, time::Duration};
 

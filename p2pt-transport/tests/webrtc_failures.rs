@@ -30,12 +30,12 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 type Opened = Result<Channel, TransportError>;
 
-struct World {
+struct Harness {
     alice: WebRtc,
     bob: WebRtc,
 }
 
-impl World {
+impl Harness {
     fn new() -> Self {
         Self::with(WebRtcConfig::loopback().connect_timeout(CONNECT_TIMEOUT))
     }
@@ -45,7 +45,7 @@ impl World {
         Self { alice: new(), bob: new() }
     }
 
-    /// Opens with descriptions that somebody changed on their way.
+    /// Opens with descriptions that were changed on their way.
     async fn open(&self, offer: impl Fn(&str) -> String, answer: impl Fn(&str) -> String) -> [Opened; 2] {
         let at_alice = within(self.alice.offer()).await.unwrap();
         let at_bob = within(self.bob.answer(&offer(at_alice.sdp()))).await.unwrap();
@@ -73,83 +73,83 @@ fn is_ice_failed(opened: &Opened) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_ice() {
-    let world = World::new();
+    let harness = Harness::new();
     let change = |sdp: &str| with_line(sdp, "a=ice-pwd:", "thirty-two-characters-of-guesses");
-    let opened = world.open(str::to_owned, change).await;
+    let opened = harness.open(str::to_owned, change).await;
     assert!(opened.iter().all(is_ice_failed), "{opened:?}");
-    world.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_where_nobody_is_is_ice() {
-    let world = World::new();
-    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let away = |sdp: &str| moved(sdp, nobody.local_addr().unwrap()).0;
-    let opened = world.open(away, away).await;
+    let harness = Harness::new();
+    let unused = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let away = |sdp: &str| moved(sdp, unused.local_addr().unwrap()).0;
+    let opened = harness.open(away, away).await;
     assert!(opened.iter().all(is_ice_failed), "{opened:?}");
-    world.end().await;
+    harness.end().await;
 }
 
-/// Whoever passes the SDP on can change it, but cannot pretend to be the other side.
+/// A tracker that passes the SDP on can change it, but cannot pretend to be the other side.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_other_than_the_announced_one_is_the_session() {
     let same = str::to_owned as fn(&str) -> String;
     let forged: fn(&str) -> String =
         |sdp| with_line(sdp, "a=fingerprint:", &format!("sha-256 {}", Fingerprint([7; 32])));
     for (offer, answer) in [(same, forged), (forged, same)] {
-        let world = World::new();
-        let opened = world.open(offer, answer).await;
+        let harness = Harness::new();
+        let opened = harness.open(offer, answer).await;
         let all = opened.iter().all(|opened| matches!(opened, Err(TransportError::SessionFailed)));
         assert!(all, "{opened:?}");
-        world.end().await;
+        harness.end().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_carries_nothing_but_checks_is_the_session() {
-    let world = World::new();
-    let (relay, offer, answer) = within(Relay::between(&world.alice, &world.bob)).await;
+    let harness = Harness::new();
+    let (relay, offer, answer) = within(Relay::between(&harness.alice, &harness.bob)).await;
     relay.there.only_checks();
     relay.back.only_checks();
     let opened = open(offer, &relay.answer_sdp, answer).await;
     let all = opened.iter().all(|opened| matches!(opened, Err(TransportError::SessionFailed)));
     assert!(all, "{opened:?}");
-    world.end().await;
+    harness.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transport_that_shuts_down_says_so() {
-    let world = World::new();
+    let harness = Harness::new();
     let answer = within(async {
-        let offer = world.alice.offer().await.unwrap();
-        world.bob.answer(offer.sdp()).await.unwrap()
+        let offer = harness.alice.offer().await.unwrap();
+        harness.bob.answer(offer.sdp()).await.unwrap()
     });
     let answer = answer.await;
-    let (opened, ()) = within(async { tokio::join!(answer.open(), world.bob.shutdown()) }).await;
+    let (opened, ()) = within(async { tokio::join!(answer.open(), harness.bob.shutdown()) }).await;
     assert!(matches!(opened, Err(TransportError::ShutDown)), "{opened:?}");
-    world.end().await;
+    harness.end().await;
 }
 
 /// The answerer begins before the offerer has the answer, which trackers pass on when they please.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_takes_its_time_is_waited_for() {
-    let world = World::with(WebRtcConfig::loopback());
-    let (relay, offer, answer) = within(Relay::between(&world.alice, &world.bob)).await;
+    let harness = Harness::with(WebRtcConfig::loopback());
+    let (relay, offer, answer) = within(Relay::between(&harness.alice, &harness.bob)).await;
     let late = async {
         sleep(Duration::from_secs(4)).await;
         offer.open(&relay.answer_sdp).await
     };
     let (a, b) = within(async { tokio::join!(late, answer.open()) }).await;
-    a.unwrap();
-    b.unwrap();
-    world.end().await;
+    drop(a.unwrap());
+    drop(b.unwrap());
+    harness.end().await;
 }
 
 /// Longer than the stack's own attempts would go on, at a round trip of a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_comes_late_and_is_slow_is_found() {
-    let world = World::with(WebRtcConfig::loopback());
-    let (relay, offer, answer) = within(Relay::between(&world.alice, &world.bob)).await;
+    let harness = Harness::with(WebRtcConfig::loopback());
+    let (relay, offer, answer) = within(Relay::between(&harness.alice, &harness.bob)).await;
     for way in [&relay.there, &relay.back] {
         way.slow(Duration::from_millis(500), 25_000);
         way.cut(true);
@@ -163,5 +163,5 @@ async fn a_path_that_comes_late_and_is_slow_is_found() {
     let (opened, ()) = tokio::join!(open(offer, &relay.answer_sdp, answer), mended);
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
     assert!(start.elapsed() > Duration::from_secs(3));
-    world.end().await;
+    harness.end().await;
 }

@@ -15,7 +15,7 @@
 //! P2pt::builder().transport(Arc::new(Tcp::default())).join("my-app").await?
 //! ```
 
-mod link;
+mod connection;
 
 use std::{
     fmt, io,
@@ -26,7 +26,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use link::Link;
+use connection::Connection;
 use p2pt_transport::{
     Channel, PendingAnswer, PendingOffer, Role, Transport, TransportError,
     conformance::{self, Report, Settings},
@@ -58,8 +58,8 @@ impl Transport for Tcp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(backend)?;
         let own = Description { token: rand::random(), address: Some(listener.local_addr().map_err(backend)?) };
         let expected = hello(&offer, &own);
-        let link = Link::start(&self.down, &self.tasks, async move { accept(&listener, &expected).await });
-        Ok(Box::new(Answer { sdp: own.to_string(), label: offer.label(), link }))
+        let connection = Connection::start(&self.down, &self.tasks, async move { accept(&listener, &expected).await });
+        Ok(Box::new(Answer { sdp: own.to_string(), label: offer.label(), connection }))
     }
 
     async fn shutdown(&self) {
@@ -120,8 +120,8 @@ fn hello(offer: &Description, answer: &Description) -> Vec<u8> {
 async fn accept(listener: &TcpListener, expected: &[u8]) -> Result<TcpStream, TransportError> {
     loop {
         let (mut stream, _) = listener.accept().await.map_err(backend)?;
-        let mut said = vec![0; expected.len()];
-        if stream.read_exact(&mut said).await.is_ok() && said == expected {
+        let mut received = vec![0; expected.len()];
+        if stream.read_exact(&mut received).await.is_ok() && received == expected {
             stream.write_all(b"!").await.map_err(|_| TransportError::ClosedEarly)?;
             return Ok(stream);
         }
@@ -159,8 +159,8 @@ impl PendingOffer for Offer {
             return Err(TransportError::InvalidSdp("no usable address".to_owned()));
         };
         let hello = hello(&self.own, &answer);
-        let link = Link::start(&self.down, &self.tasks, async move { connect(address, &hello).await });
-        link.open(self.own.label(), Role::Offerer).await
+        let connection = Connection::start(&self.down, &self.tasks, async move { connect(address, &hello).await });
+        connection.open(self.own.label(), Role::Offerer).await
     }
 }
 
@@ -168,7 +168,7 @@ impl PendingOffer for Offer {
 struct Answer {
     sdp: String,
     label: String,
-    link: Link,
+    connection: Connection,
 }
 
 #[async_trait]
@@ -178,7 +178,7 @@ impl PendingAnswer for Answer {
     }
 
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
-        self.link.open(self.label, Role::Answerer).await
+        self.connection.open(self.label, Role::Answerer).await
     }
 }
 

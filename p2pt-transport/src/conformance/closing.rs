@@ -6,114 +6,114 @@ use tokio::time::sleep;
 
 use super::{
     Problem,
-    bench::{Bench, broken, numbered, same},
+    harness::{Harness, broken, numbered, same},
 };
 use crate::{Channel, ChannelClosed, Frame, SendFrameError, TrySendFrameError};
 
 const FRAMES: usize = 200;
 const BYTES: usize = 1000;
 
-pub(super) async fn close_flushes(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, mut b) = bench.connect().await?;
+pub(super) async fn close_flushes(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, mut b) = harness.connect().await?;
     let send = async {
-        bench.send_numbered(&*a.sender, FRAMES, |_| BYTES).await?;
-        bench.closes(&*a.sender).await
+        harness.send_numbered(&*a.sender, FRAMES, |_| BYTES).await?;
+        harness.closes(&*a.sender).await
     };
     let receive = async {
-        bench.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES).await?;
-        same("how the other side sees the close", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
+        harness.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES).await?;
+        same("how the other side sees the close", &harness.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
     };
     let (sent, received) = tokio::join!(send, receive);
     received.and(sent)
 }
 
-pub(super) async fn acknowledged_at_close(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn acknowledged_at_close(harness: &Harness<'_>) -> Result<(), Problem> {
     // What was delivered long before the close is known to be acknowledged by the time the close is.
-    let (mut a, mut b) = bench.connect().await?;
+    let (mut a, mut b) = harness.connect().await?;
     let (sent, received) = tokio::join!(
-        bench.send_numbered(&*a.sender, FRAMES, |_| BYTES),
-        bench.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES),
+        harness.send_numbered(&*a.sender, FRAMES, |_| BYTES),
+        harness.expect_numbered(&mut *b.receiver, FRAMES, |_| BYTES),
     );
     received.and(sent)?;
-    bench.pass(&*b.sender, &mut *a.receiver, Frame::text("all here")).await?;
-    sleep(bench.settings.patience).await;
-    bench.closes(&*b.sender).await?;
-    same("how the other side sees the close", &bench.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
+    harness.pass(&*b.sender, &mut *a.receiver, Frame::text("all here")).await?;
+    sleep(harness.settings.patience).await;
+    harness.closes(&*b.sender).await?;
+    same("how the other side sees the close", &harness.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
     same("the bytes unacknowledged at the close", &a.sender.unacknowledged_bytes(), &0)?;
 
     // The acknowledgement of what was delivered just before the close may come just after it.
-    let (mut a, mut b) = bench.connect().await?;
-    bench.pass(&*a.sender, &mut *b.receiver, numbered(0, BYTES)).await?;
-    bench.closes(&*b.sender).await?;
-    same("how the other side sees the close", &bench.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
+    let (mut a, mut b) = harness.connect().await?;
+    harness.pass(&*a.sender, &mut *b.receiver, numbered(0, BYTES)).await?;
+    harness.closes(&*b.sender).await?;
+    same("how the other side sees the close", &harness.end(&mut *a.receiver).await?, &ChannelClosed::Remote)?;
     let acknowledged = async {
         while a.sender.unacknowledged_bytes() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    bench.within("acknowledging what was received just before the close", acknowledged).await
+    harness.within("acknowledging what was received just before the close", acknowledged).await
 }
 
-pub(super) async fn reason_is_stable(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (mut a, mut b) = bench.connect().await?;
-    bench.closes(&*a.sender).await?;
+pub(super) async fn reason_is_stable(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = harness.connect().await?;
+    harness.closes(&*a.sender).await?;
     for (channel, reason) in [(&mut a, ChannelClosed::Local), (&mut b, ChannelClosed::Remote)] {
         for _ in 0..3 {
-            same("the reason recv gives", &bench.end(&mut *channel.receiver).await?, &reason)?;
-            let closed = bench.within("learning of the end from the sender", channel.sender.closed()).await?;
+            same("the reason recv gives", &harness.end(&mut *channel.receiver).await?, &reason)?;
+            let closed = harness.within("learning of the end from the sender", channel.sender.closed()).await?;
             same("the reason closed gives", &closed, &reason)?;
         }
     }
     Ok(())
 }
 
-pub(super) async fn unread_frames_survive(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, mut b) = bench.connect().await?;
-    bench.send_numbered(&*a.sender, 10, |_| 20).await?;
-    bench.closes(&*a.sender).await?;
-    let closed = bench.within("learning of the end while frames wait", b.sender.closed()).await?;
+pub(super) async fn unread_frames_survive(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, mut b) = harness.connect().await?;
+    harness.send_numbered(&*a.sender, 10, |_| 20).await?;
+    harness.closes(&*a.sender).await?;
+    let closed = harness.within("learning of the end while frames wait", b.sender.closed()).await?;
     same("the reason closed gives", &closed, &ChannelClosed::Remote)?;
-    bench.expect_numbered(&mut *b.receiver, 10, |_| 20).await?;
-    same("the reason recv gives", &bench.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
+    harness.expect_numbered(&mut *b.receiver, 10, |_| 20).await?;
+    same("the reason recv gives", &harness.end(&mut *b.receiver).await?, &ChannelClosed::Remote)
 }
 
-pub(super) async fn full_inbox_hides_nothing(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, mut b) = bench.connect().await?;
-    bench.fill(&*a.sender, a.info.max_frame_bytes.min(16 * 1024), 0).await?;
-    bench.closes(&*a.sender).await?;
-    let closed = bench.within("learning of the end while the inbox is full", b.sender.closed()).await?;
-    same("the reason recv gives in the end", &bench.end_at_last(&mut *b.receiver).await?, &closed)
+pub(super) async fn full_receive_buffer_hides_nothing(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, mut b) = harness.connect().await?;
+    harness.fill(&*a.sender, a.info.max_frame_bytes.min(16 * 1024), 0).await?;
+    harness.closes(&*a.sender).await?;
+    let closed = harness.within("learning of the end while the receive buffer is full", b.sender.closed()).await?;
+    same("the reason recv gives in the end", &harness.end_at_last(&mut *b.receiver).await?, &closed)
 }
 
-pub(super) async fn close_ends_recv(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (mut a, _b) = bench.connect().await?;
-    let (reason, closed) = tokio::join!(bench.end(&mut *a.receiver), bench.closes(&*a.sender));
+pub(super) async fn close_ends_recv(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (mut a, _b) = harness.connect().await?;
+    let (reason, closed) = tokio::join!(harness.end(&mut *a.receiver), harness.closes(&*a.sender));
     closed?;
     same("the reason recv gives", &reason?, &ChannelClosed::Local)
 }
 
-async fn refuses(bench: &Bench<'_>, channel: &Channel) -> Result<(), Problem> {
-    let sent = bench.within("refusing a frame", channel.sender.send(Frame::text("late"))).await?;
+async fn refuses(harness: &Harness<'_>, channel: &Channel) -> Result<(), Problem> {
+    let sent = harness.within("refusing a frame", channel.sender.send(Frame::text("late"))).await?;
     same("what send says", &sent, &Err(SendFrameError::Closed))?;
     let closed = Err(TrySendFrameError::Refused(SendFrameError::Closed));
     same("what try_send says", &channel.sender.try_send(Frame::text("late")), &closed)
 }
 
-pub(super) async fn send_after_close(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, mut b) = bench.connect().await?;
-    bench.closes(&*a.sender).await?;
-    refuses(bench, &a).await?;
-    bench.end(&mut *b.receiver).await?;
-    refuses(bench, &b).await
+pub(super) async fn send_after_close(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, mut b) = harness.connect().await?;
+    harness.closes(&*a.sender).await?;
+    refuses(harness, &a).await?;
+    harness.end(&mut *b.receiver).await?;
+    refuses(harness, &b).await
 }
 
 /// A sender that waits for room gets `Closed` when one side closes; the other reads nothing meanwhile.
-async fn ends_a_waiting_send(bench: &Bench<'_>, waiting: &Channel, closing: &Channel) -> Result<(), Problem> {
+async fn ends_a_waiting_send(harness: &Harness<'_>, waiting: &Channel, closing: &Channel) -> Result<(), Problem> {
     let bytes = waiting.info.max_frame_bytes.min(16 * 1024);
-    bench.fill(&*waiting.sender, bytes, 0).await?;
+    harness.fill(&*waiting.sender, bytes, 0).await?;
     let send_on = async {
-        // More than once, should a slow link have made room after all.
-        for _ in 0..bench.settings.max_accepted_bytes / bytes {
+        // More than once, should a slow channel have made room after all.
+        for _ in 0..harness.settings.max_accepted_bytes / bytes {
             if let Err(error) = waiting.sender.send(Frame::binary(vec![0; bytes])).await {
                 return Some(error);
             }
@@ -121,32 +121,32 @@ async fn ends_a_waiting_send(bench: &Bench<'_>, waiting: &Channel, closing: &Cha
         None
     };
     let (ended, closed) =
-        tokio::join!(bench.within("ending a send that waits", send_on), bench.closes(&*closing.sender));
+        tokio::join!(harness.within("ending a send that waits", send_on), harness.closes(&*closing.sender));
     closed?;
     same("what send says", &ended?, &Some(SendFrameError::Closed))
 }
 
-pub(super) async fn close_ends_send(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, _b) = bench.connect().await?;
-    ends_a_waiting_send(bench, &a, &a).await
+pub(super) async fn close_ends_send(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, _b) = harness.connect().await?;
+    ends_a_waiting_send(harness, &a, &a).await
 }
 
-pub(super) async fn remote_close_ends_send(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, b) = bench.connect().await?;
-    ends_a_waiting_send(bench, &a, &b).await
+pub(super) async fn remote_close_ends_send(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, b) = harness.connect().await?;
+    ends_a_waiting_send(harness, &a, &b).await
 }
 
-pub(super) async fn close_twice(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (mut a, mut b) = bench.connect().await?;
+pub(super) async fn close_twice(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = harness.connect().await?;
     tokio::try_join!(
-        bench.closes(&*a.sender),
-        bench.closes(&*a.sender),
-        bench.closes(&*b.sender),
-        bench.closes(&*b.sender),
+        harness.closes(&*a.sender),
+        harness.closes(&*a.sender),
+        harness.closes(&*b.sender),
+        harness.closes(&*b.sender),
     )?;
-    bench.closes(&*a.sender).await?;
+    harness.closes(&*a.sender).await?;
     for receiver in [&mut a.receiver, &mut b.receiver] {
-        let reason = bench.end(&mut **receiver).await?;
+        let reason = harness.end(&mut **receiver).await?;
         if !matches!(reason, ChannelClosed::Local | ChannelClosed::Remote) {
             return broken(format!("when both sides close, the reason is Local or Remote, but recv says {reason:?}"));
         }

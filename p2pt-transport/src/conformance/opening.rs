@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Problem,
-    bench::{Bench, broken, same},
+    harness::{Harness, broken, same},
 };
 use crate::{AddCandidateError, Channel, Frame, RemoteCandidates, Role, TransportError};
 
@@ -14,25 +14,25 @@ use crate::{AddCandidateError, Channel, Frame, RemoteCandidates, Role, Transport
 const GARBAGE: [&str; 5] =
     ["", "\0", "not an SDP", "v=0\r\na=\u{1F4A5}\r\n", "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"];
 
-pub(super) async fn connects(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (mut a, mut b) = bench.connect().await?;
+pub(super) async fn connects(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (mut a, mut b) = harness.connect().await?;
     same("the offerer's role", &a.info.role, &Role::Offerer)?;
     same("the answerer's role", &b.info.role, &Role::Answerer)?;
     same("the answerer's label", &b.info.label, &a.info.label)?;
     if a.info.label.is_empty() {
         return broken("the label is empty");
     }
-    bench.works(&mut a, &mut b).await
+    harness.works(&mut a, &mut b).await
 }
 
-pub(super) async fn connects_the_other_way(bench: &Bench<'_>) -> Result<(), Problem> {
-    connects(&Bench { a: bench.b.clone(), b: bench.a.clone(), settings: bench.settings }).await
+pub(super) async fn connects_the_other_way(harness: &Harness<'_>) -> Result<(), Problem> {
+    connects(&Harness { a: harness.b.clone(), b: harness.a.clone(), settings: harness.settings }).await
 }
 
-pub(super) async fn labels_differ(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn labels_differ(harness: &Harness<'_>) -> Result<(), Problem> {
     let mut labels = BTreeSet::new();
     for _ in 0..3 {
-        let (a, _b) = bench.connect().await?;
+        let (a, _b) = harness.connect().await?;
         if !labels.insert(a.info.label.clone()) {
             return broken(format!("two connections have the label {:?}", a.info.label));
         }
@@ -40,8 +40,8 @@ pub(super) async fn labels_differ(bench: &Bench<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) async fn fingerprints_agree(bench: &Bench<'_>) -> Result<(), Problem> {
-    let (a, b) = bench.connect().await?;
+pub(super) async fn fingerprints_agree(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, b) = harness.connect().await?;
     for (side, one, other) in [("answerer", &a, &b), ("offerer", &b, &a)] {
         if one.info.local_fingerprint.is_some() || other.info.remote_fingerprint.is_some() {
             let what = format!("the certificate the {side} sees");
@@ -51,28 +51,28 @@ pub(super) async fn fingerprints_agree(bench: &Bench<'_>) -> Result<(), Problem>
     Ok(())
 }
 
-pub(super) async fn connections_do_not_mix(bench: &Bench<'_>) -> Result<(), Problem> {
-    let opened = tokio::try_join!(bench.connect(), bench.connect(), bench.connect())?;
+pub(super) async fn connections_do_not_mix(harness: &Harness<'_>) -> Result<(), Problem> {
+    let opened = tokio::try_join!(harness.connect(), harness.connect(), harness.connect())?;
     let mut channels = [opened.0, opened.1, opened.2];
     for (index, (a, b)) in channels.iter().enumerate() {
         same("the answerer's label", &b.info.label, &a.info.label)?;
-        bench.send(&*a.sender, Frame::text(format!("{index} there"))).await?;
-        bench.send(&*b.sender, Frame::text(format!("{index} back"))).await?;
+        harness.send(&*a.sender, Frame::text(format!("{index} there"))).await?;
+        harness.send(&*b.sender, Frame::text(format!("{index} back"))).await?;
     }
     for (index, (a, b)) in channels.iter_mut().enumerate() {
-        bench.expect(&mut *b.receiver, &Frame::text(format!("{index} there"))).await?;
-        bench.expect(&mut *a.receiver, &Frame::text(format!("{index} back"))).await?;
+        harness.expect(&mut *b.receiver, &Frame::text(format!("{index} there"))).await?;
+        harness.expect(&mut *a.receiver, &Frame::text(format!("{index} back"))).await?;
     }
     Ok(())
 }
 
-pub(super) async fn foreign_lines_are_ignored(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn foreign_lines_are_ignored(harness: &Harness<'_>) -> Result<(), Problem> {
     let add = |sdp: &str| format!("{sdp}a=p2pt:1\r\na=p2pt-conformance:some text, and more\r\na=p2pt-flag\r\n");
-    let offer = bench.offer().await?;
-    let answer = bench.answer(&add(offer.sdp())).await?;
+    let offer = harness.offer().await?;
+    let answer = harness.answer(&add(offer.sdp())).await?;
     let sdp = add(answer.sdp());
-    let (mut a, mut b) = bench.open(offer, answer, &sdp).await?;
-    bench.works(&mut a, &mut b).await
+    let (mut a, mut b) = harness.open(offer, answer, &sdp).await?;
+    harness.works(&mut a, &mut b).await
 }
 
 fn is_invalid<T>(sdp: &str, got: Result<T, TransportError>) -> Result<(), Problem> {
@@ -83,19 +83,19 @@ fn is_invalid<T>(sdp: &str, got: Result<T, TransportError>) -> Result<(), Proble
     }
 }
 
-pub(super) async fn garbage_offer(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn garbage_offer(harness: &Harness<'_>) -> Result<(), Problem> {
     for sdp in GARBAGE {
-        is_invalid(sdp, bench.within("refusing a garbage offer", bench.b.answer(sdp)).await?)?;
+        is_invalid(sdp, harness.within("refusing a garbage offer", harness.b.answer(sdp)).await?)?;
     }
-    connects(bench).await
+    connects(harness).await
 }
 
-pub(super) async fn garbage_answer(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn garbage_answer(harness: &Harness<'_>) -> Result<(), Problem> {
     for sdp in GARBAGE {
-        let offer = bench.offer().await?;
-        is_invalid(sdp, bench.within("refusing a garbage answer", offer.open(sdp)).await?)?;
+        let offer = harness.offer().await?;
+        is_invalid(sdp, harness.within("refusing a garbage answer", offer.open(sdp)).await?)?;
     }
-    connects(bench).await
+    connects(harness).await
 }
 
 /// A description without its candidates, and the candidates as a browser's API has them.
@@ -114,14 +114,14 @@ fn add_all(candidates: &dyn RemoteCandidates, late: &[String]) -> Result<(), Pro
     })
 }
 
-pub(super) async fn late_candidates(bench: &Bench<'_>) -> Result<(), Problem> {
-    if bench.offer().await?.remote_candidates().add("") == Err(AddCandidateError::Unsupported) {
+pub(super) async fn late_candidates(harness: &Harness<'_>) -> Result<(), Problem> {
+    if harness.offer().await?.remote_candidates().add("") == Err(AddCandidateError::Unsupported) {
         return Ok(());
     }
     for (offerer_takes_them, before_open) in [(true, true), (true, false), (false, true), (false, false)] {
-        let offer = bench.offer().await?;
+        let offer = harness.offer().await?;
         let (offer_sdp, offered) = without_candidates(offer.sdp());
-        let answer = bench.answer(&offer_sdp).await?;
+        let answer = harness.answer(&offer_sdp).await?;
         let (answer_sdp, answered) = without_candidates(answer.sdp());
         // Whichever side has the other's tells it its own by reaching it.
         let (candidates, late) = if offerer_takes_them {
@@ -134,17 +134,17 @@ pub(super) async fn late_candidates(bench: &Bench<'_>) -> Result<(), Problem> {
         }
         let trickle = async {
             if !before_open {
-                sleep(bench.settings.patience).await;
+                sleep(harness.settings.patience).await;
                 add_all(&*candidates, &late)?;
             }
             add_all(&*candidates, &[String::new()])
         };
-        let (opened, trickled) = tokio::join!(bench.open(offer, answer, &answer_sdp), trickle);
+        let (opened, trickled) = tokio::join!(harness.open(offer, answer, &answer_sdp), trickle);
         let (mut a, mut b) = opened?;
         trickled?;
-        bench.works(&mut a, &mut b).await?;
+        harness.works(&mut a, &mut b).await?;
         add_all(&*candidates, &late)?;
-        bench.works(&mut a, &mut b).await?;
+        harness.works(&mut a, &mut b).await?;
     }
     Ok(())
 }
@@ -170,65 +170,65 @@ fn is_no_candidate(candidates: &dyn RemoteCandidates) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) async fn garbage_candidate(bench: &Bench<'_>) -> Result<(), Problem> {
-    let offer = bench.offer().await?;
+pub(super) async fn garbage_candidate(harness: &Harness<'_>) -> Result<(), Problem> {
+    let offer = harness.offer().await?;
     let before_the_answer = offer.remote_candidates();
     is_no_candidate(&*before_the_answer)?;
-    let answer = bench.answer(offer.sdp()).await?;
+    let answer = harness.answer(offer.sdp()).await?;
     let at_the_answerer = answer.remote_candidates();
     is_no_candidate(&*at_the_answerer)?;
     let sdp = answer.sdp().to_owned();
-    let (mut a, mut b) = bench.open(offer, answer, &sdp).await?;
+    let (mut a, mut b) = harness.open(offer, answer, &sdp).await?;
     is_no_candidate(&*before_the_answer)?;
     is_no_candidate(&*at_the_answerer)?;
-    bench.works(&mut a, &mut b).await
+    harness.works(&mut a, &mut b).await
 }
 
-pub(super) async fn one_answer_per_offer(bench: &Bench<'_>) -> Result<(), Problem> {
-    let offer = bench.offer().await?;
-    let (first, second) = (bench.answer(offer.sdp()).await?, bench.answer(offer.sdp()).await?);
+pub(super) async fn one_answer_per_offer(harness: &Harness<'_>) -> Result<(), Problem> {
+    let offer = harness.offer().await?;
+    let (first, second) = (harness.answer(offer.sdp()).await?, harness.answer(offer.sdp()).await?);
     let sdp = first.sdp().to_owned();
     let wins = async {
-        let (mut a, mut b) = bench.open(offer, first, &sdp).await?;
-        bench.works(&mut a, &mut b).await?;
+        let (mut a, mut b) = harness.open(offer, first, &sdp).await?;
+        harness.works(&mut a, &mut b).await?;
         Ok((a, b))
     };
-    let loses = bench.within("failing to open with an answer nobody applied", second.open());
+    let loses = harness.within("failing to open with an answer that was never applied", second.open());
     let (won, lost) = tokio::join!(wins, loses);
     let (mut a, mut b) = won?;
     if lost?.is_ok() {
         return broken("an answer that was not applied opened");
     }
-    bench.works(&mut a, &mut b).await
+    harness.works(&mut a, &mut b).await
 }
 
-pub(super) async fn dropped_offer(bench: &Bench<'_>) -> Result<(), Problem> {
-    let offer = bench.offer().await?;
-    let answer = bench.answer(offer.sdp()).await?;
+pub(super) async fn dropped_offer(harness: &Harness<'_>) -> Result<(), Problem> {
+    let offer = harness.offer().await?;
+    let answer = harness.answer(offer.sdp()).await?;
     drop(offer);
-    bench.fails("failing to open what its offerer has dropped", answer.open()).await
+    harness.fails("failing to open what its offerer has dropped", answer.open()).await
 }
 
-pub(super) async fn dropped_answer(bench: &Bench<'_>) -> Result<(), Problem> {
-    let offer = bench.offer().await?;
-    let answer = bench.answer(offer.sdp()).await?;
+pub(super) async fn dropped_answer(harness: &Harness<'_>) -> Result<(), Problem> {
+    let offer = harness.offer().await?;
+    let answer = harness.answer(offer.sdp()).await?;
     let sdp = answer.sdp().to_owned();
     drop(answer);
-    bench.fails("failing to open what its answerer has dropped", offer.open(&sdp)).await
+    harness.fails("failing to open what its answerer has dropped", offer.open(&sdp)).await
 }
 
-pub(super) async fn cancelled_open(bench: &Bench<'_>) -> Result<(), Problem> {
+pub(super) async fn cancelled_open(harness: &Harness<'_>) -> Result<(), Problem> {
     let step = "failing to open what the other side has cancelled";
     for offerer_stays in [true, false] {
-        let offer = bench.offer().await?;
-        let answer = bench.answer(offer.sdp()).await?;
+        let offer = harness.offer().await?;
+        let answer = harness.answer(offer.sdp()).await?;
         let sdp = answer.sdp().to_owned();
         if offerer_stays {
             cancel(answer.open()).await;
-            bench.fails(step, offer.open(&sdp)).await?;
+            harness.fails(step, offer.open(&sdp)).await?;
         } else {
             cancel(offer.open(&sdp)).await;
-            bench.fails(step, answer.open()).await?;
+            harness.fails(step, answer.open()).await?;
         }
     }
     Ok(())

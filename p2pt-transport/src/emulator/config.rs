@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-/// What the Linux kernel grants unless it is told otherwise: `net.core.rmem_max` is 212,992 bytes, and is doubled.
+/// What the Linux kernel grants unless it is configured otherwise: `net.core.rmem_max` is 212,992 bytes, and is doubled.
 const SOCKET_BUFFER_BYTES: usize = 2 * 212_992;
 
 /// The largest packet of Ethernet, in bytes.
@@ -192,6 +192,7 @@ pub enum NatBehavior {
 
 /// The usual kinds of NATs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum NatKind {
     /// A "full cone": one mapping for an internal endpoint, through which every remote endpoint reaches it.
     EndpointIndependent,

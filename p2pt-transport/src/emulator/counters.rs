@@ -15,7 +15,7 @@ pub(super) enum DropReason {
 
 /// What became of the datagrams that a host has sent, and how many it has received.
 ///
-/// Each datagram sent is counted once more when its fate is known: as delivered, or by the reason why it is not.
+/// Each datagram sent is counted once more when it is delivered or dropped, by the reason of the drop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -44,7 +44,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Sent ones whose fate is known and that did not arrive.
+    /// Sent datagrams that were dropped.
     pub fn dropped(&self) -> u64 {
         self.lost
             + self.queue_full

@@ -31,7 +31,7 @@ impl Line {
         if bytes > self.path.mtu {
             return Err(DropReason::TooLarge);
         }
-        // Perfect lines draw nothing, so that one more of them changes no other datagram's fate.
+        // Perfect lines draw nothing, so that one more of them changes nothing for other datagrams.
         if self.path.loss > 0.0 && rng.random::<f64>() < self.path.loss {
             return Err(DropReason::Lost);
         }

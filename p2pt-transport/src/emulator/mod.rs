@@ -6,7 +6,7 @@
 //! change their networks.
 //!
 //! The emulator keeps to tokio's clock, so that under paused time hours pass in milliseconds, and draws every random
-//! choice from its seed, in the order of sending: the same datagrams at the same instants have the same fates. It runs
+//! choice from its seed, in the order of sending: the same datagrams at the same instants end the same way. It runs
 //! no task and holds no descriptor. Datagrams arrive within the millisecond after they are due, because tokio's timers
 //! count in milliseconds.
 //!
@@ -48,8 +48,8 @@ mod line;
 mod nat;
 mod route;
 mod socket;
+mod state;
 mod stun;
-mod world;
 
 #[cfg(test)]
 mod nat_tests;
@@ -75,7 +75,7 @@ pub use counters::Counters;
 
 use crate::webrtc::Network;
 use socket::{EmulatedNetwork, Shared};
-use world::{HostId, NatId, RealmId, World};
+use state::{HostId, NatId, RealmId, State};
 
 /// An emulated internet. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ pub struct Internet {
 impl Internet {
     /// An internet without hosts, whose random choices follow from the seed.
     pub fn new(seed: u64) -> Self {
-        Self { shared: Shared::new(World::new(seed)) }
+        Self { shared: Shared::new(State::new(seed)) }
     }
 
     /// Adds a host with public addresses.
@@ -94,15 +94,15 @@ impl Internet {
     /// # Errors
     /// When there is no address left: 131,324 hosts and NATs have IPv4 addresses here.
     pub fn host(&self, config: impl Into<HostConfig>) -> io::Result<Host> {
-        Host::new(&self.shared, World::INTERNET, config.into())
+        Host::new(&self.shared, State::INTERNET, config.into())
     }
 
     /// Adds a NAT with a public address.
     ///
     /// # Errors
-    /// As [`host`](Self::host).
+    /// The errors of [`host`](Self::host).
     pub fn nat(&self, config: impl Into<NatConfig>) -> io::Result<Nat> {
-        Nat::new(&self.shared, World::INTERNET, &config.into())
+        Nat::new(&self.shared, State::INTERNET, &config.into())
     }
 
     /// Adds a link that leads nowhere, as a cable between two machines.
@@ -114,7 +114,7 @@ impl Internet {
     /// Adds a STUN server: it answers binding requests and tells the address they came from. Its line is perfect.
     ///
     /// # Errors
-    /// As [`host`](Self::host).
+    /// The errors of [`host`](Self::host).
     pub fn stun_server(&self) -> io::Result<SocketAddr> {
         self.shared.lock().add_stun_server()
     }
@@ -184,7 +184,7 @@ impl Host {
         self.shared.lock().host(self.id).bound()
     }
 
-    /// Makes its lines, to all networks it has joined, like this. Datagrams on their way keep their fates.
+    /// Makes its lines, to all networks it has joined, like this. Datagrams on their way are not affected.
     pub fn set_path(&self, path: Path) {
         for interface in &mut self.shared.lock().host(self.id).interfaces {
             interface.line.path = path.clone();
@@ -211,7 +211,7 @@ impl Host {
     /// # Errors
     /// When there is no address left.
     pub fn join_internet(&self, path: Path) -> io::Result<Vec<IpAddr>> {
-        self.shared.lock().join(self.id, World::INTERNET, path)
+        self.shared.lock().join(self.id, State::INTERNET, path)
     }
 
     /// Joins the network behind a NAT of the same internet, by one more line. Returns the addresses it got.
@@ -219,9 +219,9 @@ impl Host {
     /// # Errors
     /// When that network has no address left.
     pub fn join(&self, nat: &Nat, path: Path) -> io::Result<Vec<IpAddr>> {
-        let mut world = self.shared.lock();
-        let realm = world.nat(nat.id).inner;
-        world.join(self.id, realm, path)
+        let mut state = self.shared.lock();
+        let realm = state.nat(nat.id).inner;
+        state.join(self.id, realm, path)
     }
 
     /// Leaves the network in which the host has this address, as when a cable is pulled and the system notices. Sockets
@@ -283,7 +283,7 @@ impl Nat {
     /// Adds a NAT behind this one, which is then that of a carrier.
     ///
     /// # Errors
-    /// As [`host`](Self::host).
+    /// The errors of [`host`](Self::host).
     pub fn nat(&self, config: impl Into<NatConfig>) -> io::Result<Self> {
         let inner = self.inner();
         Self::new(&self.shared, inner, &config.into())
@@ -298,7 +298,7 @@ impl Nat {
         self.shared.lock().nat(self.id).external_ip
     }
 
-    /// Makes its line like this. Datagrams on their way keep their fates.
+    /// Makes its line like this. Datagrams on their way are not affected.
     pub fn set_path(&self, path: Path) {
         self.shared.lock().nat(self.id).line.path = path;
     }

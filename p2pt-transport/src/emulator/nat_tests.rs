@@ -72,7 +72,7 @@ async fn hole_punching_succeeds_between_the_kinds_it_should() {
                 a.send(b_external, "check");
                 b.send(a_external, "check");
                 for (here, there) in [(&a, &b), (&b, &a)] {
-                    // Who is heard is answered where it was seen.
+                    // A datagram that arrives is answered at the address it came from.
                     while let Some((remote, data)) = here.within(ms(10)).await {
                         match data.starts_with(b"check") {
                             true => here.send(remote, "answer"),

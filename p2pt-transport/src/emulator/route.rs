@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use super::{
     counters::DropReason,
     line::{Direction, Line},
+    state::{Arrived, Attached, HostId, NatId, RealmId, State, Waiting},
     stun,
-    world::{Arrived, Attached, HostId, NatId, RealmId, Waiting, World},
 };
 use crate::webrtc::Received;
 
@@ -92,7 +92,7 @@ fn packet_bytes(payload: usize, destination: SocketAddr) -> usize {
     payload + if destination.is_ipv4() { 28 } else { 48 }
 }
 
-impl World {
+impl State {
     /// Sends one datagram. Returns a task to be woken without the lock.
     pub(super) fn send(
         &mut self,
@@ -204,7 +204,7 @@ impl World {
         self.host(host).counters.delivered += 1;
         let Some(response) = stun::respond(request, source) else { return Ok(None) };
         let entry = Entry { realm: Self::INTERNET, hairpin: None };
-        // Nobody counts what a server has sent in vain.
+        // What a server has sent in vain is not counted.
         Ok(self.turn(now, at, None, server, source, entry, response).unwrap_or(None))
     }
 
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// The socket to which a way leads down, with the lines it takes. What a NAT filters and whether the host is
-    /// connected counts only when it is said who asks.
+    /// connected counts only when the caller is given.
     fn descend(
         &self,
         now: Instant,

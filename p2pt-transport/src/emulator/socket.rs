@@ -13,21 +13,21 @@ use std::{
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::world::{HostId, World};
+use super::state::{HostId, State};
 use crate::webrtc::{DatagramSocket, Network, Received, Resolving};
 
 /// How long the look-up of a name takes: about as long as that of one which a resolver nearby knows.
 const RESOLVING: Duration = Duration::from_millis(20);
 
-/// The lock around the world.
-pub(super) struct Shared(Mutex<World>);
+/// The lock around the state of the internet.
+pub(super) struct Shared(Mutex<State>);
 
 impl Shared {
-    pub(super) fn new(world: World) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(world)))
+    pub(super) fn new(state: State) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(state)))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,22 +47,22 @@ pub(super) struct EmulatedNetwork {
 
 impl Network for EmulatedNetwork {
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut world = self.shared.lock();
-        let host = world.host(self.host);
+        let mut state = self.shared.lock();
+        let host = state.host(self.host);
         Ok(host.addresses().map(|ip| host.scoped(SocketAddr::new(ip, 0))).collect())
     }
 
     fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
-        let mut world = self.shared.lock();
-        let host = world.host(self.host);
+        let mut state = self.shared.lock();
+        let host = state.host(self.host);
         if scope(host.scoped(address)) != scope(address) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let config = &host.config;
         let (buffer_bytes, max_segments) = (buffer_bytes.min(config.socket_buffer_bytes), config.max_segments);
-        let (key, local) = world.bind(self.host, bare(address), buffer_bytes)?;
+        let (key, local) = state.bind(self.host, bare(address), buffer_bytes)?;
         let local = with_scope(local, scope(address));
-        drop(world);
+        drop(state);
         let shared = self.shared.clone();
         Ok(Arc::new(EmulatedSocket { shared, key, local, buffer_bytes, max_segments, timer: Mutex::new(None) }))
     }
@@ -76,14 +76,14 @@ impl Network for EmulatedNetwork {
             sleep(RESOLVING).await;
             let (host, port) = host_and_port.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
             let port: u16 = port.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
-            let world = shared.lock();
-            let ips: &Vec<IpAddr> = world.names.get(host).ok_or(io::ErrorKind::NotFound)?;
+            let state = shared.lock();
+            let ips: &Vec<IpAddr> = state.names.get(host).ok_or(io::ErrorKind::NotFound)?;
             Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         })
     }
 }
 
-/// Without scope and flow label, as addresses are known in the world.
+/// Without scope and flow label, as the emulator knows addresses.
 fn bare(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip(), address.port())
 }
@@ -151,16 +151,16 @@ impl DatagramSocket for EmulatedSocket {
     ) -> Poll<io::Result<usize>> {
         loop {
             let (next, replaced) = {
-                let mut world = self.shared.lock();
-                // Read under the lock: the time that the world sees never runs backwards.
-                let filled = world.receive(self.key, Instant::now(), buffers, received);
+                let mut state = self.shared.lock();
+                // Read under the lock: the time that the emulator sees never runs backwards.
+                let filled = state.receive(self.key, Instant::now(), buffers, received);
                 if filled > 0 {
                     for received in received.iter_mut().take(filled).filter(|received| needs_scope(received.remote)) {
                         received.remote = with_scope(received.remote, scope(self.local));
                     }
                     return Poll::Ready(Ok(filled));
                 }
-                world.wait(self.key, cx.waker())
+                state.wait(self.key, cx.waker())
             };
             drop(replaced);
             match next {
@@ -182,16 +182,16 @@ impl DatagramSocket for EmulatedSocket {
         let contents = Bytes::copy_from_slice(contents);
         // An empty datagram is one, too.
         let starts = (0..contents.len().max(1)).step_by(segment_bytes);
-        let mut world = self.shared.lock();
+        let mut state = self.shared.lock();
         let now = Instant::now();
         let mut segments = starts.map(|start| contents.slice(start..contents.len().min(start + segment_bytes)));
         // All of them go to one socket, which is woken once.
         let mut woken = None;
         let sent = segments.try_for_each(|segment| {
-            woken = world.send(now, self.key, remote, segment)?.or(woken.take());
+            woken = state.send(now, self.key, remote, segment)?.or(woken.take());
             Ok(())
         });
-        drop(world);
+        drop(state);
         woken.into_iter().for_each(Waker::wake);
         sent
     }
@@ -208,8 +208,8 @@ impl DatagramSocket for EmulatedSocket {
 impl Drop for EmulatedSocket {
     fn drop(&mut self) {
         let ended = {
-            let mut world = self.shared.lock();
-            world.unbind(self.key, Instant::now())
+            let mut state = self.shared.lock();
+            state.unbind(self.key, Instant::now())
         };
         drop(ended);
     }

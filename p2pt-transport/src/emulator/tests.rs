@@ -252,15 +252,15 @@ async fn ipv6_reaches_ipv6() {
 async fn what_does_not_arrive_is_counted_and_said_whom_it_was_for() {
     let internet = Internet::new(1);
     let ((host, a), (receiver, b)) = pair(&internet, Path::default(), Path::default());
-    let (nobody, closed) = (at("203.0.113.200:1"), SocketAddr::new(receiver.address().unwrap(), 1));
-    for (to, count) in [(b.local(), 3), (nobody, 2), (closed, 1)] {
+    let (unused, closed) = (at("203.0.113.200:1"), SocketAddr::new(receiver.address().unwrap(), 1));
+    for (to, count) in [(b.local(), 3), (unused, 2), (closed, 1)] {
         (0..count).for_each(|_| a.send(to, "x"));
     }
     assert_eq!(b.all().await.len(), 3);
     let expected = Counters { sent: 6, delivered: 3, no_host: 2, no_socket: 1, ..Counters::default() };
     assert_eq!((host.counters(), receiver.counters().received), (expected, 3));
     let own = a.local();
-    assert_eq!(host.flows(), [((own, b.local()), 3), ((own, nobody), 2), ((own, closed), 1)].into());
+    assert_eq!(host.flows(), [((own, b.local()), 3), ((own, unused), 2), ((own, closed), 1)].into());
 }
 
 #[tokio::test(start_paused = true)]

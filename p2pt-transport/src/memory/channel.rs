@@ -10,52 +10,52 @@ use tokio::{
 };
 
 use super::{
-    link::{Link, Side},
+    connection::{Connection, Side},
     network::{Network, Step},
-    state::{LinkId, State},
+    state::{ConnectionId, State},
 };
 use crate::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
-/// One side's hold on a link; dropping it closes the side.
+/// One side's hold on a connection; dropping it closes the side.
 #[derive(Debug)]
 pub(super) struct Handle {
     network: Arc<Network>,
-    link: LinkId,
+    connection: ConnectionId,
     side: Side,
     wake: Arc<Notify>,
 }
 
 impl Handle {
-    pub(super) fn new(network: &Arc<Network>, link: LinkId, side: Side) -> Self {
-        let wake = network.with(|state, now| state.link(link, now).wake_of(side));
-        Self { network: network.clone(), link, side, wake }
+    pub(super) fn new(network: &Arc<Network>, connection: ConnectionId, side: Side) -> Self {
+        let wake = network.with(|state, now| state.connection(connection, now).wake_of(side));
+        Self { network: network.clone(), connection, side, wake }
     }
 
-    pub(super) fn link(&self) -> LinkId {
-        self.link
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
     pub(super) fn side(&self) -> Side {
         self.side
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Link, Instant) -> T) -> T {
-        self.network.with(|state, now| look(state.link(self.link, now), now))
+    fn with<T>(&self, look: impl FnOnce(&mut Connection, Instant) -> T) -> T {
+        self.network.with(|state, now| look(state.connection(self.connection, now), now))
     }
 
     async fn wait<T: Send>(&self, mut step: impl FnMut(&mut State, Instant) -> Step<T> + Send) -> T {
         self.network
             .wait(&self.wake, |state, now| match step(state, now) {
                 Step::Done(done) => Step::Done(done),
-                Step::Wait(_) => Step::Wait(state.link(self.link, now).next_event()),
+                Step::Wait(_) => Step::Wait(state.connection(self.connection, now).next_event()),
             })
             .await
     }
 
     async fn ended(&self) -> ChannelClosed {
-        self.wait(|state, now| match state.link(self.link, now).ended(self.side) {
+        self.wait(|state, now| match state.connection(self.connection, now).ended(self.side) {
             Some(reason) => Step::Done(reason.clone()),
             None => Step::Wait(None),
         })
@@ -65,7 +65,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.network.with(|state, now| state.detach(self.link, self.side, now));
+        self.network.with(|state, now| state.detach(self.connection, self.side, now));
     }
 }
 
@@ -95,23 +95,23 @@ impl Sender {
 
     /// Sends the frame if it can be sent now, else leaves it where it is.
     fn attempt(&self, state: &mut State, frame: &mut Option<Frame>, now: Instant) -> Step<Result<(), SendFrameError>> {
-        let (id, side) = (self.handle.link, self.handle.side);
-        let link = state.link(id, now);
-        if link.is_closing(side) {
+        let (id, side) = (self.handle.connection, self.handle.side);
+        let connection = state.connection(id, now);
+        if connection.is_closing(side) {
             return Step::Done(Err(SendFrameError::Closed));
         }
-        let Some(ready) = frame.take_if(|frame| link.has_room(side, frame)) else { return Step::Wait(None) };
+        let Some(ready) = frame.take_if(|frame| connection.has_room(side, frame)) else { return Step::Wait(None) };
         self.put(state, ready, now);
         Step::Done(Ok(()))
     }
 
     /// Puts a frame on its way for which there is room.
     fn put(&self, state: &mut State, frame: Frame, now: Instant) {
-        let (id, side) = (self.handle.link, self.handle.side);
-        let link = state.link(id, now);
-        let (from, to) = (link.node(side), link.node(side.other()));
+        let (id, side) = (self.handle.connection, self.handle.side);
+        let connection = state.connection(id, now);
+        let (from, to) = (connection.node(side), connection.node(side.other()));
         let doomed = state.count_down(from, to, frame.len());
-        state.link(id, now).send(side, frame, doomed, now);
+        state.connection(id, now).send(side, frame, doomed, now);
     }
 }
 
@@ -131,7 +131,7 @@ impl FrameSender for Sender {
         let _turn: Result<_, TryLockError> = self.turn.try_lock();
         let step = self.handle.network.with(|state, now| match &_turn {
             Ok(_) => self.attempt(state, &mut frame, now),
-            Err(_) if state.link(self.handle.link, now).is_closing(self.handle.side) => {
+            Err(_) if state.connection(self.handle.connection, now).is_closing(self.handle.side) => {
                 Step::Done(Err(SendFrameError::Closed))
             }
             Err(_) => Step::Wait(None),
@@ -147,11 +147,11 @@ impl FrameSender for Sender {
         frames.iter().try_for_each(|frame| self.check(frame))?;
         let turn = self.turn.try_lock();
         self.handle.network.with(|state, now| {
-            let (link, side) = (state.link(self.handle.link, now), self.handle.side);
-            if link.is_closing(side) {
+            let (connection, side) = (state.connection(self.handle.connection, now), self.handle.side);
+            if connection.is_closing(side) {
                 return Err(SendFrameError::Closed.into());
             }
-            match link.has_room_for_all(side, &frames) {
+            match connection.has_room_for_all(side, &frames) {
                 None => Err(TrySendAllError::NeverFits),
                 Some(room) if !room || turn.is_err() => Err(TrySendAllError::Full),
                 Some(_) => {
@@ -163,11 +163,11 @@ impl FrameSender for Sender {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        self.handle.with(|link, _| link.unacknowledged(self.handle.side))
+        self.handle.with(|connection, _| connection.unacknowledged(self.handle.side))
     }
 
     async fn close(&self) {
-        self.handle.with(|link, now| link.close(self.handle.side, ChannelClosed::Local, now));
+        self.handle.with(|connection, now| connection.close(self.handle.side, ChannelClosed::Local, now));
         self.handle.ended().await;
     }
 
@@ -176,12 +176,12 @@ impl FrameSender for Sender {
     }
 
     async fn stats(&self) -> ChannelStats {
-        self.handle.with(|link, _| {
-            let (bytes_sent, bytes_received) = link.traffic(self.handle.side);
+        self.handle.with(|connection, _| {
+            let (bytes_sent, bytes_received) = connection.traffic(self.handle.side);
             ChannelStats {
                 local_candidate: Some("host".to_owned()),
                 remote_candidate: Some("host".to_owned()),
-                round_trip: Some(link.round_trip()),
+                round_trip: Some(connection.round_trip()),
                 bytes_sent,
                 bytes_received,
             }
@@ -205,8 +205,8 @@ impl FrameReceiver for Receiver {
         let side = self.handle.side;
         self.handle
             .wait(|state, now| {
-                let link = state.link(self.handle.link, now);
-                match (link.receive(side, now), link.ended(side)) {
+                let connection = state.connection(self.handle.connection, now);
+                match (connection.receive(side, now), connection.ended(side)) {
                     (Some(frame), _) => Step::Done(Ok(frame)),
                     (None, Some(reason)) => Step::Done(Err(reason.clone())),
                     (None, None) => Step::Wait(None),

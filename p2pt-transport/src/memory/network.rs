@@ -29,7 +29,7 @@ impl Network {
 
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: the time a link sees never runs backwards.
+        // Read under the lock: the time a connection sees never runs backwards.
         let now = Instant::now();
         look(&mut state, now)
     }

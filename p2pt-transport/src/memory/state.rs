@@ -1,4 +1,4 @@
-//! Everything the network knows, behind one lock: nodes, offers, answers, links and faults.
+//! Everything the network knows, behind one lock: nodes, offers, answers, connections and faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{
     Break, Conditions, MemoryConfig, NodeId,
-    link::{Link, Path, Side},
+    connection::{Connection, Path, Side},
     network::Step,
     sdp::{Description, Kind, Token},
 };
 use crate::{ChannelClosed, Fingerprint, TransportError};
 
-/// Names a link; never used again.
-pub(super) type LinkId = u64;
+/// Identifies a connection; never used again.
+pub(super) type ConnectionId = u64;
 
 #[derive(Debug)]
 struct Node {
@@ -47,15 +47,15 @@ struct Answer {
     node: NodeId,
     wake: Arc<Notify>,
     offer: Token,
-    /// The certificate the answerer expects, as the offer that reached it said.
+    /// The certificate the answerer expects, as it stood in the offer that it received.
     expects: Fingerprint,
-    link: Option<LinkId>,
+    connection: Option<ConnectionId>,
 }
 
 /// What became of an attempt to connect.
 #[derive(Debug)]
 pub(super) enum Attempt {
-    Connected(LinkId),
+    Connected(ConnectionId),
     Failed(TransportError),
     /// Nothing answers there; that may change.
     NoPath,
@@ -66,11 +66,11 @@ pub(super) struct State {
     pub(super) config: MemoryConfig,
     rng: Xoshiro256PlusPlus,
     next_token: u32,
-    next_link: LinkId,
+    next_connection: ConnectionId,
     nodes: Vec<Node>,
     offers: BTreeMap<Token, Offer>,
     answers: BTreeMap<Token, Answer>,
-    links: BTreeMap<LinkId, Link>,
+    connections: BTreeMap<ConnectionId, Connection>,
     conditions: Conditions,
     conditions_between: BTreeMap<(NodeId, NodeId), Conditions>,
     /// What is added to the latency from one node to another.
@@ -94,11 +94,11 @@ impl State {
             config,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             next_token: 0,
-            next_link: 0,
+            next_connection: 0,
             nodes: Vec::new(),
             offers: BTreeMap::new(),
             answers: BTreeMap::new(),
-            links: BTreeMap::new(),
+            connections: BTreeMap::new(),
             conditions_between: BTreeMap::new(),
             slow: BTreeMap::new(),
             refuse: 0.0,
@@ -153,7 +153,7 @@ impl State {
         offer: &Description,
     ) -> Result<Description, TransportError> {
         let description = self.describe(node, Kind::Answer)?;
-        let answer = Answer { node, wake, offer: offer.token, expects: offer.fingerprint, link: None };
+        let answer = Answer { node, wake, offer: offer.token, expects: offer.fingerprint, connection: None };
         self.answers.insert(description.token, answer);
         Ok(description)
     }
@@ -168,7 +168,7 @@ impl State {
         let refused = *own.refused.get_or_insert_with(|| self.rng.random_bool(self.refuse));
         let Some(other) = self.answers.get(&answered.token) else { return Attempt::NoPath };
         let (a, b) = (own.node, other.node);
-        let taken = other.link.is_some() || other.offer != offer;
+        let taken = other.connection.is_some() || other.offer != offer;
         if refused || taken || self.refuse_between.contains(&pair(a, b)) {
             return Attempt::NoPath;
         }
@@ -180,54 +180,58 @@ impl State {
         if other.expects != a_shows || answered.fingerprint != b_shows {
             return Attempt::Failed(TransportError::SessionFailed);
         }
-        self.next_link += 1;
+        self.next_connection += 1;
         let (Some(own), Some(other)) = (self.offers.remove(&offer), self.answers.get_mut(&answered.token)) else {
             return Attempt::NoPath;
         };
-        other.link = Some(self.next_link);
+        other.connection = Some(self.next_connection);
         other.wake.notify_waiters();
         let ends = [(a, own.wake), (b, other.wake.clone())];
-        self.links.insert(self.next_link, Link::new(&self.config, paths, own.label, own.seed, ends, now));
-        Attempt::Connected(self.next_link)
+        self.connections
+            .insert(self.next_connection, Connection::new(&self.config, paths, own.label, own.seed, ends, now));
+        Attempt::Connected(self.next_connection)
     }
 
-    /// The link its offerer has made, handed over once; an error once nobody can make one.
-    pub(super) fn take_link(&mut self, answer: Token) -> Result<Option<LinkId>, TransportError> {
+    /// The connection its offerer has made, handed over once; an error when it cannot be made any more.
+    pub(super) fn take_connection(&mut self, answer: Token) -> Result<Option<ConnectionId>, TransportError> {
         let record = self.answers.get(&answer).ok_or(TransportError::ShutDown)?;
-        let link = record.link;
-        if link.is_some() {
+        let connection = record.connection;
+        if connection.is_some() {
             self.answers.remove(&answer);
         }
-        Ok(link)
+        Ok(connection)
     }
 
     pub(super) fn drop_offer(&mut self, offer: Token) {
         self.offers.remove(&offer);
     }
 
-    /// Withdraws an answer; if the offerer has connected, it is told.
+    /// Withdraws an answer; an offerer that has connected receives a close notice.
     pub(super) fn drop_answer(&mut self, answer: Token, now: Instant) {
-        if let Some(link) = self.answers.remove(&answer).and_then(|answer| answer.link) {
-            self.detach(link, Side::ANSWERER, now);
+        if let Some(connection) = self.answers.remove(&answer).and_then(|answer| answer.connection) {
+            self.detach(connection, Side::ANSWERER, now);
         }
     }
 
-    /// A link someone has a handle to, brought up to date.
-    pub(super) fn link(&mut self, link: LinkId, now: Instant) -> &mut Link {
-        let link = self.links.get_mut(&link).expect("a link is kept until the handles of both its sides are dropped");
-        link.advance(now);
-        link
+    /// A connection to which a handle exists, brought up to date.
+    pub(super) fn connection(&mut self, connection: ConnectionId, now: Instant) -> &mut Connection {
+        let connection = self
+            .connections
+            .get_mut(&connection)
+            .expect("a connection is kept until the handles of both its sides are dropped");
+        connection.advance(now);
+        connection
     }
 
-    pub(super) fn detach(&mut self, id: LinkId, side: Side, now: Instant) {
-        let link = self.link(id, now);
-        link.detach(side, now);
-        if link.is_abandoned() {
-            self.links.remove(&id);
+    pub(super) fn detach(&mut self, id: ConnectionId, side: Side, now: Instant) {
+        let connection = self.connection(id, now);
+        connection.detach(side, now);
+        if connection.is_abandoned() {
+            self.connections.remove(&id);
         }
     }
 
-    /// Whether the next frame between two nodes is the one that breaks its link.
+    /// Whether the next frame between two nodes is the one that breaks its connection.
     pub(super) fn count_down(&mut self, from: NodeId, to: NodeId, bytes: usize) -> bool {
         let Some(fault) = self.breaks.get_mut(&(from, to)) else { return false };
         let left = match fault {
@@ -242,26 +246,26 @@ impl State {
     }
 
     /// Begins to close everything a node has.
-    pub(super) fn shut_down(&mut self, node: NodeId, now: Instant) -> Vec<(LinkId, Side, Arc<Notify>)> {
+    pub(super) fn shut_down(&mut self, node: NodeId, now: Instant) -> Vec<(ConnectionId, Side, Arc<Notify>)> {
         self.nodes[node.0].shut_down = true;
         self.drop_pending(node);
         let mut ends = Vec::new();
-        for (id, link) in &mut self.links {
-            let sides: Vec<_> = link.sides_of(node).collect();
+        for (id, connection) in &mut self.connections {
+            let sides: Vec<_> = connection.sides_of(node).collect();
             for side in sides {
-                link.advance(now);
-                link.close(side, ChannelClosed::ShutDown, now);
-                ends.push((*id, side, link.wake_of(side)));
+                connection.advance(now);
+                connection.close(side, ChannelClosed::ShutDown, now);
+                ends.push((*id, side, connection.wake_of(side)));
             }
         }
         ends
     }
 
-    /// Done once a side has ended; the side of a link that is gone has.
-    pub(super) fn ending(&mut self, id: LinkId, side: Side, now: Instant) -> Step<()> {
-        let Some(link) = self.links.get_mut(&id) else { return Step::Done(()) };
-        link.advance(now);
-        if link.ended(side).is_some() { Step::Done(()) } else { Step::Wait(link.next_event()) }
+    /// Done once a side has ended; the side of a connection that is gone has.
+    pub(super) fn ending(&mut self, id: ConnectionId, side: Side, now: Instant) -> Step<()> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Step::Done(()) };
+        connection.advance(now);
+        if connection.ended(side).is_some() { Step::Done(()) } else { Step::Wait(connection.next_event()) }
     }
 
     fn drop_pending(&mut self, node: NodeId) {
@@ -269,10 +273,10 @@ impl State {
             offer.wake.notify_waiters();
             offer.node != node
         });
-        // An answer whose offerer has connected owns that link's end until it is opened or dropped.
+        // An answer whose offerer has connected owns that connection's end until it is opened or dropped.
         self.answers.retain(|_, answer| {
             answer.wake.notify_waiters();
-            answer.node != node || answer.link.is_some()
+            answer.node != node || answer.connection.is_some()
         });
     }
 
@@ -280,10 +284,10 @@ impl State {
         self.nodes[node.0].killed = true;
         self.drop_pending(node);
         self.refresh_paths(now);
-        for link in self.links.values_mut() {
-            let sides: Vec<_> = link.sides_of(node).collect();
+        for connection in self.connections.values_mut() {
+            let sides: Vec<_> = connection.sides_of(node).collect();
             for side in sides {
-                link.kill(side, now);
+                connection.kill(side, now);
             }
         }
     }
@@ -349,15 +353,15 @@ impl State {
         self.breaks.insert((from, to), fault);
     }
 
-    /// Ends of links that are open now, all nodes' or one's.
+    /// Ends of connections that are open now, all nodes' or one's.
     pub(super) fn open_ends(&mut self, node: Option<NodeId>, now: Instant) -> usize {
-        self.links
+        self.connections
             .values_mut()
-            .map(|link| {
-                link.advance(now);
+            .map(|connection| {
+                connection.advance(now);
                 Side::BOTH
                     .into_iter()
-                    .filter(|side| node.is_none_or(|node| link.node(*side) == node) && link.is_up(*side))
+                    .filter(|side| node.is_none_or(|node| connection.node(*side) == node) && connection.is_up(*side))
                     .count()
             })
             .sum()
@@ -381,13 +385,13 @@ impl State {
     }
 
     fn refresh_paths(&mut self, now: Instant) {
-        let mut links = std::mem::take(&mut self.links);
-        for link in links.values_mut() {
-            let [a, b] = [Side::OFFERER, Side::ANSWERER].map(|side| link.node(side));
-            link.advance(now);
-            link.set_paths(self.paths(a, b), [a, b].map(|node| self.nodes[node.0].frozen), now);
+        let mut connections = std::mem::take(&mut self.connections);
+        for connection in connections.values_mut() {
+            let [a, b] = [Side::OFFERER, Side::ANSWERER].map(|side| connection.node(side));
+            connection.advance(now);
+            connection.set_paths(self.paths(a, b), [a, b].map(|node| self.nodes[node.0].frozen), now);
         }
-        self.links = links;
+        self.connections = connections;
         for offer in self.offers.values() {
             offer.wake.notify_waiters();
         }

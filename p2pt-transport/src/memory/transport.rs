@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     NodeId,
     channel::{Handle, receiver, sender},
-    link::Side,
+    connection::Side,
     network::{Network, Step},
     sdp::{Description, Kind, Token},
     state::Attempt,
@@ -65,8 +65,8 @@ impl Transport for MemoryTransport {
 
     async fn shutdown(&self) {
         let ends = self.network.with(|state, now| state.shut_down(self.node, now));
-        for (link, side, wake) in ends {
-            self.network.wait(&wake, |state, now| state.ending(link, side, now)).await;
+        for (connection, side, wake) in ends {
+            self.network.wait(&wake, |state, now| state.ending(connection, side, now)).await;
         }
     }
 }
@@ -99,14 +99,14 @@ impl PendingOffer for Offer {
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let answer = Description::read(answer_sdp, Kind::Answer)?;
         let opening = Opening::new(&self.network, self.node, &self.wake);
-        let link = opening
+        let connection = opening
             .until(|state, now| match state.connect(self.own.token, &answer, now) {
-                Attempt::Connected(link) => Step::Done(Ok(link)),
+                Attempt::Connected(connection) => Step::Done(Ok(connection)),
                 Attempt::Failed(error) => Step::Done(Err(error)),
                 Attempt::NoPath => Step::Wait(None),
             })
             .await?;
-        opening.open(Handle::new(&self.network, link, Side::OFFERER), &self.own, &answer).await
+        opening.open(Handle::new(&self.network, connection, Side::OFFERER), &self.own, &answer).await
     }
 }
 
@@ -139,14 +139,14 @@ impl PendingAnswer for Answer {
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
         let opening = Opening::new(&self.network, self.node, &self.wake);
         let token: Token = self.own.token;
-        let link = opening
-            .until(|state, _| match state.take_link(token) {
-                Ok(Some(link)) => Step::Done(Ok(link)),
+        let connection = opening
+            .until(|state, _| match state.take_connection(token) {
+                Ok(Some(connection)) => Step::Done(Ok(connection)),
                 Ok(None) => Step::Wait(None),
                 Err(error) => Step::Done(Err(error)),
             })
             .await?;
-        opening.open(Handle::new(&self.network, link, Side::ANSWERER), &self.own, &self.other).await
+        opening.open(Handle::new(&self.network, connection, Side::ANSWERER), &self.own, &self.other).await
     }
 }
 
@@ -170,7 +170,7 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     fn new(network: &'a Arc<Network>, node: NodeId, wake: &'a Notify) -> Self {
-        let after = network.with(|state, _| state.config.open_deadline);
+        let after = network.with(|state, _| state.config.connect_timeout);
         Self { network, node, wake, deadline: Instant::now() + after }
     }
 
@@ -204,13 +204,13 @@ impl<'a> Opening<'a> {
                 if state.is_down(self.node) {
                     return Step::Done(Err(TransportError::ShutDown));
                 }
-                let link = state.link(handle.link(), now);
-                if link.is_open(side) {
-                    Step::Done(Ok(link.label.clone()))
-                } else if link.ended(side).is_some() {
+                let connection = state.connection(handle.connection(), now);
+                if connection.is_open(side) {
+                    Step::Done(Ok(connection.label.clone()))
+                } else if connection.ended(side).is_some() {
                     Step::Done(Err(TransportError::ClosedEarly))
                 } else {
-                    Step::Wait(link.next_event())
+                    Step::Wait(connection.next_event())
                 }
             })
             .await?;

@@ -125,7 +125,7 @@ fn is_private_use(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether this side, at `local`, may send to `remote`, which a stranger has named: never to unspecified, multicast,
+/// Whether this side, at `local`, may send to `remote`, an address that an unknown peer has named: never to unspecified, multicast,
 /// broadcast or reserved addresses, nor to port 0, and to loopback or link-local ones only from such an address.
 pub(crate) fn may_reach(local: SocketAddr, remote: SocketAddr) -> bool {
     local.is_ipv4() == remote.is_ipv4() && is_reachable(remote) && reach(local.ip()) == reach(remote.ip())

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     endpoint::{From, Key, MAX_SETS, OFFER_SETS},
-    endpoint_tests::{free_set, made_up, ms, stranger},
+    endpoint_tests::{free_set, made_up, ms, unknown_address},
     peer::{End, Remote, Stage},
     session::DtlsRole,
     sim::{Sim, host_base, host_candidate, socket},
@@ -37,7 +37,7 @@ fn claims_of_offers_that_lead_nowhere_give_way_and_others_do_not() {
     sim.accept(1, offer, remote);
     sim.run(ms(500));
     assert!(sim.nodes[0].is_open(answer) && sim.nodes[1].is_open(offer));
-    // However many more a stranger makes up, what has proven itself stays.
+    // However many more an attacker makes up, what has proven itself stays.
     for number in 4..40 {
         let remote = made_up(number, victim);
         let set = free_set(&mut sim, 0, &remote).expect("a set");
@@ -48,7 +48,7 @@ fn claims_of_offers_that_lead_nowhere_give_way_and_others_do_not() {
     assert!(sim.nodes[0].is_open(answer) && sim.nodes[1].is_open(offer));
     assert_eq!(sim.nodes[0].endpoint.len(), 4);
     // An address that no claim is on is free everywhere.
-    assert!((OFFER_SETS..MAX_SETS).all(|set| free(&sim, set, &made_up(99, stranger(1)))));
+    assert!((OFFER_SETS..MAX_SETS).all(|set| free(&sim, set, &made_up(99, unknown_address(1)))));
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn answer_hidden(sim: &mut Sim, node: usize, change: impl Fn(&Sim, &mut Remote))
     Some((offer, answer, set))
 }
 
-/// A stranger holds all the sets that answers leave from, with connections that are open. Another node that names no address
-/// either is answered; a further offer of the stranger is not, since it could not be told from the others.
+/// An attacker holds all the sets that answers leave from, with connections that are open. Another node that names no address
+/// either is answered; a further offer of the attacker is not, since it could not be distinguished from the others.
 #[test]
 fn nodes_without_addresses_are_in_the_way_of_themselves_alone() {
     let mut sim = Sim::new(3);
@@ -134,7 +134,7 @@ fn nodes_without_addresses_are_in_the_way_of_themselves_alone() {
     assert_eq!(sim.nodes[0].endpoint.len(), 5, "none had to end for that");
 }
 
-/// A stranger names another node's certificate, and proves that it is there, but never completes a handshake.
+/// An attacker names another node's certificate, and proves that it is there, but never completes a handshake.
 #[test]
 fn a_certificate_that_is_not_proven_gives_way() {
     let mut sim = Sim::new(3);
@@ -166,7 +166,7 @@ fn many_nodes_of_one_family_are_answered_from_two() {
     let v6 = std::net::SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 5004));
     let from = From { set: OFFER_SETS, sockets: Arc::from([v4, v6]) };
     for number in 0..20 {
-        let remote = Remote { shares_sockets: true, ..made_up(number, stranger(number as u8)) };
+        let remote = Remote { shares_sockets: true, ..made_up(number, unknown_address(number as u8)) };
         assert!(sim.nodes[0].endpoint.is_free(&[v4, v6], &remote), "{number}");
         let bases = vec![host_base(v4), host_base(v6)];
         sim.nodes[0].endpoint.answer(sim.now, from.clone(), bases, remote).expect("a session");

@@ -56,9 +56,9 @@ pub enum IcePolicy {
 /// Which of the addresses that a peer names are sent to.
 ///
 /// A peer's description may name any address, and connectivity checks go to those that it names, at most seven to one that
-/// never answers unless the peer is heard there. Never, whatever the setting, do they go to unspecified, multicast,
+/// never answers unless a check of the peer arrives from it. Never, whatever the setting, do they go to unspecified, multicast,
 /// broadcast or reserved addresses, nor to loopback or link-local ones unless from such an address, which this side has
-/// only where it is told so or has no others.
+/// only where it is configured so or has no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Destinations {
@@ -157,7 +157,7 @@ impl WebRtcConfig {
         self
     }
 
-    /// As [`bind_addresses`](Self::bind_addresses), with ports chosen by the system, or by [`port`](Self::port).
+    /// The local IP addresses to use, as [`bind_addresses`](Self::bind_addresses) sets them, with ports chosen by the system, or by [`port`](Self::port).
     pub fn bind_ips(self, ips: impl IntoIterator<Item = IpAddr>) -> Self {
         self.bind_addresses(ips.into_iter().map(|ip| SocketAddr::new(ip, 0)))
     }
@@ -199,14 +199,14 @@ impl WebRtcConfig {
     /// How long `open` waits for the channel. 30 s by default.
     ///
     /// Of that, finding a path may take half, and setting up the encrypted session on it a third: an answer that was
-    /// made up, or whose author is gone, holds its connection for 15 s. A side that has been heard and then falls silent
-    /// is not waited for any longer than the [idle timeout](Self::idle_timeout).
+    /// made up, or whose author is gone, holds its connection for 15 s. A side from which something has arrived and then nothing
+    /// more is not waited for any longer than the [idle timeout](Self::idle_timeout).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The liveness time: how long an open connection may be silent before it counts as dead. 4 s by default, in which
+    /// How long nothing may arrive on an open connection before it counts as dead. 4 s by default, in which
     /// a living peer has answered four connectivity checks, and made four; at least 1 s. Those checks are all that a
     /// shorter time costs: eight small packets in that time, each way. A peer whose process or machine stands still for
     /// longer is given up.
@@ -215,7 +215,7 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long a polite close waits without progress: for what was sent to be acknowledged, then for the other side to
+    /// How long a graceful close waits without progress: for what was sent to be acknowledged, then for the other side to
     /// close too. 2 s by default: a packet that is lost is sent again after one, and with less the close would not wait for it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
@@ -237,9 +237,9 @@ impl WebRtcConfig {
         self
     }
 
-    /// The largest frame sent or received, which is told to the other side as `a=max-message-size`.
-    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer may send that is not told
-    /// otherwise. JavaScript peers send frames of up to 96 KiB, for texts of control characters.
+    /// The largest frame sent or received, which is announced to the other side as `a=max-message-size`.
+    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer without that line may
+    /// send. JavaScript peers send frames of up to 96 KiB, for texts of control characters.
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes.clamp(65_536, MAX_FRAME_BYTES);
         self

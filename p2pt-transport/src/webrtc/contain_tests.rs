@@ -2,22 +2,19 @@
 
 use std::{
     future::Future,
-    io::{self, IoSliceMut},
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use super::{
-    DatagramSocket, Network, Received, Resolving, WebRtc, WebRtcConfig,
+    WebRtc, WebRtcConfig,
+    buffers::lock,
     contain::DEFECT,
-    flow::lock,
     peer::{Stage, Turn},
-    socket::SystemNetwork,
+    wrapped_socket::{Intercept, Wrapped},
 };
 use crate::{Channel, ChannelClosed, Frame, PendingOffer, Transport, TransportError};
 
@@ -111,76 +108,29 @@ async fn an_opening_that_panics_says_so() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
-/// The system's network, whose sockets panic when it is said.
-#[derive(Debug, Clone)]
+/// Has a socket panic on request.
+#[derive(Debug, Default)]
 struct Faulty {
-    panics: Arc<AtomicBool>,
+    panics: AtomicBool,
 }
 
-#[derive(Debug)]
-struct FaultySocket {
-    socket: Arc<dyn DatagramSocket>,
-    panics: Arc<AtomicBool>,
-}
-
-impl Network for Faulty {
-    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        SystemNetwork.addresses()
-    }
-
-    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
-        let socket = SystemNetwork.bind(address, buffer_bytes)?;
-        Ok(Arc::new(FaultySocket { socket, panics: self.panics.clone() }))
-    }
-
-    fn resolve(&self, host_and_port: String) -> Resolving {
-        SystemNetwork.resolve(host_and_port)
-    }
-}
-
-impl DatagramSocket for FaultySocket {
-    fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    fn receive_buffer_bytes(&self) -> usize {
-        self.socket.receive_buffer_bytes()
-    }
-
-    fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        received: &mut [Received],
-    ) -> Poll<io::Result<usize>> {
+impl Intercept for Faulty {
+    fn before_receive(&self) {
         assert!(!self.panics.swap(false, Ordering::AcqRel), "as a test wants it");
-        self.socket.poll_receive(cx, buffers, received)
-    }
-
-    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
-        self.socket.try_send(remote, contents, segment_bytes)
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_writable(cx)
-    }
-
-    fn max_segments(&self) -> usize {
-        self.socket.max_segments()
     }
 }
 
 #[tokio::test]
 async fn a_panic_that_no_connection_accounts_for_ends_all_of_them_and_the_transport_goes_on() {
-    let panics = Arc::new(AtomicBool::new(false));
-    let network = Arc::new(Faulty { panics: panics.clone() });
+    let faulty = Arc::new(Faulty::default());
+    let network = Arc::new(Wrapped(faulty.clone()));
     let alice = WebRtc::with_network(WebRtcConfig::loopback(), network).expect("a transport");
     let bob = transport();
     let (mut one, _bobs_one) = connect(&alice, &bob).await;
     let (two, _bobs_two) = connect(&bob, &alice).await;
     let waits = within(alice.offer()).await.expect("an offer");
     let pending = within(alice.answer(within(bob.offer()).await.expect("an offer").sdp())).await.expect("an answer");
-    panics.store(true, Ordering::Release);
+    faulty.panics.store(true, Ordering::Release);
     within(one.sender.send(Frame::text("wakes the driver"))).await.expect("accepted");
     assert_eq!(within(one.sender.closed()).await, defect());
     assert_eq!(within(one.receiver.recv()).await, Err(defect()));

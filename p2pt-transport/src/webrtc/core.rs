@@ -13,12 +13,12 @@ use tokio::sync::Notify;
 use super::{
     WebRtcConfig,
     candidate::{Candidate, CandidateKind},
+    channel::{ChannelState, NEAR_WINDOW, Opening},
     contain::{DEFECT, contained},
     datagram::Datagram,
     endpoint::{Endpoint, Key},
     gather::Mappings,
     ice::Base,
-    link::{Link, NEAR_WINDOW, Opening},
     outgoing::Outgoing,
     peer::{self, Peer, PeerEvent},
     relay::{RelayEvent, Relayed, Relays},
@@ -28,14 +28,16 @@ use crate::{ChannelClosed, ChannelStats};
 
 /// What a path holds, in bytes for each second of its round trip, but for the first millisecond, in which a busy machine is
 /// as likely: more than peers take that do not say what their sockets hold.
-const FAR_WINDOW_RATE: f64 = 30e6;
+const PATH_WINDOW_RATE: f64 = 30e6;
 
 /// How often that is looked at.
 const WINDOW_AGE: Duration = Duration::from_secs(1);
 
 /// The part of a channel that is served here.
 struct Served {
-    link: Arc<Link>,
+    channel: Arc<ChannelState>,
+    /// A sender lacked room when it was last served.
+    is_backpressured: bool,
     /// When it was last looked how much may be on its way.
     window_at: Option<Instant>,
 }
@@ -43,10 +45,10 @@ struct Served {
 /// Everything a transport decides.
 pub(super) struct Core {
     pub(super) endpoint: Endpoint,
-    links: HashMap<Key, Served>,
+    channels: HashMap<Key, Served>,
     mappings: Mappings,
     relays: Relays,
-    /// The addresses of all servers that were ever asked: datagrams from elsewhere are no concern of theirs.
+    /// The addresses of all servers that were ever asked. Datagrams from other addresses go to connections.
     servers: HashSet<SocketAddr>,
     /// Something was learned from a server, or it was given up.
     pub(super) learned: Arc<Notify>,
@@ -69,7 +71,7 @@ impl Core {
     pub(super) fn new(endpoint: Endpoint, relays: Relays, config: &WebRtcConfig) -> Self {
         Self {
             endpoint,
-            links: HashMap::new(),
+            channels: HashMap::new(),
             mappings: Mappings::new(),
             relays,
             servers: HashSet::new(),
@@ -143,32 +145,32 @@ impl Core {
         gathered
     }
 
-    /// Serves a connection's channel through `link` from now on.
-    pub(super) fn attach(&mut self, key: Key, link: Arc<Link>) {
-        self.links.insert(key, Served { link, window_at: None });
+    /// Serves a connection's channel from now on.
+    pub(super) fn attach(&mut self, key: Key, channel: Arc<ChannelState>) {
+        self.channels.insert(key, Served { channel, is_backpressured: false, window_at: None });
         self.endpoint.list(key);
     }
 
-    pub(super) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
-        self.links.values().map(|served| &served.link)
+    pub(super) fn channels(&self) -> impl Iterator<Item = &Arc<ChannelState>> {
+        self.channels.values().map(|served| &served.channel)
     }
 
     /// How many offers wait for their answer, but for those that are given up and not yet gone.
     pub(super) fn waiting(&self) -> usize {
         let waits =
-            |served: &&Served| !served.link.close.load(Ordering::Acquire) && self.endpoint.is_waiting(served.link.key);
-        self.links.values().filter(waits).count()
+            |served: &&Served| !served.channel.is_close_requested() && self.endpoint.is_waiting(served.channel.key);
+        self.channels.values().filter(waits).count()
     }
 
-    /// Does something with the connection of a link, while there is one.
-    pub(super) fn with_peer<R>(&mut self, link: &Arc<Link>, turn: impl FnOnce(&mut Peer) -> R) -> Option<R> {
-        self.links.get(&link.key).filter(|served| Arc::ptr_eq(&served.link, link))?;
-        let result = self.endpoint.attempt(link.key, |endpoint| endpoint.peer(link.key).map(turn));
+    /// Takes a turn with the connection of a channel, while there is one.
+    pub(super) fn with_peer<R>(&mut self, channel: &Arc<ChannelState>, turn: impl FnOnce(&mut Peer) -> R) -> Option<R> {
+        self.channels.get(&channel.key).filter(|served| Arc::ptr_eq(&served.channel, channel))?;
+        let result = self.endpoint.attempt(channel.key, |endpoint| endpoint.peer(channel.key).map(turn));
         self.end_broken();
         result?
     }
 
-    /// Says the end of connections whose turn has panicked, before another one can have their number.
+    /// Reports the end of connections whose turn has panicked, before another one can have their key.
     fn end_broken(&mut self) {
         while let Some((key, stage)) = self.endpoint.poll_broken() {
             self.remove(key, stage, &peer::End::Defect);
@@ -203,7 +205,7 @@ impl Core {
             self.learned.notify_waiters();
         }
         while let Some(RelayEvent::Gone(address)) = self.relays.poll_event() {
-            tracing::debug!(%address, "a relay has given an address up");
+            tracing::debug!(%address, "relayed address gone");
             self.endpoint.remove_base(address);
         }
     }
@@ -226,8 +228,8 @@ impl Core {
         }
     }
 
-    /// Whether the socket that a connection sends from takes nothing more now. One that is over has but its farewell to send,
-    /// and does not wait with that.
+    /// Whether the socket that a connection sends from takes nothing more now. One that is over only has its closing packets to
+    /// send, which do not wait.
     fn is_blocked(&mut self, key: Key) -> bool {
         let peer = self.endpoint.peer(key).filter(|peer| !peer.is_done());
         let Some(local) = peer.and_then(|peer| peer.sends_from()) else { return false };
@@ -259,8 +261,8 @@ impl Core {
 
     /// A half of a channel has something to do.
     pub(super) fn touched(&mut self, key: Key) {
-        if let Some(served) = self.links.get(&key) {
-            served.link.is_listed.store(false, Ordering::Release);
+        if let Some(served) = self.channels.get(&key) {
+            served.channel.is_listed.store(false, Ordering::Release);
             self.endpoint.list(key);
         }
     }
@@ -304,49 +306,60 @@ impl Core {
 
     /// Moves events, received and accepted frames of a connection.
     fn serve(&mut self, now: Instant, key: Key) {
-        let Some(served) = self.links.get_mut(&key) else { return };
+        let Some(served) = self.channels.get_mut(&key) else { return };
         let Some(peer) = self.endpoint.peer(key) else { return };
-        let link = &*served.link;
-        if link.close.load(Ordering::Acquire) {
-            peer.set_unsent(now, link.outbox.unsent_bytes());
+        let channel = &*served.channel;
+        if channel.is_close_requested() {
+            peer.set_unsent(now, channel.send_buffer.unsent_bytes());
             peer.close(now);
         }
-        let is_silent = report(now, peer, link, self.silence);
+        let is_silent = report(now, peer, channel, self.silence);
         if is_silent && let Some(sockets) = self.endpoint.sockets(key) {
             sockets.iter().for_each(|socket| self.mappings.doubt(now, *socket));
         }
         let Some(peer) = self.endpoint.peer(key).filter(|peer| peer.is_open()) else { return };
         if peer.is_done() {
-            let _ = link.last_stats.set(stats(peer));
+            let _ = channel.last_stats.set(stats(peer));
         }
-        while !link.end.is_said() && !link.inbox.is_full() {
+        while !channel.close_reason.is_set() && !channel.receive_buffer.is_full() {
             let Some(frame) = peer.receive(now) else { break };
-            link.inbox.push(frame);
+            tracing::trace!(connection = key, ?frame, "frame received");
+            channel.receive_buffer.push(frame);
         }
-        if link.inbox.is_flooded() {
+        if channel.receive_buffer.is_flooded() {
             peer.fail(now, "a flood of tiny frames is not read".to_owned());
-            report(now, peer, link, self.silence);
+            report(now, peer, channel, self.silence);
         }
-        if link.outbox.is_pressed() || link.end.is_said() {
-            link.outbox.settle(peer.outstanding());
-            if !link.window_is_known.load(Ordering::Relaxed) && served.window_at.is_none_or(|at| now >= at + WINDOW_AGE)
+        if channel.send_buffer.is_backpressured() || channel.close_reason.is_set() {
+            channel.send_buffer.settle(peer.outstanding());
+            if !channel.window_is_known.load(Ordering::Relaxed)
+                && served.window_at.is_none_or(|at| now >= at + WINDOW_AGE)
             {
                 served.window_at = Some(now);
-                link.outbox.set_window(NEAR_WINDOW + far(peer.round_trip()));
+                channel.send_buffer.set_window(NEAR_WINDOW + path_window(peer.round_trip()));
             }
         }
-        while let Some(frame) = link.outbox.take() {
+        let is_backpressured = channel.send_buffer.is_refusing();
+        if std::mem::replace(&mut served.is_backpressured, is_backpressured) != is_backpressured {
+            if is_backpressured {
+                tracing::debug!(connection = key, "send buffer full");
+            } else {
+                tracing::debug!(connection = key, "send buffer has room again");
+            }
+        }
+        while let Some(frame) = channel.send_buffer.take() {
+            tracing::trace!(connection = key, ?frame, "frame sent");
             if let Err(frame) = peer.send(now, frame) {
-                link.outbox.put_back(frame);
+                channel.send_buffer.put_back(frame);
                 break;
             }
         }
-        peer.set_unsent(now, link.outbox.unsent_bytes());
+        peer.set_unsent(now, channel.send_buffer.unsent_bytes());
     }
 
     /// Ends everything at once: there is no driver any more.
     pub(super) fn abandon(&mut self, end: &peer::End) {
-        for key in self.links.keys().copied().collect::<Vec<_>>() {
+        for key in self.channels.keys().copied().collect::<Vec<_>>() {
             contained(|| self.endpoint.remove(key));
             self.remove(key, peer::Stage::Waiting, end);
         }
@@ -365,22 +378,22 @@ impl Core {
         self.learned.notify_waiters();
     }
 
-    /// Tells the halves of a connection that is gone, or its opening, unless they know of another end.
+    /// Reports the end of a connection that is gone to its halves, or to its opening, unless they know of another end.
     fn remove(&mut self, key: Key, stage: peer::Stage, end: &peer::End) {
-        let Some(served) = self.links.remove(&key) else { return };
-        served.link.end_with(match end {
+        let Some(served) = self.channels.remove(&key) else { return };
+        served.channel.end_with(match end {
             peer::End::Failed(why) => ChannelClosed::Failed(why.clone()),
             peer::End::Defect => ChannelClosed::Failed(DEFECT.to_owned()),
-            _ => served.link.local_reason(),
+            _ => served.channel.local_reason(),
         });
-        served.link.opening.send_if_modified(|opening| {
+        served.channel.opening.send_if_modified(|opening| {
             let was_pending = *opening == Opening::Pending;
             if was_pending {
                 *opening = Opening::Failed(stage, end.clone());
             }
             was_pending
         });
-        served.link.finished.cancel();
+        served.channel.finished.cancel();
     }
 }
 
@@ -392,41 +405,41 @@ impl Gathered {
     }
 }
 
-/// What the path holds beyond the near, in bytes.
-fn far(round_trip: Option<Duration>) -> usize {
+/// What the path holds beyond [`NEAR_WINDOW`], in bytes.
+fn path_window(round_trip: Option<Duration>) -> usize {
     let beyond = round_trip.unwrap_or_default().saturating_sub(Duration::from_millis(1));
-    (beyond.as_secs_f64() * FAR_WINDOW_RATE) as usize
+    (beyond.as_secs_f64() * PATH_WINDOW_RATE) as usize
 }
 
-/// Tells the halves, or the opening, what has happened to a connection. Whether it has fallen silent.
-fn report(now: Instant, peer: &mut Peer, link: &Link, silence: Duration) -> bool {
+/// Reports to the halves, or to the opening, what has happened to a connection. Whether it ended by the idle timeout.
+fn report(now: Instant, peer: &mut Peer, channel: &ChannelState, silence: Duration) -> bool {
     let mut is_silent = false;
     while let Some(event) = peer.poll_event() {
         match event {
             PeerEvent::Open { label } => {
-                link.opening.send_replace(Opening::Open(label));
+                channel.opening.send_replace(Opening::Open(label));
             }
             PeerEvent::Ended { stage: peer::Stage::Open, end } => {
-                is_silent |= end == peer::End::Silent;
+                is_silent |= end == peer::End::IdleTimeout;
                 let reason = match end {
                     peer::End::Local => {
                         // What it had accepted is still sent.
-                        link.end_with(link.local_reason());
+                        channel.end_with(channel.local_reason());
                         continue;
                     }
                     peer::End::Remote => ChannelClosed::Remote,
-                    peer::End::Silent | peer::End::TimedOut => ChannelClosed::Timeout(silence),
+                    peer::End::IdleTimeout | peer::End::TimedOut => ChannelClosed::Timeout(silence),
                     peer::End::Failed(why) => ChannelClosed::Failed(why),
                     peer::End::Defect => ChannelClosed::Failed(DEFECT.to_owned()),
                 };
                 while let Some(frame) = peer.receive(now) {
-                    link.inbox.push(frame);
+                    channel.receive_buffer.push(frame);
                 }
-                link.outbox.settle(peer.outstanding());
-                link.end_with(reason);
+                channel.send_buffer.settle(peer.outstanding());
+                channel.end_with(reason);
             }
             PeerEvent::Ended { stage, end } => {
-                link.opening.send_replace(Opening::Failed(stage, end));
+                channel.opening.send_replace(Opening::Failed(stage, end));
             }
         }
     }

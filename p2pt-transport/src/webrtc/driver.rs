@@ -18,12 +18,12 @@ use bytes::BytesMut;
 use tokio::time::{Instant, Sleep};
 
 use super::{
+    buffers::lock,
+    channel::ChannelState,
     contain::contained,
     core::Core,
     datagram::Datagram,
     endpoint::Key,
-    flow::lock,
-    link::Link,
     peer,
     sets::{Sets, bare, scoped},
     socket::{DatagramSocket, RECEIVE_BATCH, Received},
@@ -48,7 +48,7 @@ const RUN_BYTES: usize = 65_000;
 /// When a socket is tried again that fails, or the driver begins anew.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a relay's word is waited for that it has taken its allocation back. Without it the allocation lapses by itself.
+/// How long a relay's confirmation is waited for that it has taken its allocation back. Without it the allocation lapses by itself.
 const RELEASE: Duration = Duration::from_millis(200);
 
 /// What the driver shares with everything else of a transport.
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     pub(super) sets: Mutex<Sets>,
     /// Counts changes of the sets.
     generation: AtomicU64,
-    /// Links with something to do.
+    /// Channels with something to do.
     listed: Mutex<Vec<Key>>,
     waker: Mutex<Option<Waker>>,
     /// The transport has shut down: the driver ends with the last connection.
@@ -76,10 +76,10 @@ impl Shared {
         }
     }
 
-    /// Has the driver look at a link.
-    pub(super) fn touch(&self, link: &Link) {
-        if !link.is_listed.swap(true, Ordering::AcqRel) {
-            lock(&self.listed).push(link.key);
+    /// Has the driver look at a channel.
+    pub(super) fn touch(&self, channel: &ChannelState) {
+        if !channel.is_listed.swap(true, Ordering::AcqRel) {
+            lock(&self.listed).push(channel.key);
             self.wake();
         }
     }
@@ -113,10 +113,10 @@ struct Driver {
     try_again_at: Option<Instant>,
 }
 
-/// However the task ends, also with its runtime, all who wait are told.
-struct End(Arc<Shared>);
+/// Ends all connections when the task ends, also together with its runtime, so that no waiter waits for ever.
+struct AbandonOnDrop(Arc<Shared>);
 
-impl Drop for End {
+impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::Release);
         lock(&self.0.core).abandon(&peer::End::Failed("its driver is gone".to_owned()));
@@ -127,10 +127,11 @@ impl Drop for End {
 /// Runs until the transport has shut down and its last connection is gone. Where the driver panics for another reason than
 /// one connection, it begins anew, without any connection.
 pub(super) async fn drive(shared: Arc<Shared>) {
-    let _end = End(shared.clone());
+    let _abandon = AbandonOnDrop(shared.clone());
+    tracing::debug!("driver task started");
     let mut driver = Driver::new(shared.clone());
     while poll_fn(|cx| contained(|| driver.poll(cx)).map_or(Poll::Ready(true), |poll| poll.map(|()| false))).await {
-        tracing::error!("the driver of all connections has panicked, and begins anew without them");
+        tracing::error!("driver task has panicked and begins anew, without any connection");
         lock(&shared.core).begin_anew();
         // The other sides take what comes from the old ones for their old connections, until those fall silent.
         lock(&shared.sets).clear();
@@ -138,6 +139,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         tokio::time::sleep(TRY_AGAIN).await;
         driver = Driver::new(shared.clone());
     }
+    tracing::debug!("driver task ended");
 }
 
 impl Driver {
@@ -243,7 +245,7 @@ impl Driver {
                 }
             }
             if let Some(error) = failed {
-                tracing::debug!(%local, %error, "receiving");
+                tracing::debug!(%local, %error, "cannot receive from a UDP socket");
                 self.try_again_at = Some(Instant::now() + TRY_AGAIN);
             }
         }
@@ -284,9 +286,9 @@ fn send_from(cx: &mut Context<'_>, socket: &dyn DatagramSocket, queue: &mut VecD
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(())) => continue,
-                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "waiting to send"),
+                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "cannot wait for a UDP socket"),
             },
-            Err(error) => tracing::debug!(%local, %remote, %error, "sending"),
+            Err(error) => tracing::debug!(%local, %remote, %error, "cannot send from a UDP socket"),
             Ok(()) => {}
         }
         queue.drain(..count);

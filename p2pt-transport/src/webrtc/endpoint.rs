@@ -15,9 +15,9 @@ use slab::Slab;
 
 use self::claims::paths;
 use super::{
+    buffers::LARGEST_WINDOW,
     contain::{DEFECT, contained},
     datagram::Datagram,
-    flow::LARGEST_WINDOW,
     ice::{Base, IceAgent, Path},
     peer::{Peer, PeerConfig, Remote, Stage},
     session::{CertificateHash, Opening},
@@ -43,7 +43,7 @@ const BURST: usize = 52;
 /// How many datagrams wait for the turn of their connection: two windows. What comes beyond is lost, as in a full socket.
 const MAX_QUEUED: usize = 2048;
 
-/// And how many bytes of them: two of the largest windows too, with a tenth for the headers of their datagrams. Datagrams may
+/// How many bytes of datagrams wait for the turn of their connection: two of the largest windows too, with a tenth for the headers of their datagrams. Datagrams may
 /// have 64 KB each.
 const MAX_QUEUED_BYTES: usize = LARGEST_WINDOW * 22 / 10;
 
@@ -73,7 +73,7 @@ struct Slot {
     claimed: Vec<Path>,
     /// The certificate of a node that is answered and whose connections share their sockets.
     certificate: Option<CertificateHash>,
-    heard: VecDeque<Path>,
+    unproven: VecDeque<Path>,
     /// When data last came.
     data_at: Option<Instant>,
     /// It is in the list of those to be served.
@@ -109,7 +109,7 @@ pub(crate) struct Endpoint {
     peers: Slab<Slot>,
     ufrags: HashMap<String, Key>,
     owners: HashMap<Path, Key>,
-    heard: HashMap<Path, Key>,
+    unproven: HashMap<Path, Key>,
     claims: HashMap<Path, Key>,
     timers: BTreeSet<(Instant, Key)>,
     /// Those with datagrams to process, in turn.
@@ -136,7 +136,7 @@ impl Endpoint {
             peers: Slab::new(),
             ufrags: HashMap::new(),
             owners: HashMap::new(),
-            heard: HashMap::new(),
+            unproven: HashMap::new(),
             claims: HashMap::new(),
             timers: BTreeSet::new(),
             ready: VecDeque::new(),
@@ -176,7 +176,7 @@ impl Endpoint {
     /// Takes out a connection whose turn has panicked.
     pub(crate) fn break_off(&mut self, key: Key) {
         let Some(stage) = self.peers.get(key).map(|slot| slot.peer.stage()) else { return };
-        tracing::error!(key, ?stage, "a connection has ended because its turn has panicked");
+        tracing::error!(connection = key, ?stage, "connection ended: its turn has panicked");
         // What is half-changed may panic once more when it is dropped, which comes last.
         contained(|| self.remove(key));
         self.broken.push_back((key, stage));
@@ -237,7 +237,7 @@ impl Endpoint {
             awaited: Vec::new(),
             claimed: Vec::new(),
             certificate: None,
-            heard: VecDeque::new(),
+            unproven: VecDeque::new(),
             data_at: None,
             is_listed: false,
         });
@@ -290,7 +290,7 @@ impl Endpoint {
         let key = match datagram.data.first() {
             Some(0..=3) => self.recipient(&datagram.data, path),
             // RFC 7983: 20 to 63 is DTLS. 64 to 79 is left for a TURN server's channels, and for QUIC (RFC 9443).
-            Some(20..=63) => self.owners.get(&path).or_else(|| self.heard.get(&path)).copied(),
+            Some(20..=63) => self.owners.get(&path).or_else(|| self.unproven.get(&path)).copied(),
             _ => None,
         };
         let Some((key, slot)) = key.and_then(|key| Some((key, self.peers.get_mut(key)?))) else {
@@ -314,7 +314,7 @@ impl Endpoint {
         match message.class() {
             Class::Request => {
                 let key = *self.ufrags.get(message.recipient()?)?;
-                self.note_heard(key, path);
+                self.note_unproven(key, path);
                 Some(key)
             }
             Class::Response => Some(IceAgent::key_of(&message.transaction()) as Key),
@@ -464,11 +464,11 @@ impl Endpoint {
         self.list(key);
     }
 
-    /// A process that stood still, suspended or starved, has heard nothing, but that says nothing of others.
+    /// A process that stood still, suspended or starved, has received nothing, which does not mean that the other sides are gone.
     fn forgive_pause(&mut self, now: Instant) {
         let late = self.next_timeout().map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if late > self.config.ice.silence / 4 {
-            tracing::debug!(?late, "this process stood still");
+            tracing::debug!(?late, "process stood still");
             for (_, slot) in &mut self.peers {
                 slot.peer.forgive(late);
             }
@@ -494,7 +494,7 @@ impl Endpoint {
             self.timers.remove(&(at, key));
         }
         self.ufrags.remove(&slot.ufrag);
-        Self::release_paths(key, &slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+        Self::release_paths(key, &slot, [&mut self.owners, &mut self.claims, &mut self.unproven]);
         self.hand_over(&slot.owned);
         self.ready.retain(|ready| *ready != key);
         self.listed.retain(|listed| *listed != key);

@@ -22,7 +22,7 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-pub(super) fn stranger(number: u8) -> SocketAddr {
+pub(super) fn unknown_address(number: u8) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, number], 9))
 }
 
@@ -63,7 +63,7 @@ fn frames_go_both_ways() {
     assert!(sim.strays.is_empty());
 }
 
-/// A checks that a stranger has overheard or made up, from addresses that are not its own.
+/// Checks that an attacker has overheard or made up, from addresses that are not its own.
 #[test]
 fn a_spoofed_source_owns_nothing() {
     let mut sim = Sim::new(3);
@@ -72,8 +72,8 @@ fn a_spoofed_source_owns_nothing() {
     let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7];
     let ours = sim.nodes[0].peer(a).credentials().clone();
     let wrong = Credentials { pwd: "x".repeat(24), ..ours.clone() };
-    arrives(&mut sim, 0, stranger(1), &check(&wrong, "any", IceRole::Controlled(1)));
-    arrives(&mut sim, 0, stranger(1), &record);
+    arrives(&mut sim, 0, unknown_address(1), &check(&wrong, "any", IceRole::Controlled(1)));
+    arrives(&mut sim, 0, unknown_address(1), &record);
     assert!(sim.nodes[0].log.is_none() && sim.strays.is_empty(), "it is not answered");
     // The ufrag is right, so that it is the connection's to judge: what follows it is kept until there is proof, not read.
     sim.run(ms(10));
@@ -94,18 +94,18 @@ fn datagrams_of_no_connection_are_counted_and_dropped() {
     let ours = sim.nodes[0].peer(a).credentials().clone();
     let others = Credentials { ufrag: "nobodys".to_owned(), ..ours.clone() };
     let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7];
-    let response = Writer::new(crypto()).success([255; 12], &ours, stranger(1));
-    // A wrong ufrag; a record from an address nobody owns; a response to no connection; a TURN channel; nothing; noise.
+    let response = Writer::new(crypto()).success([255; 12], &ours, unknown_address(1));
+    // A wrong ufrag; a record from an address no connection owns; a response to no connection; a TURN channel; nothing; noise.
     let wrong: [&[u8]; 6] =
         [&check(&others, "any", IceRole::Controlled(1)), &record, &response, &[64, 0, 0, 0], &[], &[255; 40]];
     for (count, data) in (1..).zip(wrong) {
-        arrives(&mut sim, 0, stranger(1), data);
+        arrives(&mut sim, 0, unknown_address(1), data);
         assert_eq!(unknown(&sim, 0), before + count, "{data:?}");
     }
     assert!(sim.strays.is_empty());
 }
 
-/// Two connections between the same two addresses cannot be told apart: the first that has proven itself keeps them.
+/// Two connections between the same two addresses cannot be distinguished: the first that has proven itself keeps them.
 #[test]
 fn the_first_owner_of_an_address_keeps_it_until_it_is_gone() {
     let mut sim = Sim::new(2);
@@ -228,7 +228,7 @@ fn answers_fill_one_set_after_the_other() {
     let sets: Vec<usize> = (0..24)
         .map(|number| {
             let (set, _) = sim.nodes[0].endpoint.sets_for_answer()[0];
-            sim.answer(0, set, made_up(number, stranger(number as u8)));
+            sim.answer(0, set, made_up(number, unknown_address(number as u8)));
             set
         })
         .collect();
@@ -239,7 +239,7 @@ fn answers_fill_one_set_after_the_other() {
     assert_eq!(sim.nodes[0].endpoint.sets_for_answer(), [(4, 6), (5, 6), (6, 6), (7, 6)]);
 }
 
-/// An offer made up by a stranger, at an address of its choice.
+/// An offer made up by an attacker, at an address of its choice.
 pub(super) fn made_up(number: usize, address: SocketAddr) -> Remote {
     Remote {
         credentials: Credentials { ufrag: format!("made{number}"), pwd: "p".repeat(24) },
@@ -252,7 +252,7 @@ pub(super) fn made_up(number: usize, address: SocketAddr) -> Remote {
     }
 }
 
-/// Checks that no authenticated message has asked for, as a stranger's address receives them.
+/// Checks that no authenticated message has asked for, as a third party's address receives them.
 fn checks_to_strangers(sim: &Sim) -> Vec<(Instant, SocketAddr)> {
     sim.strays.iter().map(|(at, datagram)| (*at, datagram.remote)).collect()
 }
@@ -263,7 +263,7 @@ fn checks_of_all_openings_are_paced_together_and_each_has_its_turn() {
     let from = sim.from(0, 4);
     let begin = sim.now;
     for number in 0..50u8 {
-        let mut remote = made_up(usize::from(number), stranger(0));
+        let mut remote = made_up(usize::from(number), unknown_address(0));
         remote.candidates = (0..32).map(|n| host_candidate(SocketAddr::from(([198, 51, number, n], 9)))).collect();
         let bases = vec![host_base(socket(0, 4))];
         sim.nodes[0].endpoint.answer(sim.now, from.clone(), bases, remote).expect("a session");
@@ -293,7 +293,7 @@ fn checks_of_all_openings_are_paced_together_and_each_has_its_turn() {
 fn an_opening_beside_a_flood_of_openings_opens() {
     let mut sim = Sim::new(2);
     for number in 0..200u8 {
-        let mut remote = made_up(usize::from(number), stranger(0));
+        let mut remote = made_up(usize::from(number), unknown_address(0));
         remote.candidates = (0..32).map(|n| host_candidate(SocketAddr::from(([198, 51, number, n], 9)))).collect();
         sim.answer(0, 4, remote);
     }
@@ -395,7 +395,7 @@ fn the_receive_budget_is_shared_by_those_who_send() {
         .collect();
     // Handshakes are of large datagrams too.
     sim.run(Duration::from_secs(3));
-    let told = |sim: &mut Sim, key: Key| sim.nodes[0].peer(key).session().told_window();
+    let window = |sim: &mut Sim, key: Key| sim.nodes[0].peer(key).session().reported_window();
     // One sends: it may have all.
     let send = |sim: &mut Sim, (node, offer, _): (usize, Key, Key)| {
         for _ in 0..20 {
@@ -405,20 +405,20 @@ fn the_receive_budget_is_shared_by_those_who_send() {
     };
     send(&mut sim, senders[0]);
     sim.run(ms(100));
-    assert_eq!(told(&mut sim, senders[0].2), BUDGET);
+    assert_eq!(window(&mut sim, senders[0].2), BUDGET);
     // All send: a quarter each.
     for _ in 0..3 {
         senders.iter().for_each(|sender| send(&mut sim, *sender));
         sim.run(ms(100));
     }
     for sender in &senders {
-        assert_eq!(told(&mut sim, sender.2), BUDGET / 4, "{sender:?}");
+        assert_eq!(window(&mut sim, sender.2), BUDGET / 4, "{sender:?}");
     }
     // And after a pause the first has all again.
     sim.run(Duration::from_secs(3));
     send(&mut sim, senders[0]);
     sim.run(ms(100));
-    assert_eq!(told(&mut sim, senders[0].2), BUDGET);
+    assert_eq!(window(&mut sim, senders[0].2), BUDGET);
     let received: BTreeSet<usize> = senders.iter().map(|(.., key)| sim.nodes[0].received(*key).len()).collect();
     assert_eq!(received, BTreeSet::from([60, 100]));
 }
@@ -446,7 +446,7 @@ fn the_receive_budget_is_that_of_the_fullest_set() {
         sim.run(ms(100));
     }
     for (.., answer) in &senders {
-        assert_eq!(sim.nodes[0].peer(*answer).session().told_window(), BUDGET / 4);
+        assert_eq!(sim.nodes[0].peer(*answer).session().reported_window(), BUDGET / 4);
     }
 }
 
@@ -459,7 +459,7 @@ fn no_share_is_too_small() {
     sim.send(0, a, Frame::binary(vec![1; 90_000]));
     sim.touch(0, a);
     sim.run(Duration::from_secs(2));
-    assert_eq!(sim.nodes[1].peer(b).session().told_window(), 12_000);
+    assert_eq!(sim.nodes[1].peer(b).session().reported_window(), 12_000);
     assert_eq!(sim.nodes[1].received(b).len(), 1);
 }
 
@@ -475,7 +475,7 @@ fn a_reader_that_catches_up_is_sent_to_at_once() {
     }
     sim.touch(0, a);
     sim.run(ms(300));
-    assert!(sim.nodes[1].peer(b).session().told_window() < 10_000, "the window is full");
+    assert!(sim.nodes[1].peer(b).session().reported_window() < 10_000, "the window is full");
     sim.nodes[1].reads = true;
     sim.touch(1, b);
     let begin = sim.now;
@@ -498,14 +498,14 @@ fn an_update_says_what_there_is_room_for() {
         }
         sim.touch(0, a);
         sim.run(ms(300));
-        let told = |sim: &mut Sim| sim.nodes[1].peer(b).session().told_window() as usize;
-        assert!(told(&mut sim) < SMALL as usize / 20, "the window is full");
+        let window = |sim: &mut Sim| sim.nodes[1].peer(b).session().reported_window() as usize;
+        assert!(window(&mut sim) < SMALL as usize / 20, "the window is full");
         // Nothing more comes, so that what it says next is about what was read.
         sim.carries = Box::new(|_, datagram| datagram.local == socket(1, 4));
         sim.nodes[1].reads = true;
         sim.touch(1, b);
         assert_eq!(sim.nodes[1].received(b).len(), 1, "the other one is not whole");
-        let tenths = (told(&mut sim) * 10).div_ceil(SMALL as usize);
+        let tenths = (window(&mut sim) * 10).div_ceil(SMALL as usize);
         assert!(if is_said { (6..=7).contains(&tenths) } else { tenths <= 1 }, "{tenths} tenths after {read}");
     }
 }
@@ -517,10 +517,10 @@ fn junk_keeps_nothing_alive() {
     let (a, _) = sim.open(0, 1);
     sim.run(Duration::from_secs(10));
     sim.carries = Box::new(|_, _| false);
-    let heard = sim.now;
+    let received = sim.now;
     let ours = sim.nodes[0].peer(a).credentials().clone();
     let wrong = Credentials { pwd: "x".repeat(24), ..ours };
-    while sim.nodes[0].end(a).is_none() && sim.now < heard + Duration::from_secs(60) {
+    while sim.nodes[0].end(a).is_none() && sim.now < received + Duration::from_secs(60) {
         sim.run(ms(500));
         for data in [
             &check(&wrong, "any", IceRole::Controlled(1))[..],
@@ -531,12 +531,12 @@ fn junk_keeps_nothing_alive() {
             arrives(&mut sim, 0, socket(1, 4), data);
         }
     }
-    assert_eq!(sim.nodes[0].end(a), Some((Stage::Open, End::Silent)));
-    assert!(sim.now - heard <= SILENCE + ms(500));
+    assert_eq!(sim.nodes[0].end(a), Some((Stage::Open, End::IdleTimeout)));
+    assert!(sim.now - received <= SILENCE + ms(500));
     assert_eq!(sim.nodes[0].endpoint.len(), 0);
 }
 
-/// A process that stood still has heard nothing, which says nothing of the other side.
+/// A process that stood still has received nothing, which says nothing of the other side.
 #[test]
 fn a_pause_of_this_process_is_no_silence() {
     let mut sim = Sim::new(2);

@@ -79,7 +79,7 @@ impl Unanswered {
 }
 
 impl Flights {
-    /// A handshake whose flights are first repeated after `first`, as the stack is told.
+    /// A handshake whose flights are first repeated after `first`, as the stack is configured.
     pub(crate) fn new(first: Duration) -> Self {
         Self { seen: Vec::new(), first, interval: first, unanswered: None }
     }

@@ -1,9 +1,9 @@
 //! What the private parts of the endpoint promise about hostile input, for the fuzz targets and the tests.
 
-mod strangers;
+mod unknown_senders;
 mod victim;
 
-pub use strangers::{Kind, Source, Strangers};
+pub use unknown_senders::{Kind, Source, UnknownSenders};
 pub use victim::Victim;
 
 use super::sdp::{Description, LocalDescription, MAX_CANDIDATES, parse_candidate_line};

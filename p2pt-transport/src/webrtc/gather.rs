@@ -119,9 +119,14 @@ impl Mappings {
             return false;
         };
         match mapped_address(&response).filter(|mapped| is_usable(*mapped)) {
-            Some(mapped) if mapped.is_ipv4() == datagram.local.is_ipv4() => mapping.confirmed(now, mapped),
+            Some(mapped) if mapped.is_ipv4() == datagram.local.is_ipv4() => {
+                if mapping.address.is_none_or(|(known, _)| known != mapped) {
+                    tracing::debug!(socket = %datagram.local, server = %datagram.remote, %mapped, "server-reflexive address learned");
+                }
+                mapping.confirmed(now, mapped);
+            }
             _ => {
-                tracing::debug!(server = %datagram.remote, response = %response.typ, "no address from a STUN server");
+                tracing::debug!(server = %datagram.remote, response = %response.typ, "STUN server reports no usable address");
                 mapping.failed(now);
             }
         }
@@ -138,8 +143,12 @@ impl Mappings {
     /// Sends requests again, gives servers up, refreshes what is wanted and forgets what is too old.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for (socket, state) in &mut self.sockets {
-            for mapping in state.servers.values_mut() {
+            for (server, mapping) in &mut state.servers {
+                let failures = mapping.failures;
                 mapping.handle_timeout(now, &mut self.transmits);
+                if mapping.failures > failures {
+                    tracing::debug!(%socket, %server, "STUN server does not answer");
+                }
             }
             if state.wanted {
                 state.ask_when_due(now, *socket, &mut self.transmits);
@@ -220,7 +229,7 @@ impl Mapping {
         }
     }
 
-    /// The server did not answer, or told no address: what it told before is in doubt, and no longer offered.
+    /// The server did not answer, or reported no address: what it reported before is in doubt, and no longer offered.
     fn failed(&mut self, now: Instant) {
         let failures = self.failures.saturating_add(1);
         *self = Self { address: None, asking: None, failures, again: now + backoff(failures), settled: true };
@@ -258,7 +267,7 @@ fn binding_request() -> Message {
     request
 }
 
-/// The address in a response; servers of RFC 3489 tell it in the clear.
+/// The address in a response; servers of RFC 3489 send it in the clear.
 fn mapped_address(response: &Message) -> Option<SocketAddr> {
     if response.typ != BINDING_SUCCESS {
         return None;

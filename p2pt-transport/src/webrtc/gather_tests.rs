@@ -1,4 +1,4 @@
-//! Server-reflexive addresses, told by scripted STUN servers under virtual time.
+//! Server-reflexive addresses, reported by scripted STUN servers under virtual time.
 
 use std::{
     collections::BTreeMap,
@@ -40,8 +40,8 @@ fn response(request: &Datagram, mapped: SocketAddr) -> Datagram {
     Datagram { local: request.local, remote: request.remote, data: BytesMut::from(&response.raw[..]) }
 }
 
-/// The mappings, and servers that say at once what they have been told to say, or nothing.
-struct World {
+/// The mappings, and servers that say at once what they are configured to say, or nothing.
+struct Harness {
     mappings: Mappings,
     start: Instant,
     now: Instant,
@@ -52,7 +52,7 @@ struct World {
     sent: Vec<(u128, SocketAddr)>,
 }
 
-impl World {
+impl Harness {
     fn new(says: &[(&str, &str)]) -> Self {
         let start = tokio::time::Instant::now().into_std();
         let says = says.iter().map(|(server, mapped)| (at(server), at(mapped))).collect();
@@ -104,66 +104,66 @@ impl World {
 
 #[test]
 fn an_address_is_asked_for_once_for_all() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.7:6000")]);
-    assert!(world.is_settled() && world.mapped().is_empty());
-    world.request(&[ONE, TWO]);
-    assert!(world.is_settled());
-    assert_eq!(world.mapped(), ["198.51.100.7:6000"]);
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.7:6000")]);
+    assert!(harness.is_settled() && harness.mapped().is_empty());
+    harness.request(&[ONE, TWO]);
+    assert!(harness.is_settled());
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000"]);
     for _ in 0..100 {
-        world.request(&[ONE, TWO]);
+        harness.request(&[ONE, TWO]);
     }
-    assert_eq!(world.sent.len(), 2);
-    world.says.insert(at(TWO), at("198.51.100.8:6000"));
-    world.pass(seconds(30));
-    world.request(&[ONE, TWO]);
-    assert_eq!(world.mapped(), ["198.51.100.7:6000", "198.51.100.8:6000"], "a NAT with bindings for each server");
+    assert_eq!(harness.sent.len(), 2);
+    harness.says.insert(at(TWO), at("198.51.100.8:6000"));
+    harness.pass(seconds(30));
+    harness.request(&[ONE, TWO]);
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000", "198.51.100.8:6000"], "a NAT with bindings for each server");
 }
 
 #[test]
 fn a_lost_request_is_sent_again() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000")]);
-    world.lose = 1;
-    world.request(&[ONE]);
-    assert!(!world.is_settled());
-    world.pass(Duration::from_millis(250));
-    assert!(world.is_settled());
-    assert_eq!(world.mapped(), ["198.51.100.7:6000"]);
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000")]);
+    harness.lose = 1;
+    harness.request(&[ONE]);
+    assert!(!harness.is_settled());
+    harness.pass(Duration::from_millis(250));
+    assert!(harness.is_settled());
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000"]);
 }
 
 #[test]
 fn a_silent_server_is_waited_for_once_and_asked_less_and_less_often() {
-    let mut world = World::new(&[]);
-    world.request(&[ONE]);
-    world.pass(Duration::from_millis(3_749));
-    assert!(!world.is_settled());
-    world.pass(Duration::from_millis(1));
-    assert!(world.is_settled());
-    assert_eq!(world.sent.len(), 4);
+    let mut harness = Harness::new(&[]);
+    harness.request(&[ONE]);
+    harness.pass(Duration::from_millis(3_749));
+    assert!(!harness.is_settled());
+    harness.pass(Duration::from_millis(1));
+    assert!(harness.is_settled());
+    assert_eq!(harness.sent.len(), 4);
     let mut times = Vec::new();
     for _ in 0..600 {
-        world.sent.clear();
-        world.request(&[ONE]);
-        assert!(world.is_settled(), "offers do not wait for a server that was given up");
-        if !world.sent.is_empty() {
-            times.push(world.sent[0].0 / 1_000);
+        harness.sent.clear();
+        harness.request(&[ONE]);
+        assert!(harness.is_settled(), "offers do not wait for a server that was given up");
+        if !harness.sent.is_empty() {
+            times.push(harness.sent[0].0 / 1_000);
         }
-        world.pass(seconds(1));
+        harness.pass(seconds(1));
     }
     let gaps: Vec<u128> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps[0] <= 15 && gaps.last().is_some_and(|gap| (60..=66).contains(gap)), "{gaps:?}");
     assert!(gaps.is_sorted(), "{gaps:?}");
 
-    world.says.insert(at(ONE), at("198.51.100.7:6000"));
-    world.keep_alive(true);
-    world.pass(seconds(65));
-    assert_eq!(world.mapped(), ["198.51.100.7:6000"], "while offers wait, no offer is needed to ask again");
+    harness.says.insert(at(ONE), at("198.51.100.7:6000"));
+    harness.keep_alive(true);
+    harness.pass(seconds(65));
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000"], "while offers wait, no offer is needed to ask again");
 }
 
 #[test]
 fn only_the_server_answers_and_only_our_request() {
-    let mut world = World::new(&[]);
-    world.mappings.request(world.now, at(SOCKET), &[at(ONE), at(TWO)]);
-    let requests: Vec<Datagram> = std::iter::from_fn(|| world.mappings.poll_transmit()).collect();
+    let mut harness = Harness::new(&[]);
+    harness.mappings.request(harness.now, at(SOCKET), &[at(ONE), at(TWO)]);
+    let requests: Vec<Datagram> = std::iter::from_fn(|| harness.mappings.poll_transmit()).collect();
     assert_ne!(requests[0].data, requests[1].data, "each request has an id of its own");
     let mapped = at("198.51.100.7:6000");
     let right = response(&requests[0], mapped);
@@ -178,117 +178,117 @@ fn only_the_server_answers_and_only_our_request() {
     wrong_id.data[19] ^= 1;
     spoofed.push(wrong_id);
     for datagram in spoofed {
-        assert!(!world.mappings.handle_datagram(world.now, &datagram), "{datagram:?}");
+        assert!(!harness.mappings.handle_datagram(harness.now, &datagram), "{datagram:?}");
     }
-    assert!(world.mapped().is_empty());
-    assert!(world.mappings.handle_datagram(world.now, &right));
-    assert!(!world.mappings.handle_datagram(world.now, &right), "the request has its response");
-    assert_eq!(world.mapped(), ["198.51.100.7:6000"]);
+    assert!(harness.mapped().is_empty());
+    assert!(harness.mappings.handle_datagram(harness.now, &right));
+    assert!(!harness.mappings.handle_datagram(harness.now, &right), "the request has its response");
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000"]);
 }
 
 #[test]
 fn a_server_that_tells_no_usable_address_is_a_failing_one() {
     for nonsense in ["0.0.0.0:7", "198.51.100.7:0", "224.0.0.1:7", "255.255.255.255:7", "[2001:db8::1]:7"] {
-        let mut world = World::new(&[(ONE, nonsense)]);
-        world.request(&[ONE]);
-        assert!(world.is_settled() && world.mapped().is_empty(), "{nonsense}");
-        world.request(&[ONE]);
-        assert_eq!(world.sent.len(), 1, "{nonsense}");
+        let mut harness = Harness::new(&[(ONE, nonsense)]);
+        harness.request(&[ONE]);
+        assert!(harness.is_settled() && harness.mapped().is_empty(), "{nonsense}");
+        harness.request(&[ONE]);
+        assert_eq!(harness.sent.len(), 1, "{nonsense}");
     }
-    let mut world = World::new(&[]);
-    world.mappings.request(world.now, at(SOCKET), &[at(ONE)]);
-    let request = world.mappings.poll_transmit().expect("a request");
+    let mut harness = Harness::new(&[]);
+    harness.mappings.request(harness.now, at(SOCKET), &[at(ONE)]);
+    let request = harness.mappings.poll_transmit().expect("a request");
     let mut refusal = response(&request, at("198.51.100.7:6000"));
     refusal.data[..2].copy_from_slice(&BINDING_ERROR.value().to_be_bytes());
-    assert!(world.mappings.handle_datagram(world.now, &refusal));
-    assert!(world.is_settled() && world.mapped().is_empty());
+    assert!(harness.mappings.handle_datagram(harness.now, &refusal));
+    assert!(harness.is_settled() && harness.mapped().is_empty());
 }
 
 #[test]
 fn an_address_of_the_socket_itself_is_none() {
-    let mut world = World::new(&[(ONE, SOCKET)]);
-    world.request(&[ONE]);
-    assert!(world.is_settled() && world.mapped().is_empty());
-    world.keep_alive(true);
-    world.pass(seconds(60));
-    assert_eq!(world.sent.len(), 4);
+    let mut harness = Harness::new(&[(ONE, SOCKET)]);
+    harness.request(&[ONE]);
+    assert!(harness.is_settled() && harness.mapped().is_empty());
+    harness.keep_alive(true);
+    harness.pass(seconds(60));
+    assert_eq!(harness.sent.len(), 4);
 }
 
 #[test]
 fn addresses_are_refreshed_while_offers_wait_and_replaced_when_they_change() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000")]);
-    world.keep_alive(true);
-    world.request(&[ONE]);
-    world.pass(seconds(100));
-    let times: Vec<u128> = world.sent.iter().map(|(time, _)| *time).collect();
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000")]);
+    harness.keep_alive(true);
+    harness.request(&[ONE]);
+    harness.pass(seconds(100));
+    let times: Vec<u128> = harness.sent.iter().map(|(time, _)| *time).collect();
     assert_eq!(times, [0, 20_000, 40_000, 60_000, 80_000, 100_000]);
 
-    world.says.insert(at(ONE), at("198.51.100.9:7000"));
-    world.lose = 1;
-    world.pass(Duration::from_millis(20_249));
-    assert_eq!(world.mapped(), ["198.51.100.7:6000"], "the last known address while it is being refreshed");
-    assert!(world.is_settled());
-    world.pass(Duration::from_millis(1));
-    assert_eq!(world.mapped(), ["198.51.100.9:7000"]);
+    harness.says.insert(at(ONE), at("198.51.100.9:7000"));
+    harness.lose = 1;
+    harness.pass(Duration::from_millis(20_249));
+    assert_eq!(harness.mapped(), ["198.51.100.7:6000"], "the last known address while it is being refreshed");
+    assert!(harness.is_settled());
+    harness.pass(Duration::from_millis(1));
+    assert_eq!(harness.mapped(), ["198.51.100.9:7000"]);
 
-    world.says.clear();
-    world.pass(seconds(24));
-    assert!(world.mapped().is_empty(), "an address that its server no longer confirms is not offered");
+    harness.says.clear();
+    harness.pass(seconds(24));
+    assert!(harness.mapped().is_empty(), "an address that its server no longer confirms is not offered");
 }
 
 #[test]
 fn nothing_is_sent_when_nothing_waits() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.7:6000")]);
-    world.request(&[ONE, TWO]);
-    world.keep_alive(true);
-    world.pass(seconds(50));
-    world.keep_alive(false);
-    let sent = world.sent.len();
-    world.pass(seconds(3_600));
-    assert_eq!(world.sent.len(), sent);
-    assert_eq!(world.mappings.poll_timeout(), None);
-    assert!(world.mapped().is_empty(), "the NAT may have given the address to another by now");
-    world.says.clear();
-    world.request(&[ONE, TWO]);
-    assert!(!world.is_settled(), "and the next offer waits for it as the first did");
-    world.mappings.keep_alive(world.now, at("192.168.1.9:1"), false);
-    world.pass(seconds(3_600));
-    assert_eq!((world.sent.len(), world.mappings.poll_timeout()), (sent + 8, None));
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.7:6000")]);
+    harness.request(&[ONE, TWO]);
+    harness.keep_alive(true);
+    harness.pass(seconds(50));
+    harness.keep_alive(false);
+    let sent = harness.sent.len();
+    harness.pass(seconds(3_600));
+    assert_eq!(harness.sent.len(), sent);
+    assert_eq!(harness.mappings.poll_timeout(), None);
+    assert!(harness.mapped().is_empty(), "the NAT may have given the address to another by now");
+    harness.says.clear();
+    harness.request(&[ONE, TWO]);
+    assert!(!harness.is_settled(), "and the next offer waits for it as the first did");
+    harness.mappings.keep_alive(harness.now, at("192.168.1.9:1"), false);
+    harness.pass(seconds(3_600));
+    assert_eq!((harness.sent.len(), harness.mappings.poll_timeout()), (sent + 8, None));
 }
 
 #[test]
 fn an_address_too_old_is_not_offered_although_no_timer_fired() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000")]);
-    world.request(&[ONE]);
-    world.now += seconds(3_600);
-    world.says.clear();
-    world.request(&[ONE]);
-    assert!(world.mapped().is_empty() && !world.is_settled());
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000")]);
+    harness.request(&[ONE]);
+    harness.now += seconds(3_600);
+    harness.says.clear();
+    harness.request(&[ONE]);
+    assert!(harness.mapped().is_empty() && !harness.is_settled());
 }
 
 #[test]
 fn sockets_and_servers_that_are_gone_are_forgotten() {
-    let mut world = World::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.8:6000")]);
-    world.request(&[ONE, TWO]);
-    world.request(&[TWO]);
-    assert_eq!(world.mapped(), ["198.51.100.8:6000"]);
-    world.mappings.forget(at(SOCKET));
-    assert!(world.mapped().is_empty() && world.is_settled());
-    assert_eq!(world.mappings.poll_timeout(), None);
-    world.mappings.request(world.now, at(SOCKET), &[at(ONE)]);
-    world.mappings.forget(at(SOCKET));
-    assert_eq!(world.mappings.poll_transmit(), None);
+    let mut harness = Harness::new(&[(ONE, "198.51.100.7:6000"), (TWO, "198.51.100.8:6000")]);
+    harness.request(&[ONE, TWO]);
+    harness.request(&[TWO]);
+    assert_eq!(harness.mapped(), ["198.51.100.8:6000"]);
+    harness.mappings.forget(at(SOCKET));
+    assert!(harness.mapped().is_empty() && harness.is_settled());
+    assert_eq!(harness.mappings.poll_timeout(), None);
+    harness.mappings.request(harness.now, at(SOCKET), &[at(ONE)]);
+    harness.mappings.forget(at(SOCKET));
+    assert_eq!(harness.mappings.poll_transmit(), None);
 }
 
 #[test]
 fn servers_of_the_other_family_and_too_many_of_them_are_not_asked() {
-    let mut world = World::new(&[]);
+    let mut harness = Harness::new(&[]);
     let many: Vec<String> = (1..=100).map(|host| format!("203.0.113.{host}:3478")).collect();
     let mut servers = vec!["[2001:db8::1]:3478"];
     servers.extend(many.iter().map(String::as_str));
-    world.request(&servers);
-    assert_eq!(world.sent.len(), 8);
-    assert!(world.sent.iter().all(|(_, server)| server.is_ipv4()));
+    harness.request(&servers);
+    assert_eq!(harness.sent.len(), 8);
+    assert!(harness.sent.iter().all(|(_, server)| server.is_ipv4()));
 }
 
 proptest! {
@@ -297,16 +297,16 @@ proptest! {
         data in proptest::collection::vec(any::<u8>(), 0..100),
         success in any::<bool>(),
     ) {
-        let mut world = World::new(&[]);
-        world.mappings.request(world.now, at(SOCKET), &[at(ONE)]);
-        let request = world.mappings.poll_transmit().expect("a request");
+        let mut harness = Harness::new(&[]);
+        harness.mappings.request(harness.now, at(SOCKET), &[at(ONE)]);
+        let request = harness.mappings.poll_transmit().expect("a request");
         let mut datagram = response(&request, at("198.51.100.7:6000"));
         datagram.data.truncate(20);
         let typ = if success { BINDING_SUCCESS } else { BINDING_ERROR };
         datagram.data[..2].copy_from_slice(&typ.value().to_be_bytes());
         datagram.data[2..4].copy_from_slice(&u16::try_from(data.len()).expect("short").to_be_bytes());
         datagram.data.extend_from_slice(&data);
-        world.mappings.handle_datagram(world.now, &datagram);
-        prop_assert!(success || world.mapped().is_empty());
+        harness.mappings.handle_datagram(harness.now, &datagram);
+        prop_assert!(success || harness.mapped().is_empty());
     }
 }

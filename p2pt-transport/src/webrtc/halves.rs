@@ -7,7 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{core, driver::Shared, flow::lock, link::Link, peer::Peer};
+use super::{
+    buffers::lock,
+    channel::{ChannelState, CloseRequest},
+    core,
+    driver::Shared,
+    peer::Peer,
+};
 use crate::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
@@ -16,46 +22,46 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Half {
     pub(super) shared: Arc<Shared>,
-    pub(super) link: Arc<Link>,
+    pub(super) channel: Arc<ChannelState>,
 }
 
 impl fmt::Debug for Half {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Half")
-            .field("closed", &self.link.end.is_said())
-            .field("unacknowledged_bytes", &self.link.outbox.unacknowledged_bytes())
+            .field("closed", &self.channel.close_reason.is_set())
+            .field("unacknowledged_bytes", &self.channel.send_buffer.unacknowledged_bytes())
             .finish_non_exhaustive()
     }
 }
 
 impl Half {
     fn touch(&self) {
-        self.shared.touch(&self.link);
+        self.shared.touch(&self.channel);
     }
 
-    /// In this order: one who has learned of the end cannot send any more.
+    /// In this order, so that a caller that has learned of the end cannot send any more.
     fn close(&self) {
-        self.link.end_with(self.link.local_reason());
-        self.link.close.store(true, Ordering::Release);
+        self.channel.end_with(self.channel.local_reason());
+        self.channel.request_close(CloseRequest::Local);
         self.touch();
     }
 
     fn drop_half(&self) {
-        if self.link.halves.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.channel.halves.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close();
         }
     }
 
-    /// What looks full may only not have been looked at.
+    /// Settles what has been acknowledged, since a buffer that seems full may only not have been settled.
     fn look_for_room(&self) {
         let mut core = lock(&self.shared.core);
-        if let Some(outstanding) = core.with_peer(&self.link, Peer::outstanding) {
-            self.link.outbox.settle(outstanding);
+        if let Some(outstanding) = core.with_peer(&self.channel, Peer::outstanding) {
+            self.channel.send_buffer.settle(outstanding);
         }
     }
 
     fn check(&self, frame: &Frame) -> Result<(), SendFrameError> {
-        let max = self.link.max_frame_bytes.load(Ordering::Relaxed);
+        let max = self.channel.max_frame_bytes.load(Ordering::Relaxed);
         if frame.len() > max {
             return Err(SendFrameError::TooLarge { bytes: frame.len(), max });
         }
@@ -79,11 +85,11 @@ impl Drop for Sender {
 impl FrameSender for Sender {
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
         self.0.check(&frame)?;
-        match self.0.link.outbox.try_send(frame) {
+        match self.0.channel.send_buffer.try_send(frame) {
             Ok(()) => {}
             Err(TrySendFrameError::Full(frame)) => {
                 self.0.touch();
-                self.0.link.outbox.send(frame).await?;
+                self.0.channel.send_buffer.send(frame).await?;
             }
             Err(TrySendFrameError::Refused(refused)) => return Err(refused),
         }
@@ -93,10 +99,10 @@ impl FrameSender for Sender {
 
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
         self.0.check(&frame)?;
-        match self.0.link.outbox.try_send(frame) {
+        match self.0.channel.send_buffer.try_send(frame) {
             Err(TrySendFrameError::Full(frame)) => {
                 self.0.look_for_room();
-                self.0.link.outbox.try_send(frame)
+                self.0.channel.send_buffer.try_send(frame)
             }
             other => other,
         }?;
@@ -106,10 +112,10 @@ impl FrameSender for Sender {
 
     fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TrySendAllError> {
         frames.iter().try_for_each(|frame| self.0.check(frame))?;
-        match self.0.link.outbox.try_send_all(&frames) {
+        match self.0.channel.send_buffer.try_send_all(&frames) {
             Err(TrySendAllError::Full) => {
                 self.0.look_for_room();
-                self.0.link.outbox.try_send_all(&frames)
+                self.0.channel.send_buffer.try_send_all(&frames)
             }
             other => other,
         }?;
@@ -118,28 +124,28 @@ impl FrameSender for Sender {
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
-        // While there is room nobody else looks.
+        // The driver settles only while a sender lacks room.
         self.0.look_for_room();
-        self.0.link.outbox.unacknowledged_bytes()
+        self.0.channel.send_buffer.unacknowledged_bytes()
     }
 
     async fn close(&self) {
         self.0.close();
-        self.0.link.finished.cancelled().await;
+        self.0.channel.finished.cancelled().await;
     }
 
     async fn closed(&self) -> ChannelClosed {
-        self.0.link.end.wait().await
+        self.0.channel.close_reason.wait().await
     }
 
     async fn stats(&self) -> ChannelStats {
         let mut stats = {
             let mut core = lock(&self.0.shared.core);
-            let of_now = core.with_peer(&self.0.link, |peer| core::stats(peer));
-            of_now.or_else(|| self.0.link.last_stats.get().cloned()).unwrap_or_default()
+            let of_now = core.with_peer(&self.0.channel, |peer| core::stats(peer));
+            of_now.or_else(|| self.0.channel.last_stats.get().cloned()).unwrap_or_default()
         };
-        stats.bytes_sent = self.0.link.outbox.accepted_bytes();
-        stats.bytes_received = self.0.link.inbox.received_bytes();
+        stats.bytes_sent = self.0.channel.send_buffer.accepted_bytes();
+        stats.bytes_received = self.0.channel.receive_buffer.received_bytes();
         stats
     }
 }
@@ -149,7 +155,7 @@ pub(super) struct Receiver(pub(super) Half);
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.0.link.inbox.abandon();
+        self.0.channel.receive_buffer.abandon();
         self.0.touch();
         self.0.drop_half();
     }
@@ -158,6 +164,6 @@ impl Drop for Receiver {
 #[async_trait]
 impl FrameReceiver for Receiver {
     async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
-        self.0.link.inbox.recv(&self.0.link.end, || self.0.touch()).await
+        self.0.channel.receive_buffer.recv(&self.0.channel.close_reason, || self.0.touch()).await
     }
 }

@@ -1,6 +1,6 @@
 //! One ICE agent: which of the address pairs work, and which of them is used (RFC 8445).
 //!
-//! It is our own, because what a stranger's description may cost is decided here: which addresses are checked at all, how
+//! The implementation is this crate's own, because it decides what the description of an unknown peer may cost: which addresses are checked at all, how
 //! often, and when. For UDP, one component and complete or trickled descriptions there is little to it. Checks that the
 //! other side has not asked for are made when the endpoint says so, which paces those of all connections together
 //! ([`next_check`](IceAgent::next_check), [`check`](IceAgent::check)).
@@ -159,6 +159,11 @@ impl IceAgent {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// The number of the connection, by which events of the log name it.
+    pub(crate) fn key(&self) -> u32 {
+        self.key
     }
 
     pub(crate) fn credentials(&self) -> &Credentials {

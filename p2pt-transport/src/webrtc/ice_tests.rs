@@ -422,7 +422,7 @@ fn a_response_from_elsewhere_proves_nothing() {
     assert_eq!(two.agents[0].best_path(), None);
 }
 
-/// Whatever an agent does not authenticate changes neither role, nor liveness, nor anything it sends.
+/// Whatever an agent does not authenticate changes neither role, nor idle timeout, nor anything it sends.
 #[test]
 fn what_is_not_authentic_changes_nothing() {
     let mut two = Two::hosts();
@@ -493,7 +493,7 @@ fn a_path_that_falls_silent_gives_way() {
     two.run(ms(6000));
     let (when, path) = two.selected(0).expect("a path");
     assert_eq!(path.remote, at(C), "rebound at {rebound:?}");
-    // One keepalive to be heard from there, half of one more for the old path to be silent, and the next from there.
+    // One keepalive to arrive from there, half of one more for the old path to be silent, and the next from there.
     assert!(when - rebound <= SILENCE * 3 / 4, "{:?}", when - rebound);
     assert!(when - rebound >= SILENCE / 4, "{:?}", when - rebound);
 }

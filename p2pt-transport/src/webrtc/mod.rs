@@ -25,32 +25,32 @@
 //!
 //! # When peers and networks die
 //!
-//! - **A polite leave** (`close`, dropping both halves, `shutdown`) is sent when what was accepted has been acknowledged,
+//! - **A graceful close** (`close`, dropping both halves, `shutdown`) is sent when what was accepted has been acknowledged,
 //!   and is seen by the other side as [`ChannelClosed::Remote`](crate::ChannelClosed::Remote) as soon as it arrives. A
 //!   flush that makes no progress is given up after the [close timeout](WebRtcConfig::close_timeout).
-//! - **A peer that was killed, froze, or lost its network** says nothing. A link on which nothing at all has been heard
-//!   for the [liveness time](WebRtcConfig::idle_timeout), 4 s by default, ends with
+//! - **A peer that was killed, froze, or lost its network** says nothing. A connection on which nothing at all has been
+//!   received for the [idle timeout](WebRtcConfig::idle_timeout), 4 s by default, ends with
 //!   [`ChannelClosed::Timeout`](crate::ChannelClosed::Timeout); what it had not acknowledged stays readable. When only one
-//!   direction is cut, the side that hears nothing ends so, and tells the other, which sees a close. (A JavaScript peer
-//!   that is the one to hear nothing takes half a minute for that.)
-//! - **A peer that is busy, slow, or does not read** is not silent: checks go on beside the data, and anything heard counts.
-//!   That takes a runtime that runs: a task that blocks it for longer than the liveness time makes all its links die on
+//!   direction is cut, the side that receives nothing ends so and sends a close to the other. (A JavaScript peer on the
+//!   side that receives nothing takes half a minute for that.)
+//! - **A peer that is busy, slow, or does not read** is not silent: checks go on beside the data, and anything received counts.
+//!   That takes a runtime that runs: a task that blocks it for longer than the idle timeout makes all its channels die on
 //!   the other side.
-//! - **A path that is interrupted for less than the liveness time** loses nothing.
-//! - **After a suspend** the other sides have given up their links; this side learns it from what they sent meanwhile, or
-//!   after its own liveness time, counted in time awake.
-//! - **A host that changes its network** loses its links, which are not moved to new addresses; what is offered next has the
-//!   addresses of then, read anew while the transport lives. A link goes on when only a translation on its way has given
-//!   one side another address, since that side is heard from there.
+//! - **A path that is interrupted for less than the idle timeout** loses nothing.
+//! - **After a suspend** the other sides have given up their channels; this side learns it from what they sent meanwhile, or
+//!   after its own idle timeout, counted in time awake.
+//! - **A host that changes its network** loses its channels, which are not moved to new addresses; what is offered next has the
+//!   addresses of then, read anew while the transport lives. A channel goes on when only a translation on its way has given
+//!   one side another address, because authenticated checks then arrive from that address.
 //! - **An opening that fails** says what of: [`IceFailed`](TransportError::IceFailed) with the candidate types of both
 //!   sides after half the [connect timeout](WebRtcConfig::connect_timeout), [`SessionFailed`](TransportError::SessionFailed)
 //!   after at most another third, [`ClosedEarly`](TransportError::ClosedEarly) at once, and
-//!   [`Deadline`](TransportError::Timeout). Until then it is one of the
+//!   [`Timeout`](TransportError::Timeout). Until then it is one of the
 //!   [connections](WebRtcConfig::max_connections) and takes some 30 KB; no descriptor, since all connections share those.
 //! - **A panic**, which is a defect of this library or of what it is built on, ends the connection in whose turn it happens,
 //!   with [`ChannelClosed::Failed`](crate::ChannelClosed::Failed) or [`Backend`](TransportError::Backend). One in what all
 //!   connections share, as the asking of servers, ends all of them so, and the transport begins anew.
-//! - **A flood of frames under 40 bytes that nobody reads** ends the link at 65,536 of them, because the SCTP stack would
+//! - **A flood of unread frames under 40 bytes** ends the channel at 65,536 of them, because the SCTP stack would
 //!   lose them; larger ones make the sender wait, however long.
 //!
 //! # What it costs
@@ -58,13 +58,21 @@
 //! - **Descriptors**: at most eight sockets for each local address, of which there are eight at most, however many
 //!   connections there are; two for each address as long as there are no more than four offers and four answers, and no two
 //!   connections go to the same peer.
-//! - **A connection**: some 30 KB while idle, and four checks each way in the liveness time.
+//! - **A connection**: some 30 KB while idle, and four checks each way in the idle timeout.
 //! - **An offer that waits**: some 8 KB. Servers are asked where a socket is reached when the first offer leaves from it, and
 //!   again while offers wait, so that those after it take no round trip. Offers that wait have a
 //!   [bound of their own](WebRtcConfig::max_offers) and take no place of a connection.
-//! - **What a stranger's description may cause**: at most 32 of its candidates are looked at, and seven checks go to an
+//! - **What the description of an unknown peer may cause**: at most 32 of its candidates are looked at, and seven checks go to an
 //!   address that never answers (28 if authentic checks come from there), spread over the time for finding a path. All connections of a transport together make at
 //!   most 200 unasked checks a second. Where they may go is [`Destinations`].
+//!
+//! # What the log has
+//!
+//! Events of `tracing`, without spans. Those of one connection carry its number as `connection`, which another connection
+//! gets when it is gone. At `debug` stands each change of state: offers and answers, candidates and relays, the path that is
+//! nominated or lost, DTLS, SCTP, the channel, and why it ended. At `trace` stands each connectivity check and each frame,
+//! with its size. At `error` stands a panic that was contained. Descriptions, passwords, fingerprints and the contents of
+//! frames are never logged.
 //!
 //! # What it needs, and what it does not do
 //!
@@ -73,7 +81,9 @@
 //! answer to a further offer fails with [`TooManyConnections`](TransportError::TooManyConnections) until one ends. It does not do media, TCP candidates, relays over TCP or TLS, or mDNS: `.local` candidates of browsers are passed
 //! over, and such peers are reached by the packets they send.
 
+mod buffers;
 mod candidate;
+mod channel;
 #[cfg(test)]
 mod claim_tests;
 mod config;
@@ -84,12 +94,11 @@ mod core;
 mod datagram;
 mod driver;
 #[cfg(test)]
-mod early_tests;
+mod early_packet_tests;
 mod endpoint;
 #[cfg(test)]
 mod endpoint_tests;
 mod flight;
-mod flow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -103,7 +112,6 @@ mod ice;
 mod ice_prop_tests;
 #[cfg(test)]
 mod ice_tests;
-mod link;
 mod node;
 mod outgoing;
 mod peer;
@@ -140,10 +148,11 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    buffers::lock,
+    channel::CloseRequest,
     core::Core,
     driver::Shared,
     endpoint::Endpoint,
-    flow::lock,
     ice::IceConfig,
     node::Node,
     peer::{FLUSH_FACTOR, PeerConfig},
@@ -181,10 +190,10 @@ impl WebRtc {
         Self::with_network(config, Arc::new(SystemNetwork))
     }
 
-    /// As [`new`](Self::new), on a network other than the system's.
+    /// A transport like that of [`new`](Self::new), on a network other than the system's.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn with_network(config: WebRtcConfig, network: Arc<dyn Network>) -> Result<Self, TransportError> {
         check_ports(&config)?;
         let backend = |error: rtc_shared::error::Error| TransportError::Backend(error.into());
@@ -238,26 +247,37 @@ impl Drop for WebRtc {
     }
 }
 
+/// Logs what kept an offer or an answer from being made. An error about a description quotes a line of it, and descriptions
+/// are not for logs.
+fn log_failure(error: &TransportError, what: &'static str) {
+    match error {
+        TransportError::InvalidSdp(_) => tracing::debug!(error = "unusable SDP", "{what}"),
+        error => tracing::debug!(%error, "{what}"),
+    }
+}
+
 #[async_trait]
 impl Transport for WebRtc {
     async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
-        Ok(Box::new(self.node.prepare_offer().await?))
+        let offer = self.node.prepare_offer().await.inspect_err(|error| log_failure(error, "no offer made"))?;
+        Ok(Box::new(offer))
     }
 
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
-        Ok(Box::new(self.node.prepare_answer(offer_sdp).await?))
+        let answer = self.node.prepare_answer(offer_sdp).await;
+        Ok(Box::new(answer.inspect_err(|error| log_failure(error, "no answer made"))?))
     }
 
     async fn shutdown(&self) {
+        tracing::debug!("transport shuts down");
         self.node.shared.ended.store(true, Ordering::Release);
         self.node.shutdown.cancel();
         self.node.tasks.close();
         {
             let core = lock(&self.node.shared.core);
-            for link in core.links() {
-                link.shut_down.store(true, Ordering::Release);
-                link.close.store(true, Ordering::Release);
-                self.node.shared.touch(link);
+            for channel in core.channels() {
+                channel.request_close(CloseRequest::ShutDown);
+                self.node.shared.touch(channel);
             }
         }
         self.node.shared.wake();
@@ -277,3 +297,5 @@ impl Transport for WebRtc {
 mod socket_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrapped_socket;

@@ -16,14 +16,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     IcePolicy, WebRtcConfig,
+    buffers::{LARGEST_WINDOW, lock},
+    channel::{ChannelState, Limits},
     core::{Core, Gathered},
     driver::{Shared, drive},
     endpoint::{From, Key, MAX_SETS, OFFER_SETS},
-    flow::{LARGEST_WINDOW, lock},
-    link::{Limits, Link},
     peer::Remote,
     pending::{self, Guard},
-    sdp::{self, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
+    sdp::{self, CandidateKinds, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole},
     sets::{Set, bare},
@@ -124,6 +124,7 @@ impl Node {
         let relay_only = self.config.ice_policy == IcePolicy::RelayOnly;
         let deadline = Instant::now() + self.config.gather_timeout;
         if !self.config.ice_servers.is_empty() {
+            tracing::debug!(sockets = sockets.len(), servers = self.config.ice_servers.len(), "gathering candidates");
             let servers = self.servers.resolve(&self.config.ice_servers, deadline, &self.tasks, &self.shutdown).await;
             lock(&self.shared.core).ask(Instant::now().into_std(), sockets, &servers);
             self.shared.wake();
@@ -139,6 +140,9 @@ impl Node {
             };
             let (now, reachable) = (Instant::now(), !gathered.candidates.is_empty());
             if reachable && (settled || now >= deadline) {
+                if !self.config.ice_servers.is_empty() {
+                    tracing::debug!(candidates = gathered.candidates.len(), settled, "candidates gathered");
+                }
                 return Ok(gathered);
             }
             if settled {
@@ -165,7 +169,7 @@ impl Node {
         }
         if description.sctp_port != sdp::DEFAULT_SCTP_PORT {
             let port = description.sctp_port;
-            return Err(TransportError::InvalidSdp(format!("a=sctp-port:{port} is not 5000, which everybody uses")));
+            return Err(TransportError::InvalidSdp(format!("a=sctp-port:{port} is not supported, only 5000 is")));
         }
         Ok(description)
     }
@@ -220,7 +224,7 @@ impl Node {
         // Dropped after the lock of the core, however this ends.
         let reserved = self.set_for_offer()?;
         let gathered = self.gather(&reserved.from.sockets).await?;
-        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
+        let kinds: CandidateKinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         // JavaScript peers expose the label and key channels by it: it must be unique, and they use 40 hex characters.
         let label: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
         let mut core = lock(&self.shared.core);
@@ -233,8 +237,9 @@ impl Node {
         }
         let key = core.endpoint.offer(Instant::now().into_std(), reserved.from.clone(), label, gathered.bases.clone());
         let window = core.endpoint.window();
-        let (guard, credentials) = self.attach(core, key, Link::new(key, &self.config))?;
+        let (guard, credentials) = self.attach(core, key, ChannelState::new(key, &self.config))?;
         let sdp = self.describe(&credentials, &gathered, &Outline::default(), Setup::ActPass, window);
+        tracing::debug!(connection = key, candidates = %kinds, "offer made");
         Ok(pending::Offer { guard, sdp, kinds })
     }
 
@@ -245,6 +250,7 @@ impl Node {
         let setup = offer.answer_setup();
         let role = if setup == Setup::Active { DtlsRole::Client } else { DtlsRole::Server };
         let remote = self.remote(&offer, role);
+        tracing::debug!(remote_candidates = %offer.kinds, "offer received");
         let mut tries = 0;
         // In this order: what is reserved is dropped after the lock of the core, however this ends.
         let (reserved, gathered, mut core) = loop {
@@ -260,7 +266,7 @@ impl Node {
                 return Err(TransportError::TooManyConnections { max: MAX_BETWEEN_TWO });
             }
         };
-        let kinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
+        let kinds: CandidateKinds = gathered.candidates.iter().map(|candidate| candidate.kind).collect();
         if self.is_shut_down() {
             return Err(TransportError::ShutDown);
         }
@@ -272,25 +278,26 @@ impl Node {
             .answer(Instant::now().into_std(), reserved.from.clone(), gathered.bases.clone(), remote)
             .map_err(|error| TransportError::Backend(error.into()))?;
         let window = core.endpoint.window();
-        let link = Link::new(key, &self.config);
-        link.set_limits(self.limits(&offer));
-        let (guard, credentials) = self.attach(core, key, link)?;
+        let channel = ChannelState::new(key, &self.config);
+        channel.set_limits(self.limits(&offer));
+        let (guard, credentials) = self.attach(core, key, channel)?;
         let sdp = self.describe(&credentials, &gathered, &offer.outline, setup, window);
+        tracing::debug!(connection = key, candidates = %kinds, "answer made");
         Ok(pending::Answer { guard, sdp, kinds, remote: offer })
     }
 
-    /// Gives a connection that has just been made its link, and lets go of the core.
+    /// Gives a connection that has just been made the state of its channel, and unlocks the core.
     fn attach(
         self: &Arc<Self>,
         mut core: MutexGuard<'_, Core>,
         key: Key,
-        link: Arc<Link>,
+        channel: Arc<ChannelState>,
     ) -> Result<(Guard, Credentials), TransportError> {
-        core.attach(key, link.clone());
+        core.attach(key, channel.clone());
         let credentials = core.endpoint.peer(key).map(|peer| peer.credentials().clone());
         drop(core);
         self.shared.wake();
-        let guard = Guard { node: self.clone(), link, is_armed: true };
+        let guard = Guard { node: self.clone(), channel, is_armed: true };
         Ok((guard, credentials.ok_or(TransportError::ShutDown)?))
     }
 

@@ -1,5 +1,5 @@
-//! One connection: ICE, and the session that runs on the path it finds; when an opening has failed, when silence is death,
-//! and how a close goes. Sans-I/O: the time is an argument, datagrams come and go as values.
+//! One connection: ICE, and the session that runs on the path it finds; when an opening has failed, when a peer
+//! counts as dead, and how a close goes. Sans-I/O: the time is an argument, datagrams come and go as values.
 
 mod closing;
 
@@ -41,7 +41,7 @@ pub(crate) struct PeerConfig {
     pub(crate) connect_timeout: Duration,
     /// How long setting up the encrypted session may take.
     pub(crate) session_timeout: Duration,
-    /// How long a polite close waits without progress.
+    /// How long a graceful close waits without progress.
     pub(crate) close_timeout: Duration,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Remote {
     pub(crate) is_lite: bool,
     /// It is of this library, whose connections share their sockets.
     pub(crate) shares_sockets: bool,
-    /// A reset of the channel is understood as its end.
+    /// The other side understands a reset of the channel as its end.
     pub(crate) closes_by_reset: bool,
 }
 
@@ -82,8 +82,8 @@ pub(crate) enum End {
     Local,
     /// The other side has.
     Remote,
-    /// Nothing authentic was heard for the silence timeout.
-    Silent,
+    /// Nothing authentic was received for the idle timeout.
+    IdleTimeout,
     /// It did not open in time.
     TimedOut,
     /// It cannot go on; the text says why.
@@ -120,12 +120,15 @@ pub(crate) struct Peer {
     stage_began: Instant,
     /// When both descriptions were known, or this one was made.
     began: Instant,
-    heard: Option<Instant>,
+    /// When something authentic was last received.
+    last_received: Option<Instant>,
     closes_by_reset: bool,
     closing: Closing,
     /// Accepted frames that have not come here yet, in bytes.
     unsent: u64,
+    /// The early packet buffer: checks that came before the other side's description.
     early_checks: Vec<Datagram>,
+    /// The early packet buffer: handshake records that came before their path was proven.
     early_records: Vec<(Path, BytesMut)>,
     /// Paths at which the other side has proven that it is there, not yet taken.
     validated: Vec<Path>,
@@ -179,7 +182,7 @@ impl Peer {
             stage: Stage::Waiting,
             stage_began: now,
             began: now,
-            heard: None,
+            last_received: None,
             closes_by_reset: false,
             closing: Closing::No,
             unsent: 0,
@@ -225,7 +228,8 @@ impl Peer {
         #[cfg(test)]
         self.enter_turn(Turn::Remote);
         let opening = self.opening.clone();
-        let session = Session::new(&self.config.session, remote.dtls_role, opening, remote.certificate);
+        let (key, config) = (self.ice.key(), &self.config.session);
+        let session = Session::new(config, key, remote.dtls_role, opening, remote.certificate);
         self.session = Some(session.map_err(|error| error.to_string())?);
         self.closes_by_reset = remote.closes_by_reset;
         self.began = now;
@@ -243,7 +247,14 @@ impl Peer {
     }
 
     fn enter(&mut self, now: Instant, stage: Stage) {
-        tracing::trace!(?stage, "a connection gets on");
+        let connection = self.ice.key();
+        match stage {
+            Stage::Waiting => {}
+            Stage::Checking => tracing::debug!(connection, "looking for a path"),
+            Stage::Handshaking => tracing::debug!(connection, "path found, DTLS handshake begins"),
+            Stage::Secure => tracing::debug!(connection, "DTLS handshake complete"),
+            Stage::Open => tracing::debug!(connection, "channel open"),
+        }
         self.stage = stage;
         self.stage_began = now;
     }
@@ -260,7 +271,7 @@ impl Peer {
         let path = Path { local: datagram.local, remote: datagram.remote };
         let is_request = message.class() == Class::Request;
         if self.ice.handle_message(now, path, message) {
-            self.heard = Some(now);
+            self.last_received = Some(now);
             // It is authenticated with what this side's description says.
             if let Some(session) = self.session.as_mut().filter(|_| is_request) {
                 session.is_known(now);
@@ -299,7 +310,7 @@ impl Peer {
         self.enter_turn(Turn::Record);
         let Some(session) = &mut self.session else { return };
         if self.closing != Closing::Done && session.handle_datagram(now, data) {
-            self.heard = Some(now);
+            self.last_received = Some(now);
         }
         self.session_events(now);
     }
@@ -339,10 +350,14 @@ impl Peer {
         }
     }
 
-    /// Ends at once: nothing more is sent but the farewell.
+    /// Ends at once: nothing more is sent but the packets that close the session.
     fn end(&mut self, now: Instant, end: End) {
         if self.closing == Closing::No {
-            self.events.push_back(PeerEvent::Ended { stage: self.reached(), end });
+            let stage = self.reached();
+            tracing::debug!(connection = self.ice.key(), ?stage, reason = ?end, "connection ended");
+            self.events.push_back(PeerEvent::Ended { stage, end });
+        } else if self.closing != Closing::Done {
+            tracing::debug!(connection = self.ice.key(), reason = ?end, "close complete");
         }
         self.closing = Closing::Done;
         if let Some(session) = &mut self.session
@@ -480,10 +495,10 @@ impl Peer {
         }
     }
 
-    /// When, and why, the connection ends if nothing is heard until then.
+    /// When, and why, the connection ends if nothing is received until then.
     fn deadline(&self) -> Option<(Instant, End)> {
         let config = &self.config;
-        let silence = self.heard.map(|heard| (heard + config.ice.silence, End::Silent));
+        let silence = self.last_received.map(|at| (at + config.ice.silence, End::IdleTimeout));
         let stage = match self.stage {
             Stage::Waiting => Some(self.began + config.answer_timeout),
             Stage::Checking => Some(self.began + config.ice.path_timeout),
@@ -515,7 +530,7 @@ impl Peer {
 
     /// The time for which a process stood still does not count as silence.
     pub(crate) fn forgive(&mut self, pause: Duration) {
-        self.heard = self.heard.map(|heard| heard + pause);
+        self.last_received = self.last_received.map(|at| at + pause);
     }
 
     /// The next datagram to send.

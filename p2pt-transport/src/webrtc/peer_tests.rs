@@ -90,17 +90,17 @@ fn an_opening_fails_of_what_it_waits_for() {
     assert_eq!((sim.now - begin, stage, end), (seconds(30), Stage::Secure, End::TimedOut));
     assert_eq!(sim.nodes[0].end(a).map(|(stage, _)| stage), Some(Stage::Secure));
 
-    // The other side is heard and then gone: it is not waited for any longer than for an open one.
+    // Something arrives from the other side, which is then gone: it is not waited for any longer than for an open one.
     let mut sim = Sim::new(2);
     let (a, _) = sim.connect(0, 1, 4);
     let gone = sim.now + ms(5);
     sim.carries = Box::new(move |now, _| now < gone);
     let (after, stage, end) = ends(&mut sim, 0, a);
-    assert_eq!(end, End::Silent, "{stage:?}");
+    assert_eq!(end, End::IdleTimeout, "{stage:?}");
     assert!(after < SILENCE + ms(10), "{after:?}");
 }
 
-/// An open connection is dead when nothing authentic was heard for the silence timeout: not before, and not after.
+/// An open connection is dead when nothing authentic was received for the idle timeout: not before, and not after.
 #[test]
 fn silence_is_death_at_its_time() {
     let mut sim = Sim::new(2);
@@ -114,7 +114,7 @@ fn silence_is_death_at_its_time() {
     sim.run(ms(2));
     ends(&mut sim, 0, a);
     assert_eq!(sim.now, last + sim.delay + SILENCE);
-    assert_eq!(sim.nodes[0].end(a), Some((Stage::Open, End::Silent)));
+    assert_eq!(sim.nodes[0].end(a), Some((Stage::Open, End::IdleTimeout)));
     ends(&mut sim, 1, b);
 }
 
@@ -230,7 +230,7 @@ fn acknowledged_frames_are_never_lost() {
     }
 }
 
-/// As there, but the connection ends because nothing is heard any more, or because it fails.
+/// What was received before the end can be read after it, also where the connection ends by the idle timeout, or fails.
 #[test]
 fn what_was_received_before_the_silence_is_still_there() {
     for fails in [false, true] {
@@ -495,7 +495,7 @@ fn another_certificate_fails_both_sides() {
     }
 }
 
-/// What comes along a way that only the other side's translation knows is heard as from where it came.
+/// What comes along a way that only the other side's translation knows counts as coming from the address it came from.
 #[test]
 fn a_connection_survives_a_new_address_of_the_other_side() {
     let mut sim = Sim::new(2);

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::{
     Node,
+    buffers::lock,
+    channel::{ChannelState, CloseRequest, NEAR_FRAME_BYTES, Opening},
     contain::DEFECT,
-    flow::lock,
     halves::{Half, Receiver, Sender},
-    link::{Link, NEAR_FRAME_BYTES, Opening},
     peer::{End, Stage},
     sdp::{CandidateKinds, Description, UnusableCandidate, parse_candidate_line},
     session::DtlsRole,
@@ -25,15 +25,15 @@ use crate::{
 /// Closes a connection that was dropped before it was open.
 pub(super) struct Guard {
     pub(super) node: Arc<Node>,
-    pub(super) link: Arc<Link>,
+    pub(super) channel: Arc<ChannelState>,
     pub(super) is_armed: bool,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.is_armed {
-            self.link.close.store(true, Ordering::Release);
-            self.node.shared.touch(&self.link);
+            self.channel.request_close(CloseRequest::Local);
+            self.node.shared.touch(&self.channel);
         }
     }
 }
@@ -71,13 +71,14 @@ impl PendingOffer for Offer {
     }
 
     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
-        Arc::new(Late { node: self.guard.node.clone(), link: self.guard.link.clone() })
+        Arc::new(Late { node: self.guard.node.clone(), channel: self.guard.channel.clone() })
     }
 
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
         let Self { guard, kinds, .. } = *self;
-        let remote = guard.node.read(answer_sdp)?;
-        guard.node.accept_answer(&guard.link, &remote)?;
+        let connection = guard.channel.key;
+        let remote = guard.node.read(answer_sdp).inspect_err(|_| tracing::debug!(connection, "answer not usable"))?;
+        guard.node.accept_answer(&guard.channel, &remote)?;
         opened(guard, Role::Offerer, &kinds, &remote).await
     }
 }
@@ -89,7 +90,7 @@ impl PendingAnswer for Answer {
     }
 
     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
-        Arc::new(Late { node: self.guard.node.clone(), link: self.guard.link.clone() })
+        Arc::new(Late { node: self.guard.node.clone(), channel: self.guard.channel.clone() })
     }
 
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
@@ -105,8 +106,8 @@ async fn opened(
     kinds: &CandidateKinds,
     remote: &Description,
 ) -> Result<Channel, TransportError> {
-    let (node, link) = (guard.node.clone(), guard.link.clone());
-    let mut opening = link.opening.subscribe();
+    let (node, channel) = (guard.node.clone(), guard.channel.clone());
+    let mut opening = channel.opening.subscribe();
     let reached = opening.wait_for(|opening| *opening != Opening::Pending).await.map(|reached| reached.clone());
     let label = match reached {
         Ok(Opening::Open(label)) => label,
@@ -115,14 +116,14 @@ async fn opened(
         Ok(Opening::Pending) | Err(_) => return Err(TransportError::ClosedEarly),
     };
     guard.is_armed = false;
-    let max_frame_bytes = link.max_frame_bytes.load(Ordering::Relaxed);
+    let max_frame_bytes = channel.max_frame_bytes.load(Ordering::Relaxed);
     let mut info = ChannelInfo::new(label, role, max_frame_bytes);
     info.local_fingerprint = Some(node.fingerprint);
     info.remote_fingerprint = remote.fingerprint.sha256();
     if remote.window.is_none() {
         info.good_frame_bytes = info.max_frame_bytes.min(NEAR_FRAME_BYTES);
     }
-    let half = Half { shared: node.shared.clone(), link };
+    let half = Half { shared: node.shared.clone(), channel };
     Ok(Channel { info, sender: Arc::new(Sender(half.clone())), receiver: Box::new(Receiver(half)) })
 }
 
@@ -133,7 +134,7 @@ fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: 
         (Stage::Waiting, End::TimedOut) => {
             TransportError::Timeout { step: "waiting for the answer", after: node.config.answer_timeout }
         }
-        (Stage::Checking, End::TimedOut | End::Silent) => {
+        (Stage::Checking, End::TimedOut | End::IdleTimeout) => {
             TransportError::IceFailed { local: local.to_string(), remote: remote.kinds.to_string() }
         }
         (Stage::Secure, End::TimedOut) => {
@@ -146,22 +147,23 @@ fn failure(node: &Node, stage: Stage, end: End, local: &CandidateKinds, remote: 
 
 impl Node {
     /// Gives an offer its answer.
-    fn accept_answer(&self, link: &Arc<Link>, answer: &Description) -> Result<(), TransportError> {
+    fn accept_answer(&self, channel: &Arc<ChannelState>, answer: &Description) -> Result<(), TransportError> {
         let role = if answer.is_dtls_client() { DtlsRole::Server } else { DtlsRole::Client };
         let remote = self.remote(answer, role);
-        link.set_limits(self.limits(answer));
+        channel.set_limits(self.limits(answer));
         let now = Instant::now().into_std();
+        tracing::debug!(connection = channel.key, remote_candidates = %answer.kinds, "answer received");
         {
             let mut core = lock(&self.shared.core);
             if core.endpoint.connecting() >= self.config.max_connections {
                 return Err(TransportError::TooManyConnections { max: self.config.max_connections });
             }
             // It may have ended meanwhile, which its opening says.
-            if let Some(taken) = core.with_peer(link, |peer| peer.set_remote(now, remote)) {
+            if let Some(taken) = core.with_peer(channel, |peer| peer.set_remote(now, remote)) {
                 taken.map_err(|error| TransportError::Backend(error.into()))?;
             }
         }
-        self.shared.touch(link);
+        self.shared.touch(channel);
         Ok(())
     }
 }
@@ -169,7 +171,7 @@ impl Node {
 /// Takes late candidates for one connection.
 struct Late {
     node: Arc<Node>,
-    link: Arc<Link>,
+    channel: Arc<ChannelState>,
 }
 
 impl fmt::Debug for Late {
@@ -187,9 +189,9 @@ impl RemoteCandidates for Late {
         };
         let mut core = lock(&self.node.shared.core);
         let now = Instant::now().into_std();
-        core.with_peer(&self.link, |peer| peer.add_candidate(now, candidate)).ok_or(AddCandidateError::Closed)?;
+        core.with_peer(&self.channel, |peer| peer.add_candidate(now, candidate)).ok_or(AddCandidateError::Closed)?;
         drop(core);
-        self.node.shared.touch(&self.link);
+        self.node.shared.touch(&self.channel);
         Ok(())
     }
 }

@@ -96,7 +96,7 @@ pub(crate) struct Description {
     pub(crate) setup: Option<Setup>,
     /// The port of its SCTP association.
     pub(crate) sctp_port: u16,
-    /// The largest message in bytes that its author takes; 0 for any. `None` where nothing readable is said.
+    /// The largest message in bytes that its author takes; 0 for any. `None` where there is no readable line.
     pub(crate) max_message_bytes: Option<u64>,
     /// The first [`MAX_CANDIDATES`] usable candidates, each address once.
     pub(crate) candidates: Vec<Candidate>,
@@ -251,12 +251,12 @@ fn candidates(places: &[&Section<'_>]) -> (Vec<Candidate>, CandidateKinds) {
 
 /// The port of the SCTP association: by `a=sctp-port`, by the older `a=sctpmap`, or by the m= line of that time.
 fn sctp_port(own: &Section<'_>) -> u16 {
-    let said = [
+    let lines = [
         own.attribute("sctp-port").map(|line| line.value()),
         own.attribute("sctpmap").and_then(|line| line.value().split_ascii_whitespace().next()),
         Some(own.media().format),
     ];
-    let mut ports = said.into_iter().flatten().filter_map(|port| port.parse().ok());
+    let mut ports = lines.into_iter().flatten().filter_map(|port| port.parse().ok());
     ports.find(|port| *port != 0).unwrap_or(DEFAULT_SCTP_PORT)
 }
 

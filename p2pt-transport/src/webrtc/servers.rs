@@ -100,7 +100,7 @@ impl ServerNames {
         if let Err(reason) = &parsed
             && lock(&self.warned).insert(url.to_owned())
         {
-            tracing::warn!(url, reason, "an ICE server is skipped");
+            tracing::warn!(url, reason, "ICE server skipped");
         }
         parsed.ok()
     }
@@ -305,14 +305,14 @@ mod tests {
         }
     }
 
-    struct World {
+    struct Harness {
         names: ServerNames,
         name_server: NameServer,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     }
 
-    impl World {
+    impl Harness {
         fn new() -> Self {
             let name_server = NameServer::default();
             let names = ServerNames::new(Arc::new(name_server.clone()));
@@ -339,54 +339,54 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_host_is_looked_up_once_for_all() {
-        let world = World::new();
+        let harness = Harness::new();
         let start = Instant::now();
-        let found = tokio::join!(world.offer(SHORT), world.offer(LONG), world.offer(LONG));
-        assert_eq!((found, world.asked()), ((0, 1, 1), 1));
+        let found = tokio::join!(harness.offer(SHORT), harness.offer(LONG), harness.offer(LONG));
+        assert_eq!((found, harness.asked()), ((0, 1, 1), 1));
         assert_eq!(start.elapsed(), Duration::from_secs(2));
-        assert_eq!((world.offer(SHORT).await, world.asked()), (1, 1));
+        assert_eq!((harness.offer(SHORT).await, harness.asked()), (1, 1));
         tokio::time::sleep(REMEMBER).await;
-        assert_eq!((world.offer(LONG).await, world.asked()), (1, 2));
+        assert_eq!((harness.offer(LONG).await, harness.asked()), (1, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dead_name_server_is_asked_seldom_and_what_was_known_stays() {
-        let world = World::new();
-        world.name_server.broken.store(true, Ordering::Relaxed);
+        let harness = Harness::new();
+        harness.name_server.broken.store(true, Ordering::Relaxed);
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(90) {
-            assert_eq!(world.offer(SHORT).await, 0);
+            assert_eq!(harness.offer(SHORT).await, 0);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        assert_eq!(world.asked(), 5, "a look-up takes ten seconds, and is not repeated for ten");
+        assert_eq!(harness.asked(), 5, "a look-up takes ten seconds, and is not repeated for ten");
 
-        world.name_server.broken.store(false, Ordering::Relaxed);
+        harness.name_server.broken.store(false, Ordering::Relaxed);
         tokio::time::sleep(REMEMBER_FAILURE + LOOK_UP_TIMEOUT).await;
-        assert_eq!(world.offer(LONG).await, 1);
-        world.name_server.broken.store(true, Ordering::Relaxed);
+        assert_eq!(harness.offer(LONG).await, 1);
+        harness.name_server.broken.store(true, Ordering::Relaxed);
         tokio::time::sleep(REMEMBER).await;
-        assert_eq!(world.offer(LONG).await, 1);
+        assert_eq!(harness.offer(LONG).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_look_up_ends_with_its_transport() {
-        let world = World::new();
-        world.name_server.broken.store(true, Ordering::Relaxed);
-        world.offer(SHORT).await;
-        world.shutdown.cancel();
-        world.tasks.close();
+        let harness = Harness::new();
+        harness.name_server.broken.store(true, Ordering::Relaxed);
+        harness.offer(SHORT).await;
+        harness.shutdown.cancel();
+        harness.tasks.close();
         let start = Instant::now();
-        world.tasks.wait().await;
+        harness.tasks.wait().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn servers_not_over_udp_are_skipped_and_warned_of_once() {
-        let world = World::new();
+        let harness = Harness::new();
         for url in ["turns:a.example", "turn:a.example?transport=tcp", "turns:a.example", "nonsense"] {
-            assert_eq!(world.resolve(url, LONG).await, Servers::default());
+            assert_eq!(harness.resolve(url, LONG).await, Servers::default());
         }
-        assert_eq!(world.asked(), 0);
-        assert_eq!(lock(&world.names.warned).len(), 3);
+        assert_eq!(harness.asked(), 0);
+        assert_eq!(lock(&harness.names.warned).len(), 3);
     }
 }

@@ -92,8 +92,23 @@ pub(crate) enum SessionEvent {
     Failed(String),
 }
 
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The DTLS handshake is under way.
+    Handshake,
+    /// The handshake is complete, and the channel is not open.
+    Secure,
+    /// The channel is open.
+    Open,
+    /// It has ended. What was received on a channel that was open can still be read.
+    Over { was_open: bool },
+}
+
 /// Handshake and association of one connection.
 pub(crate) struct Session {
+    /// The number of the connection, by which events of the log name it.
+    connection: u32,
     dtls: Dtls,
     dtls_guard: DtlsGuard,
     sctp_guard: SctpGuard,
@@ -107,9 +122,7 @@ pub(crate) struct Session {
     opening: Opening,
     stream: Option<u16>,
     further_channels: usize,
-    is_secure: bool,
-    is_open: bool,
-    is_over: bool,
+    phase: Phase,
     /// What was outstanding when the stream ended.
     last_outstanding: usize,
     /// Frames taken out before a message that would have thrown them away.
@@ -125,7 +138,7 @@ pub(crate) struct Session {
     /// The window that the stack had then, and what has been read since, in bytes.
     window_free: u32,
     read: u32,
-    window_told: u32,
+    reported_window: u32,
     window_update: bool,
 }
 
@@ -143,9 +156,10 @@ fn timers() -> TimerConfig {
 }
 
 impl Session {
-    /// A session whose other side has the certificate `expected`.
+    /// A session of a connection whose other side has the certificate `expected`.
     pub(crate) fn new(
         config: &SessionConfig,
+        connection: u32,
         role: DtlsRole,
         opening: Opening,
         expected: CertificateHash,
@@ -159,6 +173,7 @@ impl Session {
         let is_client = role == DtlsRole::Client;
         let server = (!is_client).then(|| Arc::new(ServerConfig::new(transport.clone())));
         Ok(Self {
+            connection,
             dtls: Dtls::new(local, TransportProtocol::UDP, (!is_client).then(|| handshake.clone())),
             dtls_guard: DtlsGuard::new(),
             sctp_guard: SctpGuard::new(Limits { receive_window: config.window }),
@@ -171,9 +186,7 @@ impl Session {
             opening,
             stream: None,
             further_channels: 0,
-            is_secure: false,
-            is_open: false,
-            is_over: false,
+            phase: Phase::Handshake,
             last_outstanding: 0,
             rescued: VecDeque::new(),
             rescued_bytes: 0,
@@ -185,7 +198,7 @@ impl Session {
             last_sack: None,
             window_free: config.window,
             read: 0,
-            window_told: u32::MAX,
+            reported_window: u32::MAX,
             window_update: false,
         })
     }
@@ -203,15 +216,28 @@ impl Session {
 
     /// The other side has shown that it knows this side's description.
     pub(crate) fn is_known(&mut self, now: Instant) {
-        if !self.is_over {
+        if !self.is_over() {
             self.records.extend(self.flights.is_known(now));
         }
     }
 
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over { .. })
+    }
+
+    /// Whether the channel is open, or was when the session ended.
+    fn was_opened(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Over { was_open: true })
+    }
+
+    fn set_over(&mut self) {
+        self.phase = Phase::Over { was_open: self.was_opened() };
+    }
+
     fn fail(&mut self, now: Instant, why: String) {
-        if !self.is_over {
+        if !self.is_over() {
             self.rescue(now);
-            self.is_over = true;
+            self.set_over();
             self.events.push_back(SessionEvent::Failed(why));
         }
     }
@@ -219,17 +245,17 @@ impl Session {
     /// Takes a DTLS datagram. Whether it carried anything that only the other side could have written.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) -> bool {
         // After the end, any datagram would make a DTLS server begin anew.
-        if self.is_over || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
+        if self.is_over() || self.dtls_guard.inspect(&datagram) == RecordVerdict::Drop {
             return false;
         }
-        if !self.is_secure && !self.flights.is_new(&datagram) {
+        if self.phase == Phase::Handshake && !self.flights.is_new(&datagram) {
             return false;
         }
         let events = match self.dtls.read(now, REMOTE, None, datagram) {
             Ok(events) => events,
             Err(error) => {
-                tracing::debug!(%error, "a DTLS datagram was not understood");
-                if !self.is_secure && is_fatal(&error) {
+                tracing::debug!(connection = self.connection, %error, "DTLS datagram not understood");
+                if self.phase == Phase::Handshake && is_fatal(&error) {
                     self.fail(now, format!("DTLS: {error}"));
                 }
                 return false;
@@ -255,7 +281,9 @@ impl Session {
     }
 
     fn secure(&mut self, now: Instant) {
-        self.is_secure = true;
+        if !self.is_over() {
+            self.phase = Phase::Secure;
+        }
         self.dtls_guard.completed();
         self.events.push_back(SessionEvent::Secure);
         // The DTLS client begins, in a second association of both sides there is no point.
@@ -328,8 +356,8 @@ impl Session {
 
     fn closed_by_peer(&mut self, now: Instant) {
         self.rescue(now);
-        if !self.is_over {
-            self.is_over = true;
+        if !self.is_over() {
+            self.set_over();
             self.events.push_back(SessionEvent::ClosedByPeer);
         }
     }
@@ -338,7 +366,10 @@ impl Session {
         let mut lost = None;
         while let Some(event) = self.association.as_mut().and_then(|(_, association)| association.poll()) {
             match event {
-                SctpEvent::Connected => self.open_channel(now),
+                SctpEvent::Connected => {
+                    tracing::debug!(connection = self.connection, "SCTP association up");
+                    self.open_channel(now);
+                }
                 SctpEvent::Stream(StreamEvent::Opened { .. }) => {
                     let Some((_, association)) = &mut self.association else { break };
                     while association.accept_stream().is_some() {}
@@ -359,17 +390,18 @@ impl Session {
         // One that is being set up is in that state too.
         let is_closed = association.is_closed() && !association.is_handshaking();
         if let Some(reason) = lost {
-            tracing::debug!(reason, "the channel has ended");
+            tracing::debug!(connection = self.connection, reason, "SCTP stream closed");
             self.closed_by_peer(now);
         } else if is_closed {
+            tracing::debug!(connection = self.connection, "SCTP association closed");
             self.closed_by_peer(now);
         }
     }
 
-    /// Ends association and session. What is acknowledged by then is said before, and nothing after.
+    /// Ends association and session. What has been received by then is acknowledged before, and nothing after.
     pub(crate) fn end(&mut self, now: Instant) {
         self.rescue(now);
-        self.is_over = true;
+        self.set_over();
         self.acknowledge(now);
         self.flush_association(now);
         if let Some((_, association)) = &mut self.association {
@@ -377,17 +409,17 @@ impl Session {
         }
         self.flush_association(now);
         if let Err(error) = self.dtls.close(now) {
-            tracing::debug!(%error, "closing a session");
+            tracing::debug!(connection = self.connection, %error, "cannot close the DTLS session");
         }
         self.flush_records();
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.is_over {
+        if self.is_over() {
             return;
         }
         self.records.extend(self.flights.copies(now));
-        let flight_is_due = !self.is_secure && self.flight_due().is_some_and(|at| at <= now);
+        let flight_is_due = self.phase == Phase::Handshake && self.flight_due().is_some_and(|at| at <= now);
         if flight_is_due {
             self.flights.repeated();
         }
@@ -404,11 +436,11 @@ impl Session {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.is_over {
+        if self.is_over() {
             return None;
         }
         let copy = self.flights.copy_due();
-        let dtls = if self.is_secure { None } else { self.flight_due() };
+        let dtls = if self.phase == Phase::Handshake { self.flight_due() } else { None };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
         [copy, dtls, sctp].into_iter().flatten().min()
     }
@@ -421,12 +453,12 @@ impl Session {
     /// The next datagram for the other side. Only what is taken is encrypted, so that the first of many leaves early.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<BytesMut> {
         if self.records.is_empty() {
-            if !self.is_over && self.packets.is_empty() {
+            if !self.is_over() && self.packets.is_empty() {
                 self.gather_packets(now);
             }
             if let Some(packet) = self.packets.pop_front() {
                 self.send_packet(now, packet, self.share.min(self.window));
-            } else if !self.is_over {
+            } else if !self.is_over() {
                 self.update_window(now);
             }
             self.flush_records();

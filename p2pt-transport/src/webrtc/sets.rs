@@ -1,7 +1,7 @@
 //! The sockets of a transport: sets of them, one socket for each local address.
 //!
 //! Offers leave from the first four sets, answers from the others, always from one from which no connection goes to any
-//! address of the offer: two connections between the same two addresses could not be told apart, and between two nodes there
+//! address of the offer: two connections between the same two addresses could not be distinguished, and between two nodes there
 //! are often two, of two swarms or of offers that cross. Each set is filled with a few connections before the next is
 //! opened, and then all evenly: those that leave from a set share its sockets' receive buffers.
 
@@ -108,6 +108,7 @@ impl Sets {
                 Some(socket) => chosen.push(socket.clone()),
                 None => match self.bind(*address, number, config.socket_buffer_bytes) {
                     Ok(socket) => {
+                        tracing::debug!(local = %socket.local_addr(), set = number, "UDP socket opened");
                         opened = true;
                         self.sets[number].push(socket.clone());
                         chosen.push(socket);
@@ -126,6 +127,9 @@ impl Sets {
         self.sets[number] = stay;
         if chosen.is_empty() {
             return Err(failure.unwrap_or(TransportError::NoCandidate));
+        }
+        for socket in &closed {
+            tracing::debug!(local = %socket.local_addr(), set = number, "UDP socket closed: its address is gone");
         }
         let closed = closed.iter().map(|socket| bare(socket.local_addr())).collect();
         Ok(Set { sockets: chosen, opened, closed })
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_for_machines_that_have_nothing_else_or_are_told_so() {
+    fn loopback_is_for_machines_that_have_nothing_else_or_are_configured_so() {
         let machine = ["127.0.0.1", "::1", "192.0.2.7", "192.0.2.7", "fe80::1", "169.254.3.4", "2001:db8::7"];
         assert_eq!(chosen(&machine, false), ["192.0.2.7", "2001:db8::7"]);
         assert_eq!(chosen(&machine, true), ["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"]);

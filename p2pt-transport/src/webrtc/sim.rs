@@ -87,7 +87,7 @@ pub(crate) fn host_base(address: SocketAddr) -> Base {
     Base { address, kind: CandidateKind::Host, priority: CandidateKind::Host.priority(0) }
 }
 
-/// One endpoint, and what its connections have said.
+/// One endpoint, and what its connections have reported.
 pub(crate) struct Node {
     pub(crate) endpoint: Endpoint,
     pub(crate) config: PeerConfig,
@@ -281,7 +281,7 @@ impl Sim {
         (offer, answer)
     }
 
-    /// As [`connect`](Self::connect), until both are open.
+    /// Connects two nodes by [`connect`](Self::connect), and runs until both are open.
     pub(crate) fn open(&mut self, a: usize, b: usize) -> (Key, Key) {
         let (offer, answer) = self.connect(a, b, 4);
         let is_open = |sim: &Self| sim.nodes[a].is_open(offer) && sim.nodes[b].is_open(answer);

@@ -22,14 +22,17 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Binds a socket and asks for send and receive buffers of `buffer_bytes`; the system may grant less.
     ///
     /// # Errors
-    /// As binding does: the address is in use, or not this host's.
+    /// Those of binding: the address is in use, or not this host's.
     fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>>;
 
-    /// The addresses of `host:port`.
-    fn resolve(&self, host_and_port: String) -> Resolving;
+    /// The addresses of `host:port`. Unless a network implements it, it knows no names: addresses alone are understood.
+    fn resolve(&self, host_and_port: String) -> Resolving {
+        let address = host_and_port.parse().map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "no names here"));
+        Box::pin(std::future::ready(address.map(|address| vec![address])))
+    }
 }
 
-/// A name that is being looked up.
+/// The result of a look-up under way.
 pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// A bound UDP socket. One task drives it.
@@ -65,8 +68,10 @@ pub trait DatagramSocket: fmt::Debug + Send + Sync {
     /// When the socket is of no more use.
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// How many datagrams one [`try_send`](Self::try_send) may carry; at least 1.
-    fn max_segments(&self) -> usize;
+    /// How many datagrams one [`try_send`](Self::try_send) may carry; at least 1, which it is unless implemented.
+    fn max_segments(&self) -> usize {
+        1
+    }
 }
 
 /// What one buffer of [`DatagramSocket::poll_receive`] holds.

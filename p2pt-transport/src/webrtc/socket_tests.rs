@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::{self, IoSliceMut},
+    io,
     net::{IpAddr, SocketAddr},
     sync::Mutex,
     task::{Context, Poll, Waker},
@@ -12,7 +12,7 @@ use std::{
 use super::{
     datagram::Datagram,
     outgoing::MAX_WAITING,
-    socket::{Received, Resolving},
+    wrapped_socket::{Intercept, Wrapped},
     *,
 };
 use crate::{Channel, Frame};
@@ -42,13 +42,7 @@ struct State {
 /// The loopback network of the system, whose addresses do not reach one another: each is a network of its own.
 #[derive(Debug, Default)]
 struct Split {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug)]
-struct SplitSocket {
-    socket: Arc<dyn DatagramSocket>,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 impl Split {
@@ -59,68 +53,27 @@ impl Split {
     }
 }
 
-impl Network for Split {
-    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        match &lock(&self.state).addresses {
-            Some(addresses) => Ok(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect()),
-            None => SystemNetwork.addresses(),
+impl Intercept for Split {
+    fn addresses(&self) -> Option<Vec<SocketAddr>> {
+        let addresses = &lock(&self.state).addresses;
+        addresses.as_ref().map(|addresses| addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
+    }
+
+    fn before_send(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
+        match lock(&self.state).full {
+            Some(full) if full == local.ip() => Err(io::ErrorKind::WouldBlock.into()),
+            _ if remote.ip() != local.ip() => Err(io::ErrorKind::NetworkUnreachable.into()),
+            _ => Ok(()),
         }
     }
 
-    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
-        let socket = SystemNetwork.bind(address, buffer_bytes)?;
-        Ok(Arc::new(SplitSocket { socket, state: self.state.clone() }))
-    }
-
-    fn resolve(&self, host_and_port: String) -> Resolving {
-        SystemNetwork.resolve(host_and_port)
-    }
-}
-
-impl SplitSocket {
-    fn is_full(&self) -> bool {
-        lock(&self.state).full == Some(self.socket.local_addr().ip())
-    }
-}
-
-impl DatagramSocket for SplitSocket {
-    fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    fn receive_buffer_bytes(&self) -> usize {
-        self.socket.receive_buffer_bytes()
-    }
-
-    fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        received: &mut [Received],
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_receive(cx, buffers, received)
-    }
-
-    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
-        if self.is_full() {
-            return Err(io::ErrorKind::WouldBlock.into());
+    fn before_writable(&self, local: SocketAddr, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if state.full != Some(local.ip()) {
+            return Poll::Ready(());
         }
-        if remote.ip() != self.local_addr().ip() {
-            return Err(io::ErrorKind::NetworkUnreachable.into());
-        }
-        self.socket.try_send(remote, contents, segment_bytes)
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_full() {
-            lock(&self.state).wakers.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        self.socket.poll_writable(cx)
-    }
-
-    fn max_segments(&self) -> usize {
-        self.socket.max_segments()
+        state.wakers.push(cx.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -140,6 +93,7 @@ async fn keeps_no_other_waiting(full: u8, other: u8) {
     let network = Arc::new(Split::default());
     let new = |network: Arc<Split>, addresses: &[u8]| {
         let config = WebRtcConfig::loopback().bind_ips(addresses.iter().map(|last| loopback(*last)));
+        let network = Arc::new(Wrapped(network));
         WebRtc::with_network(config.idle_timeout(Duration::from_secs(60)), network).expect("a transport")
     };
     let both = new(network.clone(), &[1, 2]);
@@ -188,7 +142,7 @@ async fn an_offer_that_is_being_made_keeps_its_sockets() {
     let server = IceServer::stun(format!("stun:{}", silent.local_addr().expect("an address")));
     let network = Arc::new(Split::default());
     let config = WebRtcConfig::default().ice_servers([server]).gather_timeout(Duration::from_secs(5));
-    let transport = WebRtc::with_network(config, network.clone()).expect("a transport");
+    let transport = WebRtc::with_network(config, Arc::new(Wrapped(network.clone()))).expect("a transport");
     let have = |addresses: &[u8]| {
         lock(&network.state).addresses = Some(addresses.iter().map(|last| loopback(*last)).collect());
     };

@@ -1,6 +1,6 @@
 //! The few STUN messages that connectivity checks are made of (RFC 8489, RFC 8445 section 7).
 //!
-//! Messages are written with `rtc-stun`. They are read here, without an allocation, since what is read comes from anybody:
+//! Messages are written with `rtc-stun`. They are read here, without an allocation, since it may come from unauthenticated senders:
 //! nothing that stands behind the integrity attribute is believed, as RFC 8489 section 14.5 demands.
 
 use std::{net::SocketAddr, sync::Arc};
@@ -152,7 +152,7 @@ impl<'a> Unverified<'a> {
         std::str::from_utf8(username).ok()?.split_once(':').map(|(recipient, _)| recipient)
     }
 
-    /// Whether all that is read from it was written by one who knows `key`.
+    /// Whether all that is read from it was written by a holder of `key`.
     fn is_authentic(&self, key: &str, crypto: &dyn RTCCryptoProvider) -> bool {
         let Some((at, _, tag)) = self.attributes().find(|(_, kind, _)| *kind == MESSAGE_INTEGRITY) else {
             return false;
@@ -333,7 +333,7 @@ mod tests {
         }
     }
 
-    /// One who sees a check on its way must not be able to make a nomination of it.
+    /// An attacker who sees a check on its way must not be able to make a nomination of it.
     #[test]
     fn what_stands_behind_the_integrity_is_not_believed() {
         let mut bytes = check(false);

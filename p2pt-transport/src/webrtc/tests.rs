@@ -2,15 +2,12 @@
 
 use std::{
     future::Future,
-    io::{self, IoSliceMut},
-    net::SocketAddr,
     sync::{OnceLock, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use super::{
-    socket::{Received, Resolving},
+    wrapped_socket::{Intercept, Wrapped},
     *,
 };
 use crate::{Channel, Frame};
@@ -57,41 +54,15 @@ async fn a_description_of_its_own_is_refused() {
     within(async { tokio::join!(alice.shutdown(), bob.shutdown()) }).await;
 }
 
-/// The system's network, which looks at a transport whenever that asks how much a socket holds.
+/// Looks at a transport whenever that asks how much a socket holds.
 #[derive(Debug, Default)]
 struct Watching {
-    watched: Arc<OnceLock<Weak<Node>>>,
-    asked: Arc<AtomicBool>,
+    watched: OnceLock<Weak<Node>>,
+    asked: AtomicBool,
 }
 
-#[derive(Debug)]
-struct WatchingSocket {
-    socket: Arc<dyn DatagramSocket>,
-    watched: Arc<OnceLock<Weak<Node>>>,
-    asked: Arc<AtomicBool>,
-}
-
-impl Network for Watching {
-    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        SystemNetwork.addresses()
-    }
-
-    fn bind(&self, address: SocketAddr, buffer_bytes: usize) -> io::Result<Arc<dyn DatagramSocket>> {
-        let socket = SystemNetwork.bind(address, buffer_bytes)?;
-        Ok(Arc::new(WatchingSocket { socket, watched: self.watched.clone(), asked: self.asked.clone() }))
-    }
-
-    fn resolve(&self, host_and_port: String) -> Resolving {
-        SystemNetwork.resolve(host_and_port)
-    }
-}
-
-impl DatagramSocket for WatchingSocket {
-    fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr()
-    }
-
-    fn receive_buffer_bytes(&self) -> usize {
+impl Intercept for Watching {
+    fn before_buffer_bytes(&self) {
         let node = self.watched.get().and_then(Weak::upgrade).expect("the transport lives");
         self.asked.store(true, Ordering::Relaxed);
         // What another call could do now.
@@ -102,28 +73,6 @@ impl DatagramSocket for WatchingSocket {
                 "sockets to be had while no window is fitted to them"
             );
         }
-        self.socket.receive_buffer_bytes()
-    }
-
-    fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        received: &mut [Received],
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_receive(cx, buffers, received)
-    }
-
-    fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
-        self.socket.try_send(remote, contents, segment_bytes)
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_writable(cx)
-    }
-
-    fn max_segments(&self) -> usize {
-        self.socket.max_segments()
     }
 }
 
@@ -131,11 +80,12 @@ impl DatagramSocket for WatchingSocket {
 /// known made a connection with a window of nothing: it opened, and large messages from the other side never came.
 #[tokio::test]
 async fn no_connection_can_be_made_before_its_window_is_known() {
-    let network = Arc::new(Watching::default());
-    let transport = WebRtc::with_network(WebRtcConfig::loopback(), network.clone()).expect("a transport");
-    network.watched.set(Arc::downgrade(&transport.node)).expect("one transport");
+    let watching = Arc::new(Watching::default());
+    let network = Arc::new(Wrapped(watching.clone()));
+    let transport = WebRtc::with_network(WebRtcConfig::loopback(), network).expect("a transport");
+    watching.watched.set(Arc::downgrade(&transport.node)).expect("one transport");
     let offer = within(transport.offer()).await.expect("an offer");
-    assert!(network.asked.load(Ordering::Relaxed), "nothing was looked at");
+    assert!(watching.asked.load(Ordering::Relaxed), "nothing was looked at");
     drop(offer);
     within(transport.shutdown()).await;
 }

@@ -45,7 +45,7 @@ pub(crate) fn may_ask(socket: SocketAddr, server: SocketAddr) -> bool {
     socket.is_ipv4() == server.is_ipv4() && is_usable(server) && (!confined || may_reach(socket, server))
 }
 
-/// Whether datagrams can be sent to an address that a server has told: not when it is unspecified, multicast, broadcast
+/// Whether datagrams can be sent to an address that a server has reported: not when it is unspecified, multicast, broadcast
 /// or reserved, or its port is 0.
 pub(crate) fn is_usable(address: SocketAddr) -> bool {
     may_reach(address, address)

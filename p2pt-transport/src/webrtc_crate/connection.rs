@@ -24,7 +24,7 @@ use webrtc::{
     },
 };
 
-use super::{Node, link};
+use super::{Node, channel};
 use crate::{
     AddCandidateError, Channel, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, RemoteCandidates, Role,
     TransportError, candidates,
@@ -33,7 +33,7 @@ use crate::{
 /// How many late candidates wait for their description. As many as browsers find on a machine of many addresses.
 const MAX_LATE_CANDIDATES: usize = 32;
 
-/// What the crate takes in one message unless it is told otherwise, and what is sent to a side that does not say how much
+/// What the crate takes in one message unless it is configured otherwise, and what is sent to a side that does not say how much
 /// it takes (RFC 8841 section 6.1); in bytes.
 const MAX_FRAME_BYTES: usize = 65_536;
 
@@ -64,7 +64,7 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// What runs once the channel is open, until the connection shall be closed.
-type Link = Pin<Box<dyn Future<Output = ()> + Send>>;
+type ChannelTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is there while a connection opens and while it is open.
 pub(super) struct Parts {
@@ -97,7 +97,7 @@ pub(super) struct Pending {
     remote: String,
     channels: mpsc::Receiver<Arc<dyn DataChannel>>,
     candidates: mpsc::Sender<String>,
-    keeper: oneshot::Sender<Link>,
+    keeper: oneshot::Sender<ChannelTask>,
 }
 
 impl Pending {
@@ -181,13 +181,13 @@ impl Pending {
         let mut info = ChannelInfo::new(channel.label().await.map_err(backend)?, role, max_frame_bytes(&remote));
         info.local_fingerprint = Fingerprint::from_sdp(&local);
         info.remote_fingerprint = Fingerprint::from_sdp(&remote);
-        let (channel, link) = link::link(parts, channel, info);
-        keeper.send(Box::pin(link)).map_err(|_| TransportError::ShutDown)?;
+        let (channel, task) = channel::serve(parts, channel, info);
+        keeper.send(Box::pin(task)).map_err(|_| TransportError::ShutDown)?;
         Ok(channel)
     }
 }
 
-/// Makes a connection, waits until it is dropped or its link has ended, and closes it.
+/// Makes a connection, waits until it is dropped or its channel has ended, and closes it.
 async fn keep(
     node: Arc<Node>,
     role: Role,
@@ -209,7 +209,7 @@ async fn keep(
         .with_setting_engine(settings)
         .with_handler(Arc::new(handler))
         .with_udp_addrs(vec![node.config.bind_address])
-        .with_data_channel_send_buffer_limit(link::SEND_BUFFER_BYTES)
+        .with_data_channel_send_buffer_limit(channel::SEND_BUFFER_BYTES)
         .build()
         .await
     {
@@ -223,7 +223,7 @@ async fn keep(
         Role::Offerer => stack.create_data_channel(&label(), None).await.map(Some),
         Role::Answerer => Ok(None),
     };
-    let (keeper, link) = oneshot::channel();
+    let (keeper, task) = oneshot::channel();
     let made = created.map_err(backend).map(|channel| {
         // There is room for one.
         channel.map(|channel| channels_in.try_send(channel));
@@ -232,13 +232,13 @@ async fn keep(
         (Pending { parts, role, local, remote, channels, candidates, keeper }, gathered)
     });
     drop(reply.send(made));
-    let link = tokio::select! {
+    let task = tokio::select! {
         biased;
-        link = link => link.ok(),
+        task = task => task.ok(),
         () = node.shutdown.cancelled() => None,
     };
-    if let Some(link) = link {
-        link.await;
+    if let Some(task) = task {
+        task.await;
     }
     if let Err(error) = stack.close().await {
         tracing::debug!(%error, "closing a connection");
@@ -266,9 +266,9 @@ async fn set_remote(
 
 /// The largest frame that both the author of this SDP and the crate take, in bytes.
 fn max_frame_bytes(sdp: &str) -> usize {
-    let said = sdp.lines().find_map(|line| line.strip_prefix("a=max-message-size:")?.trim().parse::<usize>().ok());
+    let announced = sdp.lines().find_map(|line| line.strip_prefix("a=max-message-size:")?.trim().parse::<usize>().ok());
     // Zero means that there is no limit.
-    said.filter(|bytes| *bytes > 0).map_or(MAX_FRAME_BYTES, |bytes| bytes.min(MAX_FRAME_BYTES))
+    announced.filter(|bytes| *bytes > 0).map_or(MAX_FRAME_BYTES, |bytes| bytes.min(MAX_FRAME_BYTES))
 }
 
 /// The kinds of the candidates in an SDP, for people: `host srflx`.

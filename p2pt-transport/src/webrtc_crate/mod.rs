@@ -38,12 +38,12 @@
 //! - A reader that is far behind loses the rest when the other side closes: an end is announced behind the frames, in the
 //!   same queue, so that it is learned only after 5 s of silence, when the frames that had not been handed out are gone.
 //! - A peer that is gone is noticed after 5 s of silence, and a path that is interrupted for so long ends the channel.
-//! - What it takes is the smaller of both sides' largest messages: a side that announces less than it sends is not heard.
-//! - Nothing stands between a stranger's packets and the stack, nor bounds what its numbers cost: meet known peers only.
+//! - What it takes is the smaller of both sides' largest messages: a side that announces less than it sends is not received.
+//! - Packets of unauthenticated senders reach the stack unchecked, and nothing bounds what they cost: meet known peers only.
 //! - No STUN, no TURN and no mDNS are set up here, and the number of connections is not bounded.
 
+mod channel;
 mod connection;
-mod link;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -90,7 +90,7 @@ impl WebRtcCrateConfig {
         self
     }
 
-    /// How long a polite close waits without progress: for what was sent to be acknowledged, then for the other side to
+    /// How long a graceful close waits without progress: for what was sent to be acknowledged, then for the other side to
     /// close too. 1 s by default.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;

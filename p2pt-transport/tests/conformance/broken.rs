@@ -118,7 +118,7 @@ impl Transport for Broken {
 
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
         if self.fault == Fault::ChokesOnForeignLines && offer_sdp.contains("a=p2pt") {
-            return Err(TransportError::InvalidSdp("a line nobody knows".to_owned()));
+            return Err(TransportError::InvalidSdp("an unknown line".to_owned()));
         }
         let inner = self.blur(self.inner.answer(offer_sdp).await)?;
         Ok(Box::new(Pending { inner, fault: self.fault, shared: self.shared.clone() }))
@@ -131,7 +131,7 @@ impl Transport for Broken {
     }
 }
 
-/// Takes whatever is said for a candidate.
+/// Takes anything for a candidate.
 #[derive(Debug)]
 struct AnyCandidate;
 
@@ -271,7 +271,7 @@ impl FrameSender for Sender {
                 sent
             }
             Fault::OneQueue => {
-                // Held on after a cancelled wait, as a task that sends for everybody would.
+                // Held on after a cancelled wait, as a task that sends for several callers would.
                 let turn = self.shared.queue.lock().await;
                 match self.inner.try_send(frame) {
                     Err(TrySendFrameError::Full(_)) => {

@@ -58,9 +58,9 @@ async fn a_killed_node_falls_silent() {
     at_b.sender.send(Frame::text("into the void")).await.unwrap();
     network.kill(a.node());
     let start = Instant::now();
-    let liveness = Duration::from_secs(5);
-    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Timeout(liveness)));
-    assert_eq!(start.elapsed(), liveness);
+    let idle_timeout = Duration::from_secs(5);
+    assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Timeout(idle_timeout)));
+    assert_eq!(start.elapsed(), idle_timeout);
     assert_eq!(at_b.sender.unacknowledged_bytes(), 13);
     assert!(matches!(at_a.receiver.recv().await, Err(ChannelClosed::Failed(_))));
     assert!(matches!(a.offer().await, Err(TransportError::ShutDown)));
@@ -79,15 +79,13 @@ async fn refused_connections_fail_and_later_ones_do_not() {
     network.accept_between(b.node(), a.node());
     network.set_conditions(Conditions { latency: Duration::ZERO, ..Conditions::default() });
     let start = Instant::now();
-    connect(&a, &b).await.unwrap();
+    drop(connect(&a, &b).await.unwrap());
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_the_reader_has_no_room_for_is_acknowledged_after_it_has_read() {
-    let mut config = MemoryConfig::default();
-    config.receive_buffer_bytes = 30;
-    let (_network, a, b) = pair_with(5, config);
+    let (_network, a, b) = pair_with(5, MemoryConfig::default().receive_buffer_bytes(30));
     let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
     for text in ["first", "second"] {
         at_a.sender.send(Frame::text(text)).await.unwrap();
@@ -104,9 +102,7 @@ async fn what_the_reader_has_no_room_for_is_acknowledged_after_it_has_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_gives_up_on_a_reader_that_stalls() {
-    let mut config = MemoryConfig::default();
-    config.receive_buffer_bytes = 30;
-    let (_network, a, b) = pair_with(6, config);
+    let (_network, a, b) = pair_with(6, MemoryConfig::default().receive_buffer_bytes(30));
     let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
     for text in ["first", "second"] {
         at_a.sender.send(Frame::text(text)).await.unwrap();
@@ -122,10 +118,8 @@ async fn a_close_gives_up_on_a_reader_that_stalls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_wake_up_is_missed_between_threads() {
-    let mut config = MemoryConfig::default();
-    config.conditions.latency = Duration::ZERO;
-    config.send_buffer_bytes = 100;
-    config.receive_buffer_bytes = 100;
+    let conditions = Conditions::default().latency(Duration::ZERO);
+    let config = MemoryConfig::default().conditions(conditions).send_buffer_bytes(100).receive_buffer_bytes(100);
     let (_network, a, b) = pair_with(7, config);
     let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
     let sends = tokio::spawn(async move {

@@ -8,18 +8,18 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::common::{connect, expect, pair, pair_with};
 
-const LIVENESS: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<Channel, TransportError>> + 'a>>;
-const SILENT: ChannelClosed = ChannelClosed::Timeout(LIVENESS);
+const SILENT: ChannelClosed = ChannelClosed::Timeout(IDLE_TIMEOUT);
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_shorter_than_the_liveness_time_loses_nothing() {
+async fn a_cut_shorter_than_the_idle_timeout_loses_nothing() {
     let (network, a, b) = pair(1);
     let (at_a, mut at_b) = connect(&a, &b).await.unwrap();
     at_a.sender.send(Frame::text("before")).await.unwrap();
     network.cut(a.node(), b.node());
     at_a.sender.send(Frame::text("meanwhile")).await.unwrap();
-    let waits = timeout(LIVENESS - Duration::from_secs(1), at_b.receiver.recv()).await;
+    let waits = timeout(IDLE_TIMEOUT - Duration::from_secs(1), at_b.receiver.recv()).await;
     assert!(waits.is_err(), "a frame crossed a path that is cut");
     network.mend(a.node(), b.node());
     let mended = Instant::now();
@@ -30,7 +30,7 @@ async fn a_cut_shorter_than_the_liveness_time_loses_nothing() {
     network.cut(a.node(), b.node());
     let start = Instant::now();
     assert_eq!(at_b.receiver.recv().await, Err(SILENT));
-    assert_eq!(start.elapsed(), LIVENESS);
+    assert_eq!(start.elapsed(), IDLE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,14 +44,12 @@ async fn a_cut_ends_both_sides_and_loses_what_was_under_way() {
     assert_eq!(at_a.sender.send(Frame::text("late")).await, Err(SendFrameError::Closed));
     assert!(connect(&a, &b).await.is_err());
     network.heal();
-    connect(&a, &b).await.unwrap();
+    drop(connect(&a, &b).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_that_waits_learns_of_the_silence() {
-    let mut config = MemoryConfig::default();
-    config.send_buffer_bytes = 100;
-    let (network, a, b) = pair_with(3, config);
+    let (network, a, b) = pair_with(3, MemoryConfig::default().send_buffer_bytes(100));
     let (at_a, _at_b) = connect(&a, &b).await.unwrap();
     network.cut(a.node(), b.node());
     at_a.sender.send(Frame::binary(vec![0; 1000])).await.unwrap();
@@ -86,21 +84,21 @@ async fn a_cut_one_way_ends_both_sides_each_with_what_it_can_know() {
     network.cut_from(a.node(), b.node());
     let start = Instant::now();
     at_a.sender.send(Frame::text("lost")).await.unwrap();
-    at_b.sender.send(Frame::text("heard")).await.unwrap();
-    expect(&mut at_a, "heard").await;
+    at_b.sender.send(Frame::text("arrives")).await.unwrap();
+    expect(&mut at_a, "arrives").await;
     assert_eq!(start.elapsed(), Duration::from_millis(10));
 
     assert_eq!(at_b.receiver.recv().await, Err(SILENT));
-    assert_eq!(start.elapsed(), LIVENESS);
+    assert_eq!(start.elapsed(), IDLE_TIMEOUT);
     assert_eq!(at_a.receiver.recv().await, Err(ChannelClosed::Remote));
-    assert_eq!(start.elapsed(), LIVENESS + Duration::from_millis(10));
+    assert_eq!(start.elapsed(), IDLE_TIMEOUT + Duration::from_millis(10));
     // What has arrived counts as lost when the acknowledgement is.
     assert_eq!((at_a.sender.unacknowledged_bytes(), at_b.sender.unacknowledged_bytes()), (4, 5));
     for (offerer, answerer) in [(&a, &b), (&b, &a)] {
         assert!(matches!(connect(offerer, answerer).await, Err(TransportError::IceFailed { .. })));
     }
     network.mend_from(a.node(), b.node());
-    connect(&a, &b).await.unwrap();
+    drop(connect(&a, &b).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,9 +107,9 @@ async fn a_short_cut_one_way_loses_nothing() {
     let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
     network.cut_from(a.node(), b.node());
     at_a.sender.send(Frame::text("waits")).await.unwrap();
-    at_b.sender.send(Frame::text("heard")).await.unwrap();
-    expect(&mut at_a, "heard").await;
-    assert!(timeout(LIVENESS - Duration::from_secs(1), at_b.receiver.recv()).await.is_err());
+    at_b.sender.send(Frame::text("arrives")).await.unwrap();
+    expect(&mut at_a, "arrives").await;
+    assert!(timeout(IDLE_TIMEOUT - Duration::from_secs(1), at_b.receiver.recv()).await.is_err());
     assert_eq!(at_b.sender.unacknowledged_bytes(), 5);
     network.mend_from(a.node(), b.node());
     assert_eq!(at_b.sender.unacknowledged_bytes(), 5, "the acknowledgement is sent again, not found waiting");
@@ -128,8 +126,8 @@ async fn a_close_is_heard_only_the_way_that_is_left() {
         let (from, to) = if cut_back { (b.node(), a.node()) } else { (a.node(), b.node()) };
         network.cut_from(from, to);
         at_a.sender.close().await;
-        let heard = if cut_back { ChannelClosed::Remote } else { SILENT };
-        assert_eq!(at_b.receiver.recv().await, Err(heard));
+        let expected = if cut_back { ChannelClosed::Remote } else { SILENT };
+        assert_eq!(at_b.receiver.recv().await, Err(expected));
     }
 }
 
@@ -155,8 +153,8 @@ async fn one_way_can_be_slow() {
     assert_eq!(at_b.sender.unacknowledged_bytes(), 0);
 
     // However slow, it is not dead; and it becomes quick again.
-    network.slow_from(a.node(), b.node(), LIVENESS * 2);
-    assert!(timeout(LIVENESS * 10, at_b.receiver.recv()).await.is_err());
+    network.slow_from(a.node(), b.node(), IDLE_TIMEOUT * 2);
+    assert!(timeout(IDLE_TIMEOUT * 10, at_b.receiver.recv()).await.is_err());
     network.slow_from(a.node(), b.node(), Duration::ZERO);
     at_a.sender.close().await;
     assert_eq!(at_b.receiver.recv().await, Err(ChannelClosed::Remote));
@@ -197,7 +195,7 @@ async fn opening_survives_a_short_interruption() {
             assert!(start.elapsed() > Duration::from_secs(3), "it opened over a path that is cut");
             channel
         };
-        tokio::join!(interruption, open(Box::pin(offer.open(&sdp))), open(Box::pin(answer.open())));
+        drop(tokio::join!(interruption, open(Box::pin(offer.open(&sdp))), open(Box::pin(answer.open()))));
     }
 }
 
@@ -223,11 +221,11 @@ async fn a_node_that_thaws_too_late_has_been_given_up() {
     let (mut at_a, mut at_b) = connect(&a, &b).await.unwrap();
     network.freeze(a.node());
     assert_eq!(at_b.receiver.recv().await, Err(SILENT));
-    assert!(timeout(LIVENESS * 10, at_a.receiver.recv()).await.is_err(), "a stopped process has no timers");
+    assert!(timeout(IDLE_TIMEOUT * 10, at_a.receiver.recv()).await.is_err(), "a stopped process has no timers");
     network.thaw(a.node());
     let start = Instant::now();
     assert_eq!(at_a.receiver.recv().await, Err(SILENT));
-    assert_eq!(start.elapsed(), LIVENESS);
+    assert_eq!(start.elapsed(), IDLE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,7 +336,7 @@ async fn hundreds_of_nodes_are_cheap() {
     let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     assert_eq!(alive, 0, "the network runs no task");
     network.kill(nodes[0].node());
-    advance(LIVENESS).await;
+    advance(IDLE_TIMEOUT).await;
     assert_eq!(network.open_channels(), 2384);
     drop(channels);
     assert_eq!((network.open_channels(), network.pending()), (0, 0));

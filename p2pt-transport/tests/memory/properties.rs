@@ -18,7 +18,7 @@ enum Step {
     Close,
 }
 
-/// What may happen to the path meanwhile, none of it a fault a link cannot mend.
+/// What may happen to the path meanwhile, none of it a fault a channel cannot mend.
 #[derive(Debug, Clone)]
 enum Weather {
     Calm(u64),
@@ -84,7 +84,7 @@ impl Trace {
     }
 }
 
-/// One side does its steps while it reads; then both wait for each other and the offerer closes, if nobody has.
+/// One side does its steps while it reads; then both wait for each other and the offerer closes, unless one of them has.
 async fn live(mut channel: Channel, steps: &[Step], done: &tokio::sync::Barrier, start: Instant) -> Trace {
     let mut accepted = Vec::new();
     let sender = channel.sender.clone();
@@ -125,11 +125,11 @@ fn simulate(seed: u64, steps: &[Vec<Step>; 2], weather: &[Weather]) -> [Trace; 2
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let mut config = MemoryConfig::default();
-        config.send_buffer_bytes = 5000;
-        config.receive_buffer_bytes = 5000;
         // Each interruption may last a second, and both sides may have to wait for several.
-        config.flush_deadline = Duration::from_secs(60);
+        let config = MemoryConfig::default()
+            .send_buffer_bytes(5000)
+            .receive_buffer_bytes(5000)
+            .close_timeout(Duration::from_secs(60));
         let (network, a, b) = pair_with(seed, config);
         let (at_a, at_b) = connect(&a, &b).await.expect("nothing has happened yet");
         let start = Instant::now();

@@ -12,13 +12,13 @@ async fn a_peer_that_vanishes_is_silent_after_the_silence_time_and_not_before() 
         let [(_, alice), (host, bob)] = pair(&internet, line(40));
         let (mut a, mut b) = connect(&alice, &bob).await;
         tokio::time::sleep(ms(idle)).await;
-        // The last that is heard.
+        // The last that arrives.
         within(b.sender.send(Frame::text("still here"))).await.unwrap();
         assert_eq!(within(a.receiver.recv()).await, Ok(Frame::text("still here")));
-        let heard = Instant::now();
+        let received = Instant::now();
         host.set_up(false);
         assert_eq!(within(a.receiver.recv()).await, silent());
-        let took = heard.elapsed();
+        let took = received.elapsed();
         assert!(took >= SILENCE - ms(1) && took <= SILENCE + GRAIN, "{took:?} after {idle} ms");
         assert_eq!(within(b.receiver.recv()).await, silent());
         host.set_up(true);

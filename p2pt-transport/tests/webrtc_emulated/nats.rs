@@ -101,7 +101,7 @@ async fn an_idle_connection_keeps_its_translations() {
 }
 
 /// The NAT in front of one side forgets everything in the middle of a transfer, while the other side can be reached by
-/// anybody: the first keepalive through the new translation leads the other side there.
+/// any address: the first keepalive through the new translation leads the other side there.
 #[tokio::test(start_paused = true)]
 async fn a_rebinding_in_the_middle_of_a_transfer_loses_nothing() {
     for kind in [NatKind::EndpointIndependent, NatKind::PortRestricted, NatKind::Symmetric] {

@@ -54,7 +54,7 @@ impl Way {
             tokio::select! {
                 () = sleep_until(due), if !queue.is_empty() => {
                     let Some((_, datagram)) = queue.pop_front() else { continue };
-                    // Refused while nobody listens, which is as good as lost.
+                    // Refused while no socket listens, which is as good as lost.
                     let _ = through.send_to(&datagram, to).await;
                 }
                 received = from.recv(&mut buffer) => {

@@ -16,11 +16,11 @@ use super::{
     Endpoint, Key, Slot,
 };
 
-/// Paths on which a connection was heard that are not proven yet.
-const MAX_HEARD: usize = 8;
+/// The most paths of a connection on which checks have arrived and that are not proven yet.
+const MAX_UNPROVEN: usize = 8;
 
 impl Endpoint {
-    /// Whether an answer from these addresses could be told from every other connection.
+    /// Whether an answer from these addresses could be distinguished from every other connection.
     pub(crate) fn is_free(&self, locals: &[SocketAddr], remote: &Remote) -> bool {
         let is_taken = |path: Path| self.claims.contains_key(&path) || self.owners.contains_key(&path);
         !paths(locals.iter().copied(), remote).any(is_taken) && self.of_hidden(locals, remote).next().is_none()
@@ -39,13 +39,13 @@ impl Endpoint {
     }
 
     /// Makes room for an answer: ends the oldest of the connections in its way that are all but over, or from whose other
-    /// side nothing has come; or takes back what those claim that are heard elsewhere. A stranger whose offers name addresses
-    /// or certificates of others takes no places for ever, with connections of its own either. Whether there is room then.
+    /// side nothing has come; or takes back the claims of those that are proven on other paths. An attacker whose offers name
+    /// addresses or certificates of other peers occupies no place for ever, not even with connections of its own. Whether there is room then.
     pub(crate) fn evict(&mut self, now: Instant, locals: &[SocketAddr], remote: &Remote) -> bool {
         let claiming = paths(locals.iter().copied(), remote).filter_map(|path| self.claims.get(&path).copied());
         let claiming = claiming
             .filter(|key| self.peers.get(*key).is_some_and(|slot| slot.owned.is_empty() || slot.peer.is_leaving()));
-        // Another node may have been heard, but the certificate is not its own.
+        // Checks may come from another node, but the certificate is not its own.
         let hidden = self.of_hidden(locals, remote).filter(|key| {
             let peer = &self.peers[*key].peer;
             matches!(peer.stage(), Stage::Checking | Stage::Handshaking) || peer.is_leaving()
@@ -53,7 +53,7 @@ impl Endpoint {
         let Some(oldest) = claiming.chain(hidden).min_by_key(|key| self.peers[*key].peer.began()) else {
             return self.reclaim(locals, remote);
         };
-        tracing::debug!(key = oldest, "an attempt that was not answered, or a connection that is over, gives way");
+        tracing::debug!(connection = oldest, "connection without a proven path, or closing, gives way to an answer");
         self.peers[oldest].peer.end_now(now);
         self.release(oldest);
         self.list(oldest);
@@ -74,23 +74,23 @@ impl Endpoint {
     }
 
     /// Remembers where a connection may be, for handshakes that overtake the proof.
-    pub(super) fn note_heard(&mut self, key: Key, path: Path) {
-        if self.owners.contains_key(&path) || self.heard.contains_key(&path) {
+    pub(super) fn note_unproven(&mut self, key: Key, path: Path) {
+        if self.owners.contains_key(&path) || self.unproven.contains_key(&path) {
             return;
         }
         let Some(slot) = self.peers.get_mut(key) else { return };
-        if slot.heard.len() == MAX_HEARD
-            && let Some(oldest) = slot.heard.pop_front()
+        if slot.unproven.len() == MAX_UNPROVEN
+            && let Some(oldest) = slot.unproven.pop_front()
         {
-            self.heard.remove(&oldest);
+            self.unproven.remove(&oldest);
         }
-        slot.heard.push_back(path);
-        self.heard.insert(path, key);
+        slot.unproven.push_back(path);
+        self.unproven.insert(path, key);
     }
 
     /// A path is owned once a check on it was answered. Its first owner keeps it while it lives, and a connection that is
-    /// proven there later is the next. An owner that only says goodbye gives way at once: the other side serves another
-    /// connection from there, and hears no goodbye any more.
+    /// proven there later is the next. An owner that is only closing gives way at once: the other side serves another
+    /// connection from there, and receives nothing for the old one any more.
     pub(super) fn note_validated(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.peers.get_mut(key) else { return };
         for path in slot.peer.take_validated() {
@@ -98,7 +98,7 @@ impl Endpoint {
             if let Some(owner) = owner
                 && let Some(leaving) = self.peers.get_mut(owner).filter(|slot| slot.peer.is_leaving())
             {
-                tracing::debug!(key = owner, "a connection that is over gives way to one from the same address");
+                tracing::debug!(connection = owner, "closing connection gives way to another one on the same path");
                 leaving.peer.end_now(now);
                 self.release(owner);
                 self.list(owner);
@@ -116,7 +116,7 @@ impl Endpoint {
             }
             Entry::Occupied(owner) if *owner.get() == key => {}
             Entry::Occupied(_) => {
-                if slot.awaited.len() < MAX_HEARD && !slot.awaited.contains(&path) {
+                if slot.awaited.len() < MAX_UNPROVEN && !slot.awaited.contains(&path) {
                     slot.awaited.push(path);
                 }
             }
@@ -141,7 +141,7 @@ impl Endpoint {
     fn release(&mut self, key: Key) {
         if let Some(slot) = self.peers.get_mut(key) {
             slot.certificate = None;
-            Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.heard]);
+            Self::release_paths(key, slot, [&mut self.owners, &mut self.claims, &mut self.unproven]);
             slot.awaited.clear();
             let owned = std::mem::take(&mut slot.owned);
             self.hand_over(&owned);
@@ -150,7 +150,7 @@ impl Endpoint {
 
     pub(super) fn release_paths(key: Key, slot: &Slot, maps: [&mut HashMap<Path, Key>; 3]) {
         for map in maps {
-            for path in slot.owned.iter().chain(&slot.claimed).chain(&slot.heard) {
+            for path in slot.owned.iter().chain(&slot.claimed).chain(&slot.unproven) {
                 if map.get(path) == Some(&key) {
                     map.remove(path);
                 }

@@ -33,7 +33,7 @@ pub struct Victim {
     received: u32,
     sent: u32,
     is_deaf: Rc<Cell<bool>>,
-    said: usize,
+    sent_frames: usize,
 }
 
 impl fmt::Debug for Victim {
@@ -75,7 +75,7 @@ impl Victim {
             !(deaf.get() && to_attacker && datagram.data.first().is_some_and(|first| *first > 3))
         });
         sim.nodes[VICTIM].log = Some(Vec::new());
-        Self { sim, attacked, attacker, honest: [answer, offer], header, received, sent, is_deaf, said: 0 }
+        Self { sim, attacked, attacker, honest: [answer, offer], header, received, sent, is_deaf, sent_frames: 0 }
     }
 
     /// The last TSN that the victim has received in order.
@@ -176,7 +176,7 @@ impl Victim {
             let held = peer.session().held();
             assert!(held <= 2 * WINDOW as usize, "{held} bytes are held");
         }
-        // What it is told to say is no more than what goes through a connection anyway.
+        // What it is made to send is no more than what goes through a connection anyway.
         let log = self.sim.nodes[VICTIM].log.replace(Vec::new()).expect("it is kept");
         let bytes: usize = log.iter().map(|(_, datagram)| datagram.data.len()).sum();
         assert!(bytes < 4 * WINDOW as usize, "{bytes} bytes are sent");
@@ -194,14 +194,14 @@ impl Victim {
     /// When that does not arrive at once.
     pub fn talk(&mut self) {
         let [answer, offer] = self.honest;
-        self.said += 1;
-        let said = self.said;
+        self.sent_frames += 1;
+        let count = self.sent_frames;
         for (node, key) in [(HONEST, offer), (VICTIM, answer)] {
-            self.sim.send(node, key, Frame::text(said.to_string()));
+            self.sim.send(node, key, Frame::text(count.to_string()));
             self.sim.touch(node, key);
         }
         let arrived = |sim: &Sim| {
-            sim.nodes[VICTIM].received(answer).len() == said && sim.nodes[HONEST].received(offer).len() == said
+            sim.nodes[VICTIM].received(answer).len() == count && sim.nodes[HONEST].received(offer).len() == count
         };
         assert!(self.sim.run_until(Duration::from_secs(1), arrived), "the honest peer waits");
         self.check();

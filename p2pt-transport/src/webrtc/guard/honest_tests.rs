@@ -9,7 +9,7 @@ use super::{Verdict, chunks::*, harness::*};
 
 /// What happens to a packet on its way.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum Delivery {
     Arrive,
     Lose,
     Repeat,
@@ -17,12 +17,12 @@ enum Fate {
     Late(u8),
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn delivery() -> impl Strategy<Value = Delivery> {
     prop_oneof![
-        20 => Just(Fate::Arrive),
-        2 => Just(Fate::Lose),
-        1 => Just(Fate::Repeat),
-        2 => (1..60_u8).prop_map(Fate::Late),
+        20 => Just(Delivery::Arrive),
+        2 => Just(Delivery::Lose),
+        1 => Just(Delivery::Repeat),
+        2 => (1..60_u8).prop_map(Delivery::Late),
     ]
 }
 
@@ -67,21 +67,21 @@ fn step() -> impl Strategy<Value = Step> {
 struct Pair {
     stacks: [Stack; 2],
     now: Instant,
-    on_way: Vec<(Instant, usize, Bytes)>,
+    in_flight: Vec<(Instant, usize, Bytes)>,
     /// What happens to the next packets; those behind arrive.
-    fates: std::vec::IntoIter<Fate>,
+    deliveries: std::vec::IntoIter<Delivery>,
     deaf_until: [Instant; 2],
     sent: [Vec<Bytes>; 2],
 }
 
 impl Pair {
-    fn new(fates: Vec<Fate>) -> Self {
+    fn new(deliveries: Vec<Delivery>) -> Self {
         let now = start();
         let mut pair = Self {
             stacks: [Stack::new(true), Stack::new(true)],
             now,
-            on_way: Vec::new(),
-            fates: fates.into_iter(),
+            in_flight: Vec::new(),
+            deliveries: deliveries.into_iter(),
             deaf_until: [now; 2],
             sent: Default::default(),
         };
@@ -101,12 +101,14 @@ impl Pair {
                 }
             }
             let timers = self.stacks.iter().filter_map(Stack::timeout);
-            let next =
-                timers.chain(self.on_way.iter().map(|(at, ..)| *at)).chain(self.deaf_until).filter(|at| *at > self.now);
+            let next = timers
+                .chain(self.in_flight.iter().map(|(at, ..)| *at))
+                .chain(self.deaf_until)
+                .filter(|at| *at > self.now);
             let Some(next) = next.min() else { return };
             self.now = next.min(end + Duration::from_millis(1));
-            let (due, later) = std::mem::take(&mut self.on_way).into_iter().partition(|(at, ..)| *at <= self.now);
-            self.on_way = later;
+            let (due, later) = std::mem::take(&mut self.in_flight).into_iter().partition(|(at, ..)| *at <= self.now);
+            self.in_flight = later;
             let due: Vec<_> = due;
             for (_, side, packet) in due {
                 if let Some(answer) = self.stacks[side].receive(self.now, &packet).unwrap() {
@@ -125,12 +127,12 @@ impl Pair {
     fn put(&mut self, from: usize, packet: Bytes) {
         let to = 1 - from;
         let usual = self.now + Duration::from_millis(10);
-        match self.fates.next().unwrap_or(Fate::Arrive) {
-            Fate::Arrive => self.on_way.push((usual, to, packet)),
-            Fate::Lose => {}
-            Fate::Repeat => self.on_way.extend([(usual, to, packet.clone()), (usual, to, packet)]),
-            Fate::Late(milliseconds) => {
-                self.on_way.push((usual + Duration::from_millis(milliseconds.into()), to, packet));
+        match self.deliveries.next().unwrap_or(Delivery::Arrive) {
+            Delivery::Arrive => self.in_flight.push((usual, to, packet)),
+            Delivery::Lose => {}
+            Delivery::Repeat => self.in_flight.extend([(usual, to, packet.clone()), (usual, to, packet)]),
+            Delivery::Late(milliseconds) => {
+                self.in_flight.push((usual + Duration::from_millis(milliseconds.into()), to, packet));
             }
         }
     }
@@ -149,10 +151,10 @@ proptest! {
 
     #[test]
     fn bulk_small_messages_resets_and_a_close_pass(
-        fates in prop::collection::vec(fate(), 1..1_500),
+        deliveries in prop::collection::vec(delivery(), 1..1_500),
         steps in prop::collection::vec(step(), 1..12),
     ) {
-        let mut pair = Pair::new(fates);
+        let mut pair = Pair::new(deliveries);
         prop_assert!(pair.stacks.iter().all(|stack| stack.connected));
         let mut tag = 0_u32;
         let mut reset = Vec::new();
@@ -202,7 +204,7 @@ proptest! {
             prop_assert_eq!(sent, received);
         }
         let now = pair.now;
-        pair.fates = Vec::new().into_iter();
+        pair.deliveries = Vec::new().into_iter();
         prop_assert!(pair.stacks[0].association().abort().is_ok());
         for packet in pair.stacks[0].poll(now) {
             pair.put(0, packet);
@@ -216,7 +218,14 @@ proptest! {
 #[test]
 fn an_answer_to_init_that_is_lost_is_sent_again() {
     // INIT arrives, INIT-ACK does not.
-    let pair = Pair::new(vec![Fate::Arrive, Fate::Lose, Fate::Arrive, Fate::Arrive, Fate::Arrive, Fate::Arrive]);
+    let pair = Pair::new(vec![
+        Delivery::Arrive,
+        Delivery::Lose,
+        Delivery::Arrive,
+        Delivery::Arrive,
+        Delivery::Arrive,
+        Delivery::Arrive,
+    ]);
     assert!(pair.stacks.iter().all(|stack| stack.connected));
     assert_eq!(pair.stacks[1].begun, 1);
     assert!(pair.stacks[1].verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Answer(_))));

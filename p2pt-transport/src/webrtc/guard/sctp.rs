@@ -65,7 +65,7 @@ const BESIDE_COST: u32 = 600;
 const MAX_WINDOWS_BEYOND: u32 = 2;
 
 /// Whether this build panics where `rtc-sctp` counts TSNs with `+ 1` past 2³² (`association/mod.rs`,
-/// `handle_peer_last_tsn_and_acknowledgement`). Builds with debug assertions check for overflow unless told otherwise.
+/// `handle_peer_last_tsn_and_acknowledgement`). Builds with debug assertions check for overflow unless configured otherwise.
 const TSN_MUST_NOT_WRAP: bool = cfg!(debug_assertions);
 
 /// What this side allows one peer.
@@ -155,7 +155,7 @@ pub(crate) struct SctpGuard {
     offered: u32,
     /// What DATA beside the channel has cost.
     beside: u32,
-    /// Gaps between the TSNs received: what the stack last said and what may have been added since.
+    /// Gaps between the TSNs received: what the stack last acknowledged and what may have been added since.
     gaps: u32,
     /// The TSN that was received last.
     last_tsn: u32,

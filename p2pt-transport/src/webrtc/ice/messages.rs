@@ -44,7 +44,9 @@ impl IceAgent {
             self.sent.pop_front();
         }
         self.sent.push_back(Sent { transaction, pair, role: self.role, nominates: nominate, at: now });
-        self.transmit(self.path(pair), data);
+        let path = self.path(pair);
+        tracing::trace!(connection = self.key, local = %path.local, remote = %path.remote, nominate, "check sent");
+        self.transmit(path, data);
     }
 
     fn transmit(&mut self, path: Path, data: bytes::BytesMut) {
@@ -73,14 +75,20 @@ impl IceAgent {
     }
 
     fn handle_request(&mut self, now: Instant, path: Path, request: Request) {
-        if !self.destinations.allow(path.remote) || !self.settle_roles(path, &request) {
+        let (local, remote) = (path.local, path.remote);
+        if !self.destinations.allow(remote) {
+            tracing::trace!(connection = self.key, %local, %remote, "check refused: its source is no allowed destination");
+            return;
+        }
+        tracing::trace!(connection = self.key, %local, %remote, nominates = request.use_candidate, "check received");
+        if !self.settle_roles(path, &request) {
             return;
         }
         let response = self.writer.success(request.transaction, &self.local, path.remote);
         self.transmit(path, response);
-        let Some(index) = self.pair_heard_from(now, path, &request) else { return };
+        let Some(index) = self.pair_received_on(now, path, &request) else { return };
         let pair = &mut self.pairs[index];
-        pair.heard = Some(now);
+        pair.last_received = Some(now);
         pair.nominated |= request.use_candidate;
         if pair.state == PairState::Valid {
             if request.use_candidate {
@@ -95,7 +103,7 @@ impl IceAgent {
         }
     }
 
-    /// Whether the request can be answered as its author's role demands; if not, it has been told so.
+    /// Whether the request can be answered as its author's role demands; if not, an error response has been sent.
     fn settle_roles(&mut self, path: Path, request: &Request) -> bool {
         let (ours, theirs, conflict) = match (self.role, request.role) {
             (IceRole::Controlling(ours), Some(IceRole::Controlling(theirs))) => (ours, theirs, true),
@@ -136,13 +144,15 @@ impl IceAgent {
             }
             Response::Error => return,
         }
-        self.round_trip = Some(now.saturating_duration_since(sent.at));
+        let (round_trip, path) = (now.saturating_duration_since(sent.at), self.path(sent.pair));
+        tracing::trace!(connection = self.key, local = %path.local, remote = %path.remote, ?round_trip, "check answered");
+        self.round_trip = Some(round_trip);
         let pair = &mut self.pairs[sent.pair];
-        pair.heard = Some(now);
+        pair.last_received = Some(now);
         pair.unanswered = 0;
         if pair.state != PairState::Valid {
             pair.state = PairState::Valid;
-            let (nominated, path) = (pair.nominated, self.path(sent.pair));
+            let nominated = pair.nominated;
             self.events.push_back(IceEvent::Validated(path));
             if nominated {
                 self.follow(now, sent.pair);

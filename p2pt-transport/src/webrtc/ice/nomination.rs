@@ -26,8 +26,8 @@ pub(super) struct Nomination {
 }
 
 impl IceAgent {
-    /// Takes the pair the other side has nominated. Some nominate one after the other and want the best of them; one
-    /// after whose choice nothing is heard is not followed to the end.
+    /// Takes the pair the other side has nominated. Some nominate one after the other and want the best of them; a
+    /// nomination after which nothing arrives on the selected pair is not kept to.
     pub(super) fn follow(&mut self, now: Instant, pair: usize) {
         let better = self.selected.is_none_or(|selected| self.pairs[pair].priority >= self.pairs[selected].priority);
         if matches!(self.role, IceRole::Controlled(_)) && (better || self.selected_is_stale(now)) {
@@ -35,20 +35,29 @@ impl IceAgent {
         }
     }
 
-    /// Whether nothing has been heard on the path in use for longer than a keepalive and its answer take: the other side's
+    /// Whether nothing has been received on the path in use for longer than a keepalive and its answer take: the other side's
     /// address translation has changed, or one of the networks.
     pub(super) fn selected_is_stale(&self, now: Instant) -> bool {
-        self.selected
-            .is_some_and(|selected| self.pairs[selected].heard.is_none_or(|heard| now > heard + self.keepalive * 3 / 2))
+        self.selected.is_some_and(|selected| {
+            self.pairs[selected].last_received.is_none_or(|at| now > at + self.keepalive * 3 / 2)
+        })
     }
 
     pub(super) fn select(&mut self, now: Instant, pair: usize) {
         if self.selected == Some(pair) {
             return;
         }
-        self.selected = Some(pair);
+        let replaces = self.selected.replace(pair).is_some();
+        let path = self.path(pair);
+        tracing::debug!(
+            connection = self.key,
+            local = %path.local,
+            remote = %path.remote,
+            replaces,
+            "candidate pair nominated"
+        );
         self.keepalive_at = Some(self.aligned(now));
-        self.events.push_back(IceEvent::Selected(self.path(pair)));
+        self.events.push_back(IceEvent::Selected(path));
     }
 
     /// Decides which pair is used, if that is for this side to decide and enough is known.

@@ -23,7 +23,7 @@ const SERIES: u8 = 7;
 pub(super) enum PairState {
     /// Checks go on, the next of them when it is due.
     Checking { due: Instant },
-    /// Not checked any more, until the other side is heard there.
+    /// Not checked any more, until a check of the other side arrives there.
     Resting,
     /// A check was answered.
     Valid,
@@ -42,14 +42,19 @@ pub(super) struct Pair {
     /// The other side wants it used.
     pub(super) nominated: bool,
     /// When anything authentic last came this way.
-    pub(super) heard: Option<Instant>,
+    pub(super) last_received: Option<Instant>,
 }
 
 impl IceAgent {
     /// Adds a candidate of the other side. One that nothing here can reach, or beyond the bounds, is passed over.
     pub(crate) fn add_remote(&mut self, now: Instant, candidate: Candidate) {
         let known = self.remotes.iter().any(|known| known.address == candidate.address);
-        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES || !self.destinations.allow(candidate.address) {
+        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+            return;
+        }
+        if !self.destinations.allow(candidate.address) {
+            let remote = candidate.address;
+            tracing::debug!(connection = self.key, %remote, "candidate refused: its destination is not allowed");
             return;
         }
         self.remotes.push(candidate);
@@ -78,7 +83,7 @@ impl IceAgent {
             sent: 0,
             unanswered: 0,
             nominated: false,
-            heard: None,
+            last_received: None,
         };
         if self.pairs.len() < MAX_PAIRS {
             self.pairs.push(pair);
@@ -86,7 +91,7 @@ impl IceAgent {
         }
         // Indices are names, so the worst pair that has led to nothing is replaced where it stands.
         let worst = (0..self.pairs.len())
-            .filter(|index| self.pairs[*index].heard.is_none())
+            .filter(|index| self.pairs[*index].last_received.is_none())
             .min_by_key(|index| self.pairs[*index].priority);
         if let Some(worst) = worst.filter(|worst| self.pairs[*worst].priority < priority) {
             self.sent.retain(|sent| sent.pair != worst);
@@ -99,8 +104,8 @@ impl IceAgent {
         Path { local: self.bases[pair.base].address, remote: self.remotes[pair.remote].address }
     }
 
-    /// The pair of a path on which the other side was heard, which may be new.
-    pub(super) fn pair_heard_from(&mut self, now: Instant, path: Path, request: &Request) -> Option<usize> {
+    /// The pair of a path on which a check of the other side arrived, which may be new.
+    pub(super) fn pair_received_on(&mut self, now: Instant, path: Path, request: &Request) -> Option<usize> {
         if let Some(known) = (0..self.pairs.len()).find(|index| self.path(*index) == path) {
             return Some(known);
         }
@@ -124,7 +129,10 @@ impl IceAgent {
             if self.bases[self.pairs[pair].base].address == address {
                 self.pairs[pair].state = PairState::Resting;
                 self.pairs[pair].unanswered = MAX_UNANSWERED;
-                self.selected = self.selected.filter(|selected| *selected != pair);
+                if self.selected == Some(pair) {
+                    tracing::debug!(connection = self.key, local = %address, "path lost: its local address is gone");
+                    self.selected = None;
+                }
                 self.nomination = self.nomination.take().filter(|nomination| nomination.pair != pair);
             }
         }

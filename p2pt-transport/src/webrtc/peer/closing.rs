@@ -19,7 +19,7 @@ pub(super) enum Closing {
     Flushing {
         /// Without progress it is given up then.
         deadline: Instant,
-        /// And then with progress too.
+        /// Even with progress it is given up then.
         last: Instant,
         /// What was left when it last made progress.
         left: u64,
@@ -36,7 +36,7 @@ pub(super) enum Closing {
 }
 
 impl Peer {
-    /// Begins a polite close. A connection that is not open ends at once.
+    /// Begins a graceful close. A connection that is not open ends at once.
     pub(crate) fn close(&mut self, now: Instant) {
         if self.closing != Closing::No {
             return;
@@ -45,6 +45,7 @@ impl Peer {
             self.end(now, End::Local);
             return;
         }
+        tracing::debug!(connection = self.ice.key(), "closing gracefully");
         self.events.push_back(PeerEvent::Ended { stage: self.stage, end: End::Local });
         let timeout = self.config.close_timeout;
         self.closing =
@@ -86,7 +87,7 @@ impl Peer {
         }
     }
 
-    /// Whether all that was to be sent is acknowledged, or given up, and only the other side's farewell is waited for.
+    /// Whether all that was to be sent is acknowledged, or given up, and only the other side's part of the close is waited for.
     pub(crate) fn is_leaving(&self) -> bool {
         matches!(self.closing, Closing::Lingering { .. } | Closing::Resetting { .. })
     }

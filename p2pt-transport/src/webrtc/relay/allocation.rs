@@ -322,7 +322,7 @@ impl Allocation {
             && let Some(authentication) = &self.authentication
             && !authentication.verify(&mut response, self.crypto.crypto())
         {
-            tracing::debug!(server = %self.server.address, "a response of a TURN server that does not know the secret");
+            tracing::debug!(server = %self.server.address, "TURN response dropped: it is not authenticated");
             return true;
         }
         let pending = self.requests.swap_remove(index);
@@ -346,7 +346,7 @@ impl Allocation {
         if again {
             self.start_with(now, pending.purpose, pending.nonces + 1);
         } else {
-            tracing::debug!(server = %self.server.address, code, purpose = ?pending.purpose, "refused by a TURN server");
+            tracing::debug!(server = %self.server.address, code, purpose = ?pending.purpose, "TURN request refused");
             self.failed(now, pending.purpose, Some(code));
         }
     }
@@ -378,6 +378,7 @@ impl Allocation {
             return self.failed(now, Purpose::Allocate, None);
         };
         let mapped = message::address(response, ATTR_XORMAPPED_ADDRESS).filter(|mapped| is_usable(*mapped));
+        tracing::debug!(socket = %self.socket, server = %self.server.address, %relayed, ?lifetime, "relay allocated");
         self.settled = true;
         self.failures = 0;
         self.phase = Phase::Held(Held {
@@ -427,7 +428,9 @@ impl Allocation {
 
     fn not_allocated(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        self.again = now + backoff(self.failures);
+        let again_after = backoff(self.failures);
+        tracing::debug!(socket = %self.socket, server = %self.server.address, ?again_after, "relay not allocated");
+        self.again = now + again_after;
         self.phase = Phase::Idle;
         self.settled = true;
         self.authentication = None;
@@ -447,6 +450,7 @@ impl Allocation {
         if let Phase::Allocating { .. } = self.phase {
             return self.start(now, Purpose::Allocate);
         }
+        tracing::debug!(socket = %self.socket, server = %self.server.address, "relay allocation released");
         let again = matches!(self.phase, Phase::Releasing { again: true });
         self.phase = Phase::Idle;
         self.again = now;
@@ -458,6 +462,8 @@ impl Allocation {
     /// The server no longer holds the allocation.
     pub(super) fn lost(&mut self, now: Instant) {
         if let Phase::Held(held) = &self.phase {
+            let relayed = held.address.relayed;
+            tracing::debug!(socket = %self.socket, server = %self.server.address, %relayed, "relay allocation lost");
             self.again = if now.saturating_duration_since(held.since) >= MIN_HELD { now } else { now + backoff(1) };
             self.phase = Phase::Idle;
             self.settled = false;
@@ -466,7 +472,7 @@ impl Allocation {
         }
     }
 
-    /// The relayed address that was told cannot be one.
+    /// The relayed address that was reported cannot be one.
     pub(super) fn reject(&mut self, now: Instant) {
         self.peers = Peers::default();
         self.not_allocated(now);

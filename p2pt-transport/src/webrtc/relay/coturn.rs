@@ -1,4 +1,4 @@
-//! The same against coturn, over sockets on loopback.
+//! Allocations and their data at coturn, over sockets on loopback.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},

@@ -1,4 +1,4 @@
-//! A scripted TURN server: a function from datagrams to datagrams, which keeps to RFC 8656 unless it is told not to.
+//! A scripted TURN server: a function from datagrams to datagrams, which keeps to RFC 8656 unless it is configured not to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,7 +159,7 @@ impl FakeServer {
         let text = |attribute| request.get(attribute).unwrap_or_default();
         let lingers = self.gone.get(&client).is_some_and(|gone| now < *gone + self.lingers);
         if method == METHOD_ALLOCATE && (lingers || self.held.contains_key(&client)) {
-            // Said also to those who are not authenticated, as coturn does.
+            // Sent to unauthenticated clients, too, as coturn does.
             return self.error(request, method, 437);
         }
         if !request.contains(ATTR_MESSAGE_INTEGRITY) {

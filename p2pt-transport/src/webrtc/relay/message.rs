@@ -54,7 +54,7 @@ impl Purpose {
     }
 }
 
-/// What a server's challenge told, and the key that answers it.
+/// What a server's challenge contained, and the key that answers it.
 #[derive(Clone)]
 pub(super) struct Authentication {
     username: String,
@@ -100,7 +100,7 @@ fn add_peer(message: &mut Message, peer: SocketAddr) -> Option<()> {
     XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(message, ATTR_XOR_PEER_ADDRESS).ok()
 }
 
-/// A request; none when the credential or what the server told is longer than STUN allows.
+/// A request; none when the credential or what the server sent is longer than STUN allows.
 pub(super) fn request(purpose: Purpose, auth: Option<&Authentication>, crypto: &dyn RTCCrypto) -> Option<Message> {
     let mut message = message(purpose.method(), true);
     match purpose {
@@ -173,14 +173,14 @@ pub(super) fn read_data_indication(data: &[u8]) -> Option<(SocketAddr, BytesMut)
     Some((peer, BytesMut::from(&data[..])))
 }
 
-/// An address that a server told.
+/// An address that a server reported.
 pub(super) fn address(message: &Message, attribute: AttrType) -> Option<SocketAddr> {
     let mut address = XorMappedAddress::default();
     address.get_from_as(message, attribute).ok()?;
     Some(SocketAddr::new(address.ip, address.port))
 }
 
-/// The lifetime that a server told, in seconds.
+/// The lifetime that a server reported, in seconds.
 pub(super) fn lifetime_seconds(message: &Message) -> Option<u32> {
     Some(u32::from_be_bytes(message.get(ATTR_LIFETIME).ok()?.try_into().ok()?))
 }

@@ -55,7 +55,7 @@ impl fmt::Debug for RelayServer {
 pub(crate) struct RelayedAddress {
     /// Where peers reach this side through the relay.
     pub(crate) relayed: SocketAddr,
-    /// Where the relay sees this side's socket, if it told.
+    /// Where the relay sees this side's socket, if it reported it.
     pub(crate) mapped: Option<SocketAddr>,
 }
 
@@ -213,7 +213,7 @@ impl Relays {
             self.events.push_back(RelayEvent::Gone(gone));
         }
         if let Some(new) = after {
-            // Not for a relay to say that datagrams of a socket, or of another relay, go through it.
+            // A relay must not claim that datagrams of a socket, or of another relay, go through it.
             if self.by_relayed.contains_key(&new) || self.sockets.contains(&new) {
                 if let Some(allocation) = self.allocations.get_mut(&key) {
                     allocation.reject(now);

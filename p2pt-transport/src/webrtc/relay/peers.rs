@@ -52,7 +52,7 @@ pub(super) enum Permission {
 #[derive(Debug)]
 struct Host {
     permission: Permission,
-    /// When the server said so.
+    /// Since when it has been so at the server.
     since: Instant,
     used: Instant,
     waiting: Vec<(SocketAddr, BytesMut)>,

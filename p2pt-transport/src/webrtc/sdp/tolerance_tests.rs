@@ -35,7 +35,7 @@ fn what_makes_no_difference() {
         ("another port", changed("m=application 34413", "m=application 9")),
         ("a port that is none", changed("m=application 34413", "m=application 99999")),
         ("a count of ports", changed("m=application 34413", "m=application 9/2")),
-        ("lines nobody knows", changed("a=setup", "b=AS:30\r\nk=clear:x\r\na=tls-id:1\r\na=x-odd\r\nodd\r\na=setup")),
+        ("unknown lines", changed("a=setup", "b=AS:30\r\nk=clear:x\r\na=tls-id:1\r\na=x-odd\r\nodd\r\na=setup")),
         ("a lower-case fingerprint", changed(HEX, &HEX.to_lowercase())),
         ("a hash name in capitals", changed("sha-256", "SHA-256")),
         ("a setup in capitals", changed("actpass", "ACTPASS")),

@@ -34,11 +34,11 @@ impl DataProtocol {
 pub(crate) struct RejectedSection {
     /// `audio`, `video`, `application`.
     pub(super) kind: String,
-    /// As in the offer.
+    /// What stands in the offer.
     pub(super) protocol: String,
     /// The first of the offer; there must be one.
     pub(super) format: String,
-    /// As in the offer.
+    /// What stands in the offer.
     pub(super) mid: Option<String>,
 }
 

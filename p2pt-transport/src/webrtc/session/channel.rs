@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc_sctp::PayloadProtocolIdentifier as Ppi;
 
-use super::{DtlsRole, Opening, Session, SessionEvent};
+use super::{DtlsRole, Opening, Phase, Session, SessionEvent};
 use crate::Frame;
 
 /// How many channels beside the one the other side may open, each closed at once.
@@ -48,7 +48,7 @@ impl Session {
         if let Some(stream) = self.stream {
             self.sctp_guard.channel(stream);
         }
-        self.is_open = true;
+        self.phase = if self.is_over() { Phase::Over { was_open: true } } else { Phase::Open };
         self.events.push_back(SessionEvent::Open { label });
     }
 
@@ -66,7 +66,7 @@ impl Session {
             }
         }
         if refused && self.stream != Some(id) {
-            tracing::debug!(id, "closing a further data channel of a connection");
+            tracing::debug!(connection = self.connection, id, "closing a further data channel of a connection");
             if let Some((_, association)) = &mut self.association
                 && let Ok(mut stream) = association.stream(id)
             {
@@ -120,7 +120,7 @@ impl Session {
 
     /// The next frame received.
     pub(crate) fn receive(&mut self, now: Instant) -> Option<Frame> {
-        if !self.is_open {
+        if !self.was_opened() {
             return None;
         }
         if let Some(frame) = self.rescued.pop_front() {
@@ -128,7 +128,7 @@ impl Session {
             return Some(frame);
         }
         let frame = self.next_frame(now);
-        if frame.is_none() && !self.is_over {
+        if frame.is_none() && !self.is_over() {
             self.sctp_events(now);
             self.reopen_window(now);
         }
@@ -137,7 +137,8 @@ impl Session {
 
     /// Takes a frame to send; gives it back if the channel does not take it. The caller bounds what is under way.
     pub(crate) fn send(&mut self, now: Instant, frame: Frame) -> Result<(), Frame> {
-        let (Some(id), Some((_, association)), false) = (self.stream, &mut self.association, self.is_over) else {
+        let is_over = self.is_over();
+        let (Some(id), Some((_, association)), false) = (self.stream, &mut self.association, is_over) else {
             return Err(frame);
         };
         let ppi = match (&frame, frame.is_empty()) {
@@ -151,7 +152,7 @@ impl Session {
         match sent {
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::debug!(%error, "SCTP does not take a frame");
+                tracing::debug!(connection = self.connection, %error, "frame not taken by SCTP");
                 Err(frame)
             }
         }
@@ -159,7 +160,7 @@ impl Session {
 
     /// Bytes of frames sent that are not acknowledged.
     pub(crate) fn outstanding(&mut self) -> usize {
-        if self.is_over {
+        if self.is_over() {
             return self.last_outstanding;
         }
         let (Some(id), Some((_, association))) = (self.stream, &mut self.association) else { return 0 };
@@ -169,7 +170,7 @@ impl Session {
     /// Takes out what has been received and acknowledged, and notes what is outstanding. At most two windows are held so,
     /// however often the other side seems to end.
     pub(super) fn rescue(&mut self, now: Instant) {
-        if self.is_over {
+        if self.is_over() {
             return;
         }
         self.last_outstanding = self.outstanding();
@@ -192,7 +193,7 @@ impl Session {
             && let Ok(mut stream) = association.stream(id)
             && let Err(error) = stream.close(now)
         {
-            tracing::debug!(%error, "resetting a channel");
+            tracing::debug!(connection = self.connection, %error, "cannot reset a channel");
         }
     }
 }

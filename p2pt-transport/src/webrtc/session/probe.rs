@@ -9,8 +9,8 @@ use crate::webrtc::guard;
 
 impl Session {
     /// The receive window last announced.
-    pub(crate) fn told_window(&self) -> u32 {
-        self.window_told
+    pub(crate) fn reported_window(&self) -> u32 {
+        self.reported_window
     }
 
     /// The header of the packets it sends, and the last TSN it has received, once it has acknowledged one.

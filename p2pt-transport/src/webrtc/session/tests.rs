@@ -48,7 +48,7 @@ fn becomes_secure(role: DtlsRole, srtp: &[SrtpProtectionProfile]) -> bool {
     let (ours, theirs) = (config(), config());
     let other_role = if role == DtlsRole::Client { DtlsRole::Server } else { DtlsRole::Client };
     let mut other = bare(&theirs, other_role, srtp, now);
-    let mut session = Session::new(&ours, role, Opening::Adopt, hash(&theirs)).expect("a session");
+    let mut session = Session::new(&ours, 0, role, Opening::Adopt, hash(&theirs)).expect("a session");
     session.begin(now, Duration::ZERO);
     // A handshake has six flights.
     for _ in 0..12 {
@@ -81,7 +81,7 @@ fn open(now: Instant) -> [Session; 2] {
     let mut pair = [0, 1].map(|side| {
         let role = if side == 0 { DtlsRole::Client } else { DtlsRole::Server };
         let opening = if side == 0 { Opening::Open("label".to_owned()) } else { Opening::Adopt };
-        Session::new(&configs[side], role, opening, hash(&configs[1 - side])).expect("a session")
+        Session::new(&configs[side], 0, role, opening, hash(&configs[1 - side])).expect("a session")
     });
     pair[0].begin(now, Duration::ZERO);
     for _ in 0..24 {
@@ -91,7 +91,7 @@ fn open(now: Instant) -> [Session; 2] {
             }
         }
     }
-    assert!(pair.iter().all(|session| session.is_open));
+    assert!(pair.iter().all(|session| session.phase == Phase::Open));
     pair
 }
 

@@ -35,7 +35,7 @@ impl Session {
     /// The stack never says that its window has opened again, and the other side would wait for a time-out.
     pub(super) fn reopen_window(&mut self, now: Instant) {
         let half = self.window.min(self.share) / 2;
-        if self.window_told < half && self.window_now() >= half && !self.window_update {
+        if self.reported_window < half && self.window_now() >= half && !self.window_update {
             self.window_update = true;
             // One that waits to be sent says more than the last one again.
             self.acknowledge(now);
@@ -78,7 +78,7 @@ impl Session {
             }
             self.window_free = window;
             self.read = 0;
-            self.window_told = window.min(share);
+            self.reported_window = window.min(share);
             self.window_update = false;
             self.last_sack = Some(packet.clone());
         }
@@ -86,7 +86,7 @@ impl Session {
             packet = fitted.freeze();
         }
         if let Err(error) = self.dtls.write(now, REMOTE, &packet) {
-            tracing::debug!(%error, "writing a DTLS record");
+            tracing::debug!(connection = self.connection, %error, "cannot write a DTLS record");
         }
         self.flush_records();
     }

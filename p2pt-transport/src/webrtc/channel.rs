@@ -1,4 +1,4 @@
-//! What the driver shares with the two halves of a channel, and with an opening that is awaited.
+//! The state of one channel that the driver shares with the two halves, and with an opening that is awaited.
 
 use std::sync::{
     Arc, OnceLock,
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     WebRtcConfig,
+    buffers::{CloseReason, ReceiveBuffer, SendBuffer},
     endpoint::Key,
-    flow::{End, Inbox, Outbox},
     peer,
 };
 use crate::{ChannelClosed, ChannelStats};
@@ -36,6 +36,15 @@ pub(super) enum Opening {
     Failed(peer::Stage, peer::End),
 }
 
+/// Why the driver is asked to close a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CloseRequest {
+    /// Its channel is closed or dropped, or its opening is.
+    Local,
+    /// The transport shuts down.
+    ShutDown,
+}
+
 /// What is known of a channel's other side when it opens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -45,41 +54,38 @@ pub(super) struct Limits {
     pub(super) window: Option<usize>,
 }
 
-/// The shared part of one connection.
+/// What the driver, the two halves of a channel and its opening share.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ChannelState {
     pub(super) key: Key,
-    pub(super) outbox: Outbox,
-    pub(super) inbox: Inbox,
-    pub(super) end: End,
+    pub(super) send_buffer: SendBuffer,
+    pub(super) receive_buffer: ReceiveBuffer,
+    pub(super) close_reason: CloseReason,
     pub(super) opening: watch::Sender<Opening>,
-    /// A close has been asked for.
-    pub(super) close: AtomicBool,
-    /// The transport shuts down.
-    pub(super) shut_down: AtomicBool,
+    /// The close that has been asked for; the first one counts.
+    close_request: OnceLock<CloseRequest>,
     /// The connection is gone.
     pub(super) finished: CancellationToken,
     /// Halves of the channel that are alive.
     pub(super) halves: AtomicUsize,
     /// It is in the list of those that have something to do.
     pub(super) is_listed: AtomicBool,
-    /// The other side has said what its sockets can hold.
+    /// The other side's description says what its sockets can hold.
     pub(super) window_is_known: AtomicBool,
     pub(super) max_frame_bytes: AtomicUsize,
     /// The numbers of a connection that has ended.
     pub(super) last_stats: OnceLock<ChannelStats>,
 }
 
-impl Link {
+impl ChannelState {
     pub(super) fn new(key: Key, config: &WebRtcConfig) -> Arc<Self> {
         Arc::new(Self {
             key,
-            outbox: Outbox::new(config.send_buffer_bytes, NEAR_WINDOW),
-            inbox: Inbox::new(config.receive_buffer_bytes),
-            end: End::default(),
+            send_buffer: SendBuffer::new(config.send_buffer_bytes, NEAR_WINDOW),
+            receive_buffer: ReceiveBuffer::new(config.receive_buffer_bytes),
+            close_reason: CloseReason::default(),
             opening: watch::Sender::new(Opening::Pending),
-            close: AtomicBool::new(false),
-            shut_down: AtomicBool::new(false),
+            close_request: OnceLock::new(),
             finished: CancellationToken::new(),
             halves: AtomicUsize::new(2),
             is_listed: AtomicBool::new(false),
@@ -93,17 +99,33 @@ impl Link {
     pub(super) fn set_limits(&self, limits: Limits) {
         self.max_frame_bytes.store(limits.max_frame_bytes, Ordering::Relaxed);
         self.window_is_known.store(limits.window.is_some(), Ordering::Relaxed);
-        self.outbox.set_window(limits.window.unwrap_or(NEAR_WINDOW));
+        self.send_buffer.set_window(limits.window.unwrap_or(NEAR_WINDOW));
     }
 
-    /// In this order: one who has learned of the end cannot send any more.
+    /// In this order, so that a caller that has learned of the end cannot send any more.
     pub(super) fn end_with(&self, reason: ChannelClosed) {
-        self.outbox.close();
-        self.end.say(reason);
+        self.send_buffer.close();
+        let was_open = matches!(*self.opening.borrow(), Opening::Open(_));
+        if self.close_reason.set(reason.clone()) && was_open {
+            tracing::debug!(connection = self.key, %reason, "channel closed");
+        }
+    }
+
+    /// Has the driver close the connection.
+    pub(super) fn request_close(&self, request: CloseRequest) {
+        let _ = self.close_request.set(request);
+    }
+
+    /// Whether a close has been asked for.
+    pub(super) fn is_close_requested(&self) -> bool {
+        self.close_request.get().is_some()
     }
 
     /// Why this side closes.
     pub(super) fn local_reason(&self) -> ChannelClosed {
-        if self.shut_down.load(Ordering::Acquire) { ChannelClosed::ShutDown } else { ChannelClosed::Local }
+        match self.close_request.get() {
+            Some(CloseRequest::ShutDown) => ChannelClosed::ShutDown,
+            Some(CloseRequest::Local) | None => ChannelClosed::Local,
+        }
     }
 }

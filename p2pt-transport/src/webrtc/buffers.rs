@@ -1,4 +1,4 @@
-//! The two queues of a channel, both bounded in bytes.
+//! The send buffer and the receive buffer of a channel, both bounded in bytes.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What a received frame costs beside its payload, in bytes: without it, a bound in bytes would not bound empty frames.
 const FRAME_OVERHEAD: usize = 64;
 
-/// The same for a frame to be sent. Both stacks work on a frame of 100 bytes for as long as on about so many bytes of large
+/// What a frame to be sent costs beside its payload, in bytes. Both stacks work on a frame of 100 bytes for as long as on about so many bytes of large
 /// ones (3 µs, measured), and what waits here is what a frame sent now waits for: with the default capacity 1,100 such
 /// frames, and so 4 ms, rather than 10,000 and 35 ms.
 const SENT_OVERHEAD: usize = 1800;
@@ -30,10 +30,10 @@ const SENT_OVERHEAD: usize = 1800;
 /// and goes wrong when too many fit:
 ///
 /// - A receiver whose reader is slow takes frame 32,768 after the one that is read next for an old one, and drops it
-///   although it has acknowledged it; nothing arrives any more. So [`Inbox`] takes tiny frames out of the stack although
+///   although it has acknowledged it; nothing arrives any more. So [`ReceiveBuffer`] takes tiny frames out of the stack although
 ///   it is full, up to a limit.
 /// - Behind a lost packet, a receiver cannot say that it has more than 65,535 frames: it panics, or says it has what it
-///   has not. So [`Outbox`] lets everything be acknowledged once in a while.
+///   has not. So [`SendBuffer`] lets everything be acknowledged once in a while.
 ///
 /// No message of p2pt is so short.
 pub(super) const TINY_BYTES: usize = 40;
@@ -44,29 +44,30 @@ pub(super) const LARGEST_WINDOW: usize = TINY_BYTES << 15;
 /// After so many tiny frames everything must be acknowledged. With those that are not, fewer than 65,535.
 const TINY_UNACKNOWLEDGED: usize = 32_000;
 
-/// So many tiny frames that nobody reads end the link: 7 MiB.
+/// So many tiny frames that are not read end the channel: 7 MiB.
 const TINY_UNREAD: usize = 65_536;
 
-/// Why a link has ended, said once.
+/// Why a channel has ended, set once.
 #[derive(Debug, Default)]
-pub(super) struct End {
+pub(super) struct CloseReason {
     reason: OnceLock<ChannelClosed>,
-    said: CancellationToken,
+    is_known: CancellationToken,
 }
 
-impl End {
-    /// Ends the link; the first reason stays.
-    pub(super) fn say(&self, reason: ChannelClosed) {
-        let _ = self.reason.set(reason);
-        self.said.cancel();
+impl CloseReason {
+    /// Ends the channel; the first reason stays. Whether this is it.
+    pub(super) fn set(&self, reason: ChannelClosed) -> bool {
+        let is_first = self.reason.set(reason).is_ok();
+        self.is_known.cancel();
+        is_first
     }
 
-    pub(super) fn is_said(&self) -> bool {
-        self.said.is_cancelled()
+    pub(super) fn is_set(&self) -> bool {
+        self.is_known.is_cancelled()
     }
 
     pub(super) async fn wait(&self) -> ChannelClosed {
-        self.said.cancelled().await;
+        self.is_known.cancelled().await;
         self.reason.get().cloned().unwrap_or(ChannelClosed::Local)
     }
 }
@@ -75,32 +76,32 @@ impl End {
 ///
 /// Their bytes are counted here, because asking the stack locks it; it is asked only when this is full.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     capacity: usize,
     /// With so many bytes that are not acknowledged the stack has enough.
     window: AtomicUsize,
     room: Semaphore,
-    frames: Mutex<Outgoing>,
-    /// Somebody was refused room since half of it was last free.
-    pressed: AtomicBool,
+    frames: Mutex<SendQueue>,
+    /// A sender was refused room since half of it was last free.
+    backpressured: AtomicBool,
     accepted_bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Outgoing {
+struct SendQueue {
     closed: bool,
     queue: VecDeque<Frame>,
     queued_bytes: usize,
-    /// Sizes of the frames handed to the stack and not acknowledged, oldest first.
-    in_flight: VecDeque<usize>,
-    in_flight_bytes: usize,
-    /// Of those, what is not acknowledged, also of frames of which a part is.
-    on_way: usize,
+    /// Sizes of the frames handed to the stack and not wholly acknowledged, oldest first.
+    unsettled: VecDeque<usize>,
+    unsettled_bytes: usize,
+    /// Bytes of those frames that are not acknowledged, also of frames of which a part is.
+    bytes_in_flight: usize,
     /// Tiny frames handed to the stack since all was last acknowledged.
     tiny: usize,
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(super) fn new(capacity: usize, window: usize) -> Self {
         let capacity = capacity.clamp(1, u32::MAX as usize);
         Self {
@@ -108,7 +109,7 @@ impl Outbox {
             window: AtomicUsize::new(window),
             room: Semaphore::new(capacity),
             frames: Mutex::default(),
-            pressed: AtomicBool::new(false),
+            backpressured: AtomicBool::new(false),
             accepted_bytes: AtomicU64::new(0),
         }
     }
@@ -124,7 +125,7 @@ impl Outbox {
         let permit = match self.room.try_acquire_many(cost) {
             Ok(permit) => permit,
             Err(_) => {
-                self.press();
+                self.note_backpressure();
                 self.room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?
             }
         };
@@ -142,7 +143,7 @@ impl Outbox {
                 Ok(())
             }
             Err(tokio::sync::TryAcquireError::NoPermits) => {
-                self.press();
+                self.note_backpressure();
                 Err(TrySendFrameError::Full(frame))
             }
             Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
@@ -162,20 +163,25 @@ impl Outbox {
                 Ok(())
             }
             Err(tokio::sync::TryAcquireError::NoPermits) => {
-                self.press();
+                self.note_backpressure();
                 Err(TrySendAllError::Full)
             }
             Err(tokio::sync::TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
         }
     }
 
-    fn press(&self) {
-        self.pressed.store(true, Ordering::Release);
+    fn note_backpressure(&self) {
+        self.backpressured.store(true, Ordering::Release);
     }
 
-    /// Whether somebody lacks room, or frames wait for the stack to catch up.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.pressed.load(Ordering::Acquire) || !lock(&self.frames).queue.is_empty()
+    /// Whether a sender lacks room, or frames wait for the stack to catch up.
+    pub(super) fn is_backpressured(&self) -> bool {
+        self.backpressured.load(Ordering::Acquire) || !lock(&self.frames).queue.is_empty()
+    }
+
+    /// Whether a sender lacks room.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.backpressured.load(Ordering::Relaxed)
     }
 
     fn accept(&self, accepted: impl IntoIterator<Item = Frame>) -> Result<(), SendFrameError> {
@@ -194,16 +200,16 @@ impl Outbox {
     /// The next frame for the stack; counted as in flight from here on. `None` also if the stack must catch up first.
     pub(super) fn take(&self) -> Option<Frame> {
         let mut frames = lock(&self.frames);
-        let enough = frames.on_way >= self.window.load(Ordering::Relaxed);
+        let enough = frames.bytes_in_flight >= self.window.load(Ordering::Relaxed);
         if frames.tiny >= TINY_UNACKNOWLEDGED || enough {
             return None;
         }
         let frame = frames.queue.pop_front()?;
         frames.tiny += usize::from(frame.len() <= TINY_BYTES);
         frames.queued_bytes -= frame.len();
-        frames.in_flight.push_back(frame.len());
-        frames.in_flight_bytes += frame.len();
-        frames.on_way += frame.len();
+        frames.unsettled.push_back(frame.len());
+        frames.unsettled_bytes += frame.len();
+        frames.bytes_in_flight += frame.len();
         Some(frame)
     }
 
@@ -211,9 +217,9 @@ impl Outbox {
     pub(super) fn put_back(&self, frame: Frame) {
         let mut frames = lock(&self.frames);
         frames.tiny -= usize::from(frame.len() <= TINY_BYTES);
-        frames.in_flight.pop_back();
-        frames.in_flight_bytes -= frame.len();
-        frames.on_way -= frame.len();
+        frames.unsettled.pop_back();
+        frames.unsettled_bytes -= frame.len();
+        frames.bytes_in_flight -= frame.len();
         frames.queued_bytes += frame.len();
         frames.queue.push_front(frame);
     }
@@ -228,26 +234,26 @@ impl Outbox {
         let mut room = 0;
         {
             let mut frames = lock(&self.frames);
-            frames.on_way = outstanding;
+            frames.bytes_in_flight = outstanding;
             if outstanding == 0 {
                 frames.tiny = 0;
             }
-            while let Some(&bytes) = frames.in_flight.front() {
-                if frames.in_flight_bytes - bytes < outstanding {
+            while let Some(&bytes) = frames.unsettled.front() {
+                if frames.unsettled_bytes - bytes < outstanding {
                     break;
                 }
-                frames.in_flight.pop_front();
-                frames.in_flight_bytes -= bytes;
+                frames.unsettled.pop_front();
+                frames.unsettled_bytes -= bytes;
                 room += self.cost(bytes) as usize;
             }
         }
         self.room.add_permits(room);
         if self.room.available_permits() >= self.capacity / 2 {
-            self.pressed.store(false, Ordering::Release);
+            self.backpressured.store(false, Ordering::Release);
         }
     }
 
-    /// Accepts nothing more; waiting senders are told.
+    /// Accepts nothing more; senders that wait get [`SendFrameError::Closed`].
     pub(super) fn close(&self) {
         lock(&self.frames).closed = true;
         self.room.close();
@@ -256,7 +262,7 @@ impl Outbox {
     /// Bytes accepted and not acknowledged.
     pub(super) fn unacknowledged_bytes(&self) -> u64 {
         let frames = lock(&self.frames);
-        (frames.queued_bytes + frames.in_flight_bytes) as u64
+        (frames.queued_bytes + frames.unsettled_bytes) as u64
     }
 
     /// Bytes accepted that the stack has not been handed.
@@ -273,15 +279,15 @@ impl Outbox {
 ///
 /// Full when its capacity is reached by frames that are not tiny: these can wait in the stack.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     capacity: usize,
-    frames: Mutex<Incoming>,
+    frames: Mutex<ReceiveQueue>,
     arrived: Notify,
     received_bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Incoming {
+struct ReceiveQueue {
     queue: VecDeque<Frame>,
     held: usize,
     abandoned: bool,
@@ -289,7 +295,7 @@ struct Incoming {
     stopped: bool,
 }
 
-impl Incoming {
+impl ReceiveQueue {
     fn are_tiny(&self) -> bool {
         self.held <= self.queue.len() * (TINY_BYTES + FRAME_OVERHEAD)
     }
@@ -299,7 +305,7 @@ impl Incoming {
     }
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -316,13 +322,13 @@ impl Inbox {
         frames.stopped
     }
 
-    /// Whether more tiny frames are held than anybody will read.
+    /// Whether more tiny frames are held than any application reads.
     pub(super) fn is_flooded(&self) -> bool {
         let frames = lock(&self.frames);
         frames.queue.len() >= TINY_UNREAD && frames.held >= self.capacity && frames.are_tiny()
     }
 
-    /// Adds a frame, even to a full inbox: waiting is for the caller.
+    /// Adds a frame, even to a full buffer: waiting is for the caller.
     pub(super) fn push(&self, frame: Frame) {
         self.received_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
         let mut frames = lock(&self.frames);
@@ -334,7 +340,7 @@ impl Inbox {
         }
     }
 
-    /// Nobody will read any more: what is held is dropped, and what comes.
+    /// The reader is gone: what is held is dropped, and so is what arrives.
     pub(super) fn abandon(&self) {
         let mut frames = lock(&self.frames);
         frames.abandoned = true;
@@ -344,10 +350,10 @@ impl Inbox {
 
     /// The next frame, or why there will be none. For one task; cancel-safe. Calls `go_on` when a connection that has
     /// stopped reading shall go on.
-    pub(super) async fn recv(&self, end: &End, go_on: impl Fn()) -> Result<Frame, ChannelClosed> {
+    pub(super) async fn recv(&self, end: &CloseReason, go_on: impl Fn()) -> Result<Frame, ChannelClosed> {
         loop {
-            // In this order: what was received is there before the end is said.
-            let ended = end.is_said();
+            // In this order: what was received is there before the reason is set.
+            let ended = end.is_set();
             if let Some((frame, goes_on)) = self.pop() {
                 if goes_on {
                     go_on();
@@ -396,146 +402,152 @@ mod tests {
         #[test]
         fn room_is_neither_lost_nor_made(sizes in prop::collection::vec(0usize..3000, 1..60), acks in prop::collection::vec(0usize..5000, 1..60)) {
             const CAPACITY: usize = 10_000;
-            let outbox = Outbox::new(CAPACITY, usize::MAX);
+            let send_buffer = SendBuffer::new(CAPACITY, usize::MAX);
             let mut acks = acks.into_iter().cycle();
             let mut outstanding = 0;
             for bytes in sizes {
-                match outbox.try_send(frame(bytes)) {
+                match send_buffer.try_send(frame(bytes)) {
                     Ok(()) => {
-                        let taken = outbox.take().unwrap().len();
+                        let taken = send_buffer.take().unwrap().len();
                         prop_assert_eq!(taken, bytes);
                         outstanding += bytes;
                     }
                     Err(TrySendFrameError::Full(back)) => {
                         prop_assert_eq!(back.len(), bytes);
-                        prop_assert!(outbox.is_pressed());
+                        prop_assert!(send_buffer.is_backpressured());
                     }
                     Err(other) => prop_assert!(false, "{other}"),
                 }
-                prop_assert!(outbox.unacknowledged_bytes() <= CAPACITY as u64);
+                prop_assert!(send_buffer.unacknowledged_bytes() <= CAPACITY as u64);
                 outstanding -= acks.next().unwrap().min(outstanding);
-                outbox.settle(outstanding);
-                prop_assert!(outbox.unacknowledged_bytes() >= outstanding as u64);
+                send_buffer.settle(outstanding);
+                prop_assert!(send_buffer.unacknowledged_bytes() >= outstanding as u64);
             }
-            outbox.settle(0);
-            prop_assert!(outbox.unacknowledged_bytes() == 0 && !outbox.is_pressed());
-            prop_assert_eq!(outbox.room.available_permits(), CAPACITY);
+            send_buffer.settle(0);
+            prop_assert!(send_buffer.unacknowledged_bytes() == 0 && !send_buffer.is_backpressured());
+            prop_assert_eq!(send_buffer.room.available_permits(), CAPACITY);
         }
     }
 
     #[test]
     fn a_frame_larger_than_everything_passes_alone() {
-        let outbox = Outbox::new(100, usize::MAX);
-        outbox.try_send(frame(5000)).unwrap();
-        assert!(matches!(outbox.try_send(frame(0)), Err(TrySendFrameError::Full(_))));
-        outbox.take();
-        outbox.settle(0);
-        outbox.try_send(frame(0)).unwrap();
+        let send_buffer = SendBuffer::new(100, usize::MAX);
+        send_buffer.try_send(frame(5000)).unwrap();
+        assert!(matches!(send_buffer.try_send(frame(0)), Err(TrySendFrameError::Full(_))));
+        send_buffer.take();
+        send_buffer.settle(0);
+        send_buffer.try_send(frame(0)).unwrap();
     }
 
     #[test]
     fn so_many_tiny_frames_wait_until_all_is_acknowledged() {
-        let outbox = Outbox::new(usize::MAX, usize::MAX);
+        let send_buffer = SendBuffer::new(usize::MAX, usize::MAX);
         for _ in 0..TINY_UNACKNOWLEDGED {
-            outbox.try_send(frame(TINY_BYTES)).unwrap();
-            outbox.try_send(frame(TINY_BYTES + 1)).unwrap();
+            send_buffer.try_send(frame(TINY_BYTES)).unwrap();
+            send_buffer.try_send(frame(TINY_BYTES + 1)).unwrap();
         }
         let mut taken = 0;
         // Tiny ones alone count, and acknowledgements of some of them do not.
-        while outbox.take().is_some() {
+        while send_buffer.take().is_some() {
             taken += 1;
-            outbox.settle(1);
+            send_buffer.settle(1);
         }
         assert_eq!(taken, 2 * TINY_UNACKNOWLEDGED - 1);
-        assert!(outbox.is_pressed() && outbox.unacknowledged_bytes() > 0);
-        outbox.settle(0);
-        assert!(outbox.take().is_some());
-        outbox.settle(0);
-        assert!(outbox.unacknowledged_bytes() == 0 && !outbox.is_pressed());
+        assert!(send_buffer.is_backpressured() && send_buffer.unacknowledged_bytes() > 0);
+        send_buffer.settle(0);
+        assert!(send_buffer.take().is_some());
+        send_buffer.settle(0);
+        assert!(send_buffer.unacknowledged_bytes() == 0 && !send_buffer.is_backpressured());
     }
 
     #[test]
     fn the_stack_is_given_no_more_than_a_window_until_that_is_acknowledged() {
-        let outbox = Outbox::new(usize::MAX, 1000);
+        let send_buffer = SendBuffer::new(usize::MAX, 1000);
         for _ in 0..4 {
-            outbox.try_send(frame(600)).unwrap();
+            send_buffer.try_send(frame(600)).unwrap();
         }
-        assert!(outbox.take().is_some() && outbox.take().is_some());
-        assert!(outbox.take().is_none() && outbox.is_pressed());
-        outbox.settle(1000);
-        assert!(outbox.take().is_none());
+        assert!(send_buffer.take().is_some() && send_buffer.take().is_some());
+        assert!(send_buffer.take().is_none() && send_buffer.is_backpressured());
+        send_buffer.settle(1000);
+        assert!(send_buffer.take().is_none());
         // A part of a frame is enough.
-        outbox.settle(999);
-        assert!(outbox.take().is_some() && outbox.take().is_none());
-        outbox.settle(0);
-        assert!(outbox.take().is_some() && !outbox.is_pressed());
+        send_buffer.settle(999);
+        assert!(send_buffer.take().is_some() && send_buffer.take().is_none());
+        send_buffer.settle(0);
+        assert!(send_buffer.take().is_some() && !send_buffer.is_backpressured());
     }
 
     #[test]
     fn several_frames_are_accepted_together_or_not_at_all() {
         const CAPACITY: usize = 4 * SENT_OVERHEAD;
-        let outbox = Outbox::new(CAPACITY, usize::MAX);
+        let send_buffer = SendBuffer::new(CAPACITY, usize::MAX);
         let three = [frame(200), frame(0), frame(300)];
-        assert_eq!(outbox.try_send_all(&vec![frame(SENT_OVERHEAD); 3]), Err(TrySendAllError::NeverFits));
-        assert_eq!(outbox.try_send_all(&three), Ok(()));
-        assert_eq!(outbox.try_send_all(&three), Err(TrySendAllError::Full));
-        assert!(outbox.is_pressed());
+        assert_eq!(send_buffer.try_send_all(&vec![frame(SENT_OVERHEAD); 3]), Err(TrySendAllError::NeverFits));
+        assert_eq!(send_buffer.try_send_all(&three), Ok(()));
+        assert_eq!(send_buffer.try_send_all(&three), Err(TrySendAllError::Full));
+        assert!(send_buffer.is_backpressured());
         // The stack is busy once.
-        let first = outbox.take().unwrap();
-        outbox.put_back(first);
-        assert_eq!(outbox.unacknowledged_bytes(), 500);
-        assert_eq!([(); 4].map(|()| outbox.take().map(|frame| frame.len())), [Some(200), Some(0), Some(300), None]);
-        outbox.settle(0);
-        assert_eq!(outbox.room.available_permits(), CAPACITY);
-        outbox.close();
-        assert_eq!(outbox.try_send_all(&three), Err(SendFrameError::Closed.into()));
+        let first = send_buffer.take().unwrap();
+        send_buffer.put_back(first);
+        assert_eq!(send_buffer.unacknowledged_bytes(), 500);
+        assert_eq!(
+            [(); 4].map(|()| send_buffer.take().map(|frame| frame.len())),
+            [Some(200), Some(0), Some(300), None]
+        );
+        send_buffer.settle(0);
+        assert_eq!(send_buffer.room.available_permits(), CAPACITY);
+        send_buffer.close();
+        assert_eq!(send_buffer.try_send_all(&three), Err(SendFrameError::Closed.into()));
     }
 
     #[tokio::test]
-    async fn a_sender_that_waits_is_told_of_the_close() {
-        let outbox = Outbox::new(100, usize::MAX);
-        outbox.try_send(frame(5000)).unwrap();
-        let (sent, ()) = tokio::join!(outbox.send(frame(1)), async { outbox.close() });
+    async fn a_sender_that_waits_gets_closed() {
+        let send_buffer = SendBuffer::new(100, usize::MAX);
+        send_buffer.try_send(frame(5000)).unwrap();
+        let (sent, ()) = tokio::join!(send_buffer.send(frame(1)), async { send_buffer.close() });
         assert_eq!(sent, Err(SendFrameError::Closed));
-        assert_eq!(outbox.unacknowledged_bytes(), 5000);
-        assert_eq!(outbox.accepted_bytes(), 5000);
+        assert_eq!(send_buffer.unacknowledged_bytes(), 5000);
+        assert_eq!(send_buffer.accepted_bytes(), 5000);
     }
 
     #[tokio::test]
     async fn what_was_received_comes_before_the_end_and_abandoning_frees_it() {
-        let (inbox, end) = (Inbox::new(200), End::default());
+        let (receive_buffer, end) = (ReceiveBuffer::new(200), CloseReason::default());
         let went_on = AtomicUsize::new(0);
         let go_on = || {
             went_on.fetch_add(1, Ordering::Relaxed);
         };
         for _ in 0..2 {
-            assert!(!inbox.is_full());
-            inbox.push(frame(50));
+            assert!(!receive_buffer.is_full());
+            receive_buffer.push(frame(50));
         }
-        assert!(inbox.is_full());
-        end.say(ChannelClosed::Remote);
-        end.say(ChannelClosed::Local);
-        assert_eq!(inbox.recv(&end, go_on).await, Ok(frame(50)));
-        assert_eq!(inbox.recv(&end, go_on).await, Ok(frame(50)));
-        assert_eq!(went_on.load(Ordering::Relaxed), 1, "a connection that has stopped is told once");
-        assert_eq!(inbox.recv(&end, go_on).await, Err(ChannelClosed::Remote));
-        inbox.push(frame(1000));
-        inbox.abandon();
-        inbox.push(frame(1000));
-        assert!(!inbox.is_full());
-        assert_eq!((inbox.recv(&end, go_on).await, inbox.received_bytes()), (Err(ChannelClosed::Remote), 2100));
+        assert!(receive_buffer.is_full());
+        end.set(ChannelClosed::Remote);
+        end.set(ChannelClosed::Local);
+        assert_eq!(receive_buffer.recv(&end, go_on).await, Ok(frame(50)));
+        assert_eq!(receive_buffer.recv(&end, go_on).await, Ok(frame(50)));
+        assert_eq!(went_on.load(Ordering::Relaxed), 1, "a connection that has stopped is resumed once");
+        assert_eq!(receive_buffer.recv(&end, go_on).await, Err(ChannelClosed::Remote));
+        receive_buffer.push(frame(1000));
+        receive_buffer.abandon();
+        receive_buffer.push(frame(1000));
+        assert!(!receive_buffer.is_full());
+        assert_eq!(
+            (receive_buffer.recv(&end, go_on).await, receive_buffer.received_bytes()),
+            (Err(ChannelClosed::Remote), 2100)
+        );
     }
 
     #[test]
     fn tiny_frames_do_not_fill_an_inbox_and_flood_it_in_the_end() {
-        let inbox = Inbox::new(1000);
+        let receive_buffer = ReceiveBuffer::new(1000);
         for _ in 0..TINY_UNREAD {
-            assert!(!inbox.is_full() && !inbox.is_flooded());
-            inbox.push(frame(TINY_BYTES));
+            assert!(!receive_buffer.is_full() && !receive_buffer.is_flooded());
+            receive_buffer.push(frame(TINY_BYTES));
         }
-        assert!(inbox.is_flooded());
+        assert!(receive_buffer.is_flooded());
         // One that is larger makes the others larger on the whole.
-        inbox.push(frame(TINY_BYTES + 1));
-        assert!(inbox.is_full() && !inbox.is_flooded());
+        receive_buffer.push(frame(TINY_BYTES + 1));
+        assert!(receive_buffer.is_full() && !receive_buffer.is_flooded());
     }
 }

@@ -41,7 +41,7 @@ fn checks_that_overtake_the_answer_are_replayed() {
 }
 
 /// libdatachannel answers checks before it has read the answer, and takes no part in a handshake until then: what the client
-/// begins with is lost, and is said again as soon as a check shows that the answer has arrived.
+/// begins with is lost, and is sent again as soon as a check shows that the answer has arrived.
 #[test]
 fn a_handshake_that_overtakes_the_answer_begins_again() {
     let mut sim = Sim::new(2);

@@ -1,4 +1,4 @@
-//! Who is where: networks, hosts, NATs and sockets, all behind one lock.
+//! The state of the emulated internet: networks, hosts, NATs and sockets, all behind one lock.
 
 use std::{
     cmp::Reverse,
@@ -231,7 +231,7 @@ pub(super) struct SocketState {
     pub(super) waiting: Option<Waiting>,
 }
 
-/// What was said of one direction between two hosts.
+/// What was set for one direction between two hosts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rule {
     pub(super) cut: bool,
@@ -239,7 +239,7 @@ pub(super) struct Rule {
 }
 
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct State {
     pub(super) rng: Xoshiro256PlusPlus,
     pub(super) next_flight: u64,
     pub(super) realms: Vec<Realm>,
@@ -251,7 +251,7 @@ pub(super) struct World {
     next_ipv6: u128,
 }
 
-impl World {
+impl State {
     /// The internet, to which everything leads.
     pub(super) const INTERNET: RealmId = RealmId(0);
 

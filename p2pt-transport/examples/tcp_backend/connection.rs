@@ -80,14 +80,14 @@ impl Handle {
 
 /// A connection that has its task and may not be open yet. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     handle: Handle,
     incoming: mpsc::Receiver<Frame>,
     opened: oneshot::Receiver<Result<(), TransportError>>,
     down: CancellationToken,
 }
 
-impl Link {
+impl Connection {
     pub(crate) fn start(
         down: &CancellationToken,
         tasks: &TaskTracker,
@@ -111,7 +111,7 @@ impl Link {
             };
             let reason = match connected {
                 Ok(stream) => {
-                    // Nobody may be left to hear it; then the link is closing already.
+                    // Without a receiver the connection is closing already.
                     let _ = opens.send(Ok(()));
                     wire.carry(stream).await
                 }
@@ -152,7 +152,7 @@ struct Wire {
 
 impl Wire {
     /// Carries frames until one side hangs up. The side that closes sends what it has, hangs up, and reads on until the
-    /// other has done the same: only then is it sure to have been heard.
+    /// other has done the same: only then has the other side certainly received everything.
     async fn carry(self, stream: TcpStream) -> ChannelClosed {
         let Self { closing, mut to_send, received, account } = self;
         // Without it a small frame waits for the previous one's acknowledgement; it works all the same.
@@ -238,7 +238,7 @@ async fn read_frames(read: OwnedReadHalf, received: &mpsc::Sender<Frame>, accoun
         read.read_exact(&mut payload).await?;
         account.received.fetch_add(u64::from(bytes), Relaxed);
         let frame = if kind == TEXT { Frame::Text(payload.into()) } else { Frame::binary(payload) };
-        // It never waits, so that the end is seen whether or not anybody reads. With the reader gone, nobody wants it.
+        // It never waits, so that the end is seen even if frames are not read. With the reader gone, frames are dropped.
         if let Err(mpsc::error::TrySendError::Full(_)) = received.try_send(frame) {
             return Err(invalid("more frames than the window allows"));
         }
@@ -345,7 +345,7 @@ impl FrameReceiver for Receiver {
     async fn recv(&mut self) -> Result<Frame, ChannelClosed> {
         match self.incoming.recv().await {
             Some(frame) => {
-                // An error is the connection having ended, which is said after the last frame.
+                // An error is the connection having ended, which is reported after the last frame.
                 let _ = self.handle.outgoing.try_send(Item::Taken(frame.len() as u32));
                 Ok(frame)
             }

@@ -1,4 +1,4 @@
-//! What a stranger's description can make us send, and to whom.
+//! What the description of an unknown peer can make this side send, and to which addresses.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

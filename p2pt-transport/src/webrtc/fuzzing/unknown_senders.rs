@@ -1,4 +1,4 @@
-//! Two endpoints with an open connection between them, and strangers that send them anything from any address.
+//! Two endpoints with an open connection between them, and unauthenticated senders that send them anything from any address.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -18,10 +18,10 @@ pub enum Source {
     /// The endpoint's own.
     Own,
     /// Another one.
-    Stranger(u8),
+    Unknown(u8),
 }
 
-/// What a stranger sends.
+/// What an unauthenticated sender sends.
 #[derive(Debug)]
 pub enum Kind<'a> {
     /// Anything.
@@ -62,23 +62,23 @@ pub enum Kind<'a> {
 }
 
 /// The endpoints. No key of theirs is known to those who send.
-pub struct Strangers {
+pub struct UnknownSenders {
     sim: Sim,
     keys: [Key; 2],
     sent: [usize; 2],
     replayed: usize,
 }
 
-impl fmt::Debug for Strangers {
+impl fmt::Debug for UnknownSenders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Strangers").field("keys", &self.keys).field("sent", &self.sent).finish_non_exhaustive()
+        f.debug_struct("UnknownSenders").field("keys", &self.keys).field("sent", &self.sent).finish_non_exhaustive()
     }
 }
 
 /// The most datagrams of each side that can be sent again.
 const REMEMBERED: usize = 64;
 
-impl Default for Strangers {
+impl Default for UnknownSenders {
     fn default() -> Self {
         let mut sim = Sim::new(2);
         for node in &mut sim.nodes {
@@ -89,7 +89,7 @@ impl Default for Strangers {
     }
 }
 
-impl Strangers {
+impl UnknownSenders {
     fn address(node: usize) -> SocketAddr {
         if node == 0 { socket(0, 0) } else { socket(1, 4) }
     }
@@ -103,7 +103,7 @@ impl Strangers {
         let remote = match source {
             Source::Peer => Self::address(1 - node),
             Source::Own => Self::address(node),
-            Source::Stranger(number) => SocketAddr::from(([203, 0, 113, number], 9)),
+            Source::Unknown(number) => SocketAddr::from(([203, 0, 113, number], 9)),
         };
         let data = self.data(node, kind);
         let before = self.sim.strays.len();
@@ -123,7 +123,7 @@ impl Strangers {
             Kind::Check { named, controls, nominates, tail } => {
                 let mut to = wrong(&local);
                 if !named {
-                    to.ufrag = "nobody".to_owned();
+                    to.ufrag = "none".to_owned();
                 }
                 let role = if *controls { IceRole::Controlling(u64::MAX) } else { IceRole::Controlled(0) };
                 let mut data = writer.request([1; 12], &remote.ufrag, &to, (role, 1, *nominates)).to_vec();
@@ -185,13 +185,13 @@ impl Strangers {
             log.drain(..excess);
         }
         // An authentic check that is sent again from elsewhere is answered, and its source is checked, up to a bound.
-        // Whatever else: strangers hear nothing.
+        // Whatever else: nothing goes to unknown addresses.
         let (mut requests, mut responses) = (0, 0);
         for (_, Datagram { data, .. }) in &self.sim.strays {
             match Unverified::parse(data).map(|message| message.class()) {
                 Some(Class::Request) => requests += 1,
                 Some(Class::Response) => responses += 1,
-                _ => panic!("data goes to a stranger"),
+                _ => panic!("data goes to an unknown address"),
             }
         }
         assert!(responses <= self.replayed, "{responses} responses to {} checks", self.replayed);

@@ -59,14 +59,14 @@ struct Shared {
 }
 
 /// An open channel, and what has to run for it, after which the connection shall be closed.
-pub(super) fn link(
+pub(super) fn serve(
     parts: Parts,
     channel: Arc<dyn DataChannel>,
     info: ChannelInfo,
 ) -> (Channel, impl Future<Output = ()> + Send + 'static) {
-    // Each frame takes a permit at least, so that there is always a place for whoever has one.
+    // Each frame takes a permit at least, so that a holder of one always finds a place.
     let (queue, outgoing) = mpsc::channel(SEND_BUFFER_BYTES);
-    let (inbox, frames) = mpsc::channel(RECEIVE_BUFFER_FRAMES);
+    let (received, frames) = mpsc::channel(RECEIVE_BUFFER_FRAMES);
     let closing = parts.node.shutdown.child_token();
     let guard = Arc::new(closing.clone().drop_guard());
     let shared = Arc::new(Shared {
@@ -84,7 +84,7 @@ pub(super) fn link(
     });
     let sender = Arc::new(Sender { shared: shared.clone(), _guard: guard.clone() });
     let receiver = Box::new(Receiver { shared: shared.clone(), frames, _guard: guard });
-    (Channel { info, sender, receiver }, run(parts, channel, shared, outgoing, inbox))
+    (Channel { info, sender, receiver }, run(parts, channel, shared, outgoing, received))
 }
 
 /// What ends the life of an open channel.
@@ -102,12 +102,12 @@ async fn run(
     channel: Arc<dyn DataChannel>,
     shared: Arc<Shared>,
     outgoing: mpsc::Receiver<Frame>,
-    inbox: mpsc::Sender<Frame>,
+    received: mpsc::Sender<Frame>,
 ) {
     let (node, mut state) = (parts.node.clone(), parts.state.clone());
     let patience = node.config.close_timeout;
     let mut writing = pin!(shared.write(&*channel, outgoing));
-    let mut reading = pin!(shared.read(&*channel, inbox));
+    let mut reading = pin!(shared.read(&*channel, received));
     let over = async {
         let is_over = |state: &RTCPeerConnectionState| {
             use RTCPeerConnectionState::{Closed, Disconnected, Failed};
@@ -198,7 +198,7 @@ impl Shared {
     }
 
     /// Hands received frames to the reader until the other side closes.
-    async fn read(&self, channel: &dyn DataChannel, inbox: mpsc::Sender<Frame>) {
+    async fn read(&self, channel: &dyn DataChannel, received: mpsc::Sender<Frame>) {
         loop {
             let frame = match channel.poll().await {
                 Some(DataChannelEvent::OnMessage(message)) if message.is_string => Frame::Text(message.data.freeze()),
@@ -208,7 +208,7 @@ impl Shared {
             };
             self.bytes_received.fetch_add(frame.len() as u64, Ordering::Relaxed);
             // Where the reader has been dropped, frames are too.
-            let _ = inbox.send(frame).await;
+            let _ = received.send(frame).await;
         }
     }
 

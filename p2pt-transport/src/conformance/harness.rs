@@ -9,7 +9,7 @@ use crate::{
     Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, PendingAnswer, PendingOffer, Transport, TransportError,
 };
 
-pub(super) struct Bench<'a> {
+pub(super) struct Harness<'a> {
     pub(super) a: Arc<dyn Transport>,
     pub(super) b: Arc<dyn Transport>,
     pub(super) settings: &'a Settings,
@@ -28,7 +28,7 @@ pub(super) fn numbered(number: usize, bytes: usize) -> Frame {
     Frame::text(format!("{number:<bytes$}"))
 }
 
-impl Bench<'_> {
+impl Harness<'_> {
     pub(super) async fn within<T>(&self, step: &'static str, future: impl Future<Output = T>) -> Result<T, Problem> {
         let after = self.settings.deadline;
         timeout(after, future).await.map_err(|_| Problem::Timeout { step, after })
@@ -149,7 +149,7 @@ impl Bench<'_> {
         self.end(&mut *channel.receiver).await.map(drop)
     }
 
-    /// Sends frames numbered from `first` until the link takes no more; returns the number of the one it did not take.
+    /// Sends frames numbered from `first` until the channel takes no more; returns the number of the one it did not take.
     pub(super) async fn fill(
         &self,
         sender: &dyn FrameSender,
@@ -157,7 +157,7 @@ impl Bench<'_> {
         first: usize,
     ) -> Result<usize, Problem> {
         for number in first..=self.settings.max_accepted_bytes / frame_bytes {
-            // Dropping the `send` that waits must send nothing: whoever reads this later finds a gap if it does.
+            // Dropping the `send` that waits must send nothing: a later reader finds a gap if it does.
             match timeout(self.settings.patience, sender.send(numbered(number, frame_bytes))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return broken(format!("a frame was not accepted: {error}")),

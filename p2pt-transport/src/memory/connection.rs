@@ -1,8 +1,8 @@
 //! One connection as a state machine over time: no task, no timer, no lock.
 //!
 //! Everything that happens later (a frame arrives, an acknowledgement, a close, silence noticed) is an event with its
-//! instant. [`Link::advance`] applies those that are due, in order; who waits for something sleeps until
-//! [`Link::next_event`]. The outcome depends on the seed and the calls alone, not on who happens to advance it.
+//! instant. [`Connection::advance`] applies those that are due, in order; a task that waits for something sleeps until
+//! [`Connection::next_event`]. The outcome depends on the seed and the calls alone, not on which task advances it.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -21,11 +21,11 @@ fn cost(frame: &Frame) -> usize {
     frame.len() + FRAME_OVERHEAD
 }
 
-/// A side of a link: where its end is, and where the flow that starts there is.
+/// A side of a connection: where its end is, and where the flow that starts there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Side(usize);
 
-/// The way from one side to the other, which what it sends takes: its frames, acknowledgements and farewell.
+/// The way from one side to the other, which what it sends takes: its frames, acknowledgements and close notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) up: bool,
@@ -62,7 +62,7 @@ struct End {
     attached: bool,
     /// Its process is stopped: it reads nothing and its timers do not run.
     frozen: bool,
-    /// Nothing has been heard since.
+    /// Nothing has been received since.
     silent_since: Option<Instant>,
     closing: Option<Closing>,
     ended: Option<ChannelClosed>,
@@ -112,8 +112,8 @@ struct Flow {
     last_arrival: Instant,
     /// When the line has put the last frame on its way.
     line_free: Instant,
-    /// When the news that this side has closed arrives.
-    farewell: Option<Instant>,
+    /// When this side's close notice arrives.
+    close_notice: Option<Instant>,
 }
 
 impl Flow {
@@ -132,7 +132,7 @@ impl Flow {
             read: 0,
             last_arrival: opens_at,
             line_free: opens_at,
-            farewell: None,
+            close_notice: None,
         }
     }
 
@@ -143,7 +143,7 @@ impl Flow {
         (fits || head.doomed).then_some(head)
     }
 
-    /// What was on its way when the path broke arrives after it has healed: the link retransmits.
+    /// What was on its way when the path broke arrives after it has healed: the connection retransmits.
     fn delay_frames(&mut self, earliest: Instant) {
         for frame in &mut self.in_flight {
             frame.arrives = frame.arrives.max(earliest);
@@ -151,7 +151,7 @@ impl Flow {
         self.last_arrival = self.last_arrival.max(earliest);
     }
 
-    /// The same for its acknowledgements, which come the other way.
+    /// Its acknowledgements, which come the other way, arrive after it has healed, too.
     fn delay_acks(&mut self, earliest: Instant) {
         for ack in &mut self.acks {
             ack.0 = ack.0.max(earliest);
@@ -164,24 +164,24 @@ enum Event {
     Open(Side),
     Deliver(Side),
     Acknowledge(Side),
-    Farewell(Side),
+    CloseNotice(Side),
     FlushDeadline(Side),
     Silent(Side),
 }
 
 /// One connection between two nodes.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Connection {
     pub(super) label: String,
     ends: [End; 2],
     flows: [Flow; 2],
     send_buffer: usize,
     receive_buffer: usize,
     flush: Duration,
-    liveness: Duration,
+    idle_timeout: Duration,
 }
 
-impl Link {
+impl Connection {
     /// A connection whose handshake begins now. The paths are those from the offerer and from the answerer.
     pub(super) fn new(
         config: &MemoryConfig,
@@ -200,8 +200,8 @@ impl Link {
             flows: [Flow::new(paths[0], seed, answerer_opens), Flow::new(paths[1], !seed, answerer_opens)],
             send_buffer: config.send_buffer_bytes,
             receive_buffer: config.receive_buffer_bytes,
-            flush: config.flush_deadline,
-            liveness: config.liveness,
+            flush: config.close_timeout,
+            idle_timeout: config.idle_timeout,
         }
     }
 
@@ -305,10 +305,10 @@ impl Link {
                 .deliverable(self.receive_buffer)
                 .map(|head| (head.arrives.max(inward.room_since), Event::Deliver(side)));
             events[2] = outward.acks.front().map(|ack| (ack.0, Event::Acknowledge(side)));
-            events[3] = inward.farewell.map(|at| (at, Event::Farewell(side)));
+            events[3] = inward.close_notice.map(|at| (at, Event::CloseNotice(side)));
         }
         events[4] = end.closing.as_ref().map(|closing| (closing.flush_deadline, Event::FlushDeadline(side)));
-        events[5] = end.silent_since.filter(|_| end.open).map(|since| (since + self.liveness, Event::Silent(side)));
+        events[5] = end.silent_since.filter(|_| end.open).map(|since| (since + self.idle_timeout, Event::Silent(side)));
         events
     }
 
@@ -324,10 +324,10 @@ impl Link {
                 }
                 self.finish_if_flushed(side, at);
             }
-            Event::Farewell(side) => self.finish(side, ChannelClosed::Remote, at),
+            Event::CloseNotice(side) => self.finish(side, ChannelClosed::Remote, at),
             Event::FlushDeadline(side) => self.close_now(side, ChannelClosed::Local, at),
-            // Who hears nothing may still be heard.
-            Event::Silent(side) => self.close_now(side, ChannelClosed::Timeout(self.liveness), at),
+            // A side that receives nothing may still reach the other one.
+            Event::Silent(side) => self.close_now(side, ChannelClosed::Timeout(self.idle_timeout), at),
         }
         self.wake();
     }
@@ -402,7 +402,7 @@ impl Link {
         Some(frame)
     }
 
-    /// Begins a polite close, unless it has begun or the channel has ended.
+    /// Begins a graceful close, unless it has begun or the channel has ended.
     pub(super) fn close(&mut self, side: Side, reason: ChannelClosed, now: Instant) {
         if self.is_closing(side) {
             return;
@@ -422,7 +422,7 @@ impl Link {
         self.close(side, ChannelClosed::Local, now);
     }
 
-    /// Ends this side without a word to the other: its process was killed.
+    /// Ends this side without a close notice to the other: its process was killed.
     pub(super) fn kill(&mut self, side: Side, now: Instant) {
         self.finish(side, ChannelClosed::Failed("injected: this node was killed".to_owned()), now);
         self.wake();
@@ -435,16 +435,16 @@ impl Link {
         }
     }
 
-    /// Ends a side and tells the other one, if it can be told.
+    /// Ends a side, and sends the other one a close notice if the path works.
     fn close_now(&mut self, side: Side, reason: ChannelClosed, at: Instant) {
         let flow = self.flow_mut(side);
         if flow.path.up {
-            flow.farewell = Some(flow.last_arrival.max(at + flow.path.conditions.latency));
+            flow.close_notice = Some(flow.last_arrival.max(at + flow.path.conditions.latency));
         }
         self.finish(side, reason, at);
     }
 
-    /// Ends a side; one that was closing ends as its close said, whatever cut it short.
+    /// Ends a side. A side that was closing ends with the reason of its close, even if the close was cut short.
     fn finish(&mut self, side: Side, reason: ChannelClosed, at: Instant) {
         if self.end(side).ended.is_some() {
             return;
@@ -460,7 +460,7 @@ impl Link {
     /// Starts or stops the wait after which silence ends this side.
     fn listen(&mut self, side: Side, now: Instant) {
         let inward = self.flow(side.other());
-        let gone = self.end(side.other()).ended.is_some() && inward.farewell.is_none();
+        let gone = self.end(side.other()).ended.is_some() && inward.close_notice.is_none();
         let deaf = !inward.path.up || gone;
         let end = self.end_mut(side);
         end.silent_since = if deaf && !end.frozen { end.silent_since.or(Some(now)) } else { None };
@@ -472,7 +472,7 @@ impl Link {
         for (side, path) in Side::BOTH.into_iter().zip(paths) {
             let was_up = std::mem::replace(&mut self.flow_mut(side).path, path).up;
             if was_up && !path.up {
-                self.flow_mut(side).farewell = None;
+                self.flow_mut(side).close_notice = None;
             }
             if !was_up && path.up {
                 let earliest = now + path.conditions.latency;
