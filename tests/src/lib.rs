@@ -1,7 +1,6 @@
 //! Workspace tests.
 
 pub mod dialect;
-pub mod far;
 pub mod interop;
 pub mod js;
 pub mod machine;

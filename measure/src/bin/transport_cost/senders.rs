@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::Args;
-use p2pt_tests::pipe::LineProcess;
+use p2pt_measure::pipe::LineProcess;
 use p2pt_transport::webrtc::WebRtcConfig;
 use p2pt_transport::{Channel, Frame, FrameSender, PendingOffer, Transport};
 use serde_json::{Value, json};

@@ -9,9 +9,9 @@ mod counting;
 use std::time::Duration;
 
 use counting::{CountingTracker, Counts};
+use p2pt_measure::machine::{cpu_seconds, resident_kib};
+use p2pt_measure::pipe::PipePeer;
 use p2pt_tests::js::Kind;
-use p2pt_tests::machine::{cpu_seconds, resident_kib};
-use p2pt_tests::pipe::PipePeer;
 use p2pt_tests::soak::{HOME, Network, enter};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};

@@ -104,7 +104,8 @@ fn commit(checkout: &Path) -> String {
 }
 
 fn npm_version(package: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("js/node_modules").join(package).join("package.json");
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/js/node_modules").join(package).join("package.json");
     let manifest = fs::read(file).ok().and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     manifest.and_then(|manifest| Some(manifest["version"].as_str()?.to_owned())).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -76,7 +76,7 @@ async fn run(options: &Options) {
 /// Cargo's target directory.
 fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a program knows its own path");
-    program.ancestors().nth(3).expect("examples lie in <target>/<profile>/examples").to_owned()
+    program.ancestors().nth(2).expect("programs lie in <target>/<profile>").to_owned()
 }
 
 async fn compare(options: &Options) {

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::machine::cpu_seconds;
+use p2pt_measure::machine::cpu_seconds;
 use p2pt_transport::{Channel, Frame};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};

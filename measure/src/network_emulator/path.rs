@@ -1,7 +1,7 @@
-//! The road between two peers: UDP sockets that pass datagrams on, later.
+//! The emulated path between two peers: UDP sockets that pass datagrams on after a delay.
 //!
 //! Datagrams that the sender handed to the system in one go come in one go and leave in one go, as on loopback itself,
-//! so that the road costs little beside the peers that are measured.
+//! so that the path costs little beside the peers that are measured.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Runtime as _, TokioRuntime, Transmit};
 
-/// What is on the road at most, each way; as much as a fast line of this length holds, and a bound.
-const MAX_ON_THE_ROAD: usize = 16 << 20;
+/// What is on its way at most in each direction, in bytes: as much as a fast line of this length holds. More is lost.
+const MAX_IN_FLIGHT: usize = 16 << 20;
 
 /// As much as the system hands over in one go.
 const MOST_AT_ONCE: usize = 65_536;
@@ -28,33 +28,33 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// How late tokio's timers come on average: they count in whole milliseconds.
 const LATENESS: Duration = Duration::from_micros(1300);
 
-/// How far apart two peers are.
+/// What a path does to datagrams.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Distance {
+pub struct PathConditions {
     /// How long a datagram takes, one way.
     pub delay: Duration,
     /// How many of a hundred datagrams are lost, each way.
     pub loss_percent: f64,
 }
 
-/// Where one peer is, as far as is known: its SDP says, and what it sends.
+/// The address of one peer, as far as it is known: from its SDP, and later from what it sends.
 type Place = Arc<Mutex<Option<SocketAddr>>>;
 
-/// The road between one who offers and one who answers. It is there until it is dropped.
+/// The path between an offerer and an answerer. It exists until it is dropped.
 #[derive(Debug)]
-pub struct Road {
+pub struct EmulatedPath {
     answerer: Place,
     /// What the offerer sees of the answerer.
     answer_from: SocketAddr,
     _carriers: JoinSet<io::Result<()>>,
 }
 
-impl Road {
-    /// Builds the road of one offer; returns with it the offer as the answerer must see it.
+impl EmulatedPath {
+    /// Builds the path of one offer, and returns it with the offer as the answerer must see it.
     ///
     /// # Errors
     /// If no sockets can be had.
-    pub fn begin(offer_sdp: &str, distance: Distance) -> io::Result<(Self, String)> {
+    pub fn begin(offer_sdp: &str, conditions: PathConditions) -> io::Result<(Self, String)> {
         let at = addresses(offer_sdp).into_iter().next();
         let ip = at.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |at| at.ip());
         let (at_offerer, at_answerer) = (socket(ip)?, socket(ip)?);
@@ -67,7 +67,7 @@ impl Road {
             (at_offerer.clone(), offerer.clone(), at_answerer.clone(), answerer.clone()),
             (at_answerer, answerer.clone(), at_offerer, offerer),
         ] {
-            carriers.spawn(carry(distance, from, sender, through, receiver));
+            carriers.spawn(carry(conditions, from, sender, through, receiver));
         }
         Ok((Self { answerer, answer_from, _carriers: carriers }, moved(offer_sdp, offer_from)))
     }
@@ -89,37 +89,37 @@ struct Batch {
 }
 
 async fn carry(
-    distance: Distance,
+    conditions: PathConditions,
     from: Arc<dyn AsyncUdpSocket>,
     sender: Place,
     through: Arc<dyn AsyncUdpSocket>,
     receiver: Place,
 ) -> io::Result<()> {
     let mut chance = StdRng::seed_from_u64(0);
-    let mut road: VecDeque<Batch> = VecDeque::new();
-    let mut on_the_road = 0;
+    let mut queue: VecDeque<Batch> = VecDeque::new();
+    let mut in_flight = 0;
     let mut buffer = vec![0; MOST_AT_ONCE];
     loop {
-        let due = road.front().map_or_else(Instant::now, |batch| batch.due);
+        let due = queue.front().map_or_else(Instant::now, |batch| batch.due);
         tokio::select! {
-            () = sleep_until(due), if !road.is_empty() => {
-                let Some(batch) = road.pop_front() else { continue };
-                on_the_road -= batch.bytes.len();
+            () = sleep_until(due), if !queue.is_empty() => {
+                let Some(batch) = queue.pop_front() else { continue };
+                in_flight -= batch.bytes.len();
                 let place = *receiver.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(place) = place {
                     send(&*through, &batch, place).await;
                 }
             }
             received = receive(&*from, &mut buffer) => {
-                // On some systems an error here only says that nobody listens where something was sent.
+                // On some systems an error here only says that no socket is open where something was sent.
                 let Ok((bytes, stride, source)) = received else { continue };
                 *sender.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
-                let bytes = lose(&buffer[..bytes], stride, distance.loss_percent, &mut chance);
-                if bytes.is_empty() || on_the_road + bytes.len() > MAX_ON_THE_ROAD {
+                let bytes = lose(&buffer[..bytes], stride, conditions.loss_percent, &mut chance);
+                if bytes.is_empty() || in_flight + bytes.len() > MAX_IN_FLIGHT {
                     continue;
                 }
-                on_the_road += bytes.len();
-                road.push_back(Batch { due: Instant::now() + distance.delay.saturating_sub(LATENESS), bytes, stride });
+                in_flight += bytes.len();
+                queue.push_back(Batch { due: Instant::now() + conditions.delay.saturating_sub(LATENESS), bytes, stride });
             }
         }
     }
@@ -145,7 +145,7 @@ async fn receive(socket: &dyn AsyncUdpSocket, buffer: &mut [u8]) -> io::Result<(
     .await
 }
 
-/// What is refused, since nobody listens, is as good as lost.
+/// What is refused, because no socket is open there, counts as lost.
 async fn send(socket: &dyn AsyncUdpSocket, batch: &Batch, destination: SocketAddr) {
     let most = batch.stride * socket.max_gso_segments().max(1);
     for contents in batch.bytes.chunks(most) {
@@ -211,13 +211,13 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_takes_the_road_takes_its_time_and_all_arrives() {
-        let distance = Distance { delay: Duration::from_millis(20), loss_percent: 1.0 };
-        let [near, far] = [(); 2].map(|()| WebRtc::new(WebRtcConfig::loopback()).unwrap());
-        let offer = near.offer().await.unwrap();
-        let (road, offer_sdp) = Road::begin(offer.sdp(), distance).unwrap();
-        let answer = far.answer(&offer_sdp).await.unwrap();
-        let answer_sdp = road.complete(answer.sdp());
+    async fn what_takes_the_path_is_delayed_and_all_of_it_arrives() {
+        let conditions = PathConditions { delay: Duration::from_millis(20), loss_percent: 1.0 };
+        let [offerer, answerer] = [(); 2].map(|()| WebRtc::new(WebRtcConfig::loopback()).unwrap());
+        let offer = offerer.offer().await.unwrap();
+        let (path, offer_sdp) = EmulatedPath::begin(offer.sdp(), conditions).unwrap();
+        let answer = answerer.answer(&offer_sdp).await.unwrap();
+        let answer_sdp = path.complete(answer.sdp());
         let both = async { tokio::try_join!(offer.open(&answer_sdp), answer.open()) };
         let (mut a, mut b) = timeout(PATIENCE, both).await.unwrap().unwrap();
 
@@ -226,7 +226,7 @@ mod tests {
         timeout(PATIENCE, b.receiver.recv()).await.unwrap().unwrap();
         b.sender.send(Frame::text("and back")).await.unwrap();
         timeout(PATIENCE, a.receiver.recv()).await.unwrap().unwrap();
-        let least = 2 * (distance.delay - LATENESS);
+        let least = 2 * (conditions.delay - LATENESS);
         assert!(begin.elapsed() >= least, "there and back in {:?}", begin.elapsed());
 
         for number in 0..200_u8 {
@@ -236,11 +236,11 @@ mod tests {
             let frame = timeout(PATIENCE, b.receiver.recv()).await.unwrap().unwrap();
             assert_eq!(frame, Frame::binary(vec![number; 10_000]));
         }
-        timeout(PATIENCE, async { tokio::join!(near.shutdown(), far.shutdown()) }).await.unwrap();
+        timeout(PATIENCE, async { tokio::join!(offerer.shutdown(), answerer.shutdown()) }).await.unwrap();
     }
 
     #[test]
-    fn one_candidate_is_left_and_it_is_on_the_road() {
+    fn one_candidate_is_left_and_it_is_the_path() {
         let sdp = "v=0\r\na=candidate:1 1 udp 2 8e7b.local 5000 typ host\r\na=candidate:1 1 udp 1 192.0.2.1 4000 typ host\r\na=end-of-candidates\r\n";
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
         assert_eq!(moved(sdp, to), "v=0\r\na=candidate:1 1 udp 2 127.0.0.1 9 typ host\r\na=end-of-candidates\r\n");

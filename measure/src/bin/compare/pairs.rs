@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use p2pt_tests::far::{Distance, FarTracker};
-use p2pt_tests::js::{Tracker, TrackerKind, example_binary, javascript, p2pt_binary};
+use p2pt_measure::network_emulator::{EmulatedPathTracker, PathConditions};
+use p2pt_tests::js::{Tracker, TrackerKind, javascript, p2pt_binary, workspace_binary};
 use tokio::process::Command;
 
 use crate::amounts::Amounts;
@@ -88,8 +88,8 @@ impl Place {
         }
     }
 
-    fn distance(self) -> Option<Distance> {
-        let at = |loss_percent| Some(Distance { delay: Duration::from_millis(10), loss_percent });
+    fn conditions(self) -> Option<PathConditions> {
+        let at = |loss_percent| Some(PathConditions { delay: Duration::from_millis(10), loss_percent });
         match self {
             Self::Far => at(0.0),
             Self::Lossy => at(0.5),
@@ -124,7 +124,7 @@ impl Tools {
     /// Builds what is to be measured, and makes sure that the JavaScript side is there.
     pub(crate) fn new() -> Self {
         drop(javascript("bench/measure.mjs", &[]));
-        Self { p2pt: p2pt_binary().to_owned(), bare: example_binary("bare") }
+        Self { p2pt: p2pt_binary().to_owned(), bare: workspace_binary("p2pt-measure", "bare") }
     }
 
     fn partner(&self, side: Side, tracker: &str, identifier: &str) -> Command {
@@ -156,9 +156,9 @@ impl Tools {
         if pair == Pair::Shipped {
             command.arg("--as-shipped");
         }
-        if let Some(distance) = place.distance() {
-            command.args(["--delay-ms", &(distance.delay.as_secs_f64() * 1e3).to_string()]);
-            command.args(["--loss-percent", &distance.loss_percent.to_string()]);
+        if let Some(conditions) = place.conditions() {
+            command.args(["--delay-ms", &(conditions.delay.as_secs_f64() * 1e3).to_string()]);
+            command.args(["--loss-percent", &conditions.loss_percent.to_string()]);
         }
         if place == Place::Stock {
             command.args(["--socket-buffer", &STOCK_BUFFER.to_string()]);
@@ -187,8 +187,8 @@ pub(crate) async fn run(pair: Pair, place: Place, quick: bool, tools: &Tools) ->
         Pair::RustChromium => (Side::Rust, CHROMIUM),
         Pair::ChromiumRust => (CHROMIUM, Side::Rust),
     };
-    if let Some(distance) = place.distance() {
-        let tracker = FarTracker::start(distance).await.map_err(|error| format!("no tracker: {error}"))?;
+    if let Some(conditions) = place.conditions() {
+        let tracker = EmulatedPathTracker::start(conditions).await.map_err(|error| format!("no tracker: {error}"))?;
         return meet(tools, measurer, partner, amounts, tracker.url()).await;
     }
     let tracker = Tracker::start(TrackerKind::Ours).await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use p2pt_tests::far::Distance;
+use p2pt_measure::network_emulator::PathConditions;
 use p2pt_transport::Transport;
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 use p2pt_transport::webrtc_crate::WebRtcCrate;
@@ -79,9 +79,10 @@ impl Options {
     }
 
     /// Nothing, if datagrams go straight to the other side.
-    fn distance(&self) -> Option<Distance> {
+    fn conditions(&self) -> Option<PathConditions> {
         let delay = Duration::from_secs_f64(self.delay_ms / 1000.0);
-        (!delay.is_zero() || self.loss_percent > 0.0).then_some(Distance { delay, loss_percent: self.loss_percent })
+        (!delay.is_zero() || self.loss_percent > 0.0)
+            .then_some(PathConditions { delay, loss_percent: self.loss_percent })
     }
 }
 

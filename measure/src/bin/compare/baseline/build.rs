@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The example that measures.
-const EXAMPLE: &str = "transport_cost";
+/// The program that measures.
+const PROGRAM: &str = "transport_cost";
 
 /// Builds the measuring program of this checkout against the transport of another one, or of this one, which is built in
 /// the same way; returns where it is.
@@ -23,16 +23,16 @@ pub(super) fn program(checkout: &Path, target: &Path, name: &str) -> PathBuf {
     build.args(["build", "--release", "--quiet", "--target-dir"]).arg(&build_directory);
     let status = build.current_dir(&package).status().expect("cargo starts");
     assert!(status.success(), "cargo cannot build the transport of {}", checkout.display());
-    build_directory.join("release").join(format!("{EXAMPLE}_{name}{}", std::env::consts::EXE_SUFFIX))
+    build_directory.join("release").join(format!("{PROGRAM}_{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The settings of the profile are those of this workspace.
 fn manifest(checkout: &Path, name: &str) -> String {
     let transport = quoted(&checkout.join("p2pt-transport"));
-    let main = quoted(&tests().join("examples").join(EXAMPLE).join("main.rs"));
+    let main = quoted(&measure().join("src/bin").join(PROGRAM).join("main.rs"));
     format!(
         r#"[package]
-name = "{EXAMPLE}_{name}"
+name = "{PROGRAM}_{name}"
 version = "0.0.0"
 edition = "2024"
 publish = false
@@ -40,11 +40,11 @@ publish = false
 [workspace]
 
 [lib]
-name = "p2pt_tests"
+name = "p2pt_measure"
 path = "lib.rs"
 
 [[bin]]
-name = "{EXAMPLE}_{name}"
+name = "{PROGRAM}_{name}"
 path = {main}
 
 [dependencies]
@@ -63,18 +63,18 @@ strip = "symbols"
     )
 }
 
-/// What the program uses of the library of these tests, which as a whole needs more than the transport.
+/// What the program uses of this package's library, which as a whole needs more than the transport.
 fn library() -> String {
-    let road = quoted(&tests().join("src/far/road.rs"));
-    let machine = quoted(&tests().join("src/machine.rs"));
-    let pipe = quoted(&tests().join("src/pipe.rs"));
+    let emulated_path = quoted(&measure().join("src/network_emulator/path.rs"));
+    let machine = quoted(&measure().join("../tests/src/machine.rs"));
+    let pipe = quoted(&measure().join("../tests/src/pipe.rs"));
     format!(
-        "pub mod far {{\n    #[path = {road}]\n    mod road;\n    pub use road::{{Distance, Road}};\n}}\n\
+        "pub mod network_emulator {{\n    #[path = {emulated_path}]\n    mod path;\n    pub use path::{{EmulatedPath, PathConditions}};\n}}\n\
          #[path = {machine}]\npub mod machine;\n#[path = {pipe}]\npub mod pipe;\n"
     )
 }
 
-fn tests() -> &'static Path {
+fn measure() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

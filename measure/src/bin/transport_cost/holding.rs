@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use p2pt_tests::machine::{cpu_seconds, descriptors, resident_kib};
+use p2pt_measure::machine::{cpu_seconds, descriptors, resident_kib};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

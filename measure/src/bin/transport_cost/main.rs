@@ -4,7 +4,7 @@
 //! `just compare --baseline DIR` builds this source twice, against this checkout and against an earlier one, and runs the
 //! two programs in turn. So it uses nothing but what the earlier one has too: the settings named in [`config`], `offer`,
 //! `answer`, `open`, and the two halves of a channel. It runs alone as well:
-//! `cargo run --release -p p2pt-tests --example transport_cost -- stall`.
+//! `cargo run --release -p p2pt-measure --bin transport_cost -- stall`.
 
 mod awake;
 mod closing;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use p2pt_tests::far::Distance;
+use p2pt_measure::network_emulator::PathConditions;
 use p2pt_transport::Transport;
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 
@@ -115,9 +115,10 @@ impl Options {
     }
 
     /// Nothing, if datagrams go straight to the other side.
-    fn distance(&self) -> Option<Distance> {
+    fn conditions(&self) -> Option<PathConditions> {
         let delay = Duration::from_secs_f64(self.delay_ms / 1000.0);
-        (!delay.is_zero() || self.loss_percent > 0.0).then_some(Distance { delay, loss_percent: self.loss_percent })
+        (!delay.is_zero() || self.loss_percent > 0.0)
+            .then_some(PathConditions { delay, loss_percent: self.loss_percent })
     }
 }
 

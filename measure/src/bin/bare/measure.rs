@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2pt_tests::far::Road;
-use p2pt_tests::machine::cpu_seconds;
-use p2pt_tests::pipe::LineProcess;
+use p2pt_measure::machine::cpu_seconds;
+use p2pt_measure::network_emulator::EmulatedPath;
+use p2pt_measure::pipe::LineProcess;
 use p2pt_transport::{Channel, Frame, FrameSender, Transport};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -24,9 +24,9 @@ pub(crate) async fn run(options: &Options) -> Value {
     let transport = options.transport();
     let mut other = other_side();
     let mut connecting = Vec::new();
-    let mut last: Option<(Channel, Option<Road>)> = None;
+    let mut last: Option<(Channel, Option<EmulatedPath>)> = None;
     for _ in 0..options.connects.max(1) {
-        if let Some((channel, _road)) = last.take() {
+        if let Some((channel, _path)) = last.take() {
             other.command(&json!({"close": true})).await;
             within(channel.sender.close()).await;
             other.expect("closed", |_| true).await;
@@ -36,7 +36,7 @@ pub(crate) async fn run(options: &Options) -> Value {
         connecting.push(begin.elapsed().as_secs_f64() * 1e3);
         last = Some(connected);
     }
-    let (mut channel, _road) = last.expect("there is at least one connection");
+    let (mut channel, _path) = last.expect("there is at least one connection");
 
     let round_trips = round_trips(options, &mut channel, &mut other).await;
     let small = transfer(options.messages, SMALL_FRAME, &*channel.sender, &mut other).await;
@@ -45,7 +45,7 @@ pub(crate) async fn run(options: &Options) -> Value {
     other.end().await;
     within(transport.shutdown()).await;
 
-    let near = options.distance().is_none();
+    let is_direct = options.conditions().is_none();
     json!({
         "peer": options.name(),
         "connect_ms": quantile(&connecting, 0.5),
@@ -53,8 +53,8 @@ pub(crate) async fn run(options: &Options) -> Value {
         "rtt_us_p99": quantile(&round_trips, 0.99),
         "small_per_s": small.as_ref().map(|small| (options.messages as f64 - 1.0) / small.seconds),
         "raw_mb_s": raw.as_ref().map(|raw| raw.bytes / 1e6 / raw.seconds),
-        // With a road, part of the time is the road's.
-        "raw_cpu_s_per_gb": raw.filter(|_| near).map(|raw| raw.cpu_seconds / (raw.bytes / 1e9)),
+        // Part of the time of an emulated path is that of the emulator.
+        "raw_cpu_s_per_gb": raw.filter(|_| is_direct).map(|raw| raw.cpu_seconds / (raw.bytes / 1e9)),
     })
 }
 
@@ -66,18 +66,24 @@ fn other_side() -> LineProcess {
 }
 
 /// From nothing until both sides have said that the channel is open.
-async fn connect(options: &Options, transport: &dyn Transport, other: &mut LineProcess) -> (Channel, Option<Road>) {
+async fn connect(
+    options: &Options,
+    transport: &dyn Transport,
+    other: &mut LineProcess,
+) -> (Channel, Option<EmulatedPath>) {
     let offer = within(transport.offer()).await.expect("an offer can be made");
-    let road = options.distance().map(|distance| Road::begin(offer.sdp(), distance).expect("sockets can be had"));
-    let offer_sdp = road.as_ref().map_or(offer.sdp(), |(_, moved)| moved);
+    let path = options
+        .conditions()
+        .map(|conditions| EmulatedPath::begin(offer.sdp(), conditions).expect("sockets can be had"));
+    let offer_sdp = path.as_ref().map_or(offer.sdp(), |(_, moved)| moved);
     other.command(&json!({"offer": offer_sdp})).await;
     let answer = other.expect("answer", |_| true).await;
     let answer = answer["sdp"].as_str().expect("an answer has an SDP");
-    let answer_sdp = road.as_ref().map_or_else(|| answer.to_owned(), |(road, _)| road.complete(answer));
+    let answer_sdp = path.as_ref().map_or_else(|| answer.to_owned(), |(path, _)| path.complete(answer));
     let opened = timeout(OPENING, offer.open(&answer_sdp)).await.expect("in time");
     let channel = opened.expect("the channel opens");
     other.expect("open", |_| true).await;
-    (channel, road.map(|(road, _)| road))
+    (channel, path.map(|(path, _)| path))
 }
 
 /// One at a time, in microseconds.

@@ -21,7 +21,7 @@ const SKIPPED: &str = "skipped, as this run was told.\n";
 /// All of the document.
 pub(crate) fn document(results: &Results, facts: &Facts, rounds: usize, quick: bool) -> String {
     let mut text = String::from(
-        "# Benchmarks\n\nWritten by `just compare`; the sentences are in tests/examples/compare/notes.md.\n\n",
+        "# Benchmarks\n\nWritten by `just compare`; the sentences are in measure/src/bin/compare/notes.md.\n\n",
     );
     if quick {
         text += "**A quick run, to see whether everything works: its figures are not to be quoted.**\n\n";

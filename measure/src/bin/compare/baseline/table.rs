@@ -8,8 +8,8 @@ use crate::results::Spread;
 
 /// What is to be known of the figures.
 const NOTES: &str = "\
-Both transports are measured through the `Transport` trait by the same program (the example `transport_cost`), built in the \
-same way against each. *Two processes* are what the example `bare` measures. A ratio is that of one round; its median is \
+Both transports are measured through the `Transport` trait by the same program (`transport_cost`), built in the \
+same way against each. *Two processes* are what `bare` measures. A ratio is that of one round; its median is \
 judged. Cores are kept awake by a process for each that runs in the scheduling class for idle work: without that, waking a \
 core is most of a round trip. Senders are one process and their node is another, which makes the offer to half of them. Idle \
 connections, offers, stalls, opens and closes have all ends in one process. Memory is what lies in RAM, divided by the number of ends. Frames are lost to a close when the sender closes before \
