@@ -3,7 +3,7 @@
 //! A [`Plan`] prints as JSON and is read back from it, so that a failed one can be run again, and then goes the same way:
 //! its seed decides all that is left to chance.
 
-mod world;
+mod harness;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,10 +13,10 @@ use p2pt_transport::memory::MemoryNetwork;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Dialect, Lie};
 use crate::sim::Underlay;
+use crate::tracker_profile::{Misbehaviour, TrackerProfile};
 
-pub use world::{Most, Outcome, Requests};
+pub use harness::{Most, Outcome, Requests};
 
 /// When random plans end, in virtual seconds: long enough for sockets to be found dead (50 s) and for trackers to be
 /// tried several times meanwhile.
@@ -38,7 +38,7 @@ pub struct Plan {
     pub seed: u64,
     /// How many nodes there are, all started at once.
     pub nodes: usize,
-    /// The trackers that all nodes use, each by its place in [`Dialect::all`].
+    /// The trackers that all nodes use, each by its place in [`TrackerProfile::all`].
     pub trackers: Vec<usize>,
     /// What happens to them.
     pub steps: Vec<Step>,
@@ -69,11 +69,11 @@ pub enum Fault {
         tracker: usize,
     },
     /// A tracker restarts and lies, and then restarts and does not.
-    Lying {
+    Misbehaviour {
         /// Which.
         tracker: usize,
         /// How.
-        lie: Lie,
+        misbehaviour: Misbehaviour,
     },
     /// These nodes are cut off from the others.
     Partition {
@@ -140,7 +140,7 @@ pub enum Fault {
 impl Plan {
     /// Random plans with up to so many nodes, that last up to 180 virtual seconds.
     pub fn any(max_nodes: usize) -> impl Strategy<Value = Self> {
-        let trackers = proptest::collection::vec(0..Dialect::all().len(), 1..=3);
+        let trackers = proptest::collection::vec(0..TrackerProfile::all().len(), 1..=3);
         let steps = proptest::collection::vec(Step::any(), 0..12);
         (any::<u64>(), 2..=max_nodes, trackers, steps).prop_map(|(seed, nodes, trackers, steps)| Self {
             seed,
@@ -175,13 +175,13 @@ impl Plan {
     /// # Panics
     /// If something does not hold that must.
     pub fn run_over<N: Underlay>(&self, network: impl FnOnce() -> N) -> Outcome {
-        world::run(self, network).0
+        harness::run(self, network).0
     }
 
     /// The same, and everything that the nodes' applications heard, in order, with the virtual time and the number of
     /// the node.
     pub fn trace(&self) -> (Outcome, Vec<String>) {
-        world::run(self, || MemoryNetwork::new(self.seed))
+        harness::run(self, || MemoryNetwork::new(self.seed))
     }
 }
 
@@ -196,11 +196,12 @@ impl Fault {
     fn any() -> impl Strategy<Value = Self> {
         let node = 0..64usize;
         let tracker = 0..3usize;
-        let lie = proptest::sample::select(&Lie::ALL[..]);
+        let misbehaviour = proptest::sample::select(&Misbehaviour::ALL[..]);
         prop_oneof![
             tracker.clone().prop_map(|tracker| Self::Outage { tracker }),
             tracker.clone().prop_map(|tracker| Self::Restart { tracker }),
-            (tracker.clone(), lie).prop_map(|(tracker, lie)| Self::Lying { tracker, lie }),
+            (tracker.clone(), misbehaviour)
+                .prop_map(|(tracker, misbehaviour)| Self::Misbehaviour { tracker, misbehaviour }),
             any::<u64>().prop_map(|nodes| Self::Partition { nodes }),
             (node.clone(), node.clone()).prop_map(|(a, b)| Self::Cut { a, b }),
             node.clone().prop_map(|node| Self::Kill { node }),

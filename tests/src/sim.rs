@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::dialect::{Dialect, DialectTracker, Family};
+use crate::tracker_profile::{Family, ProfiledTracker, TrackerProfile};
 use gate::{Gate, Gated};
 
 pub use emulated::{Emulated, EmulatedNode};
@@ -31,8 +31,8 @@ macro_rules! over_both_networks {
         mod memory {
             $(#[::tokio::test(start_paused = true)]
             async fn $scenario() {
-                for dialect in $crate::dialect::Dialect::all() {
-                    super::$scenario($crate::sim::MemoryNetwork::new, dialect).await;
+                for profile in $crate::tracker_profile::TrackerProfile::all() {
+                    super::$scenario($crate::sim::MemoryNetwork::new, profile).await;
                 }
             })+
         }
@@ -40,7 +40,7 @@ macro_rules! over_both_networks {
         mod full_stack {
             $(#[::tokio::test(start_paused = true)]
             async fn $scenario() {
-                super::$scenario($crate::sim::Emulated::usual, $crate::dialect::Dialect::aquatic()).await;
+                super::$scenario($crate::sim::Emulated::usual, $crate::tracker_profile::TrackerProfile::aquatic()).await;
             })+
         }
     };
@@ -97,9 +97,9 @@ impl<N: Underlay> Sim<N> {
     }
 
     /// Starts a tracker that behaves as another one does, or starts it again with its memory lost.
-    pub fn start_dialect(&self, url: &str, dialect: Dialect) -> DialectTracker {
-        let tracker = DialectTracker::new(dialect, self.random());
-        self.serve(url, Server::Dialect(tracker.clone()));
+    pub fn start_profile(&self, url: &str, profile: TrackerProfile) -> ProfiledTracker {
+        let tracker = ProfiledTracker::new(profile, self.random());
+        self.serve(url, Server::Profiled(tracker.clone()));
         tracker
     }
 
@@ -225,7 +225,7 @@ impl<N: Underlay> Sim<N> {
 #[derive(Debug)]
 enum Server {
     Ours(TrackerService),
-    Dialect(DialectTracker),
+    Profiled(ProfiledTracker),
 }
 
 #[derive(Debug)]
@@ -259,7 +259,7 @@ impl Connector for SimConnector {
             let (stream, far) = tokio::io::duplex(STREAM_BYTES);
             let serving = match &service.server {
                 Server::Ours(tracker) => tokio::spawn(tracker.serve(far)),
-                Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, family)),
+                Server::Profiled(tracker) => tokio::spawn(tracker.serve(far, family)),
             };
             service.streams.retain(|(_, stream)| !stream.is_finished());
             service.streams.push((self.gate.clone(), serving));

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use p2pt_tests::dialect::{Dialect, DialectTracker, Log};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{Log, ProfiledTracker, TrackerProfile};
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -20,9 +20,9 @@ async fn start_all(sim: &Sim, count: usize, max_peers: usize) -> Vec<SimNode> {
 }
 
 /// How long 99 of 100 pairs took to meet, and all of them.
-async fn pairs(dialect: Dialect, count: usize, seed: u64) -> (Duration, Duration, Log) {
+async fn pairs(profile: TrackerProfile, count: usize, seed: u64) -> (Duration, Duration, Log) {
     let sim = Sim::new(seed);
-    let tracker = sim.start_dialect(A, dialect);
+    let tracker = sim.start_profile(A, profile);
     let nodes = start_all(&sim, count, 100).await;
     let pairs = count * (count - 1);
     let met = |share: usize| nodes.iter().map(|node| node.p2pt.peers().len()).sum::<usize>() * 100 >= pairs * share;
@@ -38,28 +38,28 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn forty_nodes_at_one_tracker_form_a_mesh_in_a_minute() {
-    for dialect in [Dialect::bittorrent_tracker(), Dialect::aquatic(), Dialect::wt_tracker()] {
+    for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::aquatic(), TrackerProfile::wt_tracker()] {
         let (mut most, mut all) = (Vec::new(), Vec::new());
         for seed in 1..6 {
-            let (these, every, log) = pairs(dialect.clone(), 40, seed).await;
-            println!("{}, seed {seed}: {these:?}, {every:?}, {log:?}", dialect.name);
+            let (these, every, log) = pairs(profile.clone(), 40, seed).await;
+            println!("{}, seed {seed}: {these:?}, {every:?}, {log:?}", profile.name);
             assert!(every <= 300 * SECOND, "{every:?}");
             assert!(log.announces <= 40 * 25 && log.offers <= 40 * 200 && log.most_offers <= 10, "{log:?}");
             most.push(these);
             all.push(every);
         }
         let (most, all) = (median(most), median(all));
-        assert!(most <= 45 * SECOND && all <= 75 * SECOND, "{}: {most:?}, {all:?}", dialect.name);
+        assert!(most <= 45 * SECOND && all <= 75 * SECOND, "{}: {most:?}, {all:?}", profile.name);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
-    for dialect in [Dialect::bittorrent_tracker(), Dialect::aquatic(), Dialect::wt_tracker()] {
+    for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::aquatic(), TrackerProfile::wt_tracker()] {
         let mut times = Vec::new();
         for seed in 1..6 {
             let sim = Sim::new(seed);
-            let _tracker = sim.start_dialect(A, dialect.clone());
+            let _tracker = sim.start_profile(A, profile.clone());
             let mut nodes = Vec::new();
             for _ in 0..10 {
                 nodes.push(sim.start("room", &[A]).await);
@@ -68,9 +68,9 @@ async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
             let took = until(600 * SECOND, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await;
             times.push(took.expect("a mesh"));
         }
-        println!("{}: {times:?}", dialect.name);
+        println!("{}: {times:?}", profile.name);
         let time = median(times);
-        assert!(time <= 10 * SECOND, "{}: {time:?}", dialect.name);
+        assert!(time <= 10 * SECOND, "{}: {time:?}", profile.name);
     }
 }
 
@@ -79,14 +79,14 @@ async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
 async fn a_node_that_comes_back_to_a_tracker_meets_who_is_there_at_once() {
     for seed in 1..6 {
         let sim = Sim::new(seed);
-        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
         let one = sim.start("room", &[A]).await;
         sleep(10 * SECOND).await;
         sim.crash_tracker(A);
         // The time between its attempts has become long enough for the other to learn that it is alone.
         sleep(25 * SECOND).await;
         drop(tracker);
-        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
         let two = sim.start("room", &[A]).await;
         let is_back = || tracker.log().connections == 2;
         assert!(until(60 * SECOND, is_back).await.is_some_and(|took| took > SECOND), "seed {seed}: the other is alone");
@@ -96,7 +96,7 @@ async fn a_node_that_comes_back_to_a_tracker_meets_who_is_there_at_once() {
 }
 
 /// What is announced by all in an hour.
-async fn an_hour(tracker: &DialectTracker) -> (u64, u64) {
+async fn an_hour(tracker: &ProfiledTracker) -> (u64, u64) {
     let before = tracker.log();
     sleep(3600 * SECOND).await;
     let log = tracker.log();
@@ -108,7 +108,7 @@ async fn a_node_that_is_alone_or_has_all_peers_or_is_full_does_not_announce_more
     // So many nodes, of which each keeps so many peers.
     for (count, max_peers) in [(1, 100), (6, 100), (4, 1)] {
         let sim = Sim::new(1);
-        let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+        let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
         let nodes = start_all(&sim, count, max_peers).await;
         let everybody = max_peers.min(count - 1);
         let done = || nodes.iter().all(|node| node.p2pt.peers().len() == everybody);
@@ -122,7 +122,7 @@ async fn a_node_that_is_alone_or_has_all_peers_or_is_full_does_not_announce_more
 #[tokio::test(start_paused = true)]
 async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
     let sim = Sim::new(1);
-    let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+    let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let ghost = sim.start("room", &[]).await;
     let nodes = start_all(&sim, 19, 100).await;
     for node in &nodes {
@@ -141,7 +141,7 @@ async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_second_link_is_not_sought_for_ever_of_a_peer_that_keeps_one() {
     let sim = Sim::new(1);
-    let tracker = sim.start_dialect(A, Dialect::bittorrent_tracker());
+    let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let two = sim.start_with("room", &[A], |node| node.connections_per_peer(2)).await;
     let one = sim.start("room", &[A]).await;
     sleep(900 * SECOND).await;

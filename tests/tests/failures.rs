@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use p2pt::{Builder, PeerId};
-use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::plan::{self, Fault, Plan, Step};
 use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -35,7 +35,11 @@ fn a_given_plan_can_be_run_again() {
         seed: 1,
         nodes: 5,
         trackers: vec![1],
-        steps: vec![Step { at: 20, lasts: 60, fault: Fault::Lying { tracker: 0, lie: Lie::HangUp } }],
+        steps: vec![Step {
+            at: 20,
+            lasts: 60,
+            fault: Fault::Misbehaviour { tracker: 0, misbehaviour: Misbehaviour::HangUp },
+        }],
     };
     let printed = plan.to_string();
     assert_eq!(printed.parse::<Plan>().expect("what was printed"), plan);
@@ -55,7 +59,7 @@ fn a_plan_run_twice_goes_the_same_way() {
         steps: vec![
             step(10, 100, Fault::Slow { millis: 300 }),
             step(15, 20, Fault::Outage { tracker: 0 }),
-            step(20, 40, Fault::Lying { tracker: 1, lie: Lie::ForgedAnswers }),
+            step(20, 40, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::ForgedAnswers }),
             step(30, 30, Fault::Freeze { node: 2 }),
             step(40, 20, Fault::Unplug { nodes: 0b1010 }),
             step(70, 0, Fault::Kill { node: 5 }),
@@ -85,7 +89,7 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
             step(50, Fault::Freeze { node: 5 }),
             step(50, Fault::Freeze { node: 6 }),
             step(60, Fault::Outage { tracker: 0 }),
-            step(70, Fault::Lying { tracker: 1, lie: Lie::OfferFlood }),
+            step(70, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::OfferFlood }),
             step(80, Fault::Refuse { percent: 50 }),
             step(90, Fault::Cut { a: 1, b: 2 }),
             step(95, Fault::CutFrom { from: 4, to: 8 }),
@@ -136,8 +140,8 @@ fn is_whole(nodes: &[SimNode]) -> bool {
 #[tokio::test(start_paused = true)]
 async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     let sim = Sim::new(300);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
-    sim.start_dialect(B, Dialect::aquatic());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+    sim.start_profile(B, TrackerProfile::aquatic());
     let mut nodes = Vec::new();
     for _ in 0..300 {
         nodes.push(sim.start_with("room", &[A, B], |node| node.max_peers(LIMIT)).await);
@@ -148,7 +152,7 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     for dead in nodes.drain(..100) {
         sim.kill(dead.node);
     }
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     watch_limit(&nodes, 10 * SECOND).await;
     let again = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph again");
     println!("one graph after {took:?}, and {again:?} after the dead were gone");
@@ -163,10 +167,12 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
 /// Fewer, so that it stays quick, and more of everything else that could bring somebody above its limit.
 #[tokio::test(start_paused = true)]
 async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies() {
-    for (lie, links) in [(Lie::OfferFlood, 1), (Lie::ForgedAnswers, 2), (Lie::Crowds, 2)] {
+    for (misbehaviour, links) in
+        [(Misbehaviour::OfferFlood, 1), (Misbehaviour::ForgedAnswers, 2), (Misbehaviour::Crowds, 2)]
+    {
         let sim = Sim::new(301);
-        sim.start_dialect(A, Dialect::bittorrent_tracker());
-        sim.start_dialect(B, Dialect::wt_tracker().lying(lie));
+        sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+        sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(misbehaviour));
         let mut nodes = Vec::new();
         for turn in 0..60 {
             if turn >= 40 {
@@ -178,9 +184,9 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
             watch_limit(&nodes, SECOND / 5).await;
         }
         watch_limit(&nodes, 20 * SECOND).await;
-        assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{lie:?}: one graph");
+        assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{misbehaviour:?}: one graph");
         let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.connection_count() > links);
-        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{lie:?}: surplus links are left");
+        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{misbehaviour:?}: surplus links are left");
     }
 }
 
@@ -188,8 +194,8 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
 async fn hours_of_coming_and_going_leave_nothing_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let sim = Sim::new(6);
-    sim.start_dialect(A, Dialect::aquatic());
-    sim.start_dialect(B, Dialect::wt_tracker().lying(Lie::ForgedAnswers));
+    sim.start_profile(A, TrackerProfile::aquatic());
+    sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(Misbehaviour::ForgedAnswers));
     let mut nodes = Vec::new();
     let mut after_each_hour = Vec::new();
     for hour in 0..6u64 {
@@ -206,7 +212,7 @@ async fn hours_of_coming_and_going_leave_nothing_behind() {
             sleep(240 * SECOND).await;
         }
         if hour % 2 == 1 {
-            sim.start_dialect(A, Dialect::aquatic());
+            sim.start_profile(A, TrackerProfile::aquatic());
         }
         let start = Instant::now();
         // Until offers, sockets to the dead and hunts have come to their ends.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
-use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use tokio::time::{Instant, sleep};
 
 const GOOD: &str = "ws://good.test/announce";
@@ -27,13 +27,13 @@ fn is_mesh(nodes: &[SimNode]) -> bool {
 }
 
 /// How long start, meeting, meeting one more, and shutdown take.
-async fn live(bad: Option<(Dialect, Lie)>, max_peers: usize) -> [Duration; 4] {
+async fn live(bad: Option<(TrackerProfile, Misbehaviour)>, max_peers: usize) -> [Duration; 4] {
     let what = format!("{bad:?}");
     let sim = Sim::new(61);
-    let good = sim.start_dialect(GOOD, Dialect::bittorrent_tracker());
+    let good = sim.start_profile(GOOD, TrackerProfile::bittorrent_tracker());
     let trackers: &[&str] = if bad.is_some() { &[BAD, GOOD] } else { &[GOOD] };
-    if let Some((dialect, lie)) = bad {
-        sim.start_dialect(BAD, dialect.lying(lie));
+    if let Some((profile, misbehaviour)) = bad {
+        sim.start_profile(BAD, profile.misbehaving(misbehaviour));
     }
     let started = Instant::now();
     let mut nodes = Vec::new();
@@ -68,11 +68,11 @@ async fn start_meeting_and_shutdown_take_no_longer_beside_a_bad_tracker() {
         let alone = live(None, max_peers).await;
         println!("the good tracker alone: {alone:?}");
         assert!(alone.iter().all(|took| *took <= SECOND), "{alone:?}");
-        for lie in Lie::ALL {
-            for dialect in Dialect::all() {
-                let what = format!("{lie:?} of {}, {max_peers} peers", dialect.name);
-                let took = live(Some((dialect, lie)), max_peers).await;
-                let is_deceived = matches!(lie, Lie::ForgedAnswers | Lie::OfferFlood);
+        for misbehaviour in Misbehaviour::ALL {
+            for profile in TrackerProfile::all() {
+                let what = format!("{misbehaviour:?} of {}, {max_peers} peers", profile.name);
+                let took = live(Some((profile, misbehaviour)), max_peers).await;
+                let is_deceived = matches!(misbehaviour, Misbehaviour::ForgedAnswers | Misbehaviour::OfferFlood);
                 let meeting = if is_deceived { DECEIVED } else { GLANCE };
                 let may = [alone[0], alone[1] + meeting, alone[2] + meeting, alone[3] + FAREWELL];
                 if took.iter().zip(&may).any(|(took, may)| took > may) {
@@ -88,11 +88,11 @@ async fn start_meeting_and_shutdown_take_no_longer_beside_a_bad_tracker() {
 #[tokio::test(start_paused = true)]
 async fn beside_a_bad_tracker_nothing_grows_over_hours() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    for lie in Lie::ALL {
+    for misbehaviour in Misbehaviour::ALL {
         let before = tasks();
         let sim = Sim::new(62);
-        sim.start_dialect(GOOD, Dialect::aquatic());
-        sim.start_dialect(BAD, Dialect::wt_tracker().lying(lie));
+        sim.start_profile(GOOD, TrackerProfile::aquatic());
+        sim.start_profile(BAD, TrackerProfile::wt_tracker().misbehaving(misbehaviour));
         let mut nodes = Vec::new();
         for _ in 0..2 {
             // Nobody reads their events.
@@ -108,15 +108,22 @@ async fn beside_a_bad_tracker_nothing_grows_over_hours() {
                 sleep(SECOND).await;
             }
         }
-        println!("{lie:?}: at most {most:?} tasks, offers and answers pending, offers alive");
+        println!("{misbehaviour:?}: at most {most:?} tasks, offers and answers pending, offers alive");
         let [first, second] = most;
-        assert!(first.iter().zip(&second).all(|(first, second)| *second <= first * 3 / 2 + 10), "{lie:?}: {most:?}");
-        assert!(second.iter().all(|count| *count <= 300), "{lie:?}: {most:?}");
-        assert!(is_mesh(&nodes), "{lie:?}");
+        assert!(
+            first.iter().zip(&second).all(|(first, second)| *second <= first * 3 / 2 + 10),
+            "{misbehaviour:?}: {most:?}"
+        );
+        assert!(second.iter().all(|count| *count <= 300), "{misbehaviour:?}: {most:?}");
+        assert!(is_mesh(&nodes), "{misbehaviour:?}");
         nodes.iter().for_each(|node| sim.kill(node.node));
         drop(nodes);
         sim.crash_tracker(GOOD);
         sim.crash_tracker(BAD);
-        assert!(until(30 * SECOND, || tasks() == before).await.is_some(), "{lie:?}: {} tasks left", tasks() - before);
+        assert!(
+            until(30 * SECOND, || tasks() == before).await.is_some(),
+            "{misbehaviour:?}: {} tasks left",
+            tasks() - before
+        );
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use p2pt::{ChannelClosed, Event, Peer, PeerId};
-use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::plan::{self, Fault, Plan, Step};
 use p2pt_tests::sim::{Emulated, Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use p2pt_transport::emulator::{NatKind, Path};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -105,7 +105,7 @@ async fn a_leave_is_seen_at_once_and_a_death_after_the_silence_time() {
 async fn a_node_whose_nat_gets_another_address_meets_the_others_again() {
     let network = Emulated::webrtc(3, Path::default().loss(0.005), &[Some(NatKind::PortRestricted)]);
     let sim = Sim::over(network.clone(), 3);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let mut nodes = Vec::new();
     for _ in 0..4 {
         nodes.push(sim.start("room", &[A]).await);
@@ -127,7 +127,7 @@ async fn a_node_whose_nat_gets_another_address_meets_the_others_again() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_changes_its_network_meets_the_others_again() {
     let sim = Sim::over(Emulated::usual(4), 4);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let mut nodes = Vec::new();
     for _ in 0..4 {
         nodes.push(sim.start("room", &[A]).await);
@@ -158,7 +158,7 @@ async fn a_bad_network_is_one_still() {
     let network = Emulated::webrtc(5, Path::default().loss(0.05), NATS);
     let sim = Sim::over(network.clone(), 5);
     p2pt_tests::sim::Underlay::set_latency(&network, Some((Duration::from_millis(150), Duration::from_millis(100))));
-    sim.start_dialect(A, Dialect::wt_tracker()).set_pace(SECOND);
+    sim.start_profile(A, TrackerProfile::wt_tracker()).set_pace(SECOND);
     let mut nodes = Vec::new();
     for _ in 0..6 {
         nodes.push(sim.start("room", &[A]).await);
@@ -208,8 +208,8 @@ const MOST_CPU: f64 = 10.0;
 async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
     let before = cpu_seconds();
     let sim = Sim::over(Emulated::usual(100), 100);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
-    sim.start_dialect(B, Dialect::aquatic());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+    sim.start_profile(B, TrackerProfile::aquatic());
     let mut nodes = Vec::new();
     for _ in 0..100 {
         nodes.push(sim.start_with("room", &[A, B], |node| node.max_peers(LIMIT)).await);
@@ -219,7 +219,7 @@ async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
     for dead in nodes.drain(..33) {
         sim.kill(dead.node);
     }
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     sleep(10 * SECOND).await;
     let again = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph again");
     sleep(30 * SECOND).await;
@@ -250,8 +250,8 @@ async fn coming_and_going_leave_nothing_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let network = Emulated::usual(6);
     let sim = Sim::over(network.clone(), 6);
-    sim.start_dialect(A, Dialect::aquatic());
-    sim.start_dialect(B, Dialect::wt_tracker().lying(Lie::ForgedAnswers));
+    sim.start_profile(A, TrackerProfile::aquatic());
+    sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(Misbehaviour::ForgedAnswers));
     let mut nodes = Vec::new();
     let mut after_each_round = Vec::new();
     for _ in 0..3 {
@@ -297,7 +297,7 @@ fn after_much_that_can_break_a_swarm_is_whole_again() {
         steps: vec![
             step(10, 100, Fault::Slow { millis: 300 }),
             step(15, 20, Fault::Outage { tracker: 0 }),
-            step(20, 40, Fault::Lying { tracker: 1, lie: Lie::ForgedAnswers }),
+            step(20, 40, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::ForgedAnswers }),
             step(30, 30, Fault::Freeze { node: 2 }),
             step(40, 20, Fault::Unplug { nodes: 0b1010 }),
             step(70, 0, Fault::Kill { node: 5 }),
@@ -323,7 +323,7 @@ fn after_the_worst_twenty_nodes_form_a_full_mesh() {
             step(50, Fault::Freeze { node: 5 }),
             step(50, Fault::Freeze { node: 6 }),
             step(60, Fault::Outage { tracker: 0 }),
-            step(70, Fault::Lying { tracker: 1, lie: Lie::OfferFlood }),
+            step(70, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::OfferFlood }),
             step(90, Fault::Cut { a: 1, b: 2 }),
             step(95, Fault::CutFrom { from: 4, to: 8 }),
             step(95, Fault::SlowFrom { from: 9, to: 10, millis: 7000 }),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use p2pt_tests::dialect::{Dialect, Lie};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 
 const A: &str = "ws://a.test/announce";
-const LIAR: &str = "ws://liar.test/announce";
+const BAD: &str = "ws://bad.test/announce";
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,12 +27,12 @@ async fn meet(nodes: &[SimNode]) -> Option<Duration> {
 }
 
 /// How long three nodes take to meet, and two more to meet them, with `max_peers` as little as leaves room for that.
-async fn times(lie: Option<Lie>, trackers: &[&str], max_peers: usize) -> Option<Duration> {
+async fn times(misbehaviour: Option<Misbehaviour>, trackers: &[&str], max_peers: usize) -> Option<Duration> {
     let sim = Sim::new(2);
-    if let Some(lie) = lie {
-        sim.start_dialect(LIAR, Dialect::bittorrent_tracker().lying(lie));
+    if let Some(misbehaviour) = misbehaviour {
+        sim.start_profile(BAD, TrackerProfile::bittorrent_tracker().misbehaving(misbehaviour));
     }
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let mut nodes = start_all(&sim, 3, trackers, max_peers).await;
     let first = meet(&nodes).await?;
     nodes.extend(start_all(&sim, 2, trackers, max_peers).await);
@@ -43,10 +43,11 @@ async fn times(lie: Option<Lie>, trackers: &[&str], max_peers: usize) -> Option<
 async fn a_lie_beside_a_good_tracker_costs_no_time() {
     for max_peers in [4, 12, 100] {
         let alone = times(None, &[A], max_peers).await.expect("they meet at the good tracker");
-        for trackers in [[LIAR, A], [A, LIAR]] {
-            for lie in Lie::ALL {
-                let took = times(Some(lie), &trackers, max_peers).await;
-                let what = format!("{lie:?}, {trackers:?}, max_peers {max_peers}: {took:?}, without {alone:?}");
+        for trackers in [[BAD, A], [A, BAD]] {
+            for misbehaviour in Misbehaviour::ALL {
+                let took = times(Some(misbehaviour), &trackers, max_peers).await;
+                let what =
+                    format!("{misbehaviour:?}, {trackers:?}, max_peers {max_peers}: {took:?}, without {alone:?}");
                 assert!(took.is_some_and(|took| took <= alone + TOLERANCE), "{what}");
             }
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
-use p2pt_tests::dialect::Dialect;
 use p2pt_tests::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
+use p2pt_tests::tracker_profile::TrackerProfile;
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -48,11 +48,14 @@ fn channels<N: Underlay>(sim: &Sim<N>, nodes: &[SimNode<N>]) -> usize {
     sim.network.open_channels().unwrap_or_else(links)
 }
 
-async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(
+    over: fn(u64) -> N,
+    profile: TrackerProfile,
+) {
     for outage in [30, 600] {
-        let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", dialect.name));
-        sim.start_dialect(A, dialect.clone());
-        sim.start_dialect(B, Dialect::bittorrent_tracker());
+        let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", profile.name));
+        sim.start_profile(A, profile.clone());
+        sim.start_profile(B, TrackerProfile::bittorrent_tracker());
         let nodes = start_all(&sim, 4, &[A, B]).await;
         let peers = |n: usize| nodes[n].p2pt.peers().len();
         sim.unplug(nodes[0].node);
@@ -76,10 +79,13 @@ async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over
     }
 }
 
-async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
-    let (sim, name) = (Sim::over(over(32), 32), dialect.name);
-    sim.start_dialect(A, dialect);
-    sim.start_dialect(B, Dialect::wt_tracker());
+async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
+    over: fn(u64) -> N,
+    profile: TrackerProfile,
+) {
+    let (sim, name) = (Sim::over(over(32), 32), profile.name);
+    sim.start_profile(A, profile);
+    sim.start_profile(B, TrackerProfile::wt_tracker());
     let nodes = start_all(&sim, 6, &[A, B]).await;
     nodes.iter().for_each(|node| sim.unplug(node.node));
     let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
@@ -93,9 +99,9 @@ async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
     assert!(until(RECONNECTED_WITHIN, || nodes.iter().all(|node| connected(node) == 2)).await.is_some(), "{name}");
 }
 
-async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
-    let (sim, name) = (Sim::over(over(33), 33), dialect.name);
-    let tracker = sim.start_dialect(A, dialect);
+async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
+    let (sim, name) = (Sim::over(over(33), 33), profile.name);
+    let tracker = sim.start_profile(A, profile);
     let nodes = start_all(&sim, 4, &[A]).await;
     sim.freeze(nodes[0].node);
     sleep(8 * 3600 * SECOND).await;
@@ -111,10 +117,10 @@ async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64)
 /// All timers of eight hours are due at once.
 async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Underlay>(
     over: fn(u64) -> N,
-    dialect: Dialect,
+    profile: TrackerProfile,
 ) {
-    let (sim, name) = (Sim::over(over(34), 34), dialect.name);
-    let tracker = sim.start_dialect(A, dialect);
+    let (sim, name) = (Sim::over(over(34), 34), profile.name);
+    let tracker = sim.start_profile(A, profile);
     let nodes = start_all(&sim, 4, &[A]).await;
     tokio::time::advance(8 * 3600 * SECOND).await;
     let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
@@ -124,10 +130,10 @@ async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Un
 }
 
 /// As when an address translation is lost: the sockets to trackers live, and nobody is missing from there.
-async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
     for count in [2, 6] {
-        let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", dialect.name));
-        sim.start_dialect(A, dialect.clone());
+        let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", profile.name));
+        sim.start_profile(A, profile.clone());
         let nodes = start_all(&sim, count, &[A]).await;
         let [one, two] = [nodes[0].node, nodes[1].node];
         sim.network.cut_from(one, two);

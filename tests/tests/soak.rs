@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::soak::{Plan, Residents, Usage, World, enter};
+use p2pt_tests::soak::{Harness, Plan, Residents, Usage, enter};
 use tokio::time::Instant;
 
 const RESIDENTS: usize = 4;
@@ -48,20 +48,20 @@ fn nodes_outlive_kills_freezes_cuts_and_lost_trackers() {
 
 async fn soak(residents: &Residents, processes: usize, seed: u64, rounds: u64, length: Duration) {
     let begun = Instant::now();
-    let mut world = World::new(residents, processes, TRACKERS).await;
-    let trackers = world.tracker_urls();
+    let mut harness = Harness::new(residents, processes, TRACKERS).await;
+    let trackers = harness.tracker_urls();
     let mut allowed = None;
     for round in 0..=rounds {
         println!("{:5.1} s: round {round}", begun.elapsed().as_secs_f64());
         residents.at_trackers(&trackers, true).await;
-        world.start_everybody().await;
-        world.run(&Plan::new(seed.wrapping_add(round), &world.up(), TRACKERS, length)).await;
-        println!("  full mesh after {:.1} s", world.meshed().await.as_secs_f64());
-        world.roll_call().await;
+        harness.start_everybody().await;
+        harness.run(&Plan::new(seed.wrapping_add(round), &harness.up(), TRACKERS, length)).await;
+        println!("  full mesh after {:.1} s", harness.meshed().await.as_secs_f64());
+        harness.roll_call().await;
         let (closed, messages) = residents.counts();
         println!("  at its end {:?}; {closed} peers closed, {messages} messages", Usage::now(residents.runtime()));
-        world.clear().await;
-        print!("{}", world.notices());
+        harness.clear().await;
+        print!("{}", harness.notices());
 
         // Without a tracker nobody makes offers, so that what is held depends on nothing but the residents.
         residents.at_trackers(&trackers, false).await;

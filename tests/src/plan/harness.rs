@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fault, Plan};
-use crate::dialect::DialectTracker;
 use crate::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
+use crate::tracker_profile::ProfiledTracker;
 use faults::Condition;
 use watch::{Watch, ask, read};
 
@@ -76,7 +76,7 @@ struct Member<N: Underlay> {
     asker: JoinHandle<()>,
 }
 
-struct World<'a, N: Underlay> {
+struct Harness<'a, N: Underlay> {
     plan: &'a Plan,
     sim: Sim<N>,
     watch: Watch<N>,
@@ -84,7 +84,7 @@ struct World<'a, N: Underlay> {
     /// When they died, in virtual seconds, and who.
     dead: Vec<(u64, PeerId)>,
     readers_of_dead: Vec<JoinHandle<()>>,
-    trackers: Vec<(Condition, Option<DialectTracker>)>,
+    trackers: Vec<(Condition, Option<ProfiledTracker>)>,
     /// Paths that are slow one way.
     slowed: Vec<(N::Node, N::Node)>,
 }
@@ -93,7 +93,7 @@ pub(super) fn run<N: Underlay>(plan: &Plan, network: impl FnOnce() -> N) -> (Out
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
-        let ended = World::new(plan, network()).await.run().await;
+        let ended = Harness::new(plan, network()).await.run().await;
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         let none = until(SHUTDOWN_WITHIN, || tasks() == 0).await;
         assert!(none.is_some(), "{} tasks are left", tasks());
@@ -101,26 +101,26 @@ pub(super) fn run<N: Underlay>(plan: &Plan, network: impl FnOnce() -> N) -> (Out
     })
 }
 
-impl<'a, N: Underlay> World<'a, N> {
+impl<'a, N: Underlay> Harness<'a, N> {
     async fn new(plan: &'a Plan, network: N) -> Self {
         let sim = Sim::over(network, plan.seed);
         let watch = Watch::new(sim.network.clone(), plan);
         let (members, dead, readers_of_dead) = (Vec::new(), Vec::new(), Vec::new());
         let trackers = plan.trackers.iter().map(|_| (Condition::Down, None)).collect();
-        let mut world = Self { plan, sim, watch, members, dead, readers_of_dead, trackers, slowed: Vec::new() };
+        let mut harness = Self { plan, sim, watch, members, dead, readers_of_dead, trackers, slowed: Vec::new() };
         let urls: Vec<_> = (0..plan.trackers.len()).map(url).collect();
         for number in 0..urls.len() {
-            world.set_condition(number, Condition::Up);
+            harness.set_condition(number, Condition::Up);
         }
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
         for number in 0..plan.nodes {
             let settings = |node: p2pt::Builder| node.request_timeout(REQUEST_TIMEOUT).send_timeout(SEND_TIMEOUT);
-            let SimNode { p2pt, events, node } = world.sim.start_with(IDENTIFIER, &urls, settings).await;
-            let reader = tokio::spawn(read(number, events, world.watch.clone()));
-            let asker = tokio::spawn(ask(p2pt.clone(), world.watch.clone()));
-            world.members.push(Some(Member { p2pt, node, reader, asker }));
+            let SimNode { p2pt, events, node } = harness.sim.start_with(IDENTIFIER, &urls, settings).await;
+            let reader = tokio::spawn(read(number, events, harness.watch.clone()));
+            let asker = tokio::spawn(ask(p2pt.clone(), harness.watch.clone()));
+            harness.members.push(Some(Member { p2pt, node, reader, asker }));
         }
-        world
+        harness
     }
 
     async fn run(mut self) -> (Outcome, Vec<String>) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use p2pt_tests::dialect::{Dialect, Log};
 use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::tracker_profile::{Log, TrackerProfile};
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -13,12 +13,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// An hour of so many nodes that have settled: announces and offers of each.
-async fn idle_hour(what: &str, dialect: &Dialect, nodes: usize, max_peers: usize, peers: usize) -> (f64, f64) {
+async fn idle_hour(what: &str, profile: &TrackerProfile, nodes: usize, max_peers: usize, peers: usize) -> (f64, f64) {
     let sim = Sim::new(41);
-    let tracker = sim.start_dialect(A, dialect.clone());
+    let tracker = sim.start_profile(A, profile.clone());
     let nodes = start_all(&sim, nodes, max_peers, &[A]).await;
     let settled = until(HOUR, || nodes.iter().all(|node| node.p2pt.peers().len() >= peers)).await;
-    assert!(settled.is_some(), "{what} at {}: not settled", dialect.name);
+    assert!(settled.is_some(), "{what} at {}: not settled", profile.name);
     sleep(300 * SECOND).await;
     let before = tracker.log();
     sleep(HOUR).await;
@@ -26,7 +26,7 @@ async fn idle_hour(what: &str, dialect: &Dialect, nodes: usize, max_peers: usize
     check(&log);
     let each = |count: u64| count as f64 / nodes.len() as f64;
     let (announces, offers) = (each(log.announces - before.announces), each(log.offers - before.offers));
-    println!("{what} at {}: {announces} announces and {offers} offers for each node and hour", dialect.name);
+    println!("{what} at {}: {announces} announces and {offers} offers for each node and hour", profile.name);
     (announces, offers)
 }
 
@@ -46,18 +46,18 @@ async fn start_all(sim: &Sim, count: usize, max_peers: usize, trackers: &[&str])
 
 #[tokio::test(start_paused = true)]
 async fn who_has_met_everybody_or_is_full_or_alone_makes_no_offers() {
-    for dialect in Dialect::all() {
+    for profile in TrackerProfile::all() {
         // Nobody announces more often than the tracker asks for.
-        let most = 3600.0 / dialect.interval.as_secs_f64() + 1.0;
+        let most = 3600.0 / profile.interval.as_secs_f64() + 1.0;
         for (what, nodes, max_peers, peers) in [
             ("one alone", 1, 100, 0),
             ("an idle pair", 2, 100, 1),
             ("an idle mesh of ten", 10, 100, 9),
             ("four that are full", 4, 1, 1),
         ] {
-            let (announces, offers) = idle_hour(what, &dialect, nodes, max_peers, peers).await;
-            assert_eq!(offers, 0.0, "{what} at {}", dialect.name);
-            assert!((most / 2.0..=most).contains(&announces), "{what} at {}: {announces}", dialect.name);
+            let (announces, offers) = idle_hour(what, &profile, nodes, max_peers, peers).await;
+            assert_eq!(offers, 0.0, "{what} at {}", profile.name);
+            assert!((most / 2.0..=most).contains(&announces), "{what} at {}: {announces}", profile.name);
         }
     }
 }
@@ -65,7 +65,7 @@ async fn who_has_met_everybody_or_is_full_or_alone_makes_no_offers() {
 #[tokio::test(start_paused = true)]
 async fn at_a_second_tracker_a_pair_makes_one_offer_at_most_with_each_announce() {
     let sim = Sim::new(42);
-    let trackers = [A, B].map(|url| sim.start_dialect(url, Dialect::bittorrent_tracker()));
+    let trackers = [A, B].map(|url| sim.start_profile(url, TrackerProfile::bittorrent_tracker()));
     let nodes = start_all(&sim, 2, 100, &[A, B]).await;
     assert!(until(60 * SECOND, || nodes.iter().all(|node| node.p2pt.peers().len() == 1)).await.is_some());
     sleep(300 * SECOND).await;
@@ -85,9 +85,9 @@ async fn at_a_second_tracker_a_pair_makes_one_offer_at_most_with_each_announce()
 
 #[tokio::test(start_paused = true)]
 async fn trackers_are_asked_often_only_while_strangers_remain() {
-    for dialect in [Dialect::bittorrent_tracker(), Dialect::aquatic()] {
+    for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::aquatic()] {
         let sim = Sim::new(43);
-        let tracker = sim.start_dialect(A, dialect.clone());
+        let tracker = sim.start_profile(A, profile.clone());
         sim.network.refuse(1.0);
         let nodes = start_all(&sim, 2, 100, &[A]).await;
         // Two that cannot meet ask at the start, after 15, 30 and 60 s, and from then on when the tracker says.
@@ -101,10 +101,10 @@ async fn trackers_are_asked_often_only_while_strangers_remain() {
         let answers = log.answers_forwarded;
         println!(
             "two that never meet at {}: {first:?}, then {announces} announces in an hour, {answers} answers",
-            dialect.name
+            profile.name
         );
         // An answer is an announce to aquatic, but is not counted as one here.
-        assert!((2 * 28..=2 * 32).contains(&announces), "{}: {announces} in an hour", dialect.name);
+        assert!((2 * 28..=2 * 32).contains(&announces), "{}: {announces} in an hour", profile.name);
         drop(nodes);
     }
 }
@@ -112,7 +112,7 @@ async fn trackers_are_asked_often_only_while_strangers_remain() {
 #[tokio::test(start_paused = true)]
 async fn a_tracker_that_wants_an_announce_each_second_gets_one_in_ten() {
     let sim = Sim::new(44);
-    let tracker = sim.start_dialect(A, Dialect { interval: SECOND, ..Dialect::bittorrent_tracker() });
+    let tracker = sim.start_profile(A, TrackerProfile { interval: SECOND, ..TrackerProfile::bittorrent_tracker() });
     let nodes = start_all(&sim, 1, 100, &[A]).await;
     sleep(600 * SECOND).await;
     let announces = tracker.log().announces;

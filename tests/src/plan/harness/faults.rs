@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Member, World, url};
-use crate::dialect::{Dialect, Lie};
+use super::{Harness, Member, url};
 use crate::plan::Fault;
 use crate::sim::Underlay;
+use crate::tracker_profile::{Misbehaviour, TrackerProfile};
 
 /// How a tracker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
     Up,
     Down,
-    Lying(Lie),
+    Misbehaving(Misbehaviour),
 }
 
-impl<N: Underlay> World<'_, N> {
+impl<N: Underlay> Harness<'_, N> {
     pub(super) fn kill(&mut self, at: u64, number: usize) {
         if self.alive().count() <= 2 {
             return;
@@ -38,11 +38,11 @@ impl<N: Underlay> World<'_, N> {
         }
     }
 
-    fn start_tracker(&mut self, number: usize, lie: Option<Lie>) {
-        let dialects = Dialect::all();
-        let mut dialect = dialects[self.plan.trackers[number] % dialects.len()].clone();
-        dialect.lie = lie;
-        self.trackers[number].1 = Some(self.sim.start_dialect(&url(number), dialect));
+    fn start_tracker(&mut self, number: usize, misbehaviour: Option<Misbehaviour>) {
+        let profiles = TrackerProfile::all();
+        let mut profile = profiles[self.plan.trackers[number] % profiles.len()].clone();
+        profile.misbehaviour = misbehaviour;
+        self.trackers[number].1 = Some(self.sim.start_profile(&url(number), profile));
     }
 
     pub(super) fn set_condition(&mut self, number: usize, condition: Condition) {
@@ -52,7 +52,7 @@ impl<N: Underlay> World<'_, N> {
         match condition {
             Condition::Up => self.start_tracker(number, None),
             Condition::Down => self.sim.crash_tracker(&url(number)),
-            Condition::Lying(lie) => self.start_tracker(number, Some(lie)),
+            Condition::Misbehaving(misbehaviour) => self.start_tracker(number, Some(misbehaviour)),
         }
     }
 
@@ -90,7 +90,9 @@ impl<N: Underlay> World<'_, N> {
                     condition = Condition::Down;
                     break;
                 }
-                Fault::Lying { tracker, lie } if is_it(tracker) => condition = Condition::Lying(*lie),
+                Fault::Misbehaviour { tracker, misbehaviour } if is_it(tracker) => {
+                    condition = Condition::Misbehaving(*misbehaviour)
+                }
                 Fault::SlowTracker { tracker, millis } if is_it(tracker) => pace = pace.max(*millis),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! The connections of a tracker that behaves as a dialect says.
+//! The connections of a tracker that behaves as a profile says.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,29 +12,29 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::swarms::{Connection, Swarms, Verdict};
-use super::{Dialect, Family, Lie, Log};
+use super::{Family, Log, Misbehaviour, TrackerProfile};
 
 /// aquatic's write limit; the others have theirs elsewhere, and none waits forever.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A tracker that behaves as its [`Dialect`] says. Clones are the same tracker.
+/// A tracker that behaves as its [`TrackerProfile`] says. Clones are the same tracker.
 #[derive(Debug, Clone)]
-pub struct DialectTracker {
-    dialect: Arc<Dialect>,
+pub struct ProfiledTracker {
+    profile: Arc<TrackerProfile>,
     swarms: Arc<Mutex<Swarms>>,
 }
 
-impl DialectTracker {
+impl ProfiledTracker {
     /// A tracker without swarms; the seed decides who gets which offer.
-    pub fn new(dialect: Dialect, seed: u64) -> Self {
-        let dialect = Arc::new(dialect);
-        let swarms = Swarms::new(dialect.clone(), seed, Instant::now());
-        Self { dialect, swarms: Arc::new(Mutex::new(swarms)) }
+    pub fn new(profile: TrackerProfile, seed: u64) -> Self {
+        let profile = Arc::new(profile);
+        let swarms = Swarms::new(profile.clone(), seed, Instant::now());
+        Self { profile, swarms: Arc::new(Mutex::new(swarms)) }
     }
 
     /// How it behaves.
-    pub fn dialect(&self) -> &Dialect {
-        &self.dialect
+    pub fn profile(&self) -> &TrackerProfile {
+        &self.profile
     }
 
     /// What has happened.
@@ -47,7 +47,7 @@ impl DialectTracker {
         self.with(|swarms| swarms.members())
     }
 
-    /// Makes it take so long over each message from now on; not at all at first, unless that is its [`Lie`].
+    /// Makes it take so long over each message from now on; not at all at first, unless that is its [`Misbehaviour`].
     pub fn set_pace(&self, pace: Duration) {
         self.with(|swarms| swarms.pace = pace);
     }
@@ -64,20 +64,20 @@ impl DialectTracker {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if self.dialect.lie == Some(Lie::NoHandshake) {
+        if self.profile.misbehaviour == Some(Misbehaviour::NoHandshake) {
             let _held = stream;
             return std::future::pending().await;
         }
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
-            .max_frame_size(Some(self.dialect.max_frame_bytes))
-            .max_message_size(Some(self.dialect.max_message_bytes));
+            .max_frame_size(Some(self.profile.max_frame_bytes))
+            .max_message_size(Some(self.profile.max_message_bytes));
         let Ok(socket) = accept_async_with_config(stream, Some(config)).await else { return };
-        if self.dialect.lie == Some(Lie::Deafness) {
+        if self.profile.misbehaviour == Some(Misbehaviour::Deafness) {
             let _held = socket;
             return std::future::pending().await;
         }
-        let (outbox, mut queued) = mpsc::channel(self.dialect.queue);
+        let (outbox, mut queued) = mpsc::channel(self.profile.queue);
         let connection = self.with(|swarms| swarms.open(Instant::now(), outbox, family));
         let _member = Membership { tracker: &self, connection };
         let (mut sink, mut source) = socket.split();
@@ -136,7 +136,7 @@ impl DialectTracker {
 
 /// Closing the socket ends its memberships, however its task ends.
 struct Membership<'a> {
-    tracker: &'a DialectTracker,
+    tracker: &'a ProfiledTracker,
     connection: Connection,
 }
 

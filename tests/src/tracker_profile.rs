@@ -1,10 +1,10 @@
 //! An in-process tracker that behaves as each of the four known servers does, as far as a client can tell, and one
-//! that lies. What differs between them is data: the switches of a [`Dialect`].
+//! that lies. What differs between them is data: the switches of a [`TrackerProfile`].
 //!
 //! It is stricter than any of them where that shows a client's mistake: a field that is `null` is bad input to all.
 
-mod lie;
 mod log;
+mod misbehaviour;
 mod server;
 mod swarms;
 #[cfg(test)]
@@ -12,14 +12,14 @@ mod tests;
 
 use std::time::Duration;
 
-pub use lie::Lie;
 pub use log::Log;
+pub use misbehaviour::Misbehaviour;
 pub use p2pt_tracker::Family;
-pub use server::DialectTracker;
+pub use server::ProfiledTracker;
 
 /// How a tracker behaves.
 #[derive(Debug, Clone)]
-pub struct Dialect {
+pub struct TrackerProfile {
     /// The server that behaves so.
     pub name: &'static str,
     /// Offers forwarded for one announce; the rest vanish.
@@ -65,7 +65,7 @@ pub struct Dialect {
     /// Members that connected over IPv4 and IPv6 are kept apart.
     pub splits_families: bool,
     /// It does worse than that.
-    pub lie: Option<Lie>,
+    pub misbehaviour: Option<Misbehaviour>,
 }
 
 /// What follows bad input.
@@ -160,7 +160,7 @@ pub struct Expiry {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-impl Dialect {
+impl TrackerProfile {
     /// bittorrent-tracker 11, the npm package.
     pub fn bittorrent_tracker() -> Self {
         Self {
@@ -186,7 +186,7 @@ impl Dialect {
             scrape: Scrape { of_all: true, of_unknown: true, max: None, flags: true },
             queue: 10_000,
             splits_families: false,
-            lie: None,
+            misbehaviour: None,
         }
     }
 
@@ -215,7 +215,7 @@ impl Dialect {
             scrape: Scrape { of_all: false, of_unknown: false, max: Some(255), flags: false },
             queue: 16,
             splits_families: true,
-            lie: None,
+            misbehaviour: None,
         }
     }
 
@@ -244,7 +244,7 @@ impl Dialect {
             scrape: Scrape { of_all: true, of_unknown: true, max: None, flags: false },
             queue: 10_000,
             splits_families: false,
-            lie: None,
+            misbehaviour: None,
         }
     }
 
@@ -268,8 +268,8 @@ impl Dialect {
 
     /// The same, but it lies.
     #[must_use]
-    pub fn lying(mut self, lie: Lie) -> Self {
-        self.lie = Some(lie);
+    pub fn misbehaving(mut self, misbehaviour: Misbehaviour) -> Self {
+        self.misbehaviour = Some(misbehaviour);
         self
     }
 }

@@ -72,7 +72,7 @@ async fn a_frozen_process_is_noticed_and_comes_back() {
 
 /// As after the sleep of a machine: longer than anything waits for anybody.
 #[tokio::test]
-#[ignore = "takes more than half a minute: cargo test -p p2pt-cli --test cli dying -- --ignored"]
+#[ignore = "takes more than half a minute: cargo test -p p2pt-cli --test cli process_death -- --ignored"]
 async fn a_process_that_was_frozen_for_long_comes_back() {
     freeze_and_thaw(Duration::from_secs(30)).await;
 }

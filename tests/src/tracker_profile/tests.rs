@@ -1,4 +1,4 @@
-//! What the dialects say to one frame, as the reference has it for the four servers.
+//! What the profiles say to one frame, as the reference has it for the four servers.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -28,7 +28,7 @@ enum Heard {
 struct Client(WebSocketStream<DuplexStream>);
 
 impl Client {
-    async fn new(tracker: &DialectTracker, family: Family) -> Self {
+    async fn new(tracker: &ProfiledTracker, family: Family) -> Self {
         let (near, far) = tokio::io::duplex(64 << 10);
         tokio::spawn(tracker.serve(far, family));
         Self(client_async("ws://tracker.test/", near).await.expect("a handshake").0)
@@ -96,8 +96,8 @@ fn answer(to: &str) -> serde_json::Value {
 
 /// What each of the four says to the first frame of a connection.
 async fn first(frame: &str) -> [Heard; 4] {
-    let [a, b, c, d] = Dialect::all().map(|dialect| async {
-        let tracker = DialectTracker::new(dialect, 1);
+    let [a, b, c, d] = TrackerProfile::all().map(|profile| async {
+        let tracker = ProfiledTracker::new(profile, 1);
         Client::new(&tracker, Family::V4).await.say_text(frame.to_owned()).await
     });
     [a.await, b.await, c.await, d.await]
@@ -125,11 +125,11 @@ async fn events_and_bad_input() {
 
 #[tokio::test(start_paused = true)]
 async fn offers_and_answers() {
-    for dialect in Dialect::all() {
-        let name = dialect.name;
-        let (numwant, same_id, stray) = (dialect.needs_numwant, dialect.same_id, dialect.stray_answer);
-        let replies_to_answers = dialect.replies_to_answers;
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let name = profile.name;
+        let (numwant, same_id, stray) = (profile.needs_numwant, profile.same_id, profile.stray_answer);
+        let replies_to_answers = profile.replies_to_answers;
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut one = Client::new(&tracker, Family::V4).await;
         let mut two = Client::new(&tracker, Family::V4).await;
         assert_eq!(one.say(&announce(ONE, json!({}))).await, Heard::Reply, "{name}");
@@ -169,8 +169,8 @@ async fn offers_and_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn members_that_do_not_announce_are_forgotten_when_the_server_would() {
-    let forgotten = Dialect::all().map(|dialect| async move {
-        let tracker = DialectTracker::new(dialect, 1);
+    let forgotten = TrackerProfile::all().map(|profile| async move {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut quiet = Client::new(&tracker, Family::V4).await;
         quiet.say(&announce(ONE, json!({}))).await;
         let mut other = Client::new(&tracker, Family::V4).await;
@@ -200,8 +200,8 @@ fn id(number: usize) -> String {
 #[tokio::test(start_paused = true)]
 async fn no_more_offers_are_forwarded_than_the_server_would() {
     let mut forwarded = Vec::new();
-    for dialect in Dialect::all() {
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut members = Vec::new();
         for n in 0..100 {
             let mut member = Client::new(&tracker, Family::V4).await;
@@ -229,9 +229,9 @@ async fn no_more_offers_are_forwarded_than_the_server_would() {
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_when_the_server_would() {
     let (mut silent, mut pinging) = (Vec::new(), Vec::new());
-    for dialect in Dialect::all() {
+    for profile in TrackerProfile::all() {
         for pings in [false, true] {
-            let tracker = DialectTracker::new(dialect.clone(), 1);
+            let tracker = ProfiledTracker::new(profile.clone(), 1);
             let mut client = Client::new(&tracker, Family::V4).await;
             let mut lasted = None;
             for seconds in 0..=300 {
@@ -253,8 +253,8 @@ async fn idle_connections_are_closed_when_the_server_would() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_client_that_does_not_read_is_bounded() {
     let mut dropped = Vec::new();
-    for dialect in Dialect::all() {
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut deaf = Client::new(&tracker, Family::V4).await;
         deaf.0.send(Message::text(announce(ONE, json!({})).to_string())).await.expect("sent");
         let mut other = Client::new(&tracker, Family::V4).await;
@@ -279,9 +279,9 @@ async fn what_waits_for_a_client_that_does_not_read_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn a_second_id_and_an_id_twice() {
     let mut second = Vec::new();
-    for dialect in Dialect::all() {
-        let (name, same_id) = (dialect.name, dialect.same_id);
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let (name, same_id) = (profile.name, profile.same_id);
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut old = Client::new(&tracker, Family::V4).await;
         let elsewhere = json!({"info_hash": TWO});
         old.say(&announce(ONE, json!({}))).await;
@@ -314,8 +314,8 @@ async fn a_second_id_and_an_id_twice() {
 #[tokio::test(start_paused = true)]
 async fn answers_across_swarms_with_extra_fields_twice_and_late() {
     let [mut across, mut extra, mut twice, mut late] = [(); 4].map(|()| Vec::new());
-    for dialect in Dialect::all() {
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut one = Client::new(&tracker, Family::V4).await;
         let mut two = Client::new(&tracker, Family::V4).await;
         one.say(&announce(ONE, json!({}))).await;
@@ -324,7 +324,7 @@ async fn answers_across_swarms_with_extra_fields_twice_and_late() {
         invitation["offers"][0]["offer"]["more"] = json!(1);
         one.say(&invitation).await;
         let (heard, offer) = two.hear_frame().await;
-        assert_eq!((heard, offer["offer"]["more"].is_null()), (Heard::Offer, !tracker.dialect().verbatim_offers));
+        assert_eq!((heard, offer["offer"]["more"].is_null()), (Heard::Offer, !tracker.profile().verbatim_offers));
         let mut reply = answer(ONE);
         (reply["interval"], reply["peer_id"]) = (json!(0.001), json!(TWO));
         two.say(&reply).await;
@@ -355,14 +355,14 @@ async fn answers_across_swarms_with_extra_fields_twice_and_late() {
 #[tokio::test(start_paused = true)]
 async fn families_and_crowds() {
     let (mut apart, mut crowded) = (Vec::new(), Vec::new());
-    for dialect in Dialect::all() {
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut six = Client::new(&tracker, Family::V6).await;
         let mut four = Client::new(&tracker, Family::V4).await;
         six.say(&announce(ONE, json!({}))).await;
         four.say(&announce(TWO, json!({"offers": offers(), "numwant": 1}))).await;
         apart.push(six.hear().await == Heard::Nothing);
-        if tracker.dialect().ids != Ids::Any && tracker.dialect().ids != Ids::FirstGoes {
+        if tracker.profile().ids != Ids::Any && tracker.profile().ids != Ids::FirstGoes {
             continue;
         }
         for n in 0..1100 {
@@ -378,8 +378,8 @@ async fn families_and_crowds() {
 #[tokio::test(start_paused = true)]
 async fn scrapes() {
     let mut heard = Vec::new();
-    for dialect in Dialect::all() {
-        let tracker = DialectTracker::new(dialect, 1);
+    for profile in TrackerProfile::all() {
+        let tracker = ProfiledTracker::new(profile, 1);
         let mut client = Client::new(&tracker, Family::V4).await;
         client.say(&announce(ONE, json!({"left": 0}))).await;
         let mut row = Vec::new();

@@ -9,7 +9,7 @@ use super::swarms::random_id;
 
 /// How a tracker misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Lie {
+pub enum Misbehaviour {
     /// Replies name intervals that are negative, zero, endless or no numbers.
     Intervals,
     /// Replies say that the swarm has billions of members.
@@ -38,7 +38,7 @@ pub enum Lie {
     Slowness,
 }
 
-impl Lie {
+impl Misbehaviour {
     /// All of them.
     pub const ALL: [Self; 13] = [
         Self::Intervals,

@@ -1,4 +1,4 @@
-//! Who is in which swarm, and what a frame leads to, by the switches of a dialect.
+//! Who is in which swarm, and what a frame leads to, by the switches of a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Answers, BadInput, Dialect, Family, Idle, Ids, Lie, Log, SameId, StrayAnswer};
+use super::{Answers, BadInput, Family, Idle, Ids, Log, Misbehaviour, SameId, StrayAnswer, TrackerProfile};
 
 /// One socket.
 pub(super) type Connection = u64;
@@ -39,7 +39,7 @@ struct Socket {
     id: Option<String>,
     /// The peer id announced for each info hash.
     ids: BTreeMap<String, String>,
-    /// Since when it has been idle, in the sense of the dialect.
+    /// Since when it has been idle, in the sense of the profile.
     idle_since: Instant,
 }
 
@@ -55,7 +55,7 @@ type Swarm = BTreeMap<String, Member>;
 
 #[derive(Debug)]
 pub(super) struct Swarms {
-    dialect: Arc<Dialect>,
+    profile: Arc<TrackerProfile>,
     pub(super) rng: StdRng,
     next: Connection,
     sockets: BTreeMap<Connection, Socket>,
@@ -71,10 +71,11 @@ pub(super) struct Swarms {
 }
 
 impl Swarms {
-    pub(super) fn new(dialect: Arc<Dialect>, seed: u64, now: Instant) -> Self {
-        let pace = if dialect.lie == Some(Lie::Slowness) { Lie::SLOWNESS } else { Duration::ZERO };
+    pub(super) fn new(profile: Arc<TrackerProfile>, seed: u64, now: Instant) -> Self {
+        let pace =
+            if profile.misbehaviour == Some(Misbehaviour::Slowness) { Misbehaviour::SLOWNESS } else { Duration::ZERO };
         Self {
-            dialect,
+            profile,
             rng: StdRng::seed_from_u64(seed),
             next: 0,
             sockets: BTreeMap::new(),
@@ -98,7 +99,7 @@ impl Swarms {
     pub(super) fn open(&mut self, now: Instant, outbox: mpsc::Sender<Out>, family: Family) -> Connection {
         self.next += 1;
         self.log.connections += 1;
-        let family = if self.dialect.splits_families { family } else { Family::V4 };
+        let family = if self.profile.splits_families { family } else { Family::V4 };
         let socket = Socket { outbox, family, id: None, ids: BTreeMap::new(), idle_since: now };
         self.sockets.insert(self.next, socket);
         self.next
@@ -106,7 +107,7 @@ impl Swarms {
 
     pub(super) fn closed(&mut self, connection: Connection) {
         let Some(socket) = self.sockets.remove(&connection) else { return };
-        let goes = |id: &String| self.dialect.ids != Ids::FirstGoes || socket.id.as_ref() == Some(id);
+        let goes = |id: &String| self.profile.ids != Ids::FirstGoes || socket.id.as_ref() == Some(id);
         for swarm in self.swarms.values_mut() {
             swarm.retain(|id, member| member.connection != connection || !goes(id));
         }
@@ -115,14 +116,14 @@ impl Swarms {
 
     /// Something has come in.
     pub(super) fn heard(&mut self, now: Instant, connection: Connection) {
-        if let (Idle::Unheard(_), Some(socket)) = (self.dialect.idle, self.sockets.get_mut(&connection)) {
+        if let (Idle::Unheard(_), Some(socket)) = (self.profile.idle, self.sockets.get_mut(&connection)) {
             socket.idle_since = now;
         }
     }
 
     /// A reply has gone out.
     pub(super) fn replied(&mut self, now: Instant, connection: Connection) {
-        if let (Idle::Unanswered(_), Some(socket)) = (self.dialect.idle, self.sockets.get_mut(&connection)) {
+        if let (Idle::Unanswered(_), Some(socket)) = (self.profile.idle, self.sockets.get_mut(&connection)) {
             socket.idle_since = now;
         }
     }
@@ -130,7 +131,7 @@ impl Swarms {
     /// When the connection is closed if it goes on like this.
     pub(super) fn idle_at(&self, connection: Connection) -> Option<Instant> {
         let since = self.sockets.get(&connection)?.idle_since;
-        match self.dialect.idle {
+        match self.profile.idle {
             Idle::Never => None,
             Idle::Unanswered(after) | Idle::Unheard(after) => Some(since + after),
         }
@@ -139,9 +140,9 @@ impl Swarms {
     pub(super) fn received(&mut self, now: Instant, connection: Connection, frame: &[u8]) -> Verdict {
         self.sweep(now);
         self.log.longest = self.log.longest.max(frame.len());
-        match self.dialect.lie {
-            Some(Lie::Silence) => return Verdict::Stay,
-            Some(Lie::HangUp) => return Verdict::Close,
+        match self.profile.misbehaviour {
+            Some(Misbehaviour::Silence) => return Verdict::Stay,
+            Some(Misbehaviour::HangUp) => return Verdict::Close,
             _ => {}
         }
         let Ok(Value::Object(frame)) = serde_json::from_slice(frame) else { return self.bad_input(connection, None) };
@@ -158,7 +159,7 @@ impl Swarms {
     fn bad_input(&mut self, connection: Connection, frame: Option<&Map<String, Value>>) -> Verdict {
         self.log.bad_inputs += 1;
         let mut failure = json!({"failure reason": "Invalid request"});
-        match self.dialect.bad_input {
+        match self.profile.bad_input {
             BadInput::Close => return Verdict::Close,
             BadInput::Failure => {}
             BadInput::NamedFailure => {
@@ -178,7 +179,7 @@ impl Swarms {
         let (info_hash, peer_id) = (id(frame, "info_hash")?, id(frame, "peer_id")?);
         let event = match frame.get("event") {
             None => None,
-            Some(event) => Some(event.as_str().filter(|event| self.dialect.events.contains(event))?),
+            Some(event) => Some(event.as_str().filter(|event| self.profile.events.contains(event))?),
         };
         let numwant = match frame.get("numwant") {
             None => 0,
@@ -194,7 +195,7 @@ impl Swarms {
         let socket = self.sockets.get_mut(&connection)?;
         let first = socket.id.get_or_insert_with(|| peer_id.clone());
         self.log.second_ids += u64::from(*first != peer_id);
-        let first = match self.dialect.ids {
+        let first = match self.profile.ids {
             Ids::Any | Ids::FirstGoes => &peer_id,
             Ids::One => first,
             Ids::OnePerSwarm => socket.ids.entry(info_hash.clone()).or_insert_with(|| peer_id.clone()),
@@ -210,7 +211,7 @@ impl Swarms {
             return Some(Verdict::Stay);
         }
         let seeder = frame.get("left").and_then(Value::as_u64) == Some(0);
-        if self.dialect.lie == Some(Lie::Refusal) {
+        if self.profile.misbehaviour == Some(Misbehaviour::Refusal) {
             let reason = "Info hash not allowed";
             self.send(connection, json!({"action": "announce", "info_hash": key.1, "failure reason": reason}));
             return Some(Verdict::Stay);
@@ -220,8 +221,8 @@ impl Swarms {
         }
         self.log.offers += offers.len() as u64;
         self.reply(connection, &key);
-        self.lie(connection, &key.1, &peer_id, &offers);
-        let limit = if self.dialect.needs_numwant { numwant } else { usize::MAX };
+        self.misbehave(connection, &key.1, &peer_id, &offers);
+        let limit = if self.profile.needs_numwant { numwant } else { usize::MAX };
         self.forward(now, &key, &peer_id, offers, limit);
         Some(Verdict::Stay)
     }
@@ -230,7 +231,7 @@ impl Swarms {
     fn enter(&mut self, now: Instant, connection: Connection, key: &SwarmKey, peer_id: &str, seeder: bool) -> bool {
         let holder = self.swarms.get(key).and_then(|swarm| swarm.get(peer_id)).map(|member| member.connection);
         let elsewhere = holder.is_some_and(|holder| holder != connection);
-        match self.dialect.same_id {
+        match self.profile.same_id {
             SameId::Ignored if elsewhere => {
                 self.log.ignored += 1;
                 return false;
@@ -245,7 +246,7 @@ impl Swarms {
         let swarm = self.swarms.entry(key.clone()).or_default();
         let member = swarm.entry(peer_id.to_owned()).or_insert(Member { connection, seen: now, seeder });
         (member.seen, member.seeder) = (now, seeder);
-        if swarm.len() > self.dialect.max_members {
+        if swarm.len() > self.profile.max_members {
             let oldest = swarm.iter().min_by_key(|(_, member)| member.seen).map(|(id, _)| id.clone());
             self.log.expired += u64::from(oldest.and_then(|id| swarm.remove(&id)).is_some());
         }
@@ -255,13 +256,13 @@ impl Swarms {
     fn stop(&mut self, connection: Connection, key: &SwarmKey, peer_id: &str) {
         self.log.stopped += 1;
         // bittorrent-tracker does not look at whose socket it is.
-        let any = self.dialect.same_id == SameId::HolderStays;
+        let any = self.profile.same_id == SameId::HolderStays;
         if let Some(swarm) = self.swarms.get_mut(key)
             && swarm.get(peer_id).is_some_and(|member| any || member.connection == connection)
         {
             swarm.remove(peer_id);
         }
-        if self.dialect.replies_to_stopped {
+        if self.profile.replies_to_stopped {
             self.reply(connection, key);
         }
     }
@@ -271,12 +272,12 @@ impl Swarms {
         let mut reply = json!({
             "action": "announce",
             "info_hash": key.1,
-            "interval": self.dialect.interval.as_secs(),
+            "interval": self.profile.interval.as_secs(),
             "complete": complete,
             "incomplete": incomplete,
         });
-        if let Some(lie) = self.dialect.lie {
-            lie.twist(&mut self.rng, &mut reply);
+        if let Some(misbehaviour) = self.profile.misbehaviour {
+            misbehaviour.twist(&mut self.rng, &mut reply);
         }
         self.queue(connection, Out { text: reply.to_string(), is_reply: true });
     }
@@ -292,13 +293,13 @@ impl Swarms {
         let others = swarm.iter().filter(|(id, _)| *id != peer_id);
         let mut others: Vec<_> = others.map(|(id, member)| (id.clone(), member.connection)).collect();
         others.shuffle(&mut self.rng);
-        let count = limit.min(self.dialect.max_offers);
+        let count = limit.min(self.profile.max_offers);
         for ((to, connection), (offer_id, offer)) in others.into_iter().zip(offers).take(count) {
             self.log.offers_forwarded += 1;
             self.log.offers_repeated += u64::from(!self.given.insert(offer_id.clone()));
             let offer =
-                if self.dialect.verbatim_offers { offer } else { json!({"type": "offer", "sdp": offer["sdp"]}) };
-            if self.dialect.answer_within.is_some() {
+                if self.profile.verbatim_offers { offer } else { json!({"type": "offer", "sdp": offer["sdp"]}) };
+            if self.profile.answer_within.is_some() {
                 self.forwarded.insert((peer_id.to_owned(), to, offer_id.clone()), now);
             }
             let offer = json!({
@@ -314,12 +315,12 @@ impl Swarms {
         let (info_hash, peer_id, to, offer_id) = (info_hash?, peer_id?, to?, offer_id?);
         description(frame.get("answer")?, "answer")?;
         let key = (self.sockets.get(&connection)?.family, info_hash);
-        let finds_anywhere = self.dialect.answers != Answers::Rebuilt;
+        let finds_anywhere = self.profile.answers != Answers::Rebuilt;
         if !finds_anywhere {
             // To these two, an answer is an announce too.
             self.enter(now, connection, &key, &peer_id, false);
         }
-        let known = match self.dialect.answer_within {
+        let known = match self.profile.answer_within {
             None => true,
             Some(within) => {
                 let forwarded = self.forwarded.remove(&(to.clone(), peer_id, offer_id));
@@ -336,7 +337,7 @@ impl Swarms {
             }
             None => {
                 self.log.stray_answers += 1;
-                match self.dialect.stray_answer {
+                match self.profile.stray_answer {
                     StrayAnswer::Close => return Some(Verdict::Close),
                     StrayAnswer::Failure if !known => {
                         let reason = "Could not find the offer corresponding to your answer. It may have expired.";
@@ -347,7 +348,7 @@ impl Swarms {
                 }
             }
         }
-        if self.dialect.replies_to_answers {
+        if self.profile.replies_to_answers {
             self.reply(connection, &key);
         }
         Some(Verdict::Stay)
@@ -356,7 +357,7 @@ impl Swarms {
     fn forwarded_answer(&self, connection: Connection, frame: &Map<String, Value>) -> Value {
         let mut answer = frame.clone();
         answer.remove("to_peer_id");
-        match self.dialect.answers {
+        match self.profile.answers {
             Answers::Rebuilt => {
                 answer.retain(|field, _| ["action", "info_hash", "peer_id", "offer_id", "answer"].contains(&&**field));
             }
@@ -373,7 +374,7 @@ impl Swarms {
     fn scrape(&mut self, connection: Connection, frame: &Map<String, Value>) -> Option<Verdict> {
         self.log.scrapes += 1;
         let family = self.sockets.get(&connection)?.family;
-        let scrape = self.dialect.scrape;
+        let scrape = self.profile.scrape;
         let mut wanted: Vec<String> = match frame.get("info_hash") {
             None if !scrape.of_all => {
                 let reason = "Full scrapes are not allowed";
@@ -406,9 +407,9 @@ impl Swarms {
         Some(Verdict::Stay)
     }
 
-    fn lie(&mut self, connection: Connection, info_hash: &str, peer_id: &str, offers: &[(String, Value)]) {
-        let Some(lie) = self.dialect.lie else { return };
-        for text in lie.extra(&mut self.rng, info_hash, peer_id, offers) {
+    fn misbehave(&mut self, connection: Connection, info_hash: &str, peer_id: &str, offers: &[(String, Value)]) {
+        let Some(misbehaviour) = self.profile.misbehaviour else { return };
+        for text in misbehaviour.extra(&mut self.rng, info_hash, peer_id, offers) {
             self.queue(connection, Out { text, is_reply: false });
         }
     }
@@ -426,7 +427,7 @@ impl Swarms {
 
     /// Forgets what is too old, at the times at which the server would have looked.
     fn sweep(&mut self, now: Instant) {
-        let Some(expiry) = self.dialect.expiry else { return };
+        let Some(expiry) = self.profile.expiry else { return };
         while self.next_sweep <= now {
             let at = self.next_sweep;
             for swarm in self.swarms.values_mut() {
@@ -434,7 +435,7 @@ impl Swarms {
                 swarm.retain(|_, member| at.saturating_duration_since(member.seen) <= expiry.after);
                 self.log.expired += (before - swarm.len()) as u64;
             }
-            if let Some(within) = self.dialect.answer_within {
+            if let Some(within) = self.profile.answer_within {
                 self.forwarded.retain(|_, forwarded| at.saturating_duration_since(*forwarded) <= within);
             }
             self.next_sweep += expiry.swept_every;

@@ -31,7 +31,7 @@ const IDENTIFIER: &str = "soak";
 
 /// Everything there is.
 #[derive(Debug)]
-pub struct World<'a> {
+pub struct Harness<'a> {
     network: Network,
     residents: &'a Residents,
     trackers: Vec<Option<Child>>,
@@ -63,11 +63,11 @@ struct Departure {
     seen_by: BTreeSet<String>,
 }
 
-impl<'a> World<'a> {
+impl<'a> Harness<'a> {
     /// A world with `pipes` processes, the first to start, and this many trackers.
     pub async fn new(residents: &'a Residents, pipes: usize, trackers: usize) -> Self {
         let network = Network::new(1 + pipes + trackers);
-        let mut world = Self {
+        let mut harness = Self {
             network,
             residents,
             trackers: (0..trackers).map(|_| None).collect(),
@@ -77,9 +77,9 @@ impl<'a> World<'a> {
             rounds: 0,
         };
         for tracker in 0..trackers {
-            world.act(&Step::StartTracker(tracker)).await;
+            harness.act(&Step::StartTracker(tracker)).await;
         }
-        world
+        harness
     }
 
     /// The trackers' announce URLs.

@@ -8,14 +8,14 @@ use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use p2pt::tracker::{ConnectError, SocketEnd};
 use p2pt::{Builder, Event, TrackerWarning};
-use p2pt_tests::dialect::{Dialect, Family, Lie};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{Family, Misbehaviour, TrackerProfile};
 use p2pt_transport::memory::MemoryTransport;
 use p2pt_transport::{Channel, PendingAnswer, PendingOffer, Transport, TransportError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 const A: &str = "ws://a.test/announce";
-const LIAR: &str = "ws://liar.test/announce";
+const BAD: &str = "ws://bad.test/announce";
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,9 +57,9 @@ async fn shut_down(what: &str, nodes: &[SimNode]) {
 
 #[tokio::test(start_paused = true)]
 async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(21), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
+    for profile in TrackerProfile::all() {
+        let (sim, name) = (Sim::new(21), profile.name);
+        let tracker = sim.start_profile(A, profile);
         let nodes = start_all(&sim, 6, &[A]).await;
         meet(name, &nodes, 60 * SECOND).await;
         // One interval later every tracker's last reply has told everybody that there are no strangers.
@@ -87,9 +87,9 @@ async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn at_each_tracker_a_swarm_is_left_and_joined_again() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(22), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
+    for profile in TrackerProfile::all() {
+        let (sim, name) = (Sim::new(22), profile.name);
+        let tracker = sim.start_profile(A, profile);
         let nodes = start_all(&sim, 3, &[A]).await;
         meet(name, &nodes, 60 * SECOND).await;
         let node = nodes[0].p2pt.node().clone();
@@ -107,15 +107,15 @@ async fn at_each_tracker_a_swarm_is_left_and_joined_again() {
 
 #[tokio::test(start_paused = true)]
 async fn each_tracker_may_restart_with_its_memory_lost() {
-    for dialect in Dialect::all() {
-        let (sim, name) = (Sim::new(23), dialect.name);
-        sim.start_dialect(A, dialect.clone());
+    for profile in TrackerProfile::all() {
+        let (sim, name) = (Sim::new(23), profile.name);
+        sim.start_profile(A, profile.clone());
         let mut nodes = start_all(&sim, 5, &[A]).await;
         meet(name, &nodes, 60 * SECOND).await;
         for outage in [Duration::ZERO, 300 * SECOND] {
             sim.crash_tracker(A);
             sleep(outage).await;
-            let tracker = sim.start_dialect(A, dialect.clone());
+            let tracker = sim.start_profile(A, profile.clone());
             // The longest back-off is a minute.
             let back = until(61 * SECOND, || tracker.members() == nodes.len()).await;
             assert!(back.is_some(), "{name}: {} came back", tracker.members());
@@ -129,7 +129,7 @@ async fn each_tracker_may_restart_with_its_memory_lost() {
 #[tokio::test(start_paused = true)]
 async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
     let sim = Sim::new(29);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     sim.network.refuse(1.0);
     let nodes = start_all(&sim, 2, &[A]).await;
     // The first announces and those 15 s later lead to nothing; the next are due 30 s after those.
@@ -142,9 +142,9 @@ async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
 async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
     // bittorrent-tracker is not among them: there nobody comes back before the dead connection ends, but for the run
     // that lost it and knows.
-    for dialect in [Dialect::aquatic(), Dialect::wt_tracker(), Dialect::open_web_torrent()] {
-        let (sim, name) = (Sim::new(24), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
+    for profile in [TrackerProfile::aquatic(), TrackerProfile::wt_tracker(), TrackerProfile::open_web_torrent()] {
+        let (sim, name) = (Sim::new(24), profile.name);
+        let tracker = sim.start_profile(A, profile);
         let id = [7u8; 20].into();
         let ghost = sim.start_with("room", &[A], |node| node.peer_id(id)).await;
         assert!(until(10 * SECOND, || tracker.members() == 1).await.is_some(), "{name}");
@@ -162,9 +162,9 @@ async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
 /// the dead socket of one who goes on announcing, were it not for `stopped`.
 #[tokio::test(start_paused = true)]
 async fn a_node_cut_off_without_a_word_is_back_in_time() {
-    for (dialect, within) in Dialect::all().into_iter().zip([60, 270, 60, 60]) {
-        let (sim, name) = (Sim::new(30), dialect.name);
-        let tracker = sim.start_dialect(A, dialect);
+    for (profile, within) in TrackerProfile::all().into_iter().zip([60, 270, 60, 60]) {
+        let (sim, name) = (Sim::new(30), profile.name);
+        let tracker = sim.start_profile(A, profile);
         let mut nodes = start_all(&sim, 2, &[A]).await;
         meet(name, &nodes, 60 * SECOND).await;
         sleep(125 * SECOND).await;
@@ -191,7 +191,7 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
 #[tokio::test(start_paused = true)]
 async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() {
     let sim = Sim::new(25);
-    let tracker = sim.start_dialect(A, Dialect::aquatic());
+    let tracker = sim.start_profile(A, TrackerProfile::aquatic());
     let nodes = [
         sim.start_from(&[Family::V4], "room", &[A], |node| node).await,
         sim.start_from(&[Family::V6], "room", &[A], |node| node).await,
@@ -200,7 +200,7 @@ async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() 
     assert!(nodes.iter().all(|node| node.p2pt.peers().is_empty()));
     assert_eq!((tracker.members(), tracker.log().offers_forwarded), (2, 0));
     const B: &str = "ws://b.test/announce";
-    sim.start_dialect(B, Dialect::open_web_torrent());
+    sim.start_profile(B, TrackerProfile::open_web_torrent());
     for node in &nodes {
         node.p2pt.node().add_tracker(B).await.expect("added");
     }
@@ -210,7 +210,7 @@ async fn aquatic_keeps_address_families_apart_and_a_second_tracker_joins_them() 
 #[tokio::test(start_paused = true)]
 async fn large_offers_reach_aquatic_in_frames_it_takes() {
     let sim = Sim::new(26);
-    let tracker = sim.start_dialect(A, Dialect::aquatic());
+    let tracker = sim.start_profile(A, TrackerProfile::aquatic());
     let padded = |node: Builder| node.transport(Arc::new(Padded(sim.network.transport())));
     let mut nodes = Vec::new();
     for _ in 0..6 {
@@ -227,24 +227,24 @@ async fn large_offers_reach_aquatic_in_frames_it_takes() {
 const PENDING_MAX: usize = 2 * (2 * 250 + 2 * 32);
 
 /// Whether that is what is wrong with such a tracker. Nobody can tell that crowds are not there.
-fn names(lie: Lie, warning: &TrackerWarning) -> bool {
+fn names(misbehaviour: Misbehaviour, warning: &TrackerWarning) -> bool {
     use SocketEnd::{Broken, Closed, DoesNotAnswer, DoesNotRead};
     use TrackerWarning::*;
-    match lie {
-        Lie::Intervals => matches!(warning, AbsurdInterval { .. } | BadFrame { .. }),
-        Lie::Crowds => false,
-        Lie::ForeignHashes => matches!(warning, ForeignSwarm { .. }),
-        Lie::ForgedAnswers => matches!(warning, StrayAnswers { .. }),
+    match misbehaviour {
+        Misbehaviour::Intervals => matches!(warning, AbsurdInterval { .. } | BadFrame { .. }),
+        Misbehaviour::Crowds => false,
+        Misbehaviour::ForeignHashes => matches!(warning, ForeignSwarm { .. }),
+        Misbehaviour::ForgedAnswers => matches!(warning, StrayAnswers { .. }),
         // Who answers such an offer is thrown out by some, before there were too many.
-        Lie::OfferFlood => matches!(warning, OfferFlood { .. } | Disconnected { .. }),
-        Lie::Oversized => matches!(warning, Disconnected { end: SocketEnd::Oversized, .. }),
-        Lie::Garbage => matches!(warning, BadFrame { .. }),
-        Lie::Refusal => matches!(warning, Failure { .. }),
-        Lie::Silence => matches!(warning, Timeout { .. }),
-        Lie::Deafness => matches!(warning, Disconnected { end: DoesNotAnswer | DoesNotRead, .. }),
-        Lie::NoHandshake => matches!(warning, ConnectFailed { error: ConnectError::Timeout(_), .. }),
-        Lie::HangUp => matches!(warning, Disconnected { end: Closed { .. } | Broken(_), .. }),
-        Lie::Slowness => matches!(warning, Slow { .. }),
+        Misbehaviour::OfferFlood => matches!(warning, OfferFlood { .. } | Disconnected { .. }),
+        Misbehaviour::Oversized => matches!(warning, Disconnected { end: SocketEnd::Oversized, .. }),
+        Misbehaviour::Garbage => matches!(warning, BadFrame { .. }),
+        Misbehaviour::Refusal => matches!(warning, Failure { .. }),
+        Misbehaviour::Silence => matches!(warning, Timeout { .. }),
+        Misbehaviour::Deafness => matches!(warning, Disconnected { end: DoesNotAnswer | DoesNotRead, .. }),
+        Misbehaviour::NoHandshake => matches!(warning, ConnectFailed { error: ConnectError::Timeout(_), .. }),
+        Misbehaviour::HangUp => matches!(warning, Disconnected { end: Closed { .. } | Broken(_), .. }),
+        Misbehaviour::Slowness => matches!(warning, Slow { .. }),
     }
 }
 
@@ -257,14 +257,14 @@ fn last_error(node: &SimNode, url: &str) -> Option<TrackerWarning> {
 
 #[tokio::test(start_paused = true)]
 async fn a_tracker_that_lies_harms_no_other() {
-    for lie in Lie::ALL {
-        for dialect in [Dialect::bittorrent_tracker(), Dialect::wt_tracker()] {
+    for misbehaviour in Misbehaviour::ALL {
+        for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::wt_tracker()] {
             let before = tasks();
-            let (sim, what) = (Sim::new(27), format!("{lie:?} of {}", dialect.name));
+            let (sim, what) = (Sim::new(27), format!("{misbehaviour:?} of {}", profile.name));
             {
-                let liar = sim.start_dialect(LIAR, dialect.lying(lie));
-                let good = sim.start_dialect(A, Dialect::bittorrent_tracker());
-                let mut nodes = start_all(&sim, 2, &[LIAR, A]).await;
+                let bad = sim.start_profile(BAD, profile.misbehaving(misbehaviour));
+                let good = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+                let mut nodes = start_all(&sim, 2, &[BAD, A]).await;
                 let took = meet(&what, &nodes, 5 * SECOND).await;
                 println!("{what}: met after {took:?}");
                 let (mut pending, mut named) = (0, [false; 2]);
@@ -276,8 +276,8 @@ async fn a_tracker_that_lies_harms_no_other() {
                     let next = Instant::now() + SECOND;
                     while let Ok(Some((n, event))) = timeout_at(next, heard.next()).await {
                         if let Event::TrackerWarning { tracker, warning } = event {
-                            assert_eq!(tracker.as_str(), LIAR, "{what}: the good tracker is blamed: {warning}");
-                            named[n] |= names(lie, &warning);
+                            assert_eq!(tracker.as_str(), BAD, "{what}: the good tracker is blamed: {warning}");
+                            named[n] |= names(misbehaviour, &warning);
                         }
                     }
                 }
@@ -286,24 +286,29 @@ async fn a_tracker_that_lies_harms_no_other() {
                 assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)), "{what}");
                 assert_eq!(sim.network.open_channels(), 2, "{what}");
                 assert_eq!(good.log().connections, 2, "{what}: the good tracker was left");
-                if lie == Lie::Intervals {
+                if misbehaviour == Misbehaviour::Intervals {
                     // Each node once in two minutes at least and once in ten seconds at most, whatever it says.
-                    let announces = liar.log().announces;
+                    let announces = bad.log().announces;
                     assert!((10..=140).contains(&announces), "{what}: {announces} announces in ten minutes");
                 }
                 for node in &nodes {
                     assert_eq!(last_error(node, A), None, "{what}: the good tracker is blamed");
                 }
-                assert_eq!(named, [lie != Lie::Crowds; 2], "{what}: {:?}", last_error(&nodes[0], LIAR));
+                assert_eq!(
+                    named,
+                    [misbehaviour != Misbehaviour::Crowds; 2],
+                    "{what}: {:?}",
+                    last_error(&nodes[0], BAD)
+                );
                 assert!(tasks() - before < 200, "{what}: {} tasks", tasks() - before);
 
-                nodes.push(sim.start("room", &[LIAR, A]).await);
+                nodes.push(sim.start("room", &[BAD, A]).await);
                 meet(&what, &nodes, 30 * SECOND).await;
                 shut_down(&what, &nodes).await;
                 assert_eq!((sim.network.open_channels(), sim.network.pending()), (0, 0), "{what}");
                 assert_eq!(good.members(), 0, "{what}");
             }
-            sim.crash_tracker(LIAR);
+            sim.crash_tracker(BAD);
             sim.crash_tracker(A);
             assert!(until(SECOND, || tasks() == before).await.is_some(), "{what}: {} tasks left", tasks() - before);
         }
@@ -312,11 +317,11 @@ async fn a_tracker_that_lies_harms_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn with_nothing_but_a_lying_tracker_a_node_starts_and_ends_as_ever() {
-    for lie in Lie::ALL {
-        let (sim, what) = (Sim::new(28), format!("{lie:?}"));
-        sim.start_dialect(LIAR, Dialect::bittorrent_tracker().lying(lie));
+    for misbehaviour in Misbehaviour::ALL {
+        let (sim, what) = (Sim::new(28), format!("{misbehaviour:?}"));
+        sim.start_profile(BAD, TrackerProfile::bittorrent_tracker().misbehaving(misbehaviour));
         let started = Instant::now();
-        let nodes = start_all(&sim, 2, &[LIAR]).await;
+        let nodes = start_all(&sim, 2, &[BAD]).await;
         assert_eq!(started.elapsed(), Duration::ZERO, "{what}");
         // At once, and with everything under way.
         shut_down(&what, &nodes[..1]).await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use p2pt::tracker::{ClientConfig, Family};
-use p2pt_tests::dialect::{Dialect, DialectTracker};
 use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::tracker_profile::{ProfiledTracker, TrackerProfile};
 use tokio::time::sleep;
 
 use Family::{V4, V6};
@@ -27,8 +27,8 @@ fn changes(node: &SimNode) -> u64 {
     node.p2pt.node().tracker_stats().trackers[0].counters.families_changed
 }
 
-fn aquatic(sim: &Sim) -> DialectTracker {
-    sim.start_dialect(A, Dialect::aquatic())
+fn aquatic(sim: &Sim) -> ProfiledTracker {
+    sim.start_profile(A, TrackerProfile::aquatic())
 }
 
 /// Two that start together over different families meet as soon as the first of them goes, after 15 to 30 s, unless
