@@ -1,5 +1,6 @@
 //! Workspace tests.
 
+pub mod events;
 pub mod interop;
 pub mod js;
 pub mod machine;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::sim::{Sim, until};
 use p2pt_tests::tracker_profile::{Log, TrackerProfile};
 use tokio::time::sleep;
 
@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 async fn idle_hour(what: &str, profile: &TrackerProfile, nodes: usize, max_peers: usize, peers: usize) -> (f64, f64) {
     let sim = Sim::new(41);
     let tracker = sim.start_profile(A, profile.clone());
-    let nodes = start_all(&sim, nodes, max_peers, &[A]).await;
+    let nodes = sim.start_all(nodes, "room", &[A], |node| node.max_peers(max_peers)).await;
     let settled = until(HOUR, || nodes.iter().all(|node| node.p2pt.peers().len() >= peers)).await;
     assert!(settled.is_some(), "{what} at {}: not settled", profile.name);
     sleep(300 * SECOND).await;
@@ -34,14 +34,6 @@ async fn idle_hour(what: &str, profile: &TrackerProfile, nodes: usize, max_peers
 fn check(log: &Log) {
     assert!(log.most_offers <= 10, "{log:?}");
     assert_eq!((log.offers_repeated, log.second_ids, log.bad_inputs, log.dropped), (0, 0, 0, 0), "{log:?}");
-}
-
-async fn start_all(sim: &Sim, count: usize, max_peers: usize, trackers: &[&str]) -> Vec<SimNode> {
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(sim.start_with("room", trackers, |node| node.max_peers(max_peers)).await);
-    }
-    nodes
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +58,7 @@ async fn who_has_met_everybody_or_is_full_or_alone_makes_no_offers() {
 async fn at_a_second_tracker_a_pair_makes_one_offer_at_most_with_each_announce() {
     let sim = Sim::new(42);
     let trackers = [A, B].map(|url| sim.start_profile(url, TrackerProfile::bittorrent_tracker()));
-    let nodes = start_all(&sim, 2, 100, &[A, B]).await;
+    let nodes = sim.start_all(2, "room", &[A, B], |node| node).await;
     assert!(until(60 * SECOND, || nodes.iter().all(|node| node.p2pt.peers().len() == 1)).await.is_some());
     sleep(300 * SECOND).await;
     let before = trackers.each_ref().map(|tracker| tracker.log());
@@ -89,7 +81,7 @@ async fn trackers_are_asked_often_only_while_strangers_remain() {
         let sim = Sim::new(43);
         let tracker = sim.start_profile(A, profile.clone());
         sim.network.refuse(1.0);
-        let nodes = start_all(&sim, 2, 100, &[A]).await;
+        let nodes = sim.start_all(2, "room", &[A], |node| node).await;
         // Two that cannot meet ask at the start, after 15, 30 and 60 s, and from then on when the tracker says.
         sleep(1200 * SECOND).await;
         let first = tracker.log();
@@ -113,7 +105,7 @@ async fn trackers_are_asked_often_only_while_strangers_remain() {
 async fn a_tracker_that_wants_an_announce_each_second_gets_one_in_ten() {
     let sim = Sim::new(44);
     let tracker = sim.start_profile(A, TrackerProfile { interval: SECOND, ..TrackerProfile::bittorrent_tracker() });
-    let nodes = start_all(&sim, 1, 100, &[A]).await;
+    let nodes = sim.start_all(1, "room", &[A], |node| node).await;
     sleep(600 * SECOND).await;
     let announces = tracker.log().announces;
     assert!((55..=62).contains(&announces), "{announces} announces in ten minutes");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::sim::{Sim, is_full_mesh, is_mesh, until};
 use p2pt_tests::tracker_profile::{Log, ProfiledTracker, TrackerProfile};
 use tokio::time::sleep;
 
@@ -11,19 +11,11 @@ const A: &str = "ws://a.test/announce";
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn start_all(sim: &Sim, count: usize, max_peers: usize) -> Vec<SimNode> {
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(sim.start_with("room", &[A], |node| node.max_peers(max_peers)).await);
-    }
-    nodes
-}
-
 /// How long 99 of 100 pairs took to meet, and all of them.
 async fn pairs(profile: TrackerProfile, count: usize, seed: u64) -> (Duration, Duration, Log) {
     let sim = Sim::new(seed);
     let tracker = sim.start_profile(A, profile);
-    let nodes = start_all(&sim, count, 100).await;
+    let nodes = sim.start_all(count, "room", &[A], |node| node.max_peers(100)).await;
     let pairs = count * (count - 1);
     let met = |share: usize| nodes.iter().map(|node| node.p2pt.peers().len()).sum::<usize>() * 100 >= pairs * share;
     let most = until(3600 * SECOND, || met(99)).await.expect("most pairs meet");
@@ -65,7 +57,7 @@ async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
                 nodes.push(sim.start("room", &[A]).await);
                 sleep(Duration::from_millis(150)).await;
             }
-            let took = until(600 * SECOND, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await;
+            let took = until(600 * SECOND, || is_mesh(&nodes)).await;
             times.push(took.expect("a mesh"));
         }
         println!("{}: {times:?}", profile.name);
@@ -109,7 +101,7 @@ async fn a_node_that_is_alone_or_has_all_peers_or_is_full_does_not_announce_more
     for (count, max_peers) in [(1, 100), (6, 100), (4, 1)] {
         let sim = Sim::new(1);
         let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
-        let nodes = start_all(&sim, count, max_peers).await;
+        let nodes = sim.start_all(count, "room", &[A], |node| node.max_peers(max_peers)).await;
         let everybody = max_peers.min(count - 1);
         let done = || nodes.iter().all(|node| node.p2pt.peers().len() == everybody);
         assert!(until(900 * SECOND, done).await.is_some(), "{count} nodes with up to {max_peers} peers");
@@ -124,14 +116,14 @@ async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
     let sim = Sim::new(1);
     let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let ghost = sim.start("room", &[]).await;
-    let nodes = start_all(&sim, 19, 100).await;
+    let nodes = sim.start_all(19, "room", &[A], |node| node.max_peers(100)).await;
     for node in &nodes {
         sim.network.refuse_between(ghost.node, node.node);
     }
     ghost.p2pt.node().add_tracker(A).await.expect("added");
     let (announces, _) = an_hour(&tracker).await;
     assert!(announces <= 20 * 60, "{announces} announces in the first hour");
-    assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)));
+    assert!(is_mesh(&nodes));
     let (announces, offers) = an_hour(&tracker).await;
     // Every two minutes, with up to ten offers.
     assert_eq!(announces, 30 * 20);

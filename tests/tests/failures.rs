@@ -1,11 +1,10 @@
 //! Swarms that everything happens to, and what must hold afterwards.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::{Builder, PeerId};
+use p2pt::Builder;
 use p2pt_tests::plan::{self, Fault, Plan, Step};
-use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::sim::{Sim, SimNode, is_one_graph, tasks, until};
 use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
@@ -104,20 +103,6 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
     assert_eq!(outcome.alive, 37);
 }
 
-/// Nobody further away than any path leads.
-fn is_connected(nodes: &[SimNode]) -> bool {
-    let peers = |node: &SimNode| node.p2pt.peers().iter().map(|peer| peer.id()).collect::<Vec<_>>();
-    let graph: HashMap<PeerId, Vec<PeerId>> = nodes.iter().map(|node| (node.p2pt.peer_id(), peers(node))).collect();
-    let mut reached = BTreeSet::new();
-    let mut next = vec![nodes[0].p2pt.peer_id()];
-    while let Some(id) = next.pop() {
-        if reached.insert(id) {
-            next.extend(graph.get(&id).into_iter().flatten());
-        }
-    }
-    reached.len() == nodes.len()
-}
-
 const LIMIT: usize = 12;
 
 /// Measured: less than a second. Whoever starts draws up to five members, which makes one graph almost surely.
@@ -134,7 +119,7 @@ async fn watch_limit(nodes: &[SimNode], time: Duration) {
 
 fn is_whole(nodes: &[SimNode]) -> bool {
     assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
-    nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
+    is_one_graph(nodes)
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +177,6 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
 
 #[tokio::test(start_paused = true)]
 async fn hours_of_coming_and_going_leave_nothing_behind() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let sim = Sim::new(6);
     sim.start_profile(A, TrackerProfile::aquatic());
     sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(Misbehaviour::ForgedAnswers));

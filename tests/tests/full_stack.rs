@@ -1,16 +1,16 @@
 //! Whole nodes over ICE, DTLS and SCTP in an emulated network under paused time, with delay, loss and NATs: what the
 //! suites over the memory network show, shown for representative swarms and plans over the real stack.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::{ChannelClosed, Event, Peer, PeerId};
+use p2pt::{ChannelClosed, Event, Peer};
+use p2pt_tests::events::{closed, connected, next_of_peers};
 use p2pt_tests::plan::{self, Fault, Plan, Step};
-use p2pt_tests::sim::{Emulated, Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::sim::{Emulated, Sim, SimNode, is_mesh, is_one_graph, tasks, until};
 use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use p2pt_transport::emulator::{NatKind, Path};
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 const A: &str = "ws://a.test/announce";
 const B: &str = "ws://b.test/announce";
@@ -25,42 +25,13 @@ const NOTICED_WITHIN: Duration = Duration::from_millis(4200);
 
 type Node = SimNode<Emulated>;
 
-/// The next event about peers.
-async fn next(node: &mut Node) -> Event {
-    loop {
-        match timeout(SOON, node.events.next()).await.expect("an event in time").expect("the stream goes on") {
-            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-            event => return event,
-        }
-    }
-}
-
-async fn connected(node: &mut Node) -> Peer {
-    match next(node).await {
-        Event::PeerConnected(peer) => peer,
-        other => panic!("not a connection: {other:?}"),
-    }
-}
-
-async fn closed(node: &mut Node) -> ChannelClosed {
-    match next(node).await {
-        Event::PeerClosed(closed) => closed.reason,
-        other => panic!("not a close: {other:?}"),
-    }
-}
-
 /// Two nodes that have met.
 async fn pair(sim: &Sim<Emulated>) -> (Node, Peer, Node, Peer) {
     sim.start_tracker(A);
     let mut one = sim.start("room", &[A]).await;
     let mut two = sim.start("room", &[A]).await;
-    let (to_two, to_one) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, to_one) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     (one, to_two, two, to_one)
-}
-
-fn is_mesh(nodes: &[Node]) -> bool {
-    is_full_mesh(nodes.iter().map(|node| &node.p2pt))
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,13 +40,13 @@ async fn messages_of_any_size_and_requests_arrive() {
     let (mut one, to_two, mut two, to_one) = pair(&sim).await;
     for bytes in [0, 1, 1000, 100_000, 2_000_000] {
         let text = "x".repeat(bytes);
-        let (sent, event) = tokio::join!(to_one.send(text.as_str()), next(&mut one));
+        let (sent, event) = tokio::join!(to_one.send(text.as_str()), next_of_peers(&mut one.events, SOON));
         sent.expect("sent");
         let Event::Message(message) = event else { panic!("not a message: {event:?}") };
         assert!(message.text() == Some(text.as_str()), "{bytes} bytes");
     }
     let answering = async {
-        let Event::Message(message) = next(&mut two).await else { panic!("not a message") };
+        let Event::Message(message) = next_of_peers(&mut two.events, SOON).await else { panic!("not a message") };
         message.respond("here").await.expect("sent");
     };
     let (response, ()) = tokio::join!(to_two.request("where?"), answering);
@@ -87,16 +58,16 @@ async fn a_leave_is_seen_at_once_and_a_death_after_the_silence_time() {
     let sim = Sim::over(Emulated::usual(2), 2);
     let (mut one, to_two, two, _) = pair(&sim).await;
     let left = Instant::now();
-    let (reason, ()) = tokio::join!(closed(&mut one), two.p2pt.shutdown());
-    assert_eq!(reason, ChannelClosed::Remote);
+    let (parted, ()) = tokio::join!(closed(&mut one.events, SOON), two.p2pt.shutdown());
+    assert_eq!(parted.reason, ChannelClosed::Remote);
     assert!(left.elapsed() < SECOND, "seen after {:?}", left.elapsed());
     assert!(!to_two.is_connected());
     let dead = sim.start("room", &[A]).await;
-    connected(&mut one).await;
+    connected(&mut one.events, SOON).await;
     sim.kill(dead.node);
     drop(dead.p2pt);
     let died = Instant::now();
-    assert!(matches!(closed(&mut one).await, ChannelClosed::Timeout(_)));
+    assert!(matches!(closed(&mut one.events, SOON).await.reason, ChannelClosed::Timeout(_)));
     assert!(died.elapsed() <= NOTICED_WITHIN, "noticed after {:?}", died.elapsed());
 }
 
@@ -168,26 +139,12 @@ async fn a_bad_network_is_one_still() {
     assert!(met.is_some_and(|met| met <= 60 * SECOND), "{met:?}");
 }
 
-/// The peers of each node, and theirs, are all nodes.
-fn is_connected(nodes: &[Node]) -> bool {
-    let peers = |node: &Node| node.p2pt.peers().iter().map(|peer| peer.id()).collect::<Vec<_>>();
-    let graph: HashMap<PeerId, Vec<PeerId>> = nodes.iter().map(|node| (node.p2pt.peer_id(), peers(node))).collect();
-    let mut reached = BTreeSet::new();
-    let mut next = vec![nodes[0].p2pt.peer_id()];
-    while let Some(id) = next.pop() {
-        if reached.insert(id) {
-            next.extend(graph.get(&id).into_iter().flatten());
-        }
-    }
-    reached.len() == nodes.len()
-}
-
 const LIMIT: usize = 8;
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 fn is_whole(nodes: &[Node]) -> bool {
     assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
-    nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
+    is_one_graph(nodes)
 }
 
 /// What this thread has used of its processor, which no other test disturbs.
@@ -247,7 +204,6 @@ async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn coming_and_going_leave_nothing_behind() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let network = Emulated::usual(6);
     let sim = Sim::over(network.clone(), 6);
     sim.start_profile(A, TrackerProfile::aquatic());

@@ -2,11 +2,11 @@
 
 use p2pt::transport::webrtc::WebRtcConfig;
 use p2pt::{Event, Events, Frame, P2pt, Peer, Swarm};
+use p2pt_tests::events::{closed, connected, message, next_of_peers};
 use p2pt_tests::interop::{big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
 use serde_json::json;
-use tokio::time::timeout;
 
 /// A library peer that keeps so many links to each peer.
 async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
@@ -17,24 +17,6 @@ async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Eve
         .join(identifier)
         .await
         .expect("the announce URLs are good")
-}
-
-/// The next event that is not about a tracker.
-async fn next(events: &mut Events) -> Event {
-    loop {
-        match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {
-            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-            event => return event,
-        }
-    }
-}
-
-async fn peer_connected(events: &mut Events) -> Peer {
-    match next(events).await {
-        Event::PeerConnected(peer) => peer,
-        other => panic!("expected a peer, got {other:?}"),
-    }
 }
 
 /// Each asks the other a megabyte of a question.
@@ -48,10 +30,7 @@ async fn talk(peer: &Peer, events: &mut Events, js: &mut PipePeer, own_id: &str)
     assert_eq!(response.text(), Some("from JavaScript"));
 
     let tag = js.ask(own_id, &json!(text)).await;
-    let message = match next(events).await {
-        Event::Message(message) => message,
-        other => panic!("expected a message, got {other:?}"),
-    };
+    let message = message(events, PATIENCE).await;
     assert!(message.text() == Some(&text), "the question arrived damaged");
     message.respond("from Rust").await.expect("a link is open");
     assert_eq!(js.response(&tag).await["message"], "from Rust");
@@ -68,7 +47,7 @@ async fn one_of_two_links_closes(kind: Kind) {
     }
     let (p2pt, mut events) = start("two links", &urls, 2).await;
     let own_id = p2pt.peer_id().to_string();
-    let peer = peer_connected(&mut events).await;
+    let peer = connected(&mut events, PATIENCE).await;
     assert_eq!(peer.id().to_string(), js.id());
     js.about("peer_connected", &own_id).await;
     js.process().expect("channel_opened", |event| event["peer"] == own_id && event["channels"] == 2).await;
@@ -81,10 +60,7 @@ async fn one_of_two_links_closes(kind: Kind) {
 
     let js_id = js.id().to_owned();
     js.stop().await;
-    match next(&mut events).await {
-        Event::PeerClosed(closed) => assert_eq!(closed.peer.id().to_string(), js_id),
-        other => panic!("expected the peer's end, got {other:?}"),
-    }
+    assert_eq!(closed(&mut events, PATIENCE).await.peer.id().to_string(), js_id);
     p2pt.shutdown().await;
     for tracker in trackers {
         tracker.stop().await;
@@ -111,7 +87,7 @@ async fn frames_that_are_not_p2pts_go_both_ways() {
     let (p2pt, mut events) = start("raw frames", &[tracker.url()], 1).await;
     let own_id = p2pt.peer_id().to_string();
     let mut node = Kind::NodeRoamhq.start("raw frames", &[tracker.url()]).await;
-    let peer = peer_connected(&mut events).await;
+    let peer = connected(&mut events, PATIENCE).await;
     node.about("peer_connected", &own_id).await;
 
     peer.send_frame(Frame::text("raw ✓ text")).await.expect("a link is open");
@@ -123,7 +99,7 @@ async fn frames_that_are_not_p2pts_go_both_ways() {
         node.process().command(&json!({"send_raw": raw})).await;
     }
     for expected in [Frame::text("raw ✓ text"), Frame::Binary(vec![0, 255, 0, 128].into())] {
-        match next(&mut events).await {
+        match next_of_peers(&mut events, PATIENCE).await {
             Event::Data(data) => assert_eq!(data.frame, expected),
             other => panic!("expected a frame, got {other:?}"),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
-use p2pt_tests::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
+use p2pt_tests::sim::{Sim, SimNode, Underlay, is_mesh, open_channels, until};
 use p2pt_tests::tracker_profile::TrackerProfile;
 use tokio::time::sleep;
 
@@ -22,30 +22,21 @@ const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 /// that was not known to be dead yet.
 const BACK_WITHIN: Duration = Duration::from_secs(80);
 
-async fn start_all<N: Underlay>(sim: &Sim<N>, count: usize, trackers: &[&str]) -> Vec<SimNode<N>> {
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(sim.start("room", trackers).await);
-    }
+/// So many nodes that have met, and to which every tracker's last reply has reported that there is no unknown peer.
+async fn start_met<N: Underlay>(sim: &Sim<N>, count: usize, trackers: &[&str]) -> Vec<SimNode<N>> {
+    let nodes = sim.start_all(count, "room", trackers, |node| node).await;
     let met = until(60 * SECOND, || is_mesh(&nodes)).await;
     assert!(met.is_some(), "they meet");
-    // Until every tracker's last reply has told everybody that there are no strangers.
     sleep(130 * SECOND).await;
     nodes
-}
-
-fn is_mesh<N: Underlay>(nodes: &[SimNode<N>]) -> bool {
-    is_full_mesh(nodes.iter().map(|node| &node.p2pt))
 }
 
 fn connected<N: Underlay>(node: &SimNode<N>) -> usize {
     node.p2pt.node().tracker_stats().connected
 }
 
-/// Ends of channels that are open.
 fn channels<N: Underlay>(sim: &Sim<N>, nodes: &[SimNode<N>]) -> usize {
-    let links = || nodes.iter().flat_map(|node| node.p2pt.peers()).map(|peer| peer.connection_count()).sum();
-    sim.network.open_channels().unwrap_or_else(links)
+    open_channels(&sim.network, nodes.iter().map(|node| &node.p2pt))
 }
 
 async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(
@@ -56,7 +47,7 @@ async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(
         let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", profile.name));
         sim.start_profile(A, profile.clone());
         sim.start_profile(B, TrackerProfile::bittorrent_tracker());
-        let nodes = start_all(&sim, 4, &[A, B]).await;
+        let nodes = start_met(&sim, 4, &[A, B]).await;
         let peers = |n: usize| nodes[n].p2pt.peers().len();
         sim.unplug(nodes[0].node);
         let noticed = until(NOTICED_WITHIN, || peers(0) == 0 && (1..4).all(|n| peers(n) == 2)).await;
@@ -86,7 +77,7 @@ async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
     let (sim, name) = (Sim::over(over(32), 32), profile.name);
     sim.start_profile(A, profile);
     sim.start_profile(B, TrackerProfile::wt_tracker());
-    let nodes = start_all(&sim, 6, &[A, B]).await;
+    let nodes = start_met(&sim, 6, &[A, B]).await;
     nodes.iter().for_each(|node| sim.unplug(node.node));
     let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
     assert!(alone.is_some(), "{name}: dead links are left");
@@ -102,7 +93,7 @@ async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
 async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
     let (sim, name) = (Sim::over(over(33), 33), profile.name);
     let tracker = sim.start_profile(A, profile);
-    let nodes = start_all(&sim, 4, &[A]).await;
+    let nodes = start_met(&sim, 4, &[A]).await;
     sim.freeze(nodes[0].node);
     sleep(8 * 3600 * SECOND).await;
     assert_eq!(tracker.members(), 3, "{name}");
@@ -121,7 +112,7 @@ async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Un
 ) {
     let (sim, name) = (Sim::over(over(34), 34), profile.name);
     let tracker = sim.start_profile(A, profile);
-    let nodes = start_all(&sim, 4, &[A]).await;
+    let nodes = start_met(&sim, 4, &[A]).await;
     tokio::time::advance(8 * 3600 * SECOND).await;
     let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
     println!("{name}: back after {back:?}");
@@ -134,7 +125,7 @@ async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> 
     for count in [2, 6] {
         let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", profile.name));
         sim.start_profile(A, profile.clone());
-        let nodes = start_all(&sim, count, &[A]).await;
+        let nodes = start_met(&sim, count, &[A]).await;
         let [one, two] = [nodes[0].node, nodes[1].node];
         sim.network.cut_from(one, two);
         sim.network.cut_from(two, one);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use p2pt::{Event, NodeError, PeerId};
+use p2pt_tests::events::next_of_peers;
 use p2pt_tests::sim::{Sim, SimNode};
 use p2pt_transport::memory::Conditions;
 use serde_json::json;
@@ -14,19 +15,6 @@ const C: &str = "ws://c.test/announce";
 
 /// Virtual time in which anything expected here has happened.
 const SOON: Duration = Duration::from_secs(900);
-
-async fn event_of_peers(node: &mut SimNode) -> Event {
-    let event = async {
-        loop {
-            match node.events.next().await.expect("the stream goes on") {
-                Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-                Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-                event => return event,
-            }
-        }
-    };
-    timeout(SOON, event).await.expect("an event in time")
-}
 
 /// Waits until this node is connected to all of these.
 async fn meet(node: &SimNode, others: &[&SimNode]) {
@@ -55,7 +43,9 @@ async fn messages_keep_their_order_while_surplus_links_retire() {
         sim.network.accept_between(one.node, two.node);
         let (first, second) = tokio::join!(one.p2pt.request_more_peers(), two.p2pt.request_more_peers());
         first.and(second).expect("running");
-        let Event::PeerConnected(to_two) = event_of_peers(&mut one).await else { panic!("not a connection") };
+        let Event::PeerConnected(to_two) = next_of_peers(&mut one.events, SOON).await else {
+            panic!("not a connection")
+        };
         let sending = async {
             for n in 0..100 {
                 to_two.send(json!(n)).await.expect("sent");
@@ -65,7 +55,7 @@ async fn messages_keep_their_order_while_surplus_links_retire() {
         let hearing = async {
             let mut heard = Vec::new();
             while heard.len() < 100 {
-                if let Event::Message(message) = event_of_peers(&mut two).await {
+                if let Event::Message(message) = next_of_peers(&mut two.events, SOON).await {
                     heard.push(message.parse::<u64>().expect("a number"));
                 }
             }

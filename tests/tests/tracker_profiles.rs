@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use p2pt::tracker::{ConnectError, SocketEnd};
 use p2pt::{Builder, Event, TrackerWarning};
-use p2pt_tests::sim::{Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::sim::{Sim, SimNode, is_mesh, tasks, until};
 use p2pt_tests::tracker_profile::{Family, Misbehaviour, TrackerProfile};
 use p2pt_transport::memory::MemoryTransport;
 use p2pt_transport::{Channel, PendingAnswer, PendingOffer, Transport, TransportError};
@@ -26,21 +26,9 @@ const LONG: Duration = Duration::from_secs(600);
 /// next ones come after 15 s.
 const REJOINED_WITHIN: Duration = Duration::from_secs(20);
 
-fn tasks() -> usize {
-    tokio::runtime::Handle::current().metrics().num_alive_tasks()
-}
-
-async fn start_all(sim: &Sim, count: usize, trackers: &[&str]) -> Vec<SimNode> {
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(sim.start("room", trackers).await);
-    }
-    nodes
-}
-
 /// Waits for a full mesh and says how long it took.
 async fn meet(what: &str, nodes: &[SimNode], within: Duration) -> Duration {
-    let met = until(within, || is_full_mesh(nodes.iter().map(|node| &node.p2pt))).await;
+    let met = until(within, || is_mesh(nodes)).await;
     met.unwrap_or_else(|| {
         let peers: Vec<_> = nodes.iter().map(|node| node.p2pt.peers().len()).collect();
         panic!("{what}: no full mesh within {within:?}: {peers:?}")
@@ -60,7 +48,7 @@ async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
     for profile in TrackerProfile::all() {
         let (sim, name) = (Sim::new(21), profile.name);
         let tracker = sim.start_profile(A, profile);
-        let nodes = start_all(&sim, 6, &[A]).await;
+        let nodes = sim.start_all(6, "room", &[A], |node| node).await;
         meet(name, &nodes, 60 * SECOND).await;
         // One interval later every tracker's last reply has told everybody that there are no strangers.
         sleep(125 * SECOND).await;
@@ -90,7 +78,7 @@ async fn at_each_tracker_a_swarm_is_left_and_joined_again() {
     for profile in TrackerProfile::all() {
         let (sim, name) = (Sim::new(22), profile.name);
         let tracker = sim.start_profile(A, profile);
-        let nodes = start_all(&sim, 3, &[A]).await;
+        let nodes = sim.start_all(3, "room", &[A], |node| node).await;
         meet(name, &nodes, 60 * SECOND).await;
         let node = nodes[0].p2pt.node().clone();
         let mut swarm = nodes[0].p2pt.clone();
@@ -110,7 +98,7 @@ async fn each_tracker_may_restart_with_its_memory_lost() {
     for profile in TrackerProfile::all() {
         let (sim, name) = (Sim::new(23), profile.name);
         sim.start_profile(A, profile.clone());
-        let mut nodes = start_all(&sim, 5, &[A]).await;
+        let mut nodes = sim.start_all(5, "room", &[A], |node| node).await;
         meet(name, &nodes, 60 * SECOND).await;
         for outage in [Duration::ZERO, 300 * SECOND] {
             sim.crash_tracker(A);
@@ -131,7 +119,7 @@ async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
     let sim = Sim::new(29);
     sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     sim.network.refuse(1.0);
-    let nodes = start_all(&sim, 2, &[A]).await;
+    let nodes = sim.start_all(2, "room", &[A], |node| node).await;
     // The first announces and those 15 s later lead to nothing; the next are due 30 s after those.
     sleep(42 * SECOND).await;
     sim.network.refuse(0.0);
@@ -165,7 +153,7 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
     for (profile, within) in TrackerProfile::all().into_iter().zip([60, 270, 60, 60]) {
         let (sim, name) = (Sim::new(30), profile.name);
         let tracker = sim.start_profile(A, profile);
-        let mut nodes = start_all(&sim, 2, &[A]).await;
+        let mut nodes = sim.start_all(2, "room", &[A], |node| node).await;
         meet(name, &nodes, 60 * SECOND).await;
         sleep(125 * SECOND).await;
         sim.change_address(nodes[0].node);
@@ -264,7 +252,7 @@ async fn a_tracker_that_lies_harms_no_other() {
             {
                 let bad = sim.start_profile(BAD, profile.misbehaving(misbehaviour));
                 let good = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
-                let mut nodes = start_all(&sim, 2, &[BAD, A]).await;
+                let mut nodes = sim.start_all(2, "room", &[BAD, A], |node| node).await;
                 let took = meet(&what, &nodes, 5 * SECOND).await;
                 println!("{what}: met after {took:?}");
                 let (mut pending, mut named) = (0, [false; 2]);
@@ -283,7 +271,7 @@ async fn a_tracker_that_lies_harms_no_other() {
                 }
                 drop(heard);
                 assert!(pending <= PENDING_MAX, "{what}: {pending} connections pending");
-                assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)), "{what}");
+                assert!(is_mesh(&nodes), "{what}");
                 assert_eq!(sim.network.open_channels(), 2, "{what}");
                 assert_eq!(good.log().connections, 2, "{what}: the good tracker was left");
                 if misbehaviour == Misbehaviour::Intervals {
@@ -321,7 +309,7 @@ async fn with_nothing_but_a_lying_tracker_a_node_starts_and_ends_as_ever() {
         let (sim, what) = (Sim::new(28), format!("{misbehaviour:?}"));
         sim.start_profile(BAD, TrackerProfile::bittorrent_tracker().misbehaving(misbehaviour));
         let started = Instant::now();
-        let nodes = start_all(&sim, 2, &[BAD]).await;
+        let nodes = sim.start_all(2, "room", &[BAD], |node| node).await;
         assert_eq!(started.elapsed(), Duration::ZERO, "{what}");
         // At once, and with everything under way.
         shut_down(&what, &nodes[..1]).await;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Fault, Plan};
-use crate::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
+use crate::sim::{Sim, SimNode, Underlay, is_full_mesh, open_channels, tasks, until};
 use crate::tracker_profile::ProfiledTracker;
 use faults::Condition;
 use watch::{Watch, ask, read};
@@ -94,7 +94,6 @@ pub(super) fn run<N: Underlay>(plan: &Plan, network: impl FnOnce() -> N) -> (Out
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let ended = Harness::new(plan, network()).await.run().await;
-        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         let none = until(SHUTDOWN_WITHIN, || tasks() == 0).await;
         assert!(none.is_some(), "{} tasks are left", tasks());
         ended
@@ -153,10 +152,8 @@ impl<'a, N: Underlay> Harness<'a, N> {
         self.members.iter().flatten()
     }
 
-    /// Ends of channels that are open, as the nodes say when the network does not know.
     fn channels(&self) -> usize {
-        let links = || self.alive().flat_map(|member| member.p2pt.peers()).map(|peer| peer.connection_count()).sum();
-        self.sim.network.open_channels().unwrap_or_else(links)
+        open_channels(&self.sim.network, self.alive().map(|member| &member.p2pt))
     }
 
     /// From the first step to the last, and then all is well but for the dead.

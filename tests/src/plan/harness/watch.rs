@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Most, REQUEST_TIMEOUT, Requests, SEND_TIMEOUT};
 use crate::plan::Plan;
-use crate::sim::Underlay;
+use crate::sim::{Underlay, tasks};
 
 /// Notes what happens. Clones share one notebook.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl<N: Underlay> Watch<N> {
             let now = Most {
                 channels: each(self.network.open_channels().unwrap_or(0)),
                 pending: each(self.network.pending().unwrap_or(0)),
-                tasks: each(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
+                tasks: each(tasks()),
             };
             {
                 let most = &mut self.notes().most;
