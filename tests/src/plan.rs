@@ -68,7 +68,7 @@ pub enum Fault {
         /// Which.
         tracker: usize,
     },
-    /// A tracker restarts and lies, and then restarts and does not.
+    /// A tracker restarts and misbehaves, and at the end restarts and does not.
     Misbehaviour {
         /// Which.
         tracker: usize,
@@ -94,26 +94,26 @@ pub enum Fault {
     },
     /// What one node sends does not arrive at another.
     CutFrom {
-        /// Who is not heard.
+        /// The sender.
         from: usize,
-        /// By whom; nothing is cut if they are the same.
+        /// The receiver; nothing is cut if they are the same.
         to: usize,
     },
     /// What one node sends takes longer to another.
     SlowFrom {
-        /// Whose frames.
+        /// The sender.
         from: usize,
-        /// To whom.
+        /// The receiver.
         to: usize,
         /// How much longer.
         millis: u64,
     },
-    /// A node sleeps: it hears nothing and is not heard, and its links do not notice.
+    /// A node sleeps: nothing passes to it or from it, and its channels stay open.
     Freeze {
         /// Which.
         node: usize,
     },
-    /// These nodes lose every network: each link, each socket to a tracker.
+    /// These nodes lose every network: each channel, each socket to a tracker.
     Unplug {
         /// A bit for each.
         nodes: u64,
@@ -125,7 +125,7 @@ pub enum Fault {
         /// How long.
         millis: u64,
     },
-    /// All links are slow.
+    /// All channels are slow.
     Slow {
         /// How long one way takes, with as much jitter.
         millis: u64,
@@ -152,9 +152,9 @@ impl Plan {
 
     /// In which virtual time after the end of the plan the nodes form a full mesh.
     ///
-    /// Before trackers can introduce anybody, up to a minute of back-off passes, and up to four minutes until aquatic
-    /// has forgotten a connection that died silently. From then on chance decides whom offers reach, in hunts that grow
-    /// in number with the swarm.
+    /// Before trackers can introduce peers, up to a minute of back-off passes, and up to four minutes until aquatic
+    /// has forgotten a connection that died silently. From then on chance decides which members offers reach, in bursts of announces
+    /// that grow in number with the swarm.
     ///
     /// Measured: 250 plans of up to 12 nodes took 7 s in the median and 187 s at most; 40 plans of up to 40 nodes took
     /// 60 s in the median and 315 s at most.
@@ -170,7 +170,7 @@ impl Plan {
         self.trace().0
     }
 
-    /// The same over another network, which is made within the runtime of the plan.
+    /// Runs the plan over another network, which is made within the runtime of the plan.
     ///
     /// # Panics
     /// If something does not hold that must.
@@ -178,7 +178,7 @@ impl Plan {
         harness::run(self, network).0
     }
 
-    /// The same, and everything that the nodes' applications heard, in order, with the virtual time and the number of
+    /// Runs the plan and returns also everything that was reported to the nodes' applications, in order, with the virtual time and the number of
     /// the node.
     pub fn trace(&self) -> (Outcome, Vec<String>) {
         harness::run(self, || MemoryNetwork::new(self.seed))
@@ -226,7 +226,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// As it is read back, since this is what a failed property prints.
+/// Prints the JSON that is read back, because this is what a failed property prints.
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,5 +1,5 @@
-//! An in-process tracker that behaves as each of the four known servers does, as far as a client can tell, and one
-//! that lies. What differs between them is data: the switches of a [`TrackerProfile`].
+//! An in-process tracker that behaves as each of the four known servers does, as far as a client can tell, and that can
+//! misbehave. What differs between them is data: the switches of a [`TrackerProfile`].
 //!
 //! It is stricter than any of them where that shows a client's mistake: a field that is `null` is bad input to all.
 
@@ -48,7 +48,7 @@ pub struct TrackerProfile {
     pub verbatim_offers: bool,
     /// How an answer is forwarded.
     pub answers: Answers,
-    /// What follows an answer to nobody.
+    /// What follows an answer whose offer is not known.
     pub stray_answer: StrayAnswer,
     /// Answers are taken only to offers that were forwarded, this long at most.
     pub answer_within: Option<Duration>,
@@ -64,7 +64,7 @@ pub struct TrackerProfile {
     pub queue: usize,
     /// Members that connected over IPv4 and IPv6 are kept apart.
     pub splits_families: bool,
-    /// It does worse than that.
+    /// What it does that no known server does.
     pub misbehaviour: Option<Misbehaviour>,
 }
 
@@ -103,14 +103,14 @@ pub enum Ids {
     One,
 }
 
-/// How an answer is forwarded, and to whom.
+/// How an answer is forwarded, and to which member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// With nothing but its fields, to a member of that swarm.
     Rebuilt,
-    /// As it came, to whoever has that peer id in any swarm.
+    /// As it came, to the member with that peer id in any swarm.
     Whole,
-    /// So too, but under the peer id of the connection.
+    /// As it came, to the member with that peer id in any swarm, but under the peer id of the connection.
     WholeButId,
 }
 
@@ -130,7 +130,7 @@ pub enum Idle {
 pub struct Scrape {
     /// One without info hashes is for all; otherwise it is refused.
     pub of_all: bool,
-    /// Info hashes that nobody announces are replied to with zeros; otherwise they are left out.
+    /// Info hashes without members are replied to with zeros; otherwise they are left out.
     pub of_unknown: bool,
     /// More info hashes are left out. With none at all, there is no reply if there is a limit.
     pub max: Option<usize>,
@@ -138,7 +138,7 @@ pub struct Scrape {
     pub flags: bool,
 }
 
-/// What follows an answer to nobody.
+/// What follows an answer whose offer is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrayAnswer {
     /// Nothing.
@@ -266,7 +266,7 @@ impl TrackerProfile {
         [Self::bittorrent_tracker(), Self::aquatic(), Self::wt_tracker(), Self::open_web_torrent()]
     }
 
-    /// The same, but it lies.
+    /// This profile with a misbehaviour.
     #[must_use]
     pub fn misbehaving(mut self, misbehaviour: Misbehaviour) -> Self {
         self.misbehaviour = Some(misbehaviour);

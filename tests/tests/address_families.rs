@@ -43,7 +43,7 @@ async fn two_nodes_that_start_over_different_families_meet() {
         took.push(met(&nodes, 200 * SECOND).await.unwrap_or_else(|| panic!("not met with seed {seed}")));
         let before = nodes.iter().map(changes).sum::<u64>();
         sleep(600 * SECOND).await;
-        assert_eq!(nodes.iter().map(changes).sum::<u64>(), before, "who has met somebody stays");
+        assert_eq!(nodes.iter().map(changes).sum::<u64>(), before, "a node that has met a peer stays");
         let log = tracker.log();
         assert_eq!((log.bad_inputs, log.ignored, tracker.members()), (0, 0, 2), "closed cleanly each time: {log:?}");
         assert!(is_full_mesh(nodes.iter().map(|node| &node.p2pt)));
@@ -54,7 +54,7 @@ async fn two_nodes_that_start_over_different_families_meet() {
     assert!(took[took.len() * 9 / 10] <= 31 * SECOND, "{took:?}");
 }
 
-/// Who has one family only cannot come: the others come, however long they have been alone before.
+/// A node with one family only cannot change: the others do, however long they have been alone before.
 #[tokio::test(start_paused = true)]
 async fn a_node_with_one_family_is_found() {
     let mut took = Vec::new();
@@ -76,7 +76,7 @@ async fn a_node_with_one_family_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_goes_from_where_somebody_is() {
+async fn no_node_leaves_a_family_where_it_has_met_a_peer() {
     let sim = Sim::new(3);
     let tracker = aquatic(&sim);
     let mut nodes = Vec::new();

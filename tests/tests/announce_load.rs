@@ -37,9 +37,9 @@ fn check(log: &Log) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_met_everybody_or_is_full_or_alone_makes_no_offers() {
+async fn a_node_that_has_met_all_peers_or_is_full_or_alone_makes_no_offers() {
     for profile in TrackerProfile::all() {
-        // Nobody announces more often than the tracker asks for.
+        // No node announces more often than the tracker asks for.
         let most = 3600.0 / profile.interval.as_secs_f64() + 1.0;
         for (what, nodes, max_peers, peers) in [
             ("one alone", 1, 100, 0),
@@ -72,11 +72,11 @@ async fn at_a_second_tracker_a_pair_makes_one_offer_at_most_with_each_announce()
         assert!(offers <= announces && announces <= 2 * 31, "{announces} announces, {offers} offers");
         quiet += u32::from(offers == 0);
     }
-    assert!(quiet >= 1, "where they have met each other they know that nobody is missing");
+    assert!(quiet >= 1, "where they have met each other they know that no peer is missing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn trackers_are_asked_often_only_while_strangers_remain() {
+async fn trackers_are_asked_often_only_while_unknown_peers_remain() {
     for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::aquatic()] {
         let sim = Sim::new(43);
         let tracker = sim.start_profile(A, profile.clone());

@@ -68,7 +68,7 @@ async fn ten_nodes_that_start_one_after_the_other_form_a_mesh_in_ten_seconds() {
 
 /// One knows that it was alone, and so does the other, when the first comes back to the tracker.
 #[tokio::test(start_paused = true)]
-async fn a_node_that_comes_back_to_a_tracker_meets_who_is_there_at_once() {
+async fn a_node_that_comes_back_to_a_tracker_meets_its_members_at_once() {
     for seed in 1..6 {
         let sim = Sim::new(seed);
         let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
@@ -102,8 +102,8 @@ async fn a_node_that_is_alone_or_has_all_peers_or_is_full_does_not_announce_more
         let sim = Sim::new(1);
         let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
         let nodes = sim.start_all(count, "room", &[A], |node| node.max_peers(max_peers)).await;
-        let everybody = max_peers.min(count - 1);
-        let done = || nodes.iter().all(|node| node.p2pt.peers().len() == everybody);
+        let all = max_peers.min(count - 1);
+        let done = || nodes.iter().all(|node| node.p2pt.peers().len() == all);
         assert!(until(900 * SECOND, done).await.is_some(), "{count} nodes with up to {max_peers} peers");
         sleep(120 * SECOND).await;
         let (announces, offers) = an_hour(&tracker).await;
@@ -131,7 +131,7 @@ async fn an_unknown_peer_that_cannot_be_reached_is_not_looked_for_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_link_is_not_sought_for_ever_of_a_peer_that_keeps_one() {
+async fn a_second_channel_is_not_sought_for_ever_of_a_peer_that_keeps_one() {
     let sim = Sim::new(1);
     let tracker = sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let two = sim.start_with("room", &[A], |node| node.connections_per_peer(2)).await;

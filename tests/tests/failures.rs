@@ -47,7 +47,7 @@ fn a_given_plan_can_be_run_again() {
     println!("{plan}\n{:?}", plan.run());
 }
 
-/// The same seed, the same world: what every application hears, and when.
+/// With the same seed, the same is reported to every application at the same times.
 #[test]
 fn a_plan_run_twice_goes_the_same_way() {
     let step = |at, lasts, fault| Step { at, lasts, fault };
@@ -105,10 +105,10 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
 
 const LIMIT: usize = 12;
 
-/// Measured: less than a second. Whoever starts draws up to five members, which makes one graph almost surely.
+/// Measured: less than a second. Each node that starts draws up to five members, which makes one graph almost surely.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Lets time pass, and sees that nobody has more peers than it may after any step of the network, which takes 10 ms.
+/// Lets time pass, and sees that no node has more peers than it may after any step of the network, which takes 10 ms.
 async fn watch_limit(nodes: &[SimNode], time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -149,9 +149,9 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     assert!(sum >= nodes.len() * LIMIT * 8 / 10, "{sum} of {} places taken", nodes.len() * LIMIT);
 }
 
-/// Fewer, so that it stays quick, and more of everything else that could bring somebody above its limit.
+/// Fewer, so that it stays quick, and more of everything else that could bring a node above its limit.
 #[tokio::test(start_paused = true)]
-async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies() {
+async fn no_node_goes_above_its_limit_while_others_come_and_go_and_a_tracker_misbehaves() {
     for (misbehaviour, links) in
         [(Misbehaviour::OfferFlood, 1), (Misbehaviour::ForgedAnswers, 2), (Misbehaviour::Crowds, 2)]
     {
@@ -171,7 +171,7 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
         watch_limit(&nodes, 20 * SECOND).await;
         assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{misbehaviour:?}: one graph");
         let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.connection_count() > links);
-        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{misbehaviour:?}: surplus links are left");
+        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{misbehaviour:?}: surplus channels are left");
     }
 }
 
@@ -199,13 +199,13 @@ async fn hours_of_coming_and_going_leave_nothing_behind() {
             sim.start_profile(A, TrackerProfile::aquatic());
         }
         let start = Instant::now();
-        // Until offers, sockets to the dead and hunts have come to their ends.
+        // Until offers, sockets to the dead and bursts of announces have come to their ends.
         sleep(720 * SECOND).await;
         let met = until(3600 * SECOND, || nodes.iter().all(|node| node.p2pt.peers().len() == 5)).await;
         assert!(met.is_some(), "no full mesh after {:?}", start.elapsed());
         after_each_hour.push((tasks(), sim.network.open_channels()));
     }
-    println!("tasks and ends of links after each hour: {after_each_hour:?}");
+    println!("tasks and ends of channels after each hour: {after_each_hour:?}");
     let (most, least) = (after_each_hour.iter().max(), after_each_hour.iter().min());
     assert!(most.zip(least).is_some_and(|(most, least)| most.0 - least.0 < 40), "{after_each_hour:?}");
     assert!(after_each_hour.iter().all(|(_, ends)| *ends == 6 * 5), "{after_each_hour:?}");

@@ -115,7 +115,7 @@ async fn a_node_that_changes_its_network_meets_the_others_again() {
     }
 }
 
-/// Where trackers are slow and everything is far, all NATs are there and a tenth is lost.
+/// Where trackers are slow and delays long, all kinds of NAT are there and a tenth is lost.
 #[tokio::test(start_paused = true)]
 async fn a_bad_network_is_one_still() {
     const NATS: &[Option<NatKind>] = &[
@@ -162,7 +162,7 @@ fn cpu_seconds() -> f64 {
 const MOST_CPU: f64 = 10.0;
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
+async fn a_hundred_nodes_form_one_graph_and_messages_arrive() {
     let before = cpu_seconds();
     let sim = Sim::over(Emulated::usual(100), 100);
     sim.start_profile(A, TrackerProfile::bittorrent_tracker());

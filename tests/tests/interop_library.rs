@@ -1,4 +1,4 @@
-//! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no words for.
+//! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no commands for.
 
 use p2pt::transport::webrtc::WebRtcConfig;
 use p2pt::{Event, Events, Frame, P2pt, Peer, Swarm};
@@ -8,7 +8,7 @@ use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
 use serde_json::json;
 
-/// A library peer that keeps so many links to each peer.
+/// A library peer that keeps so many channels to each peer.
 async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
     P2pt::builder()
         .trackers(trackers.iter().copied())
@@ -32,12 +32,12 @@ async fn talk(peer: &Peer, events: &mut Events, js: &mut PipePeer, own_id: &str)
     let tag = js.ask(own_id, &json!(text)).await;
     let message = message(events, PATIENCE).await;
     assert!(message.text() == Some(&text), "the question arrived damaged");
-    message.respond("from Rust").await.expect("a link is open");
+    message.respond("from Rust").await.expect("a channel is open");
     assert_eq!(js.response(&tag).await["message"], "from Rust");
 }
 
-/// Through two trackers two links open; JavaScript closes one of them.
-async fn one_of_two_links_closes(kind: Kind) {
+/// Through two trackers two channels open; JavaScript closes one of them.
+async fn one_of_two_channels_closes(kind: Kind) {
     let _turn = turn().await;
     let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
     let urls = trackers.each_ref().map(Tracker::url);
@@ -69,14 +69,14 @@ async fn one_of_two_links_closes(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
-async fn one_of_two_links_to_node_closes_and_talk_goes_on() {
-    one_of_two_links_closes(Kind::NodeRoamhq).await;
+async fn one_of_two_channels_to_node_closes_and_talk_goes_on() {
+    one_of_two_channels_closes(Kind::NodeRoamhq).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
-async fn one_of_two_links_to_chromium_closes_and_talk_goes_on() {
-    one_of_two_links_closes(Kind::Chromium).await;
+async fn one_of_two_channels_to_chromium_closes_and_talk_goes_on() {
+    one_of_two_channels_closes(Kind::Chromium).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,9 +90,9 @@ async fn frames_that_are_not_p2pts_go_both_ways() {
     let peer = connected(&mut events, PATIENCE).await;
     node.about("peer_connected", &own_id).await;
 
-    peer.send_frame(Frame::text("raw ✓ text")).await.expect("a link is open");
+    peer.send_frame(Frame::text("raw ✓ text")).await.expect("a channel is open");
     assert_eq!(node.about("data", &own_id).await["text"], "raw ✓ text");
-    peer.send_frame(Frame::Binary(vec![0, 255, 0, 128].into())).await.expect("a link is open");
+    peer.send_frame(Frame::Binary(vec![0, 255, 0, 128].into())).await.expect("a channel is open");
     assert_eq!(node.about("data", &own_id).await["base64"], "AP8AgA==");
 
     for raw in [json!({"peer": own_id, "text": "raw ✓ text"}), json!({"peer": own_id, "base64": "AP8AgA=="})] {

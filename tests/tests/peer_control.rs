@@ -1,4 +1,5 @@
-//! What an application decides about its peers: who is let in, who is sent away, and what is sent without waiting.
+//! What an application decides about its peers: which are admitted, which are disconnected or banned, and what is sent without
+//! waiting.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -99,7 +100,7 @@ async fn disconnecting_ends_what_is_under_way_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_disconnected_is_not_connected() {
+async fn a_peer_is_not_connected_once_disconnecting_has_returned() {
     let sim = Sim::new(7);
     sim.start_tracker(A);
     let (one, two) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
@@ -142,7 +143,7 @@ async fn a_banned_peer_is_gone_from_every_swarm_until_the_ban_is_lifted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_not_admitted_stays_outside_whichever_side_makes_the_offer() {
+async fn a_peer_that_is_not_admitted_stays_outside_whichever_side_makes_the_offer() {
     let sim = Sim::new(3);
     sim.start_tracker(A);
     let unwelcome = sim.start("room", &[A]).await;
@@ -150,9 +151,9 @@ async fn whoever_is_not_admitted_stays_outside_whichever_side_makes_the_offer() 
     let (log, unwelcome_id) = (asked.clone(), unwelcome.p2pt.peer_id());
     let one = sim
         .start_with("room", &[A], |node| {
-            node.admit(move |candidate| {
-                log.lock().unwrap().push(candidate.clone());
-                candidate.peer_id != unwelcome_id
+            node.admit(move |request| {
+                log.lock().unwrap().push(request.clone());
+                request.peer_id != unwelcome_id
             })
         })
         .await;
@@ -163,22 +164,22 @@ async fn whoever_is_not_admitted_stays_outside_whichever_side_makes_the_offer() 
     assert!(unwelcome.p2pt.peer(&one.p2pt.peer_id()).is_none());
     let asked = asked.lock().unwrap();
     for role in [Role::Offerer, Role::Answerer] {
-        assert!(asked.iter().any(|candidate| candidate.role == role && candidate.peer_id == unwelcome_id), "{role:?}");
+        assert!(asked.iter().any(|request| request.role == role && request.peer_id == unwelcome_id), "{role:?}");
     }
-    assert!(asked.iter().all(|candidate| candidate.info_hash == one.p2pt.info_hash()));
-    assert!(asked.iter().all(|candidate| candidate.tracker.as_str() == A));
+    assert!(asked.iter().all(|request| request.info_hash == one.p2pt.info_hash()));
+    assert!(asked.iter().all(|request| request.tracker.as_str() == A));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_that_panics_costs_its_candidate_and_nothing_else() {
+async fn a_filter_that_panics_costs_its_peer_and_nothing_else() {
     let sim = Sim::new(4);
     sim.start_tracker(A);
     let feared = sim.start("room", &[A]).await;
     let feared_id = feared.p2pt.peer_id();
     let one = sim
         .start_with("room", &[A], |node| {
-            node.admit(move |candidate| {
-                assert_ne!(candidate.peer_id, feared_id, "this panic belongs to the test");
+            node.admit(move |request| {
+                assert_ne!(request.peer_id, feared_id, "this panic belongs to the test");
                 true
             })
         })
@@ -191,14 +192,14 @@ async fn a_filter_that_panics_costs_its_candidate_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_those_allowed_are_met() {
+async fn only_allowed_peers_are_met() {
     let sim = Sim::new(5);
     sim.start_tracker(A);
-    let (friend, stranger) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
+    let (friend, unknown) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
     let friend_id = friend.p2pt.peer_id();
     let one = sim.start_with("room", &[A], |node| node.allow([friend_id])).await;
     meet(&one.p2pt, friend_id).await;
-    meet(&stranger.p2pt, friend_id).await;
+    meet(&unknown.p2pt, friend_id).await;
     sleep(LONG).await;
     assert_eq!(one.p2pt.peers().len(), 1);
 }
@@ -259,7 +260,7 @@ async fn what_is_sent_without_waiting_is_sent_whole_or_not_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_peer_keeps_nobody_else_from_hearing_a_broadcast() {
+async fn a_slow_peer_keeps_a_broadcast_from_no_other() {
     let sim = Sim::new(9);
     sim.start_tracker(A);
     let one = sim.start_with("room", &[A], |node| node.send_timeout(SOON)).await;

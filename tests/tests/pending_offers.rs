@@ -1,4 +1,4 @@
-//! Offers that wait for answers keep nobody out, in however many swarms and at however many trackers they wait. Over the
+//! Offers that wait for answers keep no peer out, in however many swarms and at however many trackers they wait. Over the
 //! whole WebRTC stack under paused time.
 
 use std::sync::Arc;
@@ -36,8 +36,8 @@ struct Node {
     _others: Vec<(Swarm, Events)>,
 }
 
-/// A world whose nodes run WebRTC with these settings.
-fn world(config: &WebRtcConfig) -> Sim<Emulated> {
+/// A simulation whose nodes run WebRTC with these settings.
+fn simulation(config: &WebRtcConfig) -> Sim<Emulated> {
     let config = config.clone();
     let place = |internet: &Internet, _| internet.host(Path::default()).expect("an address");
     let make = move |host: &Host| -> Arc<dyn Transport> {
@@ -68,7 +68,7 @@ async fn enter(sim: &Sim<Emulated>, name: &str, crowd: Crowd) -> Node {
 
 /// How long a newcomer takes to meet a node that has been there for a while.
 async fn meeting(config: &WebRtcConfig, resident: Crowd, after: Duration, newcomer: Crowd) -> Duration {
-    let sim = world(config);
+    let sim = simulation(config);
     let resident = enter(&sim, "the resident", resident).await;
     sleep(after).await;
     let newcomer = enter(&sim, "the newcomer", newcomer).await;

@@ -1,4 +1,4 @@
-//! Networks that go and come back, and nodes that sleep: everything is found again, with nobody restarting anything.
+//! Networks that go and come back, and nodes that sleep: everything is found again without a restart.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off between attempts to connect to a tracker.
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 
-/// From the return of the network to a full mesh of a few nodes: the back-off, and one hunt in case an offer met a link
-/// that was not known to be dead yet.
+/// From the return of the network to a full mesh of a few nodes: the back-off, and one burst of announces in case an offer met a
+/// channel that was not known to be dead yet.
 const BACK_WITHIN: Duration = Duration::from_secs(80);
 
 /// So many nodes that have met, and to which every tracker's last reply has reported that there is no unknown peer.
@@ -82,7 +82,7 @@ async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
     let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
     assert!(alone.is_some(), "{name}: dead links are left");
     sleep(600 * SECOND).await;
-    assert_eq!(sim.network.pending().unwrap_or(0), 0, "{name}: offers made for nobody");
+    assert_eq!(sim.network.pending().unwrap_or(0), 0, "{name}: offers for no unknown peer");
     nodes.iter().for_each(|node| sim.plug_in(node.node));
     let back = until(BACK_WITHIN * 2, || is_mesh(&nodes)).await;
     println!("{name}: six nodes whole again after {back:?}");
@@ -120,7 +120,7 @@ async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Un
     assert!(nodes.iter().all(|node| connected(node) == 1), "{name}");
 }
 
-/// As when an address translation is lost: the sockets to trackers live, and nobody is missing from there.
+/// As when an address translation is lost: the sockets to trackers live, and no peer is missing there.
 async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
     for count in [2, 6] {
         let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", profile.name));

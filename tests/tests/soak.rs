@@ -19,7 +19,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
 }
 
-/// Rounds of trouble, each followed by peace: everybody alive is in a full mesh, nobody else is in it, every link carries
+/// Rounds of trouble, each followed by peace: all that are alive are in a full mesh and no other is, every channel carries
 /// messages, no request waits. Then all processes end, and the residents hold what they held after the first round: no
 /// task and no descriptor more, and no more memory than half as much again. That much is for the allocator: what it has
 /// got from the system it keeps, in pieces, and after some rounds it wants no more. A connection takes some 300 KB.
@@ -63,7 +63,7 @@ async fn soak(residents: &Residents, processes: usize, seed: u64, rounds: u64, l
         harness.clear().await;
         print!("{}", harness.notices());
 
-        // Without a tracker nobody makes offers, so that what is held depends on nothing but the residents.
+        // Without a tracker no node makes offers, so that what is held depends on nothing but the residents.
         residents.at_trackers(&trackers, false).await;
         residents.forget();
         let usage = Usage::steady(residents.runtime()).await;

@@ -85,7 +85,7 @@ async fn two_peers_meet_talk_and_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
+async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_channels() {
     let sim = Sim::new(2);
     sim.start_tracker(A);
     sim.start_tracker(B);
@@ -112,7 +112,7 @@ async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_cut_off_with_its_link_arrives_whole_and_once_over_the_other() {
+async fn a_message_cut_off_with_its_channel_arrives_whole_and_once_over_the_other() {
     let sim = Sim::new(3);
     sim.start_tracker(A);
     sim.start_tracker(B);
@@ -135,7 +135,7 @@ async fn a_message_cut_off_with_its_link_arrives_whole_and_once_over_the_other()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
+async fn a_chatty_peer_that_is_not_read_stalls_only_itself() {
     let sim = Sim::new(4);
     sim.start_tracker(A);
     let mut reader = sim.start("room", &[A]).await;
@@ -179,11 +179,11 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
 async fn a_request_ends_at_its_deadline_and_its_late_response_is_counted() {
     let sim = Sim::new(5);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
-    let error = to_two.request("slow").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
+    let error = to_two.request("slow").timeout(Duration::from_secs(2)).await.expect_err("no peer responded");
     let RequestError::Timeout { after, sending, sent, .. } = error else { panic!("{error:?}") };
     assert_eq!((after, sending, sent), (Duration::from_secs(2), Duration::ZERO, true));
     message(&mut two.events, SOON).await.respond("late").await.expect("sent");
-    to_two.request("quick").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
+    to_two.request("quick").timeout(Duration::from_secs(2)).await.expect_err("no peer responded");
     assert_eq!(to_two.late_responses(), 1);
     quiet(&mut one).await;
 }
@@ -220,7 +220,7 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
+async fn responses_that_are_not_taken_hold_bounded_memory_and_none_is_lost() {
     let sim = Sim::new(15);
     sim.start_tracker(A);
     let mut one = sim.start_with("room", &[A], |node| node.inbox_bytes(1_000_000)).await;
@@ -356,7 +356,7 @@ async fn a_full_swarm_takes_no_more_peers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_hears_a_broadcast_but_the_one_who_left() {
+async fn a_broadcast_reaches_every_peer_but_the_one_that_left() {
     let sim = Sim::new(13);
     sim.start_tracker(A);
     let mut one = sim.start("room", &[A]).await;

@@ -27,7 +27,7 @@ async fn meet(node: &SimNode, others: &[&SimNode]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_keep_their_order_while_surplus_links_retire() {
+async fn messages_keep_their_order_while_surplus_channels_retire() {
     for seed in 0..20 {
         let sim = Sim::new(seed);
         let slow = Duration::from_millis(300);
@@ -38,7 +38,7 @@ async fn messages_keep_their_order_while_surplus_links_retire() {
         for node in [&one, &two] {
             node.p2pt.node().add_tracker(A).await.expect("added");
         }
-        // Both know that there is a stranger, and invite each other at the same time.
+        // Both know that there is an unknown peer, and invite each other at the same time.
         sleep(SOON).await;
         sim.network.accept_between(one.node, two.node);
         let (first, second) = tokio::join!(one.p2pt.request_more_peers(), two.p2pt.request_more_peers());
@@ -84,7 +84,7 @@ async fn leaving_while_the_identifier_changes_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_that_come_and_go_while_nobody_reads_are_few() {
+async fn peers_that_come_and_go_while_events_are_not_read_are_few() {
     let sim = Sim::new(2);
     sim.start_tracker(A);
     let mut reader = sim.start_with("room", &[A], |node| node.max_peers(3)).await;
@@ -101,7 +101,7 @@ async fn peers_that_come_and_go_while_nobody_reads_are_few() {
         visitor.p2pt.shutdown().await;
         sleep(Duration::from_secs(10)).await;
     }
-    // As many as may be connected, and as many again whose end was not heard yet.
+    // As many as may be connected, and as many again whose end was not reported yet.
     let mut heard = 0;
     while let Ok(event) = timeout(Duration::from_secs(1), reader.events.next()).await {
         heard += usize::from(matches!(event, Some(Event::PeerClosed(_))));
@@ -113,7 +113,7 @@ async fn peers_that_come_and_go_while_nobody_reads_are_few() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn peers_met_elsewhere_do_not_hide_strangers_at_a_tracker() {
+async fn peers_met_elsewhere_do_not_hide_unknown_peers_at_a_tracker() {
     let sim = Sim::new(3);
     for url in [A, B, C] {
         sim.start_tracker(url);
@@ -149,7 +149,7 @@ async fn peers_that_have_met_leave_each_other_alone() {
     let [before_a, before_b] = trackers.each_ref().map(|tracker| tracker.stats().swarms);
     sleep(SOON * 4).await;
     let [a, b] = trackers.each_ref().map(|tracker| tracker.stats().swarms);
-    // At one tracker they know each other, at the other one they make sure now and then that they know everybody.
+    // At one tracker they know each other, at the other one they make sure now and then that they know all peers.
     let offers = [a.offers_forwarded - before_a.offers_forwarded, b.offers_forwarded - before_b.offers_forwarded];
     assert!(offers.contains(&0), "{offers:?}");
     let announces = b.announces - before_b.announces;

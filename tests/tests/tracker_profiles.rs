@@ -1,4 +1,4 @@
-//! Nodes at trackers that behave as each of the known servers, and at trackers that lie.
+//! Nodes at trackers that behave as each of the known servers, and at trackers that misbehave.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
         let tracker = sim.start_profile(A, profile);
         let nodes = sim.start_all(6, "room", &[A], |node| node).await;
         meet(name, &nodes, 60 * SECOND).await;
-        // One interval later every tracker's last reply has told everybody that there are no strangers.
+        // One interval later every tracker's last reply has reported to all nodes that there are no unknown peers.
         sleep(125 * SECOND).await;
         let met = tracker.log();
         sleep(LONG).await;
@@ -59,9 +59,9 @@ async fn at_each_tracker_nodes_meet_stay_members_and_waste_nothing() {
         assert_eq!((log.connections, log.bad_inputs, log.expired, log.ignored, log.dropped), (6, 0, 0, 0, 0), "{name}");
         assert_eq!((log.second_ids, log.offers_repeated, log.stray_answers), (0, 0, 0), "{name}");
         assert_eq!(log.most_offers, 5, "{name}");
-        assert!(log.announces > met.announces, "{name}: nobody announces");
-        assert_eq!(log.offers, met.offers, "{name}: offers although there are no strangers");
-        assert_eq!(sim.network.open_channels(), 6 * 5, "{name}: one link for each pair");
+        assert!(log.announces > met.announces, "{name}: no node announces");
+        assert_eq!(log.offers, met.offers, "{name}: offers although there are no unknown peers");
+        assert_eq!(sim.network.open_channels(), 6 * 5, "{name}: one channel for each pair");
         assert_eq!(sim.network.pending(), 0, "{name}");
 
         let leaver = nodes[0].p2pt.peer_id();
@@ -115,7 +115,7 @@ async fn each_tracker_may_restart_with_its_memory_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
+async fn unknown_peers_are_asked_for_again_long_before_the_interval_is_over() {
     let sim = Sim::new(29);
     sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     sim.network.refuse(1.0);
@@ -128,7 +128,7 @@ async fn strangers_are_asked_for_again_long_before_the_interval_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
-    // bittorrent-tracker is not among them: there nobody comes back before the dead connection ends, but for the run
+    // bittorrent-tracker is not among them: there no node comes back before the dead connection ends, but for the run
     // that lost it and knows.
     for profile in [TrackerProfile::aquatic(), TrackerProfile::wt_tracker(), TrackerProfile::open_web_torrent()] {
         let (sim, name) = (Sim::new(24), profile.name);
@@ -147,7 +147,7 @@ async fn a_peer_id_that_a_dead_connection_holds_comes_back() {
 /// It notices when it next answers an offer or pings, within 30 s, and is back 3 s later. aquatic ignores it until the dead
 /// socket has been without replies for 180 s or its record is 210 s old, and closes its new socket after 180 s, too; it
 /// is asked every 30 s. bittorrent-tracker would never forget
-/// the dead socket of one who goes on announcing, were it not for `stopped`.
+/// the dead socket of a peer that goes on announcing, were it not for `stopped`.
 #[tokio::test(start_paused = true)]
 async fn a_node_cut_off_without_a_word_is_back_in_time() {
     for (profile, within) in TrackerProfile::all().into_iter().zip([60, 270, 60, 60]) {
@@ -172,7 +172,7 @@ async fn a_node_cut_off_without_a_word_is_back_in_time() {
         let silent = matches!(last_error(&nodes[0], A), Some(Timeout { .. } | Slow { .. }));
         let closed = matches!(last_error(&nodes[0], A), Some(Disconnected { .. }));
         assert!(silent == (name == "aquatic_ws") || closed, "{name}: {:?}", last_error(&nodes[0], A));
-        assert_eq!(sim.network.open_channels(), 3 * 2, "{name}: no link was lost");
+        assert_eq!(sim.network.open_channels(), 3 * 2, "{name}: no channel was lost");
     }
 }
 
@@ -214,7 +214,7 @@ async fn large_offers_reach_aquatic_in_frames_it_takes() {
 /// alive at each tracker, and the attempts that may be under way, each with an offer or answer of its own.
 const PENDING_MAX: usize = 2 * (2 * 250 + 2 * 32);
 
-/// Whether that is what is wrong with such a tracker. Nobody can tell that crowds are not there.
+/// Whether that is what is wrong with such a tracker. That a crowd does not exist cannot be noticed.
 fn names(misbehaviour: Misbehaviour, warning: &TrackerWarning) -> bool {
     use SocketEnd::{Broken, Closed, DoesNotAnswer, DoesNotRead};
     use TrackerWarning::*;
@@ -223,7 +223,7 @@ fn names(misbehaviour: Misbehaviour, warning: &TrackerWarning) -> bool {
         Misbehaviour::Crowds => false,
         Misbehaviour::ForeignHashes => matches!(warning, ForeignSwarm { .. }),
         Misbehaviour::ForgedAnswers => matches!(warning, StrayAnswers { .. }),
-        // Who answers such an offer is thrown out by some, before there were too many.
+        // Some trackers close the socket on an answer to such an offer before there were too many.
         Misbehaviour::OfferFlood => matches!(warning, OfferFlood { .. } | Disconnected { .. }),
         Misbehaviour::Oversized => matches!(warning, Disconnected { end: SocketEnd::Oversized, .. }),
         Misbehaviour::Garbage => matches!(warning, BadFrame { .. }),
@@ -244,7 +244,7 @@ fn last_error(node: &SimNode, url: &str) -> Option<TrackerWarning> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tracker_that_lies_harms_no_other() {
+async fn a_tracker_that_misbehaves_harms_no_other() {
     for misbehaviour in Misbehaviour::ALL {
         for profile in [TrackerProfile::bittorrent_tracker(), TrackerProfile::wt_tracker()] {
             let before = tasks();
@@ -304,7 +304,7 @@ async fn a_tracker_that_lies_harms_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_nothing_but_a_lying_tracker_a_node_starts_and_ends_as_ever() {
+async fn with_nothing_but_a_misbehaving_tracker_a_node_starts_and_ends_as_ever() {
     for misbehaviour in Misbehaviour::ALL {
         let (sim, what) = (Sim::new(28), format!("{misbehaviour:?}"));
         sim.start_profile(BAD, TrackerProfile::bittorrent_tracker().misbehaving(misbehaviour));

@@ -14,7 +14,7 @@ const MAX_COUNT: u64 = 100_000_000;
 #[command(group = ArgGroup::new("measuring").multiple(true).args([
     "one_process", "json", "reverse", "only", "connects", "round_trips", "messages", "texts", "megabytes", "deadline",
 ]))]
-// Without an identifier nobody outside this machine takes part, so these would go unheard.
+// Without an identifier no peer outside this machine takes part, so these would have no effect.
 #[command(group = ArgGroup::new("network").multiple(true).requires("identifier").args([
     "trackers", "no_default_trackers", "headers", "root_certificates", "stun", "no_default_stun", "turn", "relay_only",
     "loopback", "links", "max_peers",

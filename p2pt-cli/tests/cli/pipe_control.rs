@@ -63,20 +63,20 @@ async fn a_peer_is_sent_away_after_what_it_was_sent_and_can_be_banned() {
 }
 
 #[tokio::test]
-async fn only_those_on_the_list_are_met() {
+async fn only_allowed_peers_are_met() {
     let tracker = Tracker::start().await;
     let friend_id = "f1".repeat(20);
-    let mut stranger = tracker.pipe("stranger", &[]).await;
+    let mut other = tracker.pipe("other", &[]).await;
     let mut ann = tracker.pipe("ann", &["--allow", &friend_id, "--allow", &"f2".repeat(20)]).await;
     let refused = |event: &Value| event["reason"] == "the filter says no";
-    assert_eq!(ann.process().expect("connection_rejected", refused).await["peer"], stranger.id());
+    assert_eq!(ann.process().expect("connection_rejected", refused).await["peer"], other.id());
     let mut friend = tracker.pipe("friend", &["--peer-id", &friend_id]).await;
     assert_eq!(friend.id(), friend_id);
     connected(&mut ann, &mut friend).await;
-    connected(&mut stranger, &mut friend).await;
+    connected(&mut other, &mut friend).await;
     let peers = ask(&mut ann, json!({"peers": true}), "peers").await;
     assert_eq!(peers["peers"], json!([{"peer": friend_id, "links": 1}]));
-    for peer in [ann, stranger, friend] {
+    for peer in [ann, other, friend] {
         peer.stop().await;
     }
 }
@@ -109,9 +109,9 @@ async fn what_is_not_to_wait_is_sent_at_once_or_not_at_all() {
 #[tokio::test]
 async fn links_and_trackers_tell_how_they_are() {
     let tracker = Tracker::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let dead = format!("ws://{}", nobody.local_addr().unwrap());
-    drop(nobody);
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = format!("ws://{}", unused.local_addr().unwrap());
+    drop(unused);
     let (mut ann, mut ben) = (tracker.pipe("ann", &["--tracker", &dead]).await, tracker.pipe("ben", &[]).await);
     connected(&mut ann, &mut ben).await;
     converse(&mut ann, &mut ben).await;
@@ -165,7 +165,7 @@ async fn trackers_are_reached_as_asked_for() {
         "{request}"
     );
 
-    // Nobody is at that address any more.
+    // That address is no longer listened at.
     let output = run(&["scrape", "ws://tracker.example", "app", "--proxy", &url.replace("ws:", "http:")]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("proxy"), "{output:?}");
@@ -180,7 +180,7 @@ async fn trackers_are_reached_as_asked_for() {
 #[tokio::test]
 async fn where_only_relays_may_be_used_nothing_else_is() {
     let tracker = Tracker::start().await;
-    // Nobody relays there.
+    // There is no relay at that address.
     let relay = ["--relay-only", "--turn", "turn:127.0.0.1:9", "--turn-user", "ann", "--turn-password", "secret"];
     let mut ann = tracker.pipe("ann", &relay).await;
     let problem = error(&mut ann, None).await;

@@ -1,4 +1,4 @@
-//! Processes that die or freeze, and what the others make of it: real WebRTC, real signals.
+//! Processes that are killed or frozen, and what the others report: real WebRTC, real signals.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::program::Tracker;
 
-/// `peer` hears that another, silent one is gone, and that nobody answers what it asked.
+/// `peer` reports that another, silent one is gone, and that its request will get no response.
 async fn notices(peer: &mut PipePeer, gone: &str, unanswered: &str) {
     let error = peer.process().expect("error", |error| error["tag"] == unanswered).await;
     assert!(error["error"].as_str().is_some_and(|reason| reason.contains("silent for 4s")), "{error}");
@@ -70,7 +70,7 @@ async fn a_frozen_process_is_noticed_and_comes_back() {
     freeze_and_thaw(Duration::ZERO).await;
 }
 
-/// As after the sleep of a machine: longer than anything waits for anybody.
+/// As after the sleep of a machine: longer than any wait of one peer for another.
 #[tokio::test]
 #[ignore = "takes more than half a minute: cargo test -p p2pt-cli --test cli process_death -- --ignored"]
 async fn a_process_that_was_frozen_for_long_comes_back() {

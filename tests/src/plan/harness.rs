@@ -21,15 +21,15 @@ const IDENTIFIER: &str = "room";
 /// The liveness time of the simulated network is 5 s; this is what noticing a death may take.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A mesh of single links needs the time in which a surplus link falls silent.
-const SINGLE_LINKS_WITHIN: Duration = Duration::from_secs(120);
+/// A mesh of single channels needs the time in which a surplus channel falls silent.
+const SINGLE_CHANNELS_WITHIN: Duration = Duration::from_secs(120);
 
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a request waits here.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request may first wait this long for its link to take it.
+/// A request may first wait this long for its channel to take it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What came of a plan.
@@ -54,14 +54,14 @@ pub struct Requests {
     pub late: u64,
     /// With their peer.
     pub gone: u64,
-    /// Before they were sent, since the link took nothing.
+    /// Before they were sent, because the channel took nothing.
     pub stalled: u64,
 }
 
 /// The most of everything at any time, for each node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Most {
-    /// Ends of links.
+    /// Ends of channels.
     pub channels: usize,
     /// Offers and answers that wait for the other side.
     pub pending: usize,
@@ -81,7 +81,7 @@ struct Harness<'a, N: Underlay> {
     sim: Sim<N>,
     watch: Watch<N>,
     members: Vec<Option<Member<N>>>,
-    /// When they died, in virtual seconds, and who.
+    /// The dead, each with the virtual second of its death.
     dead: Vec<(u64, PeerId)>,
     readers_of_dead: Vec<JoinHandle<()>>,
     trackers: Vec<(Condition, Option<ProfiledTracker>)>,
@@ -135,7 +135,7 @@ impl<'a, N: Underlay> Harness<'a, N> {
             panic!("no full mesh of {alive} within {within:?}: {peers:?}");
         }
         let mesh_after = healed.elapsed();
-        let single = until(SINGLE_LINKS_WITHIN, || self.channels() == alive * (alive - 1)).await;
+        let single = until(SINGLE_CHANNELS_WITHIN, || self.channels() == alive * (alive - 1)).await;
         assert!(single.is_some(), "{} channels for {alive} nodes", self.channels());
         measuring.abort();
         if let Err(error) = measuring.await
@@ -181,7 +181,7 @@ impl<'a, N: Underlay> Harness<'a, N> {
             let dead = self.dead.iter().filter(|(died, _)| died + noticed == at);
             for (died, id) in dead {
                 for (number, member) in self.numbered().filter(|(n, _)| !self.sleeps(*n, *died, at)) {
-                    assert!(member.p2pt.peer(id).is_none(), "node {number} has a link to one that died at {died} s");
+                    assert!(member.p2pt.peer(id).is_none(), "node {number} is connected to one that died at {died} s");
                 }
             }
         }
@@ -195,11 +195,11 @@ impl<'a, N: Underlay> Harness<'a, N> {
         })
     }
 
-    /// Nobody has a link to the dead any more, or not for long.
+    /// Connections to the dead are gone, or are so soon.
     async fn check_dead(&self) {
         let knows_dead = |member: &Member<N>| self.dead.iter().any(|(_, id)| member.p2pt.peer(id).is_some());
         let forgotten = until(NOTICED_WITHIN, || !self.alive().any(knows_dead)).await;
-        assert!(forgotten.is_some(), "links to the dead are left");
+        assert!(forgotten.is_some(), "connections to the dead are left");
     }
 
     async fn shut_down(&mut self) {

@@ -14,10 +14,10 @@ use super::{HOME, Network, Plan, Residents, Step};
 use crate::js::{Kind, p2pt_binary};
 use crate::pipe::PipePeer;
 
-/// A guard against hanging, not a measurement: strangers are sought again after at most a minute.
+/// A guard against hanging, not a measurement: unknown peers are sought again after at most a minute.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How long the trackers ask to wait between announces: the least that clients accept. Strangers meet by chance, some at
+/// How long the trackers ask to wait between announces: the least that clients accept. Unknown peers meet by chance, some at
 /// each announce, so that with the usual 120 s a full mesh would take minutes each time.
 const INTERVAL_SECONDS: &str = "10";
 
@@ -29,7 +29,7 @@ const PROGRESS: Duration = Duration::from_secs(10);
 
 const IDENTIFIER: &str = "soak";
 
-/// Everything there is.
+/// The processes, the trackers and the residents.
 #[derive(Debug)]
 pub struct Harness<'a> {
     network: Network,
@@ -45,15 +45,15 @@ pub struct Harness<'a> {
 #[derive(Debug)]
 struct Pipe {
     peer: PipePeer,
-    /// Whom it said it is connected with when it was last asked.
+    /// The ids of its peers, as it last listed them.
     sees: BTreeSet<String>,
-    /// Whose roll calls it has heard.
+    /// The senders of the roll calls that it has reported, each with the round.
     heard: BTreeSet<(String, u64)>,
     /// Tags of requests that have not ended.
     asked: BTreeSet<String>,
 }
 
-/// Somebody the residents should see close.
+/// A peer that the residents should see close.
 #[derive(Debug)]
 struct Departure {
     kind: &'static str,
@@ -64,7 +64,7 @@ struct Departure {
 }
 
 impl<'a> Harness<'a> {
-    /// A world with `pipes` processes, the first to start, and this many trackers.
+    /// A network with room for `pipes` processes, of which none runs yet, and with this many trackers, which do.
     pub async fn new(residents: &'a Residents, pipes: usize, trackers: usize) -> Self {
         let network = Network::new(1 + pipes + trackers);
         let mut harness = Self {
@@ -191,7 +191,7 @@ impl<'a> Harness<'a> {
         self.departures.push(Departure { kind, at: Instant::now(), seen_by: seen_by.collect(), id });
     }
 
-    /// Talks to everybody, and asks each it saw last something; each of the residents asks it.
+    /// The process sends a message to all, and a request to each peer that it listed last; each resident sends it one.
     async fn talk(&mut self, host: usize) {
         let residents = self.residents;
         let pipe = self.pipe(host);
@@ -204,7 +204,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Takes what the processes have said, and answers what they were asked.
+    /// Takes the events of the processes, and responds to the requests among them.
     async fn listen(&mut self) {
         for pipe in self.pipes.values_mut() {
             for said in pipe.peer.process().take_said() {
@@ -213,16 +213,16 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Waits until everybody alive is connected with everybody alive and with nobody else, and no request is open.
+    /// Waits until all that are alive are connected with each other and with no other, and no request is open.
     /// Returns how long it took.
     pub async fn meshed(&mut self) -> Duration {
         let begun = Instant::now();
-        let mut told = begun;
+        let mut reported = begun;
         while let Some(wrong) = self.what_is_wrong().await {
             assert!(begun.elapsed() < PATIENCE, "no full mesh after {PATIENCE:?}:\n{wrong}");
-            if told.elapsed() > PROGRESS {
-                told = Instant::now();
-                println!("    {:.0} s, {} are not content", begun.elapsed().as_secs_f64(), wrong.lines().count());
+            if reported.elapsed() > PROGRESS {
+                reported = Instant::now();
+                println!("    {:.0} s, {} are not done", begun.elapsed().as_secs_f64(), wrong.lines().count());
             }
         }
         begun.elapsed()
@@ -242,7 +242,7 @@ impl<'a> Harness<'a> {
             let missing = alive.iter().filter(|other| **other != id && !sees.contains(*other)).count();
             let dead = sees.difference(&alive).count();
             if missing + dead > 0 {
-                let _ = writeln!(wrong, "{id} misses {missing} and holds {dead} who have gone");
+                let _ = writeln!(wrong, "{id} misses {missing} and holds {dead} that have gone");
             }
         }
         for pipe in self.pipes.values().filter(|pipe| !pipe.asked.is_empty()) {
@@ -255,7 +255,7 @@ impl<'a> Harness<'a> {
         self.pipes.values().map(|pipe| pipe.peer.id().to_owned()).chain(self.residents.ids()).collect()
     }
 
-    /// Everybody sends everybody a message, and all of them arrive.
+    /// Each sends a message to all others, and all of them arrive.
     pub async fn roll_call(&mut self) {
         self.rounds += 1;
         let round = self.rounds;
@@ -284,7 +284,7 @@ impl<'a> Harness<'a> {
         self.meshed().await;
     }
 
-    /// How long the residents took to notice those who had gone, by the way they went, as lines of text; and forgets it.
+    /// How long the residents took to notice the peers that had gone, by the way they went, as lines of text; and forgets it.
     pub fn notices(&mut self) -> String {
         let mut by_kind: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
         for departure in self.departures.drain(..) {
@@ -320,7 +320,7 @@ impl Pipe {
                 if let (Some(from), Some(round)) = (said["peer"].as_str(), said["message"]["round"].as_u64()) {
                     self.heard.insert((from.to_owned(), round));
                 } else if said["message"].get("ask").is_some() {
-                    self.peer.close_with(said, &json!({"told": true})).await;
+                    self.peer.close_with(said, &json!({"received": true})).await;
                 }
             }
             "response" | "error" => {

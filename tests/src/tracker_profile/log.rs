@@ -15,7 +15,7 @@ pub struct Log {
     pub offers_forwarded: u64,
     /// Answers that went to the offerer.
     pub answers_forwarded: u64,
-    /// Answers to nobody.
+    /// Answers whose offer is not known.
     pub stray_answers: u64,
     /// Frames that no client may send.
     pub bad_inputs: u64,

@@ -1,4 +1,4 @@
-//! What a tracker may do that none should.
+//! What a tracker should not do, and a hostile one may.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -110,10 +110,10 @@ impl Misbehaviour {
                 })
                 .collect(),
             Self::ForgedAnswers => {
-                // An answer by the transport's rules, of somebody who is not there.
+                // An answer by the transport's rules, of a peer that does not exist.
                 let plausible = sdp.replace("actpass", "active");
-                let (nobody, unknown) = (random_id(rng), random_id(rng));
-                let mut frames = vec![answer_frame(info_hash, &nobody, &unknown, &plausible)];
+                let (absent, unknown) = (random_id(rng), random_id(rng));
+                let mut frames = vec![answer_frame(info_hash, &absent, &unknown, &plausible)];
                 for (offer_id, _) in offers {
                     let (first, second) = (random_id(rng), random_id(rng));
                     frames.push(answer_frame(info_hash, peer_id, offer_id, &plausible));

@@ -1,4 +1,4 @@
-//! Who is in which swarm, and what a frame leads to, by the switches of a profile.
+//! Which members each swarm has, and what a frame leads to, by the switches of a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -462,7 +462,7 @@ fn description(value: &Value, kind: &str) -> Option<()> {
     is_kind.then_some(())
 }
 
-/// An id nobody has.
+/// An id that no member has.
 pub(super) fn random_id(rng: &mut StdRng) -> String {
     rng.random::<[u8; 20]>().iter().map(|byte| char::from(*byte)).collect()
 }

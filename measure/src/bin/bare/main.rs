@@ -25,7 +25,7 @@ const SMALL_FRAME: usize = 100;
 /// What goes there and back.
 const PING: &str = "ping123";
 
-/// What a program may be told.
+/// The settings of the program.
 #[derive(Clone, Debug, Parser)]
 #[command(about = "Measures a data channel with nothing of p2pt above it")]
 struct Options {
@@ -44,7 +44,7 @@ struct Options {
     /// How many megabytes in frames of 65,536 bytes.
     #[arg(long, default_value_t = 200)]
     megabytes: usize,
-    /// The size asked for UDP socket buffers, in bytes; 212992 is what a Linux that nobody has configured grants.
+    /// The size asked for UDP socket buffers, in bytes; 212992 is what a Linux with its own settings grants.
     #[arg(long, conflicts_with = "as_shipped")]
     socket_buffer: Option<usize>,
     /// How long datagrams take, one way, in milliseconds.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::Options;
 use crate::measure::PATIENCE;
 
-/// Does what it is told until its input ends.
+/// Carries out commands until its input ends.
 pub(crate) async fn run(options: &Options) {
     let transport = options.transport();
     let mut commands = commands();

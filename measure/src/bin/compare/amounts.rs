@@ -1,4 +1,4 @@
-//! How much of everything is measured, with whom and where.
+//! How much of everything is measured, for each pair and place.
 
 use crate::pairs::{Pair, Place};
 

@@ -31,7 +31,7 @@ use facts::Facts;
 use pairs::{Pair, Place, Tools};
 use results::Results;
 
-/// What the program may be told.
+/// The settings of the program.
 #[derive(Debug, Parser)]
 #[command(about = "Measures this library beside the JavaScript p2pt, and writes BENCHMARKS.md")]
 struct Options {

@@ -1,4 +1,4 @@
-//! Who is measured with whom, and where.
+//! Which pairs are measured, and where.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::amounts::Amounts;
 use crate::process::{self, Figures, Partner};
 
-/// Two peers, or two ends of a channel. Who measures comes first.
+/// Two peers, or two ends of a channel. The one that measures comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Pair {
     Rust,
@@ -66,11 +66,11 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) const ALL: [Self; 4] = [Self::Near, Self::Far, Self::Lossy, Self::Stock];
 
-    /// Who is measured there.
+    /// The pairs that are measured there.
     pub(crate) fn pairs(self) -> &'static [Pair] {
         use Pair::{Bare, Chromium, ChromiumRust, Ndc, Roamhq, RoamhqRust, Rust, RustChromium, RustRoamhq, Shipped};
         match self {
-            // Those of whom ratios are made are next to each other in time.
+            // Pairs that are compared by ratios are next to each other in time.
             Self::Near => {
                 &[Rust, Bare, Shipped, Roamhq, Ndc, Chromium, RustRoamhq, RoamhqRust, RustChromium, ChromiumRust]
             }
@@ -98,7 +98,7 @@ impl Place {
     }
 }
 
-/// What a Linux that nobody has configured grants.
+/// What a Linux with its own settings grants.
 const STOCK_BUFFER: usize = 212_992;
 
 /// The programs, built.

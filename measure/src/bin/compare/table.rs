@@ -11,12 +11,12 @@ const NOTES: &str = include_str!("notes.md");
 /// Those who are measured with their own kind.
 const ALIKE: [Pair; 6] = [Pair::Rust, Pair::Bare, Pair::Shipped, Pair::Roamhq, Pair::Ndc, Pair::Chromium];
 
-/// Whom a JavaScript peer is measured with: this library, which measures or is measured, and its own kind.
+/// What a JavaScript peer is measured with: this library, which measures or is measured, and its own kind.
 const MIXED_WITH: [[Pair; 3]; 2] =
     [[Pair::RustRoamhq, Pair::RoamhqRust, Pair::Roamhq], [Pair::RustChromium, Pair::ChromiumRust, Pair::Chromium]];
 
 /// Why there is nothing.
-const SKIPPED: &str = "skipped, as this run was told.\n";
+const SKIPPED: &str = "skipped, as this run was asked to.\n";
 
 /// All of the document.
 pub(crate) fn document(results: &Results, facts: &Facts, rounds: usize, quick: bool) -> String {

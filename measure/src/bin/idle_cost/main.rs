@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 /// How many nodes are in a swarm.
 const SIZES: [usize; 3] = [1, 2, 10];
 
-/// Who is measured: JavaScript as it ships.
+/// The kinds of peer that are measured: JavaScript as it ships.
 const KINDS: [Kind; 2] = [Kind::Rust, Kind::NodeNdc];
 
 /// Nodes of one kind in a swarm of their own, at a tracker of their own.

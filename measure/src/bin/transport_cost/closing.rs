@@ -26,7 +26,7 @@ pub(crate) struct Close {
     /// How many frames are sent in all.
     #[arg(long, default_value_t = 20_000)]
     frames: usize,
-    /// How many of them on one channel. Unless told, more than a receive buffer holds, and less than it holds together with
+    /// How many of them on one channel. By default, more than a receive buffer holds, and less than it holds together with
     /// an SCTP window.
     #[arg(long, default_value_t = 2000)]
     frames_per_channel: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Close {
 }
 
 /// What has become of the frames of one channel.
-struct Fate {
+struct Counts {
     acknowledged: u64,
     delivered: u64,
 }
@@ -59,16 +59,16 @@ pub(crate) async fn run(options: &Close) -> Value {
         let (from, to) = open(&*offerer, &*answerer).await;
         let frame = frame.clone();
         closing.spawn(async move {
-            let fate = close_unread(from, to, &frame, frames).await;
+            let counts = close_unread(from, to, &frame, frames).await;
             drop(slot);
-            fate
+            counts
         });
     }
     let (mut acknowledged, mut delivered, mut lost) = (0, 0, 0);
-    for fate in closing.join_all().await {
-        acknowledged += fate.acknowledged;
-        delivered += fate.delivered;
-        lost += fate.acknowledged.saturating_sub(fate.delivered);
+    for counts in closing.join_all().await {
+        acknowledged += counts.acknowledged;
+        delivered += counts.delivered;
+        lost += counts.acknowledged.saturating_sub(counts.delivered);
     }
     within(offerer.shutdown()).await;
     within(answerer.shutdown()).await;
@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Close) -> Value {
     measured
 }
 
-async fn close_unread(from: Channel, mut to: Channel, frame: &Bytes, frames: usize) -> Fate {
+async fn close_unread(from: Channel, mut to: Channel, frame: &Bytes, frames: usize) -> Counts {
     let mut accepted = 0;
     for _ in 0..frames {
         // One that is cancelled while it waits is not sent.
@@ -94,5 +94,5 @@ async fn close_unread(from: Channel, mut to: Channel, frame: &Bytes, frames: usi
     while within(to.receiver.recv()).await.is_ok() {
         delivered += 1;
     }
-    Fate { acknowledged: bytes / frame.len() as u64, delivered }
+    Counts { acknowledged: bytes / frame.len() as u64, delivered }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Senders {
     /// How many megabytes all of them send together, each the same, in frames of 65,536 bytes.
     #[arg(long, default_value_t = 400)]
     megabytes: usize,
-    /// The size asked for UDP socket buffers, in bytes; 212992 is what a Linux that is not configured grants.
+    /// The size asked for UDP socket buffers, in bytes; 212992 is what a Linux with its own settings grants.
     #[arg(long)]
     socket_buffer: Option<usize>,
     /// Be the senders.

@@ -66,7 +66,7 @@ impl<N: Underlay> Harness<'_, N> {
             self.chosen(faults, |fault, n| matches!(fault, Fault::Freeze { node } if node % self.members.len() == n)),
             self.chosen(faults, |fault, n| matches!(fault, Fault::Unplug { nodes } if has(*nodes, n))),
         ];
-        // Links were healed before, so that whoever is plugged in has its own again.
+        // Paths were healed before, so that a node that is plugged in again has its own.
         for Member { node, .. } in self.alive() {
             let is_unplugged = unplugged.contains(node);
             if is_unplugged {

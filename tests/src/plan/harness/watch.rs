@@ -32,12 +32,12 @@ struct Notes {
 impl<N: Underlay> Watch<N> {
     pub(super) fn new(network: N, plan: &Plan) -> Self {
         let (nodes, trackers) = (plan.nodes, plan.trackers.len());
-        // For each node: links to each other one, and as many more as two of them make when each tracker brings both
+        // For each node: a channel to each other one, and as many more as two of them make when each tracker brings both
         // together at once; the offers that may be alive at each tracker, and an answer for each attempt under way.
         let channels = (nodes - 1) * (1 + 2 * trackers);
         let pending = 250 * trackers + 32;
         // The engine, a client and its socket at the tracker for each tracker, reader and asker of this test; for each
-        // link and attempt one; and what makes offers.
+        // channel and attempt one; and what makes offers.
         let tasks = 10 + 4 * trackers + channels + 2 * 32;
         let bounds = Most { channels, pending, tasks };
         Self { network, nodes, bounds, start: Instant::now(), notes: Arc::default() }
