@@ -20,7 +20,7 @@ use crate::lines::{Line, Lines};
 use crate::signals::StopSignals;
 use command::{BadLine, Command, Respond, SendMessage, To};
 use event::{Event, Value};
-use known::{KnownLink, KnownTracker};
+use known::{KnownConnection, KnownTracker};
 use output::{EmitError, Output};
 
 /// The longest line taken: a message of the largest size (64 MiB), with room for escapes.
@@ -248,8 +248,8 @@ impl Pipe {
             }
             Command::Stats(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
-                    let links = peer.connection_stats().await.into_iter().map(KnownLink::from).collect();
-                    self.answer(&Event::Stats { peer: id, links }).await
+                    let connections = peer.connection_stats().await.into_iter().map(KnownConnection::from).collect();
+                    self.answer(&Event::Stats { peer: id, connections }).await
                 }
                 None => self.not_connected(None, id).await,
             },

@@ -28,7 +28,7 @@ async fn two_pipes_say_everything_to_each_other() {
 
     ann.process().command(&json!({"peers": true})).await;
     let peers = ann.process().expect("peers", |_| true).await;
-    assert_eq!(peers["peers"], json!([{"peer": ben.id(), "links": 1}]));
+    assert_eq!(peers["peers"], json!([{"peer": ben.id(), "connections": 1}]));
 
     for (field, content) in [("text", "raw ✓ text"), ("base64", "AP8AgA==")] {
         ann.process().command(&json!({"send_frame": {"peer": ben.id(), field: content}})).await;

@@ -75,7 +75,7 @@ async fn only_allowed_peers_are_met() {
     connected(&mut ann, &mut friend).await;
     connected(&mut other, &mut friend).await;
     let peers = ask(&mut ann, json!({"peers": true}), "peers").await;
-    assert_eq!(peers["peers"], json!([{"peer": friend_id, "links": 1}]));
+    assert_eq!(peers["peers"], json!([{"peer": friend_id, "connections": 1}]));
     for peer in [ann, other, friend] {
         peer.stop().await;
     }
@@ -90,10 +90,10 @@ async fn what_is_not_to_wait_is_sent_at_once_or_not_at_all() {
     let send = |message: Value, tag| json!({"send": {"peer": ben_id, "message": message, "wait": false, "tag": tag}});
     ann.process().command(&send(json!({"small": 1}), "fits")).await;
     assert_eq!(ben.about("message", &ann_id).await["message"], json!({"small": 1}));
-    // Larger than the link's send buffer.
+    // Larger than the send buffer.
     ann.process().command(&send(json!("x".repeat(3 << 20)), "large")).await;
     let problem = error(&mut ann, Some("large")).await;
-    assert!(problem.contains("larger than the link's send buffer"), "{problem}");
+    assert!(problem.contains("send buffer"), "{problem}");
     // While something waits, nothing overtakes it.
     ann.process().command(&json!({"send": {"peer": ben_id, "message": "y".repeat(20 << 20)}})).await;
     ann.process().command(&send(json!("late"), "late")).await;
@@ -107,7 +107,7 @@ async fn what_is_not_to_wait_is_sent_at_once_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn links_and_trackers_tell_how_they_are() {
+async fn peers_and_trackers_report_how_they_are() {
     let tracker = Tracker::start().await;
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = format!("ws://{}", unused.local_addr().unwrap());
@@ -116,10 +116,10 @@ async fn links_and_trackers_tell_how_they_are() {
     connected(&mut ann, &mut ben).await;
     converse(&mut ann, &mut ben).await;
     let stats = ask(&mut ann, json!({"stats": ben.id()}), "stats").await;
-    assert_eq!((&stats["peer"], stats["links"].as_array().map(Vec::len)), (&json!(ben.id()), Some(1)));
-    let link = &stats["links"][0];
-    assert_eq!((&link["local_candidate"], &link["remote_candidate"]), (&json!("host"), &json!("host")));
-    assert!(link["bytes_sent"].as_u64() > Some(0) && link["round_trip"].as_f64() > Some(0.0), "{link}");
+    assert_eq!((&stats["peer"], stats["connections"].as_array().map(Vec::len)), (&json!(ben.id()), Some(1)));
+    let channel = &stats["connections"][0];
+    assert_eq!((&channel["local_candidate"], &channel["remote_candidate"]), (&json!("host"), &json!("host")));
+    assert!(channel["bytes_sent"].as_u64() > Some(0) && channel["round_trip"].as_f64() > Some(0.0), "{channel}");
 
     ann.process().expect("tracker_warning", |warning| warning["tracker"] == dead).await;
     let trackers = ask(&mut ann, json!({"trackers": true}), "trackers").await;

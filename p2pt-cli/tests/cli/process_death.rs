@@ -49,7 +49,7 @@ async fn freeze_and_thaw(lasts: Duration) {
     tokio::time::sleep(lasts).await;
     ben.process().signal("CONT").await;
 
-    // It finds its own links dead too.
+    // It finds its own channels dead too.
     for other in [&ann, &cem] {
         ben.about("peer_closed", other.id()).await;
     }
