@@ -20,14 +20,14 @@ soak seconds="600" rounds="9" processes="26":
 # What an idle node costs, beside the JavaScript p2pt; needs npm and what the soak needs, and takes 13 minutes.
 idle-cost:
     tests/js/setup.sh
-    cargo run --release -p p2pt-tests --example idle_cost
+    cargo run --release -p p2pt-measure --bin idle_cost
 
 # This library beside the JavaScript p2pt and the bare data channel, into BENCHMARKS.md; needs npm and chromium, and half
 # an hour of a machine that does nothing else. `just compare --help` tells what may be left out. With `--baseline DIR`, the
 # transport beside that of an earlier checkout: needs neither npm nor chromium, and some four minutes a round.
 compare *options:
     case " {{options}} " in *" --baseline"*) ;; *) tests/js/setup.sh ;; esac
-    cargo run --release -p p2pt-tests --example compare -- {{options}}
+    cargo run --release -p p2pt-measure --bin compare -- {{options}}
 
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.
 fuzz target seconds="300":

@@ -91,7 +91,7 @@ pub(crate) struct PipeArgs {
 }
 
 impl PipeArgs {
-    /// Sets who this peer is and whom it meets.
+    /// Sets the id of this peer and which peers it meets.
     pub(crate) fn restrict(&self, builder: Builder) -> Builder {
         let builder = self.peer_id.into_iter().fold(builder, Builder::peer_id);
         if self.allow.is_empty() { builder } else { builder.allow(self.allow.iter().copied()) }
@@ -103,7 +103,7 @@ pub(crate) struct TrackerArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
-    /// How long peers are told to wait between announces [default: 120]
+    /// How long peers are asked to wait between announces [default: 120]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) interval: Option<u64>,
     /// Connections open at the same time [default: 10000]

@@ -86,7 +86,7 @@ async fn part(args: BenchArgs) -> Result<(), BenchError> {
     }
 }
 
-/// Is the partner of everybody who comes, until it is told to stop.
+/// Is the partner of every measurer that comes, until it is stopped.
 async fn serve(identifier: &str, network: &NetworkArgs) -> Result<(), BenchError> {
     let mut signals = StopSignals::new()?;
     let (swarm, events) = network.builder()?.join(identifier).await?;
@@ -98,13 +98,13 @@ async fn serve(identifier: &str, network: &NetworkArgs) -> Result<(), BenchError
     };
     tokio::select! {
         () = swarm.shutdown() => {}
-        // Whoever asks again does not want to wait.
+        // A second signal asks not to wait.
         () = signals.next() => {}
     }
     served
 }
 
-/// Measures with a partner that somebody has started somewhere.
+/// Measures with a partner that was started elsewhere.
 async fn with_partner(args: &BenchArgs, identifier: &str) -> Result<(), BenchError> {
     if args.only.contains(&Test::Memory) {
         return Err(BenchError::NoMemory);
@@ -170,7 +170,7 @@ enum Place {
     Elsewhere,
 }
 
-/// What is measured, with whom, and how that is told.
+/// What is measured, with which partner, and how progress is reported.
 #[derive(Debug)]
 struct Bench<'a> {
     args: &'a BenchArgs,

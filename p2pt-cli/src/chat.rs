@@ -11,7 +11,7 @@ use crate::lines::{Line, Lines};
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, short};
 
-/// The longest line of a chat; whoever has more to say can use the pipe.
+/// The longest line of a chat, in bytes; `p2pt pipe` takes longer ones.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// How long the last lines may take to leave.
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     }
     tokio::select! {
         () = chat.swarm.shutdown() => {}
-        // Whoever asks again does not want to wait.
+        // A second signal asks not to wait.
         () = signals.next() => {}
     }
     Ok(())
@@ -95,7 +95,7 @@ impl Chat {
             Input::Say(text) => {
                 let peers = self.swarm.peers();
                 if peers.is_empty() {
-                    self.note("nobody is here yet")?;
+                    self.note("no peer is here yet")?;
                 }
                 for peer in peers {
                     self.send(&peer, text)?;
@@ -167,7 +167,7 @@ impl Chat {
             Event::ConnectionFailed(failed) => {
                 self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
             }
-            Event::OfferFailed(error) => self.warn(format_args!("nobody can be invited: {error}")),
+            Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {error}")),
             Event::InvalidFrame(refused) => {
                 self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error))
             }

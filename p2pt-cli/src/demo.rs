@@ -52,13 +52,13 @@ async fn start_tracker() -> Result<Done<TrackerServer>, Problem> {
 async fn meet(tracker: &AnnounceUrl) -> Result<Done<(Party, Party)>, Problem> {
     let (alice, bob) = tokio::try_join!(Party::arrive("alice", tracker), Party::arrive("bob", tracker))?;
     let (alice_id, bob_id) = (alice.swarm.peer_id(), bob.swarm.peer_id());
-    check(alice.other.id() == bob_id && bob.other.id() == alice_id, "they met somebody else")?;
+    check(alice.other.id() == bob_id && bob.other.id() == alice_id, "they met another peer")?;
     let text = format!("alice ({}) and bob ({}) found each other and connected", short(alice_id), short(bob_id));
     Ok(Done::new((alice, bob), text))
 }
 
 async fn chat(alice: &mut Party, bob: &mut Party) -> Result<Done<()>, Problem> {
-    let (hello, welcome) = ("Hello, is anybody there?", "Yes! Nice to meet you, alice.");
+    let (hello, welcome) = ("Hello, are you there?", "Yes! Nice to meet you, alice.");
     alice.other.send(hello).await?;
     let first = bob.message().await?;
     bob.other.send(welcome).await?;
@@ -127,11 +127,11 @@ fn large_text() -> String {
 async fn leave(alice: &mut Party, bob: &Party) -> Result<Done<()>, Problem> {
     let (closed, ()) = tokio::join!(alice.closed(), bob.swarm.shutdown());
     let PeerClosed { peer, reason, .. } = closed?;
-    check(peer == alice.other, "somebody else left")?;
+    check(peer == alice.other, "another peer left")?;
     if reason != ChannelClosed::Remote {
         return Err(format!("bob left, but not politely: {reason}").into());
     }
-    Ok(Done::new((), "bob left, and alice was told"))
+    Ok(Done::new((), "bob left, and alice saw it"))
 }
 
 async fn stop(alice: Party, server: TrackerServer) -> Result<Done<()>, Problem> {

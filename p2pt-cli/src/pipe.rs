@@ -1,6 +1,6 @@
 //! `p2pt pipe`: JSON Lines on standard input and output, so that any language can use p2pt.
 //!
-//! Commands and events flow independently: while nobody reads the events, peers wait, but commands are still taken.
+//! Commands and events flow independently: while the events are not read, peers wait, but commands are still taken.
 
 mod command;
 mod event;
@@ -20,7 +20,7 @@ use crate::lines::{Line, Lines};
 use crate::signals::StopSignals;
 use command::{BadLine, Command, Respond, SendMessage, To};
 use event::{Event, Value};
-use known::{KnownLink, KnownTracker};
+use known::{KnownConnection, KnownTracker};
 use output::{EmitError, Output};
 
 /// The longest line taken: a message of the largest size (64 MiB), with room for escapes.
@@ -29,7 +29,7 @@ const MAX_LINE_BYTES: usize = 96 << 20;
 /// What is read from standard input at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// How long an event that answers a command may wait while nobody reads; then it is dropped, so that the commands
+/// How long an event that answers a command may wait while the output is not read; then it is dropped, so that the commands
 /// behind it, perhaps a stop, are reached.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -73,7 +73,7 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let ended = tokio::select! {
         ended = pipe.obey(lines) => ended,
         () = signals.next() => Ok(()),
-        // Before the node has stopped it ends only when nobody can read it.
+        // Before the node has stopped it ends only when its reader is gone.
         _ = &mut reports => {
             pipe.swarm.shutdown().await;
             return Err(EmitError::Closed.into());
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     };
     tokio::select! {
         left = pipe.leave(reports, writer) => ended.and(left),
-        // Whoever asks again does not want to wait.
+        // A second signal asks not to wait.
         () = signals.next() => Err(PipeError::Interrupted),
     }
 }
@@ -248,8 +248,8 @@ impl Pipe {
             }
             Command::Stats(id) => match self.swarm.peer(&id) {
                 Some(peer) => {
-                    let links = peer.connection_stats().await.into_iter().map(KnownLink::from).collect();
-                    self.answer(&Event::Stats { peer: id, links }).await
+                    let connections = peer.connection_stats().await.into_iter().map(KnownConnection::from).collect();
+                    self.answer(&Event::Stats { peer: id, connections }).await
                 }
                 None => self.not_connected(None, id).await,
             },
@@ -315,7 +315,7 @@ impl Pipe {
         if peers.is_empty() {
             return match to {
                 To::Peer(id) => self.not_connected(tag, id).await,
-                // Nobody will respond.
+                // No response will come.
                 To::Everyone if tag.is_some() => self.complain(tag, "no peer is connected".to_owned()).await,
                 To::Everyone => Ok(()),
             };

@@ -60,10 +60,10 @@ pub(crate) async fn run(args: ScrapeArgs) -> Result<(), crate::Failure> {
     config.scrape_timeout = args.deadline.saturating_mul(2);
     config.connect_timeout = args.deadline.saturating_mul(2);
     let (sender, mut events) = mpsc::channel(16);
-    // No scrape says who asks.
-    let nobody = PeerId::from([0; 20]);
+    // A scrape carries no peer id.
+    let unused_id = PeerId::from([0; 20]);
     let connector = args.access.connector()?;
-    let client = TrackerClient::start(args.url.clone(), nobody, config, connector, args.url.clone(), sender);
+    let client = TrackerClient::start(args.url.clone(), unused_id, config, connector, args.url.clone(), sender);
     let swarms = timeout(args.deadline, scrape(&client, &args, &mut events))
         .await
         .map_err(|_| ScrapeError::Deadline(args.url.clone(), args.deadline))??;
@@ -119,7 +119,7 @@ async fn reply(
             other => tracing::debug!(?other, "before the reply"),
         }
     }
-    // The client stops only when it is told to, so it still has the sender.
+    // The client stops only on request, so it still has the sender.
     std::future::pending().await
 }
 

@@ -46,7 +46,7 @@ impl Terminal {
     /// Writes one line, at once.
     ///
     /// # Errors
-    /// When nobody reads standard output any more.
+    /// When the reader of standard output is gone.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{text}")?;
         self.out.flush()
@@ -58,7 +58,7 @@ pub(crate) fn short(id: PeerId) -> String {
     id.to_string()[..8].to_owned()
 }
 
-/// A stranger's text, harmless to a terminal: control characters, which could move the cursor or worse, and those that
+/// The text of another peer, harmless to a terminal: control characters, which could move the cursor or worse, and those that
 /// reorder text become U+FFFD; line breaks are kept, with an indent to show that the next line is the same message's.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| c == '\n' || is_unsafe(c)) {

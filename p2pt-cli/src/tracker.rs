@@ -21,7 +21,7 @@ pub(crate) async fn run(args: TrackerArgs) -> io::Result<()> {
     info!(stats = server.stats().to_json(), "stopping");
     tokio::select! {
         () = server.shutdown() => {}
-        // Whoever asks again does not want to wait.
+        // A second signal asks not to wait.
         () = signals.next() => {}
     }
     Ok(())

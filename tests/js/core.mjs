@@ -14,7 +14,7 @@ const FAREWELL_MS = 300
 const bytesOf = base64 => Uint8Array.from(atob(base64), char => char.charCodeAt(0))
 const base64Of = bytes => btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''))
 
-/** An event as a line. Half a surrogate pair, which is no text to anybody else, becomes U+FFFD. */
+/** An event as a line. Half a surrogate pair, which is text in JavaScript alone, becomes U+FFFD. */
 export const lineOf = event =>
   JSON.stringify(event, (key, value) => typeof value === 'string' ? value.toWellFormed() : value)
 
@@ -84,7 +84,7 @@ export async function startPeer (P2PT, { identifier, trackers, firstId, emit: em
     if (message === '' || typeof message === 'number' || typeof message === 'boolean') {
       throw new Error('p2pt cannot send an empty text, a number or a boolean')
     }
-    // Without a tag nobody awaits a response here, but p2pt always does and tells nobody else.
+    // Without a tag nobody awaits a response here, but p2pt always does and reports it nowhere.
     p2pt.send(peer, message, id).then(
       ([from, response]) => emit(tag === undefined
         ? { event: 'message', peer: from.id, id, message: response }

@@ -2,7 +2,7 @@
 // node rtc.mjs [--webrtc ndc|roamhq]
 //
 // Commands: {"offer":true}, {"answer":SDP} (the offer it answers), {"accept":SDP} (the answer to its offer), {"send":TEXT},
-// {"stop":true}. An offer or the answer to one takes the place of the connection before, without a word of farewell.
+// {"stop":true}. An offer or the answer to one takes the place of the connection before, without a close.
 // Events, each with the time `at` in ms since 1970: "description" with `sdp`, complete with all candidates, "open",
 // "message" with `text` or `bytes` (their number), "channel_error", "channel_closed", "state" of the connection, "error".
 import { parseArgs } from 'node:util'

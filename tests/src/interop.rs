@@ -20,7 +20,7 @@ pub const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
 /// Waits for this test's turn: two at a time, so that browsers on a small machine do not starve each other.
 pub async fn turn() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(2);
-    TURNS.acquire().await.expect("nobody closes the semaphore")
+    TURNS.acquire().await.expect("the semaphore is never closed")
 }
 
 /// Two peers that have met, and the tracker where they did.
@@ -35,8 +35,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts `first`, and when it has announced itself `second`, and waits until each has said that the other is
-    /// there. Their identifier is [`Pair::identifier`].
+    /// Starts `first`, and when it has announced itself `second`, and waits until each has reported the other as
+    /// connected. Their identifier is [`Pair::identifier`].
     pub async fn meet(tracker: TrackerKind, first: Kind, second: Kind) -> Self {
         let tracker = Tracker::start(tracker).await;
         let identifier = Self::identifier(first, second);
@@ -52,7 +52,7 @@ impl Pair {
         format!("{first:?} trifft {second:?} ✓")
     }
 
-    /// Stops both politely, the second first, and checks that the first hears of it.
+    /// Stops both politely, the second first, and checks that the first reports it.
     pub async fn part(self) {
         let Self { tracker, mut first, second } = self;
         let second_id = second.id().to_owned();
@@ -69,7 +69,7 @@ pub async fn connected(one: &mut PipePeer, other: &mut PipePeer) {
     other.about("peer_connected", one.id()).await;
 }
 
-/// Checks that two connected peers have not said that anybody came or went, or that anything went wrong.
+/// Checks that two connected peers have reported no peer that came or went, and no error.
 pub fn assert_undisturbed(one: &mut PipePeer, other: &mut PipePeer) {
     for peer in [one, other] {
         for event in ["peer_connected", "peer_closed", "error"] {
@@ -153,7 +153,7 @@ pub async fn hear_javascript(js: &mut PipePeer, other: &mut PipePeer) {
     echo(js, other, &json!("all is well")).await;
 }
 
-/// Both announce once more, which makes JavaScript offer another channel: nobody comes or goes by it.
+/// Both announce once more, which makes JavaScript offer another channel: no peer comes or goes by it.
 pub async fn announce_again(one: &mut PipePeer, other: &mut PipePeer) {
     let mut turns = (one, other);
     for _ in 0..2 {

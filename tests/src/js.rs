@@ -154,27 +154,23 @@ pub fn p2pt_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("P2PT_BINARY") {
         Some(named) => named.into(),
-        None => build(&["--package", "p2pt-cli"]).join(format!("p2pt{}", std::env::consts::EXE_SUFFIX)),
+        None => workspace_binary("p2pt-cli", "p2pt"),
     })
 }
 
-/// Another example of this package, of the same profile as the one that asks, built now.
-pub fn example_binary(name: &str) -> PathBuf {
-    let profile = build(&["--package", env!("CARGO_PKG_NAME"), "--example", name]);
-    profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
-
-/// Builds what these arguments say, in the profile of this test; returns the directory where cargo puts it.
-fn build(what: &[&str]) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.ancestors().nth(2).expect("tests lie in <target>/<profile>/deps");
-    let target = profile.parent().expect("tests lie in <target>/<profile>/deps");
+/// A program of a package of this workspace, of the same profile as the caller, built now.
+pub fn workspace_binary(package: &str, name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let directory = own.parent().expect("a program lies in a directory");
+    // Tests lie in <target>/<profile>/deps, programs in <target>/<profile>.
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    let (profile, target) = profile.and_then(|profile| Some((profile, profile.parent()?))).expect("cargo built this");
     let mut build = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--target-dir"]).arg(target).args(what);
+    build.args(["build", "--quiet", "--target-dir"]).arg(target).args(["--package", package, "--bin", name]);
     if profile.ends_with("release") {
         build.arg("--release");
     }
     let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
-    assert!(status.success(), "cargo cannot build {what:?}");
-    profile.to_owned()
+    assert!(status.success(), "cargo cannot build {name} of {package}");
+    profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }

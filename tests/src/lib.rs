@@ -1,7 +1,6 @@
 //! Workspace tests.
 
-pub mod dialect;
-pub mod far;
+pub mod events;
 pub mod interop;
 pub mod js;
 pub mod machine;
@@ -10,6 +9,7 @@ pub mod plan;
 pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod soak;
+pub mod tracker_profile;
 
 /// The examples of the README files that no crate tests as its own.
 #[cfg(doctest)]

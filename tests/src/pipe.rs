@@ -1,7 +1,7 @@
 //! Processes that speak JSON Lines: one command a line in, one event a line out.
 //!
 //! `p2pt pipe` is such a process and so are the JavaScript peers, hence a test drives any two peers through one type.
-//! Whatever goes wrong panics with what the process last said, on both of its outputs. A process is killed when its
+//! Every failure panics with what the process last said, on both of its outputs. A process is killed when its
 //! handle is dropped.
 
 use std::collections::VecDeque;
@@ -167,7 +167,7 @@ impl LineProcess {
         if let Ok(Some(status)) = self.child.try_wait() {
             let _ = writeln!(report, "it has ended with {status}");
         }
-        let _ = writeln!(report, "its last events that nobody asked for:");
+        let _ = writeln!(report, "its last events that no call has returned:");
         for event in self.unclaimed.iter().skip(self.unclaimed.len().saturating_sub(SHOWN_EVENTS)) {
             let _ = writeln!(report, "  {}", excerpt(&event.to_string()));
         }
@@ -194,7 +194,7 @@ impl LineProcess {
             self.fail("said something that is not JSON");
         }
         if self.unclaimed.len() > MAX_UNCLAIMED_EVENTS {
-            self.fail("said far more than anybody asked for");
+            self.fail("said far more than was asked for");
         }
     }
 }

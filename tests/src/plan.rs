@@ -3,7 +3,7 @@
 //! A [`Plan`] prints as JSON and is read back from it, so that a failed one can be run again, and then goes the same way:
 //! its seed decides all that is left to chance.
 
-mod world;
+mod harness;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,10 +13,10 @@ use p2pt_transport::memory::MemoryNetwork;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Dialect, Lie};
 use crate::sim::Underlay;
+use crate::tracker_profile::{Misbehaviour, TrackerProfile};
 
-pub use world::{Most, Outcome, Requests};
+pub use harness::{Most, Outcome, Requests};
 
 /// When random plans end, in virtual seconds: long enough for sockets to be found dead (50 s) and for trackers to be
 /// tried several times meanwhile.
@@ -38,7 +38,7 @@ pub struct Plan {
     pub seed: u64,
     /// How many nodes there are, all started at once.
     pub nodes: usize,
-    /// The trackers that all nodes use, each by its place in [`Dialect::all`].
+    /// The trackers that all nodes use, each by its place in [`TrackerProfile::all`].
     pub trackers: Vec<usize>,
     /// What happens to them.
     pub steps: Vec<Step>,
@@ -68,12 +68,12 @@ pub enum Fault {
         /// Which.
         tracker: usize,
     },
-    /// A tracker restarts and lies, and then restarts and does not.
-    Lying {
+    /// A tracker restarts and misbehaves, and at the end restarts and does not.
+    Misbehaviour {
         /// Which.
         tracker: usize,
         /// How.
-        lie: Lie,
+        misbehaviour: Misbehaviour,
     },
     /// These nodes are cut off from the others.
     Partition {
@@ -94,26 +94,26 @@ pub enum Fault {
     },
     /// What one node sends does not arrive at another.
     CutFrom {
-        /// Who is not heard.
+        /// The sender.
         from: usize,
-        /// By whom; nothing is cut if they are the same.
+        /// The receiver; nothing is cut if they are the same.
         to: usize,
     },
     /// What one node sends takes longer to another.
     SlowFrom {
-        /// Whose frames.
+        /// The sender.
         from: usize,
-        /// To whom.
+        /// The receiver.
         to: usize,
         /// How much longer.
         millis: u64,
     },
-    /// A node sleeps: it hears nothing and is not heard, and its links do not notice.
+    /// A node sleeps: nothing passes to it or from it, and its channels stay open.
     Freeze {
         /// Which.
         node: usize,
     },
-    /// These nodes lose every network: each link, each socket to a tracker.
+    /// These nodes lose every network: each channel, each socket to a tracker.
     Unplug {
         /// A bit for each.
         nodes: u64,
@@ -125,7 +125,7 @@ pub enum Fault {
         /// How long.
         millis: u64,
     },
-    /// All links are slow.
+    /// All channels are slow.
     Slow {
         /// How long one way takes, with as much jitter.
         millis: u64,
@@ -140,7 +140,7 @@ pub enum Fault {
 impl Plan {
     /// Random plans with up to so many nodes, that last up to 180 virtual seconds.
     pub fn any(max_nodes: usize) -> impl Strategy<Value = Self> {
-        let trackers = proptest::collection::vec(0..Dialect::all().len(), 1..=3);
+        let trackers = proptest::collection::vec(0..TrackerProfile::all().len(), 1..=3);
         let steps = proptest::collection::vec(Step::any(), 0..12);
         (any::<u64>(), 2..=max_nodes, trackers, steps).prop_map(|(seed, nodes, trackers, steps)| Self {
             seed,
@@ -152,9 +152,9 @@ impl Plan {
 
     /// In which virtual time after the end of the plan the nodes form a full mesh.
     ///
-    /// Before trackers can introduce anybody, up to a minute of back-off passes, and up to four minutes until aquatic
-    /// has forgotten a connection that died silently. From then on chance decides whom offers reach, in hunts that grow
-    /// in number with the swarm.
+    /// Before trackers can introduce peers, up to a minute of back-off passes, and up to four minutes until aquatic
+    /// has forgotten a connection that died silently. From then on chance decides which members offers reach, in bursts of announces
+    /// that grow in number with the swarm.
     ///
     /// Measured: 250 plans of up to 12 nodes took 7 s in the median and 187 s at most; 40 plans of up to 40 nodes took
     /// 60 s in the median and 315 s at most.
@@ -170,18 +170,18 @@ impl Plan {
         self.trace().0
     }
 
-    /// The same over another network, which is made within the runtime of the plan.
+    /// Runs the plan over another network, which is made within the runtime of the plan.
     ///
     /// # Panics
     /// If something does not hold that must.
     pub fn run_over<N: Underlay>(&self, network: impl FnOnce() -> N) -> Outcome {
-        world::run(self, network).0
+        harness::run(self, network).0
     }
 
-    /// The same, and everything that the nodes' applications heard, in order, with the virtual time and the number of
+    /// Runs the plan and returns also everything that was reported to the nodes' applications, in order, with the virtual time and the number of
     /// the node.
     pub fn trace(&self) -> (Outcome, Vec<String>) {
-        world::run(self, || MemoryNetwork::new(self.seed))
+        harness::run(self, || MemoryNetwork::new(self.seed))
     }
 }
 
@@ -196,11 +196,12 @@ impl Fault {
     fn any() -> impl Strategy<Value = Self> {
         let node = 0..64usize;
         let tracker = 0..3usize;
-        let lie = proptest::sample::select(&Lie::ALL[..]);
+        let misbehaviour = proptest::sample::select(&Misbehaviour::ALL[..]);
         prop_oneof![
             tracker.clone().prop_map(|tracker| Self::Outage { tracker }),
             tracker.clone().prop_map(|tracker| Self::Restart { tracker }),
-            (tracker.clone(), lie).prop_map(|(tracker, lie)| Self::Lying { tracker, lie }),
+            (tracker.clone(), misbehaviour)
+                .prop_map(|(tracker, misbehaviour)| Self::Misbehaviour { tracker, misbehaviour }),
             any::<u64>().prop_map(|nodes| Self::Partition { nodes }),
             (node.clone(), node.clone()).prop_map(|(a, b)| Self::Cut { a, b }),
             node.clone().prop_map(|node| Self::Kill { node }),
@@ -225,7 +226,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// As it is read back, since this is what a failed property prints.
+/// Prints the JSON that is read back, because this is what a failed property prints.
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

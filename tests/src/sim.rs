@@ -3,11 +3,11 @@
 
 mod emulated;
 mod gate;
+mod mesh;
 mod underlay;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use p2pt::tracker::{ConnectError, Connector, Route, ServerConfig, Socket, TrackerService};
@@ -15,24 +15,24 @@ use p2pt::{AnnounceUrl, Builder, Events, P2pt, Swarm};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
-use crate::dialect::{Dialect, DialectTracker, Family};
+use crate::tracker_profile::{Family, ProfiledTracker, TrackerProfile};
 use gate::{Gate, Gated};
 
 pub use emulated::{Emulated, EmulatedNode};
+pub use mesh::{GLANCE, is_full_mesh, is_mesh, is_one_graph, open_channels, tasks, until};
 pub use p2pt_transport::memory::MemoryNetwork;
 pub use underlay::Underlay;
 
-/// Each scenario over both networks: the one in memory with every kind of tracker, and WebRTC in an emulated one.
+/// Runs each scenario over both networks: the one in memory with every tracker profile, and WebRTC in an emulated one.
 #[macro_export]
 macro_rules! over_both_networks {
     ($($scenario:ident),+ $(,)?) => {
         mod memory {
             $(#[::tokio::test(start_paused = true)]
             async fn $scenario() {
-                for dialect in $crate::dialect::Dialect::all() {
-                    super::$scenario($crate::sim::MemoryNetwork::new, dialect).await;
+                for profile in $crate::tracker_profile::TrackerProfile::all() {
+                    super::$scenario($crate::sim::MemoryNetwork::new, profile).await;
                 }
             })+
         }
@@ -40,7 +40,7 @@ macro_rules! over_both_networks {
         mod full_stack {
             $(#[::tokio::test(start_paused = true)]
             async fn $scenario() {
-                super::$scenario($crate::sim::Emulated::usual, $crate::dialect::Dialect::aquatic()).await;
+                super::$scenario($crate::sim::Emulated::usual, $crate::tracker_profile::TrackerProfile::aquatic()).await;
             })+
         }
     };
@@ -49,10 +49,7 @@ macro_rules! over_both_networks {
 /// How much a stream to a tracker buffers, in bytes.
 const STREAM_BYTES: usize = 64 << 10;
 
-/// How often [`until`] looks.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// A world: one network, any number of trackers and nodes.
+/// One network with any number of trackers and nodes.
 #[derive(Debug)]
 pub struct Sim<N: Underlay = MemoryNetwork> {
     /// The network between the nodes, where faults are set.
@@ -74,14 +71,14 @@ pub struct SimNode<N: Underlay = MemoryNetwork> {
 }
 
 impl Sim {
-    /// A world without trackers and nodes; the same seed draws the same ids and delays.
+    /// A simulation without trackers and nodes; the same seed draws the same ids and delays.
     pub fn new(seed: u64) -> Self {
         Self::over(MemoryNetwork::new(seed), seed)
     }
 }
 
 impl<N: Underlay> Sim<N> {
-    /// A world without trackers and nodes over another network; the same seed draws the same ids.
+    /// A simulation without trackers and nodes over another network; the same seed draws the same ids.
     pub fn over(network: N, seed: u64) -> Self {
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
         Self { network, trackers: Arc::default(), gates: Mutex::default(), rng }
@@ -97,9 +94,9 @@ impl<N: Underlay> Sim<N> {
     }
 
     /// Starts a tracker that behaves as another one does, or starts it again with its memory lost.
-    pub fn start_dialect(&self, url: &str, dialect: Dialect) -> DialectTracker {
-        let tracker = DialectTracker::new(dialect, self.random());
-        self.serve(url, Server::Dialect(tracker.clone()));
+    pub fn start_profile(&self, url: &str, profile: TrackerProfile) -> ProfiledTracker {
+        let tracker = ProfiledTracker::new(profile, self.random());
+        self.serve(url, Server::Profiled(tracker.clone()));
         tracker
     }
 
@@ -124,7 +121,7 @@ impl<N: Underlay> Sim<N> {
         sockets.filter(|(_, stream)| !stream.is_finished()).count()
     }
 
-    /// Kills a node as `kill -9` does: its links die silently, its sockets to trackers just end. Drop its handle too.
+    /// Kills a node as `kill -9` does: its channels die silently, its sockets to trackers just end. Drop its handle too.
     pub fn kill(&self, node: N::Node) {
         self.gate(node).set_shut(true);
         self.network.kill(node);
@@ -135,7 +132,7 @@ impl<N: Underlay> Sim<N> {
         }
     }
 
-    /// Stops a node as `kill -STOP` does: peers and trackers hear nothing of it, and it hears nothing.
+    /// Stops a node as `kill -STOP` does: nothing passes between it and its peers and trackers.
     pub fn freeze(&self, node: N::Node) {
         self.gate(node).set_shut(true);
         self.network.freeze(node);
@@ -147,7 +144,7 @@ impl<N: Underlay> Sim<N> {
         self.network.thaw(node);
     }
 
-    /// Takes every network from a node: its links and its sockets to trackers fall silent, and new sockets fail at
+    /// Takes every network from a node: its channels and its sockets to trackers fall silent, and new sockets fail at
     /// once. Its timers run.
     pub fn unplug(&self, node: N::Node) {
         self.gate(node).set_offline(true);
@@ -167,7 +164,7 @@ impl<N: Underlay> Sim<N> {
     }
 
     /// Gives a node another network address, as moving to another network does: its sockets to trackers break when it
-    /// next writes, and the trackers do not hear of it. Links survive.
+    /// next writes, and the trackers do not learn of it. Channels survive.
     pub fn change_address(&self, node: N::Node) {
         self.gate(node).change_address();
     }
@@ -194,6 +191,21 @@ impl<N: Underlay> Sim<N> {
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
         self.start_from(&[Family::V4], identifier, trackers, change).await
+    }
+
+    /// Starts so many nodes in the same swarm, with settings of their own, one after the other and at the same time.
+    pub async fn start_all(
+        &self,
+        count: usize,
+        identifier: &str,
+        trackers: &[&str],
+        change: impl Fn(Builder) -> Builder,
+    ) -> Vec<SimNode<N>> {
+        let mut nodes = Vec::with_capacity(count);
+        for _ in 0..count {
+            nodes.push(self.start_with(identifier, trackers, &change).await);
+        }
+        nodes
     }
 
     /// Starts a node whose host has these address families, the preferred one first.
@@ -225,7 +237,7 @@ impl<N: Underlay> Sim<N> {
 #[derive(Debug)]
 enum Server {
     Ours(TrackerService),
-    Dialect(DialectTracker),
+    Profiled(ProfiledTracker),
 }
 
 #[derive(Debug)]
@@ -256,10 +268,10 @@ impl Connector for SimConnector {
             let mut trackers = lock(&self.trackers.0);
             let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
             let service = trackers.get_mut(url).ok_or(refused)?;
-            let (stream, far) = tokio::io::duplex(STREAM_BYTES);
+            let (stream, trackers_end) = tokio::io::duplex(STREAM_BYTES);
             let serving = match &service.server {
-                Server::Ours(tracker) => tokio::spawn(tracker.serve(far)),
-                Server::Dialect(tracker) => tokio::spawn(tracker.serve(far, family)),
+                Server::Ours(tracker) => tokio::spawn(tracker.serve(trackers_end)),
+                Server::Profiled(tracker) => tokio::spawn(tracker.serve(trackers_end, family)),
             };
             service.streams.retain(|(_, stream)| !stream.is_finished());
             service.streams.push((self.gate.clone(), serving));
@@ -268,27 +280,6 @@ impl Connector for SimConnector {
         let route = Route::new(family, self.families.len() > 1);
         Ok(Socket::handshake(url, stream).await?.with_route(route))
     }
-}
-
-/// Waits in virtual time until something has come true, and says how long it took; `None` if it did not in time.
-pub async fn until(within: Duration, mut is_true: impl FnMut() -> bool) -> Option<Duration> {
-    let start = Instant::now();
-    while !is_true() {
-        if start.elapsed() >= within {
-            return None;
-        }
-        sleep(GLANCE).await;
-    }
-    Some(start.elapsed())
-}
-
-/// Whether all of them are connected to each other, and to nobody else.
-pub fn is_full_mesh<'a>(nodes: impl Iterator<Item = &'a Swarm> + Clone) -> bool {
-    let all: BTreeSet<_> = nodes.clone().map(Swarm::peer_id).collect();
-    nodes.into_iter().all(|node| {
-        let peers = node.peers();
-        peers.len() + 1 == all.len() && peers.iter().all(|peer| all.contains(&peer.id()))
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -53,19 +53,19 @@ async fn two_nodes_in_ten_swarms_meet_in_all_of_them_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_nodes_meet_in_as_many_swarms_as_there_can_be_connections_and_hear_why_not_in_more() {
+async fn two_nodes_meet_in_as_many_swarms_as_there_can_be_connections_and_report_why_not_in_more() {
     let (_sim, one, mut two) = two(40).await;
     let full = until(Duration::from_secs(3600), || one.met() == MOST && two.met() == MOST).await;
     assert!(full.is_some(), "{} and {}", one.met(), two.met());
     sleep(Duration::from_secs(600)).await;
     assert_eq!((one.met(), two.met()), (MOST, MOST), "what there is stays");
-    let mut told = 0;
+    let mut reported = 0;
     for (swarm, events) in &mut two.swarms {
         while let Ok(Some(event)) = timeout(Duration::from_millis(1), events.next()).await {
             let Event::ConnectionFailed(failed) = event else { continue };
             let is_limit = matches!(*failed.error, TransportError::TooManyConnections { max: 16 });
-            told += usize::from(is_limit && swarm.peers().is_empty());
+            reported += usize::from(is_limit && swarm.peers().is_empty());
         }
     }
-    assert!(told > 0, "the application hears of the limit");
+    assert!(reported > 0, "the limit is reported to the application");
 }

@@ -1,12 +1,11 @@
 //! Swarms that everything happens to, and what must hold afterwards.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::{Builder, PeerId};
-use p2pt_tests::dialect::{Dialect, Lie};
+use p2pt::Builder;
 use p2pt_tests::plan::{self, Fault, Plan, Step};
-use p2pt_tests::sim::{Sim, SimNode, until};
+use p2pt_tests::sim::{Sim, SimNode, is_one_graph, tasks, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -35,7 +34,11 @@ fn a_given_plan_can_be_run_again() {
         seed: 1,
         nodes: 5,
         trackers: vec![1],
-        steps: vec![Step { at: 20, lasts: 60, fault: Fault::Lying { tracker: 0, lie: Lie::HangUp } }],
+        steps: vec![Step {
+            at: 20,
+            lasts: 60,
+            fault: Fault::Misbehaviour { tracker: 0, misbehaviour: Misbehaviour::HangUp },
+        }],
     };
     let printed = plan.to_string();
     assert_eq!(printed.parse::<Plan>().expect("what was printed"), plan);
@@ -44,7 +47,7 @@ fn a_given_plan_can_be_run_again() {
     println!("{plan}\n{:?}", plan.run());
 }
 
-/// The same seed, the same world: what every application hears, and when.
+/// With the same seed, the same is reported to every application at the same times.
 #[test]
 fn a_plan_run_twice_goes_the_same_way() {
     let step = |at, lasts, fault| Step { at, lasts, fault };
@@ -55,7 +58,7 @@ fn a_plan_run_twice_goes_the_same_way() {
         steps: vec![
             step(10, 100, Fault::Slow { millis: 300 }),
             step(15, 20, Fault::Outage { tracker: 0 }),
-            step(20, 40, Fault::Lying { tracker: 1, lie: Lie::ForgedAnswers }),
+            step(20, 40, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::ForgedAnswers }),
             step(30, 30, Fault::Freeze { node: 2 }),
             step(40, 20, Fault::Unplug { nodes: 0b1010 }),
             step(70, 0, Fault::Kill { node: 5 }),
@@ -85,7 +88,7 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
             step(50, Fault::Freeze { node: 5 }),
             step(50, Fault::Freeze { node: 6 }),
             step(60, Fault::Outage { tracker: 0 }),
-            step(70, Fault::Lying { tracker: 1, lie: Lie::OfferFlood }),
+            step(70, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::OfferFlood }),
             step(80, Fault::Refuse { percent: 50 }),
             step(90, Fault::Cut { a: 1, b: 2 }),
             step(95, Fault::CutFrom { from: 4, to: 8 }),
@@ -100,26 +103,12 @@ fn after_the_worst_forty_nodes_form_a_full_mesh() {
     assert_eq!(outcome.alive, 37);
 }
 
-/// Nobody further away than any path leads.
-fn is_connected(nodes: &[SimNode]) -> bool {
-    let peers = |node: &SimNode| node.p2pt.peers().iter().map(|peer| peer.id()).collect::<Vec<_>>();
-    let graph: HashMap<PeerId, Vec<PeerId>> = nodes.iter().map(|node| (node.p2pt.peer_id(), peers(node))).collect();
-    let mut reached = BTreeSet::new();
-    let mut next = vec![nodes[0].p2pt.peer_id()];
-    while let Some(id) = next.pop() {
-        if reached.insert(id) {
-            next.extend(graph.get(&id).into_iter().flatten());
-        }
-    }
-    reached.len() == nodes.len()
-}
-
 const LIMIT: usize = 12;
 
-/// Measured: less than a second. Whoever starts draws up to five members, which makes one graph almost surely.
+/// Measured: less than a second. Each node that starts draws up to five members, which makes one graph almost surely.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Lets time pass, and sees that nobody has more peers than it may after any step of the network, which takes 10 ms.
+/// Lets time pass, and sees that no node has more peers than it may after any step of the network, which takes 10 ms.
 async fn watch_limit(nodes: &[SimNode], time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -130,14 +119,14 @@ async fn watch_limit(nodes: &[SimNode], time: Duration) {
 
 fn is_whole(nodes: &[SimNode]) -> bool {
     assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
-    nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
+    is_one_graph(nodes)
 }
 
 #[tokio::test(start_paused = true)]
 async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     let sim = Sim::new(300);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
-    sim.start_dialect(B, Dialect::aquatic());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+    sim.start_profile(B, TrackerProfile::aquatic());
     let mut nodes = Vec::new();
     for _ in 0..300 {
         nodes.push(sim.start_with("room", &[A, B], |node| node.max_peers(LIMIT)).await);
@@ -148,7 +137,7 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     for dead in nodes.drain(..100) {
         sim.kill(dead.node);
     }
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     watch_limit(&nodes, 10 * SECOND).await;
     let again = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph again");
     println!("one graph after {took:?}, and {again:?} after the dead were gone");
@@ -160,13 +149,15 @@ async fn three_hundred_nodes_that_keep_twelve_peers_form_one_graph() {
     assert!(sum >= nodes.len() * LIMIT * 8 / 10, "{sum} of {} places taken", nodes.len() * LIMIT);
 }
 
-/// Fewer, so that it stays quick, and more of everything else that could bring somebody above its limit.
+/// Fewer, so that it stays quick, and more of everything else that could bring a node above its limit.
 #[tokio::test(start_paused = true)]
-async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies() {
-    for (lie, links) in [(Lie::OfferFlood, 1), (Lie::ForgedAnswers, 2), (Lie::Crowds, 2)] {
+async fn no_node_goes_above_its_limit_while_others_come_and_go_and_a_tracker_misbehaves() {
+    for (misbehaviour, links) in
+        [(Misbehaviour::OfferFlood, 1), (Misbehaviour::ForgedAnswers, 2), (Misbehaviour::Crowds, 2)]
+    {
         let sim = Sim::new(301);
-        sim.start_dialect(A, Dialect::bittorrent_tracker());
-        sim.start_dialect(B, Dialect::wt_tracker().lying(lie));
+        sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+        sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(misbehaviour));
         let mut nodes = Vec::new();
         for turn in 0..60 {
             if turn >= 40 {
@@ -178,18 +169,17 @@ async fn nobody_goes_above_its_limit_while_others_come_and_go_and_a_tracker_lies
             watch_limit(&nodes, SECOND / 5).await;
         }
         watch_limit(&nodes, 20 * SECOND).await;
-        assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{lie:?}: one graph");
+        assert!(until(CONNECTED_WITHIN, || is_whole(&nodes)).await.is_some(), "{misbehaviour:?}: one graph");
         let surplus = || nodes.iter().flat_map(|node| node.p2pt.peers()).any(|peer| peer.connection_count() > links);
-        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{lie:?}: surplus links are left");
+        assert!(until(120 * SECOND, || !surplus()).await.is_some(), "{misbehaviour:?}: surplus channels are left");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn hours_of_coming_and_going_leave_nothing_behind() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let sim = Sim::new(6);
-    sim.start_dialect(A, Dialect::aquatic());
-    sim.start_dialect(B, Dialect::wt_tracker().lying(Lie::ForgedAnswers));
+    sim.start_profile(A, TrackerProfile::aquatic());
+    sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(Misbehaviour::ForgedAnswers));
     let mut nodes = Vec::new();
     let mut after_each_hour = Vec::new();
     for hour in 0..6u64 {
@@ -206,16 +196,16 @@ async fn hours_of_coming_and_going_leave_nothing_behind() {
             sleep(240 * SECOND).await;
         }
         if hour % 2 == 1 {
-            sim.start_dialect(A, Dialect::aquatic());
+            sim.start_profile(A, TrackerProfile::aquatic());
         }
         let start = Instant::now();
-        // Until offers, sockets to the dead and hunts have come to their ends.
+        // Until offers, sockets to the dead and bursts of announces have come to their ends.
         sleep(720 * SECOND).await;
         let met = until(3600 * SECOND, || nodes.iter().all(|node| node.p2pt.peers().len() == 5)).await;
         assert!(met.is_some(), "no full mesh after {:?}", start.elapsed());
         after_each_hour.push((tasks(), sim.network.open_channels()));
     }
-    println!("tasks and ends of links after each hour: {after_each_hour:?}");
+    println!("tasks and ends of channels after each hour: {after_each_hour:?}");
     let (most, least) = (after_each_hour.iter().max(), after_each_hour.iter().min());
     assert!(most.zip(least).is_some_and(|(most, least)| most.0 - least.0 < 40), "{after_each_hour:?}");
     assert!(after_each_hour.iter().all(|(_, ends)| *ends == 6 * 5), "{after_each_hour:?}");

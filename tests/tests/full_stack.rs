@@ -1,16 +1,16 @@
 //! Whole nodes over ICE, DTLS and SCTP in an emulated network under paused time, with delay, loss and NATs: what the
 //! suites over the memory network show, shown for representative swarms and plans over the real stack.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use p2pt::{ChannelClosed, Event, Peer, PeerId};
-use p2pt_tests::dialect::{Dialect, Lie};
+use p2pt::{ChannelClosed, Event, Peer};
+use p2pt_tests::events::{closed, connected, next_of_peers};
 use p2pt_tests::plan::{self, Fault, Plan, Step};
-use p2pt_tests::sim::{Emulated, Sim, SimNode, is_full_mesh, until};
+use p2pt_tests::sim::{Emulated, Sim, SimNode, is_mesh, is_one_graph, tasks, until};
+use p2pt_tests::tracker_profile::{Misbehaviour, TrackerProfile};
 use p2pt_transport::emulator::{NatKind, Path};
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 const A: &str = "ws://a.test/announce";
 const B: &str = "ws://b.test/announce";
@@ -25,42 +25,13 @@ const NOTICED_WITHIN: Duration = Duration::from_millis(4200);
 
 type Node = SimNode<Emulated>;
 
-/// The next event about peers.
-async fn next(node: &mut Node) -> Event {
-    loop {
-        match timeout(SOON, node.events.next()).await.expect("an event in time").expect("the stream goes on") {
-            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-            event => return event,
-        }
-    }
-}
-
-async fn connected(node: &mut Node) -> Peer {
-    match next(node).await {
-        Event::PeerConnected(peer) => peer,
-        other => panic!("not a connection: {other:?}"),
-    }
-}
-
-async fn closed(node: &mut Node) -> ChannelClosed {
-    match next(node).await {
-        Event::PeerClosed(closed) => closed.reason,
-        other => panic!("not a close: {other:?}"),
-    }
-}
-
 /// Two nodes that have met.
 async fn pair(sim: &Sim<Emulated>) -> (Node, Peer, Node, Peer) {
     sim.start_tracker(A);
     let mut one = sim.start("room", &[A]).await;
     let mut two = sim.start("room", &[A]).await;
-    let (to_two, to_one) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, to_one) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     (one, to_two, two, to_one)
-}
-
-fn is_mesh(nodes: &[Node]) -> bool {
-    is_full_mesh(nodes.iter().map(|node| &node.p2pt))
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,13 +40,13 @@ async fn messages_of_any_size_and_requests_arrive() {
     let (mut one, to_two, mut two, to_one) = pair(&sim).await;
     for bytes in [0, 1, 1000, 100_000, 2_000_000] {
         let text = "x".repeat(bytes);
-        let (sent, event) = tokio::join!(to_one.send(text.as_str()), next(&mut one));
+        let (sent, event) = tokio::join!(to_one.send(text.as_str()), next_of_peers(&mut one.events, SOON));
         sent.expect("sent");
         let Event::Message(message) = event else { panic!("not a message: {event:?}") };
         assert!(message.text() == Some(text.as_str()), "{bytes} bytes");
     }
     let answering = async {
-        let Event::Message(message) = next(&mut two).await else { panic!("not a message") };
+        let Event::Message(message) = next_of_peers(&mut two.events, SOON).await else { panic!("not a message") };
         message.respond("here").await.expect("sent");
     };
     let (response, ()) = tokio::join!(to_two.request("where?"), answering);
@@ -87,16 +58,16 @@ async fn a_leave_is_seen_at_once_and_a_death_after_the_silence_time() {
     let sim = Sim::over(Emulated::usual(2), 2);
     let (mut one, to_two, two, _) = pair(&sim).await;
     let left = Instant::now();
-    let (reason, ()) = tokio::join!(closed(&mut one), two.p2pt.shutdown());
-    assert_eq!(reason, ChannelClosed::Remote);
+    let (parted, ()) = tokio::join!(closed(&mut one.events, SOON), two.p2pt.shutdown());
+    assert_eq!(parted.reason, ChannelClosed::Remote);
     assert!(left.elapsed() < SECOND, "seen after {:?}", left.elapsed());
     assert!(!to_two.is_connected());
     let dead = sim.start("room", &[A]).await;
-    connected(&mut one).await;
+    connected(&mut one.events, SOON).await;
     sim.kill(dead.node);
     drop(dead.p2pt);
     let died = Instant::now();
-    assert!(matches!(closed(&mut one).await, ChannelClosed::Timeout(_)));
+    assert!(matches!(closed(&mut one.events, SOON).await.reason, ChannelClosed::Timeout(_)));
     assert!(died.elapsed() <= NOTICED_WITHIN, "noticed after {:?}", died.elapsed());
 }
 
@@ -105,7 +76,7 @@ async fn a_leave_is_seen_at_once_and_a_death_after_the_silence_time() {
 async fn a_node_whose_nat_gets_another_address_meets_the_others_again() {
     let network = Emulated::webrtc(3, Path::default().loss(0.005), &[Some(NatKind::PortRestricted)]);
     let sim = Sim::over(network.clone(), 3);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let mut nodes = Vec::new();
     for _ in 0..4 {
         nodes.push(sim.start("room", &[A]).await);
@@ -127,7 +98,7 @@ async fn a_node_whose_nat_gets_another_address_meets_the_others_again() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_changes_its_network_meets_the_others_again() {
     let sim = Sim::over(Emulated::usual(4), 4);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     let mut nodes = Vec::new();
     for _ in 0..4 {
         nodes.push(sim.start("room", &[A]).await);
@@ -144,7 +115,7 @@ async fn a_node_that_changes_its_network_meets_the_others_again() {
     }
 }
 
-/// Where trackers are slow and everything is far, all NATs are there and a tenth is lost.
+/// Where trackers are slow and delays long, all kinds of NAT are there and a tenth is lost.
 #[tokio::test(start_paused = true)]
 async fn a_bad_network_is_one_still() {
     const NATS: &[Option<NatKind>] = &[
@@ -158,7 +129,7 @@ async fn a_bad_network_is_one_still() {
     let network = Emulated::webrtc(5, Path::default().loss(0.05), NATS);
     let sim = Sim::over(network.clone(), 5);
     p2pt_tests::sim::Underlay::set_latency(&network, Some((Duration::from_millis(150), Duration::from_millis(100))));
-    sim.start_dialect(A, Dialect::wt_tracker()).set_pace(SECOND);
+    sim.start_profile(A, TrackerProfile::wt_tracker()).set_pace(SECOND);
     let mut nodes = Vec::new();
     for _ in 0..6 {
         nodes.push(sim.start("room", &[A]).await);
@@ -168,26 +139,12 @@ async fn a_bad_network_is_one_still() {
     assert!(met.is_some_and(|met| met <= 60 * SECOND), "{met:?}");
 }
 
-/// The peers of each node, and theirs, are all nodes.
-fn is_connected(nodes: &[Node]) -> bool {
-    let peers = |node: &Node| node.p2pt.peers().iter().map(|peer| peer.id()).collect::<Vec<_>>();
-    let graph: HashMap<PeerId, Vec<PeerId>> = nodes.iter().map(|node| (node.p2pt.peer_id(), peers(node))).collect();
-    let mut reached = BTreeSet::new();
-    let mut next = vec![nodes[0].p2pt.peer_id()];
-    while let Some(id) = next.pop() {
-        if reached.insert(id) {
-            next.extend(graph.get(&id).into_iter().flatten());
-        }
-    }
-    reached.len() == nodes.len()
-}
-
 const LIMIT: usize = 8;
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 
 fn is_whole(nodes: &[Node]) -> bool {
     assert!(nodes.iter().all(|node| node.p2pt.peers().len() <= LIMIT), "more peers than there may be");
-    nodes.iter().all(|node| !node.p2pt.peers().is_empty()) && is_connected(nodes)
+    is_one_graph(nodes)
 }
 
 /// What this thread has used of its processor, which no other test disturbs.
@@ -205,11 +162,11 @@ fn cpu_seconds() -> f64 {
 const MOST_CPU: f64 = 10.0;
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
+async fn a_hundred_nodes_form_one_graph_and_messages_arrive() {
     let before = cpu_seconds();
     let sim = Sim::over(Emulated::usual(100), 100);
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
-    sim.start_dialect(B, Dialect::aquatic());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
+    sim.start_profile(B, TrackerProfile::aquatic());
     let mut nodes = Vec::new();
     for _ in 0..100 {
         nodes.push(sim.start_with("room", &[A, B], |node| node.max_peers(LIMIT)).await);
@@ -219,7 +176,7 @@ async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
     for dead in nodes.drain(..33) {
         sim.kill(dead.node);
     }
-    sim.start_dialect(A, Dialect::bittorrent_tracker());
+    sim.start_profile(A, TrackerProfile::bittorrent_tracker());
     sleep(10 * SECOND).await;
     let again = until(CONNECTED_WITHIN, || is_whole(&nodes)).await.expect("one graph again");
     sleep(30 * SECOND).await;
@@ -247,11 +204,10 @@ async fn a_hundred_nodes_form_one_graph_and_hear_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn coming_and_going_leave_nothing_behind() {
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let network = Emulated::usual(6);
     let sim = Sim::over(network.clone(), 6);
-    sim.start_dialect(A, Dialect::aquatic());
-    sim.start_dialect(B, Dialect::wt_tracker().lying(Lie::ForgedAnswers));
+    sim.start_profile(A, TrackerProfile::aquatic());
+    sim.start_profile(B, TrackerProfile::wt_tracker().misbehaving(Misbehaviour::ForgedAnswers));
     let mut nodes = Vec::new();
     let mut after_each_round = Vec::new();
     for _ in 0..3 {
@@ -297,7 +253,7 @@ fn after_much_that_can_break_a_swarm_is_whole_again() {
         steps: vec![
             step(10, 100, Fault::Slow { millis: 300 }),
             step(15, 20, Fault::Outage { tracker: 0 }),
-            step(20, 40, Fault::Lying { tracker: 1, lie: Lie::ForgedAnswers }),
+            step(20, 40, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::ForgedAnswers }),
             step(30, 30, Fault::Freeze { node: 2 }),
             step(40, 20, Fault::Unplug { nodes: 0b1010 }),
             step(70, 0, Fault::Kill { node: 5 }),
@@ -323,7 +279,7 @@ fn after_the_worst_twenty_nodes_form_a_full_mesh() {
             step(50, Fault::Freeze { node: 5 }),
             step(50, Fault::Freeze { node: 6 }),
             step(60, Fault::Outage { tracker: 0 }),
-            step(70, Fault::Lying { tracker: 1, lie: Lie::OfferFlood }),
+            step(70, Fault::Misbehaviour { tracker: 1, misbehaviour: Misbehaviour::OfferFlood }),
             step(90, Fault::Cut { a: 1, b: 2 }),
             step(95, Fault::CutFrom { from: 4, to: 8 }),
             step(95, Fault::SlowFrom { from: 9, to: 10, millis: 7000 }),

@@ -64,7 +64,7 @@ const TABLE: &[Row] = &[
     Row { what: AS_THEY_ARE, reads: Reads::Both, kinds: ALL, change: str::to_owned },
     Row {
         // libwebrtc refuses a description for one of these.
-        what: "candidates that nobody understands",
+        what: "candidates of unknown kinds",
         reads: Reads::OnlyWe,
         kinds: ALL,
         change: |sdp| {

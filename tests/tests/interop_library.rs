@@ -1,14 +1,14 @@
-//! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no words for.
+//! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no commands for.
 
 use p2pt::transport::webrtc::WebRtcConfig;
 use p2pt::{Event, Events, Frame, P2pt, Peer, Swarm};
+use p2pt_tests::events::{closed, connected, message, next_of_peers};
 use p2pt_tests::interop::{big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
 use serde_json::json;
-use tokio::time::timeout;
 
-/// A library peer that keeps so many links to each peer.
+/// A library peer that keeps so many channels to each peer.
 async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
     P2pt::builder()
         .trackers(trackers.iter().copied())
@@ -17,24 +17,6 @@ async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Eve
         .join(identifier)
         .await
         .expect("the announce URLs are good")
-}
-
-/// The next event that is not about a tracker.
-async fn next(events: &mut Events) -> Event {
-    loop {
-        match timeout(PATIENCE, events.next()).await.expect("an event").expect("the node lives") {
-            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-            event => return event,
-        }
-    }
-}
-
-async fn peer_connected(events: &mut Events) -> Peer {
-    match next(events).await {
-        Event::PeerConnected(peer) => peer,
-        other => panic!("expected a peer, got {other:?}"),
-    }
 }
 
 /// Each asks the other a megabyte of a question.
@@ -48,17 +30,14 @@ async fn talk(peer: &Peer, events: &mut Events, js: &mut PipePeer, own_id: &str)
     assert_eq!(response.text(), Some("from JavaScript"));
 
     let tag = js.ask(own_id, &json!(text)).await;
-    let message = match next(events).await {
-        Event::Message(message) => message,
-        other => panic!("expected a message, got {other:?}"),
-    };
+    let message = message(events, PATIENCE).await;
     assert!(message.text() == Some(&text), "the question arrived damaged");
-    message.respond("from Rust").await.expect("a link is open");
+    message.respond("from Rust").await.expect("a channel is open");
     assert_eq!(js.response(&tag).await["message"], "from Rust");
 }
 
-/// Through two trackers two links open; JavaScript closes one of them.
-async fn one_of_two_links_closes(kind: Kind) {
+/// Through two trackers two channels open; JavaScript closes one of them.
+async fn one_of_two_channels_closes(kind: Kind) {
     let _turn = turn().await;
     let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
     let urls = trackers.each_ref().map(Tracker::url);
@@ -68,7 +47,7 @@ async fn one_of_two_links_closes(kind: Kind) {
     }
     let (p2pt, mut events) = start("two links", &urls, 2).await;
     let own_id = p2pt.peer_id().to_string();
-    let peer = peer_connected(&mut events).await;
+    let peer = connected(&mut events, PATIENCE).await;
     assert_eq!(peer.id().to_string(), js.id());
     js.about("peer_connected", &own_id).await;
     js.process().expect("channel_opened", |event| event["peer"] == own_id && event["channels"] == 2).await;
@@ -81,10 +60,7 @@ async fn one_of_two_links_closes(kind: Kind) {
 
     let js_id = js.id().to_owned();
     js.stop().await;
-    match next(&mut events).await {
-        Event::PeerClosed(closed) => assert_eq!(closed.peer.id().to_string(), js_id),
-        other => panic!("expected the peer's end, got {other:?}"),
-    }
+    assert_eq!(closed(&mut events, PATIENCE).await.peer.id().to_string(), js_id);
     p2pt.shutdown().await;
     for tracker in trackers {
         tracker.stop().await;
@@ -93,14 +69,14 @@ async fn one_of_two_links_closes(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
-async fn one_of_two_links_to_node_closes_and_talk_goes_on() {
-    one_of_two_links_closes(Kind::NodeRoamhq).await;
+async fn one_of_two_channels_to_node_closes_and_talk_goes_on() {
+    one_of_two_channels_closes(Kind::NodeRoamhq).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages and Chromium: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
-async fn one_of_two_links_to_chromium_closes_and_talk_goes_on() {
-    one_of_two_links_closes(Kind::Chromium).await;
+async fn one_of_two_channels_to_chromium_closes_and_talk_goes_on() {
+    one_of_two_channels_closes(Kind::Chromium).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,19 +87,19 @@ async fn frames_that_are_not_p2pts_go_both_ways() {
     let (p2pt, mut events) = start("raw frames", &[tracker.url()], 1).await;
     let own_id = p2pt.peer_id().to_string();
     let mut node = Kind::NodeRoamhq.start("raw frames", &[tracker.url()]).await;
-    let peer = peer_connected(&mut events).await;
+    let peer = connected(&mut events, PATIENCE).await;
     node.about("peer_connected", &own_id).await;
 
-    peer.send_frame(Frame::text("raw ✓ text")).await.expect("a link is open");
+    peer.send_frame(Frame::text("raw ✓ text")).await.expect("a channel is open");
     assert_eq!(node.about("data", &own_id).await["text"], "raw ✓ text");
-    peer.send_frame(Frame::Binary(vec![0, 255, 0, 128].into())).await.expect("a link is open");
+    peer.send_frame(Frame::Binary(vec![0, 255, 0, 128].into())).await.expect("a channel is open");
     assert_eq!(node.about("data", &own_id).await["base64"], "AP8AgA==");
 
     for raw in [json!({"peer": own_id, "text": "raw ✓ text"}), json!({"peer": own_id, "base64": "AP8AgA=="})] {
         node.process().command(&json!({"send_raw": raw})).await;
     }
     for expected in [Frame::text("raw ✓ text"), Frame::Binary(vec![0, 255, 0, 128].into())] {
-        match next(&mut events).await {
+        match next_of_peers(&mut events, PATIENCE).await {
             Event::Data(data) => assert_eq!(data.frame, expected),
             other => panic!("expected a frame, got {other:?}"),
         }

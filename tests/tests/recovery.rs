@@ -1,10 +1,10 @@
-//! Networks that go and come back, and nodes that sleep: everything is found again, with nobody restarting anything.
+//! Networks that go and come back, and nodes that sleep: everything is found again without a restart.
 
 use std::time::Duration;
 
 use p2pt::tracker::TrackerStatus;
-use p2pt_tests::dialect::Dialect;
-use p2pt_tests::sim::{Sim, SimNode, Underlay, is_full_mesh, until};
+use p2pt_tests::sim::{Sim, SimNode, Underlay, is_mesh, open_channels, until};
+use p2pt_tests::tracker_profile::TrackerProfile;
 use tokio::time::sleep;
 
 const A: &str = "ws://a.test/announce";
@@ -18,42 +18,36 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off between attempts to connect to a tracker.
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 
-/// From the return of the network to a full mesh of a few nodes: the back-off, and one hunt in case an offer met a link
-/// that was not known to be dead yet.
+/// From the return of the network to a full mesh of a few nodes: the back-off, and one burst of announces in case an offer met a
+/// channel that was not known to be dead yet.
 const BACK_WITHIN: Duration = Duration::from_secs(80);
 
-async fn start_all<N: Underlay>(sim: &Sim<N>, count: usize, trackers: &[&str]) -> Vec<SimNode<N>> {
-    let mut nodes = Vec::new();
-    for _ in 0..count {
-        nodes.push(sim.start("room", trackers).await);
-    }
+/// So many nodes that have met, and to which every tracker's last reply has reported that there is no unknown peer.
+async fn start_met<N: Underlay>(sim: &Sim<N>, count: usize, trackers: &[&str]) -> Vec<SimNode<N>> {
+    let nodes = sim.start_all(count, "room", trackers, |node| node).await;
     let met = until(60 * SECOND, || is_mesh(&nodes)).await;
     assert!(met.is_some(), "they meet");
-    // Until every tracker's last reply has told everybody that there are no strangers.
     sleep(130 * SECOND).await;
     nodes
-}
-
-fn is_mesh<N: Underlay>(nodes: &[SimNode<N>]) -> bool {
-    is_full_mesh(nodes.iter().map(|node| &node.p2pt))
 }
 
 fn connected<N: Underlay>(node: &SimNode<N>) -> usize {
     node.p2pt.node().tracker_stats().connected
 }
 
-/// Ends of channels that are open.
 fn channels<N: Underlay>(sim: &Sim<N>, nodes: &[SimNode<N>]) -> usize {
-    let links = || nodes.iter().flat_map(|node| node.p2pt.peers()).map(|peer| peer.connection_count()).sum();
-    sim.network.open_channels().unwrap_or_else(links)
+    open_channels(&sim.network, nodes.iter().map(|node| &node.p2pt))
 }
 
-async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(
+    over: fn(u64) -> N,
+    profile: TrackerProfile,
+) {
     for outage in [30, 600] {
-        let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", dialect.name));
-        sim.start_dialect(A, dialect.clone());
-        sim.start_dialect(B, Dialect::bittorrent_tracker());
-        let nodes = start_all(&sim, 4, &[A, B]).await;
+        let (sim, what) = (Sim::over(over(31), 31), format!("{outage} s at {}", profile.name));
+        sim.start_profile(A, profile.clone());
+        sim.start_profile(B, TrackerProfile::bittorrent_tracker());
+        let nodes = start_met(&sim, 4, &[A, B]).await;
         let peers = |n: usize| nodes[n].p2pt.peers().len();
         sim.unplug(nodes[0].node);
         let noticed = until(NOTICED_WITHIN, || peers(0) == 0 && (1..4).all(|n| peers(n) == 2)).await;
@@ -76,16 +70,19 @@ async fn a_node_without_any_network_for_ten_minutes_comes_back<N: Underlay>(over
     }
 }
 
-async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
-    let (sim, name) = (Sim::over(over(32), 32), dialect.name);
-    sim.start_dialect(A, dialect);
-    sim.start_dialect(B, Dialect::wt_tracker());
-    let nodes = start_all(&sim, 6, &[A, B]).await;
+async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
+    over: fn(u64) -> N,
+    profile: TrackerProfile,
+) {
+    let (sim, name) = (Sim::over(over(32), 32), profile.name);
+    sim.start_profile(A, profile);
+    sim.start_profile(B, TrackerProfile::wt_tracker());
+    let nodes = start_met(&sim, 6, &[A, B]).await;
     nodes.iter().for_each(|node| sim.unplug(node.node));
     let alone = until(NOTICED_WITHIN, || nodes.iter().all(|node| node.p2pt.peers().is_empty())).await;
     assert!(alone.is_some(), "{name}: dead links are left");
     sleep(600 * SECOND).await;
-    assert_eq!(sim.network.pending().unwrap_or(0), 0, "{name}: offers made for nobody");
+    assert_eq!(sim.network.pending().unwrap_or(0), 0, "{name}: offers for no unknown peer");
     nodes.iter().for_each(|node| sim.plug_in(node.node));
     let back = until(BACK_WITHIN * 2, || is_mesh(&nodes)).await;
     println!("{name}: six nodes whole again after {back:?}");
@@ -93,10 +90,10 @@ async fn when_all_networks_of_all_nodes_fail_everything_comes_back<N: Underlay>(
     assert!(until(RECONNECTED_WITHIN, || nodes.iter().all(|node| connected(node) == 2)).await.is_some(), "{name}");
 }
 
-async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
-    let (sim, name) = (Sim::over(over(33), 33), dialect.name);
-    let tracker = sim.start_dialect(A, dialect);
-    let nodes = start_all(&sim, 4, &[A]).await;
+async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
+    let (sim, name) = (Sim::over(over(33), 33), profile.name);
+    let tracker = sim.start_profile(A, profile);
+    let nodes = start_met(&sim, 4, &[A]).await;
     sim.freeze(nodes[0].node);
     sleep(8 * 3600 * SECOND).await;
     assert_eq!(tracker.members(), 3, "{name}");
@@ -111,11 +108,11 @@ async fn a_node_that_slept_for_eight_hours_comes_back<N: Underlay>(over: fn(u64)
 /// All timers of eight hours are due at once.
 async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Underlay>(
     over: fn(u64) -> N,
-    dialect: Dialect,
+    profile: TrackerProfile,
 ) {
-    let (sim, name) = (Sim::over(over(34), 34), dialect.name);
-    let tracker = sim.start_dialect(A, dialect);
-    let nodes = start_all(&sim, 4, &[A]).await;
+    let (sim, name) = (Sim::over(over(34), 34), profile.name);
+    let tracker = sim.start_profile(A, profile);
+    let nodes = start_met(&sim, 4, &[A]).await;
     tokio::time::advance(8 * 3600 * SECOND).await;
     let back = until(BACK_WITHIN, || is_mesh(&nodes) && tracker.members() == 4).await;
     println!("{name}: back after {back:?}");
@@ -123,12 +120,12 @@ async fn when_everybody_has_slept_for_eight_hours_nothing_is_lost_for_long<N: Un
     assert!(nodes.iter().all(|node| connected(node) == 1), "{name}");
 }
 
-/// As when an address translation is lost: the sockets to trackers live, and nobody is missing from there.
-async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
+/// As when an address translation is lost: the sockets to trackers live, and no peer is missing there.
+async fn two_that_lose_each_other_meet_again_soon<N: Underlay>(over: fn(u64) -> N, profile: TrackerProfile) {
     for count in [2, 6] {
-        let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", dialect.name));
-        sim.start_dialect(A, dialect.clone());
-        let nodes = start_all(&sim, count, &[A]).await;
+        let (sim, what) = (Sim::over(over(35), 35), format!("{count} at {}", profile.name));
+        sim.start_profile(A, profile.clone());
+        let nodes = start_met(&sim, count, &[A]).await;
         let [one, two] = [nodes[0].node, nodes[1].node];
         sim.network.cut_from(one, two);
         sim.network.cut_from(two, one);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use p2pt::{Event, Events, InfoHash, Swarm};
-use p2pt_tests::dialect::{Dialect, DialectTracker};
 use p2pt_tests::sim::{Sim, SimNode, Underlay, until};
+use p2pt_tests::tracker_profile::{ProfiledTracker, TrackerProfile};
 use tokio::time::{sleep, timeout};
 
 const A: &str = "ws://a.test/announce";
@@ -17,32 +17,32 @@ const REJOINED_WITHIN: Duration = Duration::from_secs(20);
 
 const ROOMS: [&str; 4] = ["red", "green", "blue", "room"];
 
-struct World<N: Underlay> {
+struct Harness<N: Underlay> {
     sim: Sim<N>,
-    tracker: DialectTracker,
+    tracker: ProfiledTracker,
     nodes: Vec<SimNode<N>>,
     /// For each node, its swarms beside the first.
     swarms: Vec<Vec<(Swarm, Events)>>,
 }
 
-impl<N: Underlay> World<N> {
+impl<N: Underlay> Harness<N> {
     /// So many nodes, each in every room.
-    async fn new(over: fn(u64) -> N, dialect: Dialect, nodes: usize) -> Self {
+    async fn new(over: fn(u64) -> N, profile: TrackerProfile, nodes: usize) -> Self {
         let sim = Sim::over(over(51), 51);
-        let tracker = sim.start_dialect(A, dialect);
-        let mut world = Self { sim, tracker, nodes: Vec::new(), swarms: Vec::new() };
+        let tracker = sim.start_profile(A, profile);
+        let mut harness = Self { sim, tracker, nodes: Vec::new(), swarms: Vec::new() };
         for _ in 0..nodes {
-            let node = world.sim.start(ROOMS[3], &[A]).await;
+            let node = harness.sim.start(ROOMS[3], &[A]).await;
             let mut swarms = Vec::new();
             for room in &ROOMS[..3] {
                 swarms.push(node.p2pt.node().join(*room).await.expect("joined"));
             }
-            world.nodes.push(node);
-            world.swarms.push(swarms);
+            harness.nodes.push(node);
+            harness.swarms.push(swarms);
         }
-        let met = until(60 * SECOND, || world.is_whole()).await;
+        let met = until(60 * SECOND, || harness.is_whole()).await;
         assert!(met.is_some(), "they meet in every room");
-        world
+        harness
     }
 
     fn is_whole(&self) -> bool {
@@ -63,32 +63,35 @@ async fn heard(events: &mut Events) -> Vec<Event> {
     heard
 }
 
-async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>(over: fn(u64) -> N, dialect: Dialect) {
-    let name = dialect.name;
-    let mut world = World::new(over, dialect, 3).await;
-    assert_eq!((world.tracker.log().connections, world.tracker.members()), (3, 3 * 4), "{name}");
-    for (_, events) in world.swarms.iter_mut().flatten() {
+async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>(
+    over: fn(u64) -> N,
+    profile: TrackerProfile,
+) {
+    let name = profile.name;
+    let mut harness = Harness::new(over, profile, 3).await;
+    assert_eq!((harness.tracker.log().connections, harness.tracker.members()), (3, 3 * 4), "{name}");
+    for (_, events) in harness.swarms.iter_mut().flatten() {
         assert_eq!(heard(events).await.len(), 2, "{name}: each is heard of once in each room");
     }
-    let (red, mut end) = world.swarms[0].remove(0);
+    let (red, mut end) = harness.swarms[0].remove(0);
     red.leave().await.expect("left");
     assert_eq!(heard(&mut end).await.len(), 2, "{name}: they are said to have gone");
     assert!(end.next().await.is_none(), "{name}");
     sleep(600 * SECOND).await;
-    assert_eq!(world.tracker.members(), 3 * 4 - 1, "{name}");
-    assert_eq!((world.tracker.log().stopped, world.tracker.log().connections), (1, 3), "{name}");
-    for (n, (swarm, events)) in world.swarms[0].iter_mut().enumerate() {
+    assert_eq!(harness.tracker.members(), 3 * 4 - 1, "{name}");
+    assert_eq!((harness.tracker.log().stopped, harness.tracker.log().connections), (1, 3), "{name}");
+    for (n, (swarm, events)) in harness.swarms[0].iter_mut().enumerate() {
         assert_eq!((swarm.peers().len(), heard(events).await.len()), (2, 0), "{name}: room {n} was disturbed");
     }
-    for swarms in &mut world.swarms[1..] {
+    for swarms in &mut harness.swarms[1..] {
         let (swarm, events) = &mut swarms[0];
         let heard = heard(events).await;
         assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
     }
     // What is sent in one room is heard in that room alone.
-    world.swarms[1][2].0.broadcast("blue").await;
+    harness.swarms[1][2].0.broadcast("blue").await;
     sleep(SECOND).await;
-    for (n, swarms) in world.swarms.iter_mut().enumerate() {
+    for (n, swarms) in harness.swarms.iter_mut().enumerate() {
         for (swarm, events) in swarms {
             let expected = usize::from(n != 1 && swarm.info_hash() == InfoHash::of("blue"));
             assert_eq!(heard(events).await.len(), expected, "{name}: {:?} of node {n}", swarm.identifier());
@@ -99,15 +102,15 @@ async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>
 /// Users of trystero cannot.
 async fn rejoining_works_at_once_and_always_also_when_everybody_does<N: Underlay>(
     over: fn(u64) -> N,
-    dialect: Dialect,
+    profile: TrackerProfile,
 ) {
-    let name = dialect.name;
-    let mut world = World::new(over, dialect, 3).await;
+    let name = profile.name;
+    let mut harness = Harness::new(over, profile, 3).await;
     for turn in 0..10 {
         // One of them, then two, then all, in one or more rooms.
         let leavers = 1 + turn % 3;
         let rooms = 1 + turn % 2;
-        let again = world.swarms[..leavers].iter_mut().zip(&world.nodes).map(|(swarms, node)| async move {
+        let again = harness.swarms[..leavers].iter_mut().zip(&harness.nodes).map(|(swarms, node)| async move {
             for (swarm, events) in &mut swarms[..rooms] {
                 let room = swarm.key();
                 swarm.leave().await.expect("left");
@@ -115,14 +118,14 @@ async fn rejoining_works_at_once_and_always_also_when_everybody_does<N: Underlay
             }
         });
         join_all(again).await;
-        let back = until(REJOINED_WITHIN, || world.is_whole()).await;
+        let back = until(REJOINED_WITHIN, || harness.is_whole()).await;
         assert!(back.is_some(), "{name}: not back in turn {turn}");
     }
-    let log = world.tracker.log();
+    let log = harness.tracker.log();
     assert_eq!((log.connections, log.bad_inputs, log.second_ids), (3, 0, 0), "{name}: {log:?}");
-    assert_eq!(world.tracker.members(), 3 * 4, "{name}");
+    assert_eq!(harness.tracker.members(), 3 * 4, "{name}");
     assert!(
-        until(60 * SECOND, || world.sim.network.open_channels().is_none_or(|ends| ends == 4 * 3 * 2)).await.is_some(),
+        until(60 * SECOND, || harness.sim.network.open_channels().is_none_or(|ends| ends == 4 * 3 * 2)).await.is_some(),
         "{name}"
     );
 }

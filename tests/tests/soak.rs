@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2pt_tests::soak::{Plan, Residents, Usage, World, enter};
+use p2pt_tests::soak::{Harness, Plan, Residents, Usage, enter};
 use tokio::time::Instant;
 
 const RESIDENTS: usize = 4;
@@ -19,7 +19,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|error| panic!("{name}={value}: {error}")))
 }
 
-/// Rounds of trouble, each followed by peace: everybody alive is in a full mesh, nobody else is in it, every link carries
+/// Rounds of trouble, each followed by peace: all that are alive are in a full mesh and no other is, every channel carries
 /// messages, no request waits. Then all processes end, and the residents hold what they held after the first round: no
 /// task and no descriptor more, and no more memory than half as much again. That much is for the allocator: what it has
 /// got from the system it keeps, in pieces, and after some rounds it wants no more. A connection takes some 300 KB.
@@ -48,22 +48,22 @@ fn nodes_outlive_kills_freezes_cuts_and_lost_trackers() {
 
 async fn soak(residents: &Residents, processes: usize, seed: u64, rounds: u64, length: Duration) {
     let begun = Instant::now();
-    let mut world = World::new(residents, processes, TRACKERS).await;
-    let trackers = world.tracker_urls();
+    let mut harness = Harness::new(residents, processes, TRACKERS).await;
+    let trackers = harness.tracker_urls();
     let mut allowed = None;
     for round in 0..=rounds {
         println!("{:5.1} s: round {round}", begun.elapsed().as_secs_f64());
         residents.at_trackers(&trackers, true).await;
-        world.start_everybody().await;
-        world.run(&Plan::new(seed.wrapping_add(round), &world.up(), TRACKERS, length)).await;
-        println!("  full mesh after {:.1} s", world.meshed().await.as_secs_f64());
-        world.roll_call().await;
+        harness.start_everybody().await;
+        harness.run(&Plan::new(seed.wrapping_add(round), &harness.up(), TRACKERS, length)).await;
+        println!("  full mesh after {:.1} s", harness.meshed().await.as_secs_f64());
+        harness.roll_call().await;
         let (closed, messages) = residents.counts();
         println!("  at its end {:?}; {closed} peers closed, {messages} messages", Usage::now(residents.runtime()));
-        world.clear().await;
-        print!("{}", world.notices());
+        harness.clear().await;
+        print!("{}", harness.notices());
 
-        // Without a tracker nobody makes offers, so that what is held depends on nothing but the residents.
+        // Without a tracker no node makes offers, so that what is held depends on nothing but the residents.
         residents.at_trackers(&trackers, false).await;
         residents.forget();
         let usage = Usage::steady(residents.runtime()).await;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use p2pt::{ChannelClosed, Event, Frame, Message, NodeError, Peer, PeerClosed, PeerId, RequestError, SendError};
+use p2pt::{ChannelClosed, Event, Frame, NodeError, Peer, PeerId, RequestError, SendError};
+use p2pt_tests::events::{closed, connected, message, next_of_peers};
 use p2pt_tests::sim::{Sim, SimNode};
 use p2pt_transport::memory::Break;
 use serde_json::json;
@@ -18,38 +19,6 @@ const SOON: Duration = Duration::from_secs(300);
 
 async fn next(node: &mut SimNode) -> Event {
     timeout(SOON, node.events.next()).await.expect("an event in time").expect("the stream goes on")
-}
-
-/// The next event that is not about trackers.
-async fn next_of_peers(node: &mut SimNode) -> Event {
-    loop {
-        match next(node).await {
-            Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
-            event => return event,
-        }
-    }
-}
-
-async fn connected(node: &mut SimNode) -> Peer {
-    match next_of_peers(node).await {
-        Event::PeerConnected(peer) => peer,
-        other => panic!("not a connection: {other:?}"),
-    }
-}
-
-async fn message(node: &mut SimNode) -> Message {
-    match next_of_peers(node).await {
-        Event::Message(message) => message,
-        other => panic!("not a message: {other:?}"),
-    }
-}
-
-async fn closed(node: &mut SimNode) -> PeerClosed {
-    match next_of_peers(node).await {
-        Event::PeerClosed(closed) => closed,
-        other => panic!("not a close: {other:?}"),
-    }
 }
 
 /// No event about peers for a long while.
@@ -73,7 +42,7 @@ async fn pair(sim: &Sim) -> (SimNode, Peer, SimNode, Peer) {
     sim.start_tracker(A);
     let mut one = sim.start("room", &[A]).await;
     let mut two = sim.start("room", &[A]).await;
-    let (to_two, to_one) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, to_one) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     (one, to_two, two, to_one)
 }
 
@@ -84,7 +53,7 @@ async fn two_peers_meet_talk_and_part() {
     assert_eq!((to_two.id(), to_one.id()), (two.p2pt.peer_id(), one.p2pt.peer_id()));
 
     to_two.send("hello").await.expect("sent");
-    let hello = message(&mut two).await;
+    let hello = message(&mut two.events, SOON).await;
     assert_eq!((hello.text(), hello.peer()), (Some("hello"), &to_one));
 
     // A chain: request, response, response to the response, and a last one.
@@ -95,7 +64,7 @@ async fn two_peers_meet_talk_and_part() {
         fine.respond("bye").await?;
         Ok::<_, RequestError>(fine.parse::<u64>().expect("a number"))
     });
-    let question = message(&mut two).await;
+    let question = message(&mut two.events, SOON).await;
     let how = question.request("yes").await.expect("a response to the response");
     assert_eq!(how.parse::<serde_json::Value>().expect("JSON"), json!({"how": ["are", "you", null]}));
     let bye = how.request(json!(42)).await.expect("the last one");
@@ -103,20 +72,20 @@ async fn two_peers_meet_talk_and_part() {
     assert_eq!(asking.await.expect("no panic").expect("the chain held"), 42);
 
     to_one.send_frame(Frame::binary(vec![1, 2, 3])).await.expect("sent");
-    match next_of_peers(&mut one).await {
+    match next_of_peers(&mut one.events, SOON).await {
         Event::Data(data) => assert_eq!(data.frame, Frame::binary(vec![1, 2, 3])),
         other => panic!("{other:?}"),
     }
 
     two.p2pt.shutdown().await;
-    assert_eq!(closed(&mut one).await.reason, ChannelClosed::Remote);
+    assert_eq!(closed(&mut one.events, SOON).await.reason, ChannelClosed::Remote);
     assert!(matches!(to_one.send("too late").await, Err(SendError::PeerGone(ChannelClosed::Local))));
     one.p2pt.shutdown().await;
     assert!(one.events.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
+async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_channels() {
     let sim = Sim::new(2);
     sim.start_tracker(A);
     sim.start_tracker(B);
@@ -129,7 +98,7 @@ async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
     for node in &mut nodes {
         let mut met = BTreeSet::from([node.p2pt.peer_id()]);
         while met != all {
-            assert!(met.insert(connected(node).await.id()), "connected twice");
+            assert!(met.insert(connected(&mut node.events, SOON).await.id()), "connected twice");
         }
     }
     // Glare and second trackers made surplus links; after a while there is one for each pair.
@@ -143,13 +112,13 @@ async fn a_dozen_peers_at_two_trackers_form_one_mesh_of_single_links() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_cut_off_with_its_link_arrives_whole_and_once_over_the_other() {
+async fn a_message_cut_off_with_its_channel_arrives_whole_and_once_over_the_other() {
     let sim = Sim::new(3);
     sim.start_tracker(A);
     sim.start_tracker(B);
     let mut one = sim.start_with("room", &[A, B], |node| node.connections_per_peer(2)).await;
     let mut two = sim.start_with("room", &[A, B], |node| node.connections_per_peer(2)).await;
-    let (to_two, _) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, _) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     let deadline = Instant::now() + SOON;
     while to_two.connection_count() < 2 {
         assert!(Instant::now() < deadline, "no second link");
@@ -159,19 +128,19 @@ async fn a_message_cut_off_with_its_link_arrives_whole_and_once_over_the_other()
     // Larger than a link's send buffer: not wholly handed over when the link breaks.
     let text = "0123456789".repeat(1_000_000);
     to_two.send(text.as_str()).await.expect("sent over the other link");
-    assert_eq!(message(&mut two).await.text(), Some(text.as_str()));
+    assert_eq!(message(&mut two.events, SOON).await.text(), Some(text.as_str()));
     // Losing one link of two is no event; the messages go on.
     to_two.send("and another").await.expect("sent");
-    assert_eq!(message(&mut two).await.text(), Some("and another"));
+    assert_eq!(message(&mut two.events, SOON).await.text(), Some("and another"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
+async fn a_chatty_peer_that_is_not_read_stalls_only_itself() {
     let sim = Sim::new(4);
     sim.start_tracker(A);
     let mut reader = sim.start("room", &[A]).await;
     let mut chatty = sim.start_with("room", &[A], |node| node.send_timeout(Duration::from_secs(20))).await;
-    let (_, to_reader) = (connected(&mut reader).await, connected(&mut chatty).await);
+    let (_, to_reader) = (connected(&mut reader.events, SOON).await, connected(&mut chatty.events, SOON).await);
 
     let mut sent = 0u64;
     let stalled = loop {
@@ -186,7 +155,7 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
     // Others connect and are heard meanwhile, between the messages of the chatty one.
     let mut third = sim.start("room", &[A]).await;
     let to_reader_from_third = loop {
-        let peer = connected(&mut third).await;
+        let peer = connected(&mut third.events, SOON).await;
         if peer.id() == reader.p2pt.peer_id() {
             break peer;
         }
@@ -196,7 +165,7 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut heard = 0;
     loop {
-        match next_of_peers(&mut reader).await {
+        match next_of_peers(&mut reader.events, SOON).await {
             Event::Message(message) if message.text() == Some("let me in") => break,
             Event::Message(_) => heard += 1,
             Event::PeerConnected(_) => {}
@@ -210,11 +179,11 @@ async fn a_chatty_peer_that_nobody_reads_stalls_only_itself() {
 async fn a_request_ends_at_its_deadline_and_its_late_response_is_counted() {
     let sim = Sim::new(5);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
-    let error = to_two.request("slow").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
+    let error = to_two.request("slow").timeout(Duration::from_secs(2)).await.expect_err("no peer responded");
     let RequestError::Timeout { after, sending, sent, .. } = error else { panic!("{error:?}") };
     assert_eq!((after, sending, sent), (Duration::from_secs(2), Duration::ZERO, true));
-    message(&mut two).await.respond("late").await.expect("sent");
-    to_two.request("quick").timeout(Duration::from_secs(2)).await.expect_err("nobody responded");
+    message(&mut two.events, SOON).await.respond("late").await.expect("sent");
+    to_two.request("quick").timeout(Duration::from_secs(2)).await.expect_err("no peer responded");
     assert_eq!(to_two.late_responses(), 1);
     quiet(&mut one).await;
 }
@@ -225,10 +194,10 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
     sim.start_tracker(A);
     let mut one = sim.start_with("room", &[A], |node| node.inbox_bytes(1000)).await;
     let mut two = sim.start("room", &[A]).await;
-    let (to_two, to_one) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, to_one) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     to_one.send("x".repeat(2000)).await.expect("sent");
     to_one.send("x".repeat(2000)).await.expect("sent");
-    let answering = async { message(&mut two).await.respond("there").await };
+    let answering = async { message(&mut two.events, SOON).await.respond("there").await };
     let began = tokio::time::Instant::now();
     let (answer, response) = tokio::join!(answering, to_two.request("?"));
     answer.expect("sent");
@@ -236,7 +205,7 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
     let after = began.elapsed();
     assert!(after >= Duration::from_secs(1) && after < Duration::from_secs(3), "{after:?}");
     // While the application reads, however slowly, the response may come.
-    let answering = async { message(&mut two).await.respond("there").await.expect("sent") };
+    let answering = async { message(&mut two.events, SOON).await.respond("there").await.expect("sent") };
     let reading = async {
         loop {
             tokio::time::sleep(Duration::from_millis(900)).await;
@@ -251,19 +220,19 @@ async fn a_request_whose_response_waits_behind_unread_messages_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn responses_that_nobody_takes_hold_bounded_memory_and_none_is_lost() {
+async fn responses_that_are_not_taken_hold_bounded_memory_and_none_is_lost() {
     let sim = Sim::new(15);
     sim.start_tracker(A);
     let mut one = sim.start_with("room", &[A], |node| node.inbox_bytes(1_000_000)).await;
     let mut two = sim.start_with("room", &[A], |node| node.send_timeout(Duration::from_secs(20))).await;
-    let (to_two, _) = (connected(&mut one).await, connected(&mut two).await);
+    let (to_two, _) = (connected(&mut one.events, SOON).await, connected(&mut two.events, SOON).await);
     let mut waiting = Vec::new();
     for _ in 0..20 {
         waiting.push(to_two.request("a lot, please").timeout(SOON * 2).send().await.expect("sent"));
     }
     let mut answered = 0;
     let stalled = loop {
-        match message(&mut two).await.respond("x".repeat(500_000)).await {
+        match message(&mut two.events, SOON).await.respond("x".repeat(500_000)).await {
             Ok(()) => answered += 1,
             Err(error) => break error,
         }
@@ -283,7 +252,7 @@ async fn a_killed_peer_is_noticed_and_its_requests_end() {
     tokio::task::yield_now().await;
     sim.network.kill(two.node);
     let started = Instant::now();
-    let gone = closed(&mut one).await;
+    let gone = closed(&mut one.events, SOON).await;
     assert!(matches!(gone.reason, ChannelClosed::Timeout(_)), "{gone:?}");
     assert!(started.elapsed() < Duration::from_secs(10), "noticed after {:?}", started.elapsed());
     let error = asking.await.expect("no panic").expect_err("the peer was killed");
@@ -299,7 +268,7 @@ async fn trackers_come_and_go_and_the_peers_stay() {
     assert!(!one.p2pt.node().remove_tracker(A).await.expect("running"));
     sim.crash_tracker(A);
     to_two.send("still here").await.expect("sent");
-    assert_eq!(message(&mut two).await.text(), Some("still here"));
+    assert_eq!(message(&mut two.events, SOON).await.text(), Some("still here"));
 
     one.p2pt.node().add_tracker(B).await.expect("added");
     two.p2pt.node().add_tracker(B).await.expect("added");
@@ -311,7 +280,8 @@ async fn trackers_come_and_go_and_the_peers_stay() {
 
     // A third meets both at the new tracker.
     let mut three = sim.start("room", &[B]).await;
-    let met = BTreeSet::from([connected(&mut three).await.id(), connected(&mut three).await.id()]);
+    let met =
+        BTreeSet::from([connected(&mut three.events, SOON).await.id(), connected(&mut three.events, SOON).await.id()]);
     assert_eq!(met, BTreeSet::from([one.p2pt.peer_id(), two.p2pt.peer_id()]));
 }
 
@@ -330,8 +300,8 @@ async fn a_tracker_that_restarts_with_its_memory_lost_is_found_again() {
     assert!(!warned.to_string().is_empty());
     sim.start_tracker(A);
     let mut two = sim.start("room", &[A]).await;
-    connected(&mut two).await;
-    connected(&mut one).await;
+    connected(&mut two.events, SOON).await;
+    connected(&mut one.events, SOON).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -342,14 +312,14 @@ async fn one_node_is_in_several_swarms_and_leaves_and_rejoins_at_once() {
     let (red, mut red_events) = node.join("red").await.expect("joined");
     assert!(matches!(node.join("red").await, Err(NodeError::AlreadyJoined)));
     let mut other = sim.start("red", &[A]).await;
-    assert_eq!(connected(&mut other).await.id(), node.peer_id());
+    assert_eq!(connected(&mut other.events, SOON).await.id(), node.peer_id());
     red.leave().await.expect("left");
-    assert_eq!(closed(&mut other).await.reason, ChannelClosed::Remote);
+    assert_eq!(closed(&mut other.events, SOON).await.reason, ChannelClosed::Remote);
     while red_events.next().await.is_some() {}
 
     let rejoined = Instant::now();
     let (_red, _red_events) = node.join("red").await.expect("rejoined at once");
-    assert_eq!(connected(&mut other).await.id(), node.peer_id());
+    assert_eq!(connected(&mut other.events, SOON).await.id(), node.peer_id());
     assert!(rejoined.elapsed() < Duration::from_secs(5), "met again after {:?}", rejoined.elapsed());
     quiet(&mut one).await;
     quiet(&mut two).await;
@@ -360,11 +330,11 @@ async fn setting_another_identifier_moves_to_another_swarm_and_the_events_go_on(
     let sim = Sim::new(11);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
     one.p2pt.set_identifier("elsewhere").await.expect("moved");
-    assert_eq!(closed(&mut one).await.peer, to_two);
-    closed(&mut two).await;
+    assert_eq!(closed(&mut one.events, SOON).await.peer, to_two);
+    closed(&mut two.events, SOON).await;
     let mut three = sim.start("elsewhere", &[A]).await;
-    assert_eq!(connected(&mut three).await.id(), one.p2pt.peer_id());
-    assert_eq!(connected(&mut one).await.id(), three.p2pt.peer_id());
+    assert_eq!(connected(&mut three.events, SOON).await.id(), one.p2pt.peer_id());
+    assert_eq!(connected(&mut one.events, SOON).await.id(), three.p2pt.peer_id());
     quiet(&mut two).await;
 }
 
@@ -377,7 +347,7 @@ async fn a_full_swarm_takes_no_more_peers() {
         nodes.push(sim.start_with("room", &[A], |node| node.max_peers(2)).await);
     }
     for node in &mut nodes {
-        connected(node).await;
+        connected(&mut node.events, SOON).await;
     }
     tokio::time::sleep(SOON).await;
     for node in &nodes {
@@ -386,13 +356,13 @@ async fn a_full_swarm_takes_no_more_peers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_hears_a_broadcast_but_the_one_who_left() {
+async fn a_broadcast_reaches_every_peer_but_the_one_that_left() {
     let sim = Sim::new(13);
     sim.start_tracker(A);
     let mut one = sim.start("room", &[A]).await;
     let mut others = [sim.start("room", &[A]).await, sim.start("room", &[A]).await];
     for _ in 0..2 {
-        connected(&mut one).await;
+        connected(&mut one.events, SOON).await;
     }
     let results = one.p2pt.broadcast("to all").await;
     assert!(results.len() == 2 && results.iter().all(|(_, result)| result.is_ok()), "{results:?}");
@@ -418,7 +388,7 @@ async fn nothing_remains_when_nodes_are_shut_down_or_dropped() {
             nodes.push(sim.start("room", &[A]).await);
         }
         for node in &mut nodes {
-            connected(node).await;
+            connected(&mut node.events, SOON).await;
         }
         let dropped = nodes.split_off(4);
         drop(dropped);

@@ -1,5 +1,5 @@
 //! Random schedules in simulated swarms under paused time: nodes start, send, leave and die, paths are cut and mended,
-//! links break, and the rules hold.
+//! channels break, and the rules hold.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -55,7 +55,7 @@ struct Running {
     hearing: JoinHandle<()>,
 }
 
-/// Hears events to the end of the stream: for each peer connected, its messages in order and none twice, closed.
+/// Reads events to the end of the stream: for each peer connected, its messages in order and none twice, closed.
 async fn hear(mut events: Events) {
     let mut connected = HashSet::new();
     let mut last: HashMap<PeerId, u64> = HashMap::new();
@@ -75,7 +75,7 @@ async fn hear(mut events: Events) {
             other => panic!("{other:?}"),
         }
     }
-    assert!(connected.is_empty(), "an end was not told");
+    assert!(connected.is_empty(), "an end was not reported");
 }
 
 async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
@@ -112,7 +112,7 @@ async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
             Op::Send(n, messages) => {
                 for _ in 0..messages {
                     number += 1;
-                    // Whoever is gone by now gets none.
+                    // Peers that are gone by now get none.
                     nodes[n % count].p2pt.broadcast(json!(number)).await;
                 }
             }

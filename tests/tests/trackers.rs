@@ -9,8 +9,8 @@ use futures_util::{SinkExt, StreamExt};
 use p2pt::AnnounceUrl;
 use p2pt::tracker::{ConnectError, Connector, Family, ServerConfig, Socket, TrackerService};
 use p2pt_proto::{AnnounceReply, ClientMessage, TrackerMessage};
-use p2pt_tests::dialect::Dialect;
 use p2pt_tests::sim::{Sim, until};
+use p2pt_tests::tracker_profile::TrackerProfile;
 use tokio::io::DuplexStream;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::accept_async;
@@ -71,7 +71,7 @@ async fn a_tracker_removed_and_added_again_at_once_is_not_taken_for_the_one_befo
 #[tokio::test(start_paused = true)]
 async fn a_tracker_removed_just_before_shutdown_hears_of_it() {
     let sim = Sim::new(62);
-    let tracker = sim.start_dialect(A, Dialect::aquatic());
+    let tracker = sim.start_profile(A, TrackerProfile::aquatic());
     let node = sim.start("room", &[A]).await;
     assert!(until(5 * SECOND, || tracker.members() == 1).await.is_some());
     // The way to the tracker takes a second.

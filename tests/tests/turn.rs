@@ -70,7 +70,7 @@ async fn answers(port: u16) {
     request[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
     let mut response = [0; 512];
     loop {
-        // Refused while nobody listens yet.
+        // Refused until the server listens.
         let _ = socket.send(&request).await;
         if let Ok(Ok(_)) = timeout(Duration::from_millis(100), socket.recv(&mut response)).await {
             return;
@@ -107,7 +107,7 @@ async fn two_peers_meet_and_talk_through_a_relay_only() {
             break;
         }
     }
-    let stats = to_two.stats().await.expect("a link is open");
+    let stats = to_two.stats().await.expect("a channel is open");
     assert_eq!(stats.local_candidate.as_deref(), Some("relay"), "{stats:?}");
     one.shutdown().await;
     two.shutdown().await;
@@ -125,7 +125,7 @@ async fn wrong_credentials_leave_a_relay_only_peer_without_an_offer() {
 }
 
 /// How many peers one node talks to through its relay.
-const LINKS: usize = 50;
+const CHANNELS: usize = 50;
 
 async fn connect(offerer: &WebRtc, answerer: &WebRtc) -> (Channel, Channel, String) {
     let offer = timeout(DEADLINE, offerer.offer()).await.expect("in time").expect("an offer");
@@ -137,11 +137,11 @@ async fn connect(offerer: &WebRtc, answerer: &WebRtc) -> (Channel, Channel, Stri
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs coturn: apt-get install coturn, then cargo test -p p2pt-tests --test turn -- --ignored"]
-async fn one_allocation_serves_all_links_of_a_node() {
+async fn one_allocation_serves_all_channels_of_a_node() {
     let turn = Turn::start().await;
     let hub = WebRtc::new(turn.config("secret")).expect("a transport");
     let (mut peers, mut links, mut addresses) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for _ in 0..LINKS {
+    for _ in 0..CHANNELS {
         let peer = WebRtc::new(turn.config("secret")).expect("a transport");
         let (to_hub, at_hub, answer) = connect(&peer, &hub).await;
         let candidates = answer.lines().filter(|line| line.starts_with("a=candidate:"));

@@ -92,9 +92,9 @@ enum Leave {
     Disconnected,
 }
 
-/// With a liveness time so long that only a farewell can be what was heard.
+/// With a silence timeout so long that only a graceful close can be what is reported.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_polite_leave_is_heard_however_it_is_made() {
+async fn a_graceful_close_is_reported_however_it_is_made() {
     let tracker = tracker().await;
     for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::IdentifierChanged, Leave::Disconnected] {
         let patient = |node: Builder| node.webrtc(WebRtcConfig::loopback().idle_timeout(DEADLINE * 10));
@@ -164,7 +164,7 @@ async fn six_nodes_at_two_trackers_form_a_mesh_and_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tracker_that_goes_takes_no_link_with_it() {
+async fn a_tracker_that_goes_takes_no_channel_with_it() {
     let (a, b) = (tracker().await, tracker().await);
     let two_links = |node: Builder| node.connections_per_peer(2);
     let mut one = start_with(&[&a, &b], two_links).await;

@@ -14,10 +14,10 @@ const MAX_COUNT: u64 = 100_000_000;
 #[command(group = ArgGroup::new("measuring").multiple(true).args([
     "one_process", "json", "reverse", "only", "connects", "round_trips", "messages", "texts", "megabytes", "deadline",
 ]))]
-// Without an identifier nobody outside this machine takes part, so these would go unheard.
+// Without an identifier no peer outside this machine takes part, so these would have no effect.
 #[command(group = ArgGroup::new("network").multiple(true).requires("identifier").args([
     "trackers", "no_default_trackers", "headers", "root_certificates", "stun", "no_default_stun", "turn", "relay_only",
-    "loopback", "links", "max_peers",
+    "loopback", "connections", "max_peers",
 ]))]
 pub(crate) struct BenchArgs {
     /// What the two peers share; without it both run on this machine, and need no internet
@@ -141,7 +141,7 @@ mod tests {
         for arguments in [
             &["app"][..],
             &["app", "--serve", "--tracker", "ws://127.0.0.1:8000", "--loopback"],
-            &["app", "--json", "--reverse", "--links", "2", "--deadline", "5"],
+            &["app", "--json", "--reverse", "--connections", "2", "--deadline", "5"],
             &["app", "--child", "hub", "--loopback"],
         ] {
             parse(arguments).unwrap();

@@ -73,7 +73,7 @@ pub(crate) struct NetworkArgs {
     bind: Vec<IpAddr>,
     /// Data channels kept to each peer
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    links: NonZeroUsize,
+    connections: NonZeroUsize,
     /// Peers connected at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PEERS)]
     max_peers: usize,
@@ -139,7 +139,7 @@ impl NetworkArgs {
             loopback: true,
             port: None,
             bind: Vec::new(),
-            links: NonZeroUsize::MIN,
+            connections: NonZeroUsize::MIN,
             max_peers: DEFAULT_MAX_PEERS,
         }
     }
@@ -148,7 +148,7 @@ impl NetworkArgs {
     pub(crate) fn builder(&self) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;
         let builder = P2pt::builder().trackers(self.tracker_urls()).webrtc(self.webrtc()).connector(connector);
-        Ok(builder.connections_per_peer(self.links.get()).max_peers(self.max_peers))
+        Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
     }
 
     fn tracker_urls(&self) -> Vec<String> {
@@ -256,7 +256,7 @@ mod tests {
             (&["--turn", "stun:example.org"], "turn:HOST"),
             (&["--turn", "turn:example.org"], "--turn-user"),
             (&["--relay-only"], "--turn"),
-            (&["--links", "0"], "from 1 on"),
+            (&["--connections", "0"], "from 1 on"),
             (&["--port", "0"], "1..=65528"),
             (&["--port", "65529"], "1..=65528"),
             (&["--bind", "localhost"], "invalid IP address"),

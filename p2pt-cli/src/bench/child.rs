@@ -1,6 +1,6 @@
 //! Further processes of this program: the partner, and the hub whose memory is measured.
 //!
-//! A child ends with its standard input, so none outlives the one who started it, however that ends. It says when it is
+//! A child ends with its standard input, so none outlives the process that started it, however that ends. It says when it is
 //! there, in a line of JSON, and the hub answers each line it reads with another.
 
 use std::process::Stdio;
@@ -113,7 +113,7 @@ pub(super) async fn run(part: Child, identifier: &str, network: NetworkArgs) -> 
 }
 
 async fn act(part: Child, swarm: &Swarm, mut events: Events, network: NetworkArgs) -> Result<(), BenchError> {
-    // Whoever begins to look for it after that meets it at once.
+    // A measurer that looks for it after that meets it at once.
     while !matches!(events.next().await, Some(Event::TrackerConnected(_)) | None) {}
     say(&Here { peer_id: swarm.peer_id().to_string() })?;
     match part {

@@ -44,7 +44,7 @@ pub(crate) enum TestError {
     Stopped,
 }
 
-/// One who measures, and whom it has met.
+/// A measurer, and the partner it has met.
 #[derive(Debug)]
 pub(super) struct Measurer<'a> {
     pub(super) args: &'a BenchArgs,

@@ -16,7 +16,7 @@ use crate::terminal::short;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MeetError {
     #[error("no partner was met under {identifier:?} within {deadline:?}{trouble}")]
-    Nobody { identifier: String, deadline: Duration, trouble: Trouble },
+    NotMet { identifier: String, deadline: Duration, trouble: Trouble },
     #[error(
         "the partner, {name:?}, speaks version {version} of the bench protocol, and this program version {VERSION}"
     )]
@@ -25,7 +25,7 @@ pub(crate) enum MeetError {
     Stopped,
 }
 
-/// What may be why nobody is met: the last thing that went wrong.
+/// What may be why no partner is met: the last thing that went wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble(Option<String>);
 
@@ -71,7 +71,7 @@ pub(super) async fn meet(
     let found = tokio::select! {
         found = timeout(deadline, find(&mut events, &mut trouble)) => match found {
             Ok(found) => found.map_err(BenchError::from),
-            Err(_) => Err(MeetError::Nobody { identifier: identifier.to_owned(), deadline, trouble }.into()),
+            Err(_) => Err(MeetError::NotMet { identifier: identifier.to_owned(), deadline, trouble }.into()),
         },
         () = stop => Err(BenchError::Interrupted),
     };
@@ -84,7 +84,7 @@ pub(super) async fn meet(
     }
 }
 
-/// Greets everybody who comes, and returns the first who answers as a partner does, and its name.
+/// Greets every peer that comes, and returns the first that answers as a partner does, with its name.
 async fn find(events: &mut Events, trouble: &mut Trouble) -> Result<(Peer, String), MeetError> {
     let mut greetings = JoinSet::new();
     loop {
@@ -98,7 +98,7 @@ async fn find(events: &mut Events, trouble: &mut Trouble) -> Result<(Peer, Strin
                 Some(Event::ConnectionFailed(failed)) => {
                     trouble.is(format!("no connection to {}: {}", short(failed.peer_id), failed.error));
                 }
-                Some(Event::OfferFailed(error)) => trouble.is(format!("nobody can be invited: {error}")),
+                Some(Event::OfferFailed(error)) => trouble.is(format!("no peer can be invited: {error}")),
                 Some(_) => {}
                 None => return Err(MeetError::Stopped),
             },

@@ -16,7 +16,7 @@ use super::report::Figure;
 use super::{BenchError, serve, usage};
 use crate::args::{Child, NetworkArgs};
 
-/// What the hub and those whom it meets share.
+/// What the hub and the nodes that it meets share.
 const IDENTIFIER: &str = "p2pt bench memory";
 
 const TEST: &str = "memory";

@@ -79,7 +79,7 @@ fn line(test: &str, progress: Option<(u64, u64)>) -> String {
     }
 }
 
-/// Progress that nobody can read any more is no reason to stop.
+/// A reader of progress that is gone is no reason to stop.
 fn say(text: &str) {
     let mut out = io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

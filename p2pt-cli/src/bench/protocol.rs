@@ -116,7 +116,7 @@ impl TryFrom<Source> for Load {
 pub(super) struct Peers {
     pub(super) count: usize,
     pub(super) identifier: String,
-    /// Whom they are to meet, by its id.
+    /// The id of the peer that they are to meet.
     pub(super) hub: String,
 }
 

@@ -14,17 +14,17 @@ use super::{BenchError, usage};
 use crate::args::NetworkArgs;
 use crate::terminal::{Terminal, short};
 
-/// How long a node that was asked for may take to meet whom it is to meet.
+/// How long a node that was asked for may take to meet its peers.
 const VISIT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Serves everybody who measures, each independently of the others.
+/// Serves every measurer, each independently of the others.
 #[derive(Debug)]
 pub(super) struct Partner {
     clock: Clock,
     served: HashMap<PeerId, Served>,
-    /// How nodes are started for those who ask for them; by default nobody may.
+    /// How nodes are started for measurers that ask for them; by default they are refused.
     network: Option<Arc<NetworkArgs>>,
-    /// Where to tell who comes and goes.
+    /// Where it is reported which measurers come and go.
     terminal: Option<Terminal>,
 }
 
@@ -70,7 +70,7 @@ impl Partner {
         Self { network: Some(Arc::new(network)), ..self }
     }
 
-    /// Tells who comes and goes.
+    /// Reports which measurers come and go.
     pub(super) fn telling(self, terminal: Terminal) -> Self {
         Self { terminal: Some(terminal), ..self }
     }
@@ -110,7 +110,7 @@ impl Partner {
     }
 
     async fn message(&mut self, message: Message) {
-        // Who sends is connected, so nobody is added here.
+        // The sender is connected, so no visitor is added here.
         let Some(served) = self.served.get_mut(&message.peer().id()) else { return };
         let obeyed = match message.payload() {
             Payload::Text(text) => match &mut served.mode {
@@ -131,7 +131,7 @@ impl Partner {
                     served.work = Some(Work::start(task.run(message.peer().clone())));
                 }
             }
-            // The end of one who goes is an event too.
+            // The end of a visitor is an event too.
             Err(error) => tracing::debug!(%error, "no answer"),
         }
     }
@@ -214,7 +214,7 @@ async fn send(peer: &Peer, load: Load) -> Result<(), SendError> {
     peer.send(protocol::to_payload(&Done::new(usage::since(cpu_us, usage::cpu_us())))).await
 }
 
-/// Starts nodes one after the other, each of which meets the hub and nobody else.
+/// Starts nodes one after the other, each of which meets the hub and no other peer.
 pub(super) async fn visit(visit: &Visit, network: &NetworkArgs) -> Result<Vec<(Swarm, Events)>, BenchError> {
     let mut nodes = Vec::with_capacity(visit.count);
     for _ in 0..visit.count {
@@ -222,7 +222,7 @@ pub(super) async fn visit(visit: &Visit, network: &NetworkArgs) -> Result<Vec<(S
         let (swarm, mut events) = builder.join(&visit.identifier).await?;
         let met = async { while !matches!(events.next().await, Some(Event::PeerConnected(_)) | None) {} };
         timeout(VISIT_DEADLINE, met).await.map_err(|_| BenchError::NoHub(VISIT_DEADLINE))?;
-        // The next one is to find the hub alone, whom it meets at once then; the peers met at a tracker stay.
+        // The next one is to find the hub alone, which it meets at once then; the peers met at a tracker stay.
         for tracker in swarm.node().tracker_stats().trackers {
             swarm.node().remove_tracker(tracker.url).await?;
         }

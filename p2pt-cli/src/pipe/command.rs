@@ -70,7 +70,7 @@ fn wait() -> bool {
     true
 }
 
-/// Whom something is for.
+/// The receivers of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     Everyone,

@@ -9,7 +9,7 @@ use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::known::{KnownLink, KnownPeer, KnownTracker};
+use super::known::{KnownConnection, KnownPeer, KnownTracker};
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -94,7 +94,7 @@ pub(super) enum Event<'a> {
     Stats {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
-        links: Vec<KnownLink>,
+        connections: Vec<KnownConnection>,
     },
     Trackers {
         connected: usize,

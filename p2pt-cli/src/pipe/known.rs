@@ -1,4 +1,4 @@
-//! What is known of peers, links and trackers, as the events that are asked for say it. Times are in seconds.
+//! What is known of peers, data channels and trackers, as the events that are asked for say it. Times are in seconds.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub(super) struct KnownPeer {
     peer: String,
-    links: usize,
+    connections: usize,
 }
 
 impl From<Peer> for KnownPeer {
     fn from(peer: Peer) -> Self {
-        Self { peer: peer.id().to_string(), links: peer.connection_count() }
+        Self { peer: peer.id().to_string(), connections: peer.connection_count() }
     }
 }
 
-/// An open link to a peer.
+/// An open data channel to a peer.
 #[derive(Debug, Serialize)]
-pub(super) struct KnownLink {
+pub(super) struct KnownConnection {
     local_candidate: Option<String>,
     remote_candidate: Option<String>,
     round_trip: Option<f64>,
@@ -29,7 +29,7 @@ pub(super) struct KnownLink {
     bytes_received: u64,
 }
 
-impl From<ChannelStats> for KnownLink {
+impl From<ChannelStats> for KnownConnection {
     fn from(stats: ChannelStats) -> Self {
         Self {
             local_candidate: stats.local_candidate,

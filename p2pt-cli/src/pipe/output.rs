@@ -20,7 +20,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Why an event was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EmitError {
-    /// Nobody reads any more.
+    /// The reader is gone.
     #[error("standard output is closed")]
     Closed,
     #[error("an event is no JSON: {0}")]
@@ -42,7 +42,7 @@ struct Waiting {
 }
 
 impl Output {
-    /// Starts the writer, on a thread of its own, since writing to a pipe that nobody reads blocks.
+    /// Starts the writer, on a thread of its own, since writing to a pipe that is not read blocks.
     pub(super) fn start(out: impl Write + Send + 'static) -> (Self, JoinHandle<io::Result<()>>) {
         let (lines, waiting) = mpsc::channel(MAX_WAITING);
         let writer = tokio::task::spawn_blocking(move || write(out, waiting));

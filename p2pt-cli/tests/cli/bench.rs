@@ -69,7 +69,7 @@ async fn everything_is_measured_on_this_machine() {
     let unknown: &[&str] = if cfg!(target_os = "linux") { &[] } else { &["raw_cpu_s_per_gb", "rss_kb_per_peer"] };
     check(&object, &[&KEYS[..], &REVERSE_KEYS].concat(), unknown);
     assert_eq!((&object["peer"], &object["version"]), (&json!(concat!("p2pt ", env!("CARGO_PKG_VERSION"))), &json!(1)));
-    // Nothing to warn of, and nobody watches.
+    // There is nothing to warn of, and no terminal.
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
@@ -139,7 +139,7 @@ async fn who_meets_no_partner_is_told_why() {
     let memory = output(&mut bench(&tracker, "nobody", &["--only", "memory"])).await;
     failed(&memory, "memory can be measured only where the partner is");
 
-    // Somebody is there, for another reason.
+    // A peer is there, for another reason.
     let _other = tracker.pipe("other", &[]).await;
     let alone = output(&mut bench(&tracker, "p2pt-cli tests", &["--deadline", "2"])).await;
     failed(&alone, "was met, but answers nothing");
@@ -269,7 +269,7 @@ fn children(of: u32) -> Vec<u32> {
 async fn no_process_is_left_behind() {
     use std::time::Duration;
 
-    /// A process that has ended has no command line, even if nobody has waited for it.
+    /// A process that has ended has no command line, even if it has not been waited for.
     fn runs(process: u32) -> bool {
         std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
     }

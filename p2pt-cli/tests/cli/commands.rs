@@ -32,7 +32,7 @@ async fn help_names_every_command_and_option() {
                 "--no-default-stun",
                 "--port",
                 "--bind",
-                "--links",
+                "--connections",
                 "--max-peers",
                 "--allow",
             ],
@@ -55,7 +55,7 @@ async fn wrong_arguments_are_explained() {
         (&["pipe", "app", "--tracker", "http://example.org"], "ws:// or wss://"),
         (&["tracker", "--listen", "nowhere"], "invalid"),
         (&["demo", "--deadline", "0"], "more than 0"),
-        (&["chat", "app", "--links", "0"], "from 1 on"),
+        (&["chat", "app", "--connections", "0"], "from 1 on"),
         (&["bench", "--serve"], "<IDENTIFIER>"),
         (&["bench", "app", "--one-process"], "cannot be used with"),
     ] {

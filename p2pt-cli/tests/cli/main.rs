@@ -3,10 +3,10 @@
 mod bench;
 mod commands;
 mod demo;
-#[cfg(unix)]
-mod dying;
-mod in_charge;
 mod pipe;
+mod pipe_control;
 #[cfg(target_os = "linux")]
 mod ports;
+#[cfg(unix)]
+mod process_death;
 mod program;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Tracker, exit_code, line, run, stdout, text};
 
-/// A peer id that nobody has.
+/// An id that no peer has.
 const NOBODY: &str = "0000000000000000000000000000000000000000";
 
 async fn error(peer: &mut PipePeer, tag: Option<&str>) -> String {
@@ -28,7 +28,7 @@ async fn two_pipes_say_everything_to_each_other() {
 
     ann.process().command(&json!({"peers": true})).await;
     let peers = ann.process().expect("peers", |_| true).await;
-    assert_eq!(peers["peers"], json!([{"peer": ben.id(), "links": 1}]));
+    assert_eq!(peers["peers"], json!([{"peer": ben.id(), "connections": 1}]));
 
     for (field, content) in [("text", "raw ✓ text"), ("base64", "AP8AgA==")] {
         ann.process().command(&json!({"send_frame": {"peer": ben.id(), field: content}})).await;
@@ -113,7 +113,7 @@ async fn bad_lines_are_answered_and_do_no_harm() {
         let error = error(&mut ann, tag).await;
         assert!(error.contains(complaint), "{bad}: {error}");
     }
-    // Nobody to say it to is no error if nobody is to respond; nor is an empty line.
+    // That there is no peer to send to is no error if no response is wanted; nor is an empty line.
     ann.process().command(&json!({"send": {"peer": "*", "message": 1}})).await;
     ann.process().line("").await;
     ann.process().command(&json!({"peers": true})).await;
@@ -207,7 +207,7 @@ async fn a_peer_that_is_not_read_stalls_nobody_but_itself() {
     let tracker = Tracker::start().await;
     let (mut ann, mut ben) = (tracker.pipe("ann", &[]).await, tracker.pipe("ben", &[]).await);
     connected(&mut ann, &mut ben).await;
-    // Nobody reads what this one says after the first line.
+    // What this one says after the first line is not read.
     let mut command = tracker.pipe_command(&[]);
     let mut stalled = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut from_stalled = stdout(&mut stalled);

@@ -1,4 +1,4 @@
-// The bench protocol of `p2pt bench` on npm p2pt: the partner who does what it is asked, and the measurer who asks.
+// The bench protocol of `p2pt bench` on npm p2pt: the partner that does what it is asked, and the measurer that asks.
 // Shared by Node and the page in Chromium: no platform imports here. Times are microseconds.
 //
 // p2pt draws message ids at random from few and forgets none, so that after some hundred messages one is taken for the

@@ -21,7 +21,7 @@ export async function loadP2PT () {
   return (await import('p2pt')).default
 }
 
-/** Calls `end` when whoever started this process and holds its input is gone. A terminal or a file is nobody. */
+/** Calls `end` when the process that started this one and holds its input is gone. A terminal or a file does not count. */
 export function endWithParent (end) {
   const input = fstatSync(0)
   if (!input.isFIFO() && !input.isSocket()) return

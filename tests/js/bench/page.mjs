@@ -6,7 +6,7 @@ const now = () => performance.now() * 1000
 const warn = text => console.log(text)
 
 window.serve = options => new Promise((resolve, reject) => {
-  // A page is not told what it costs.
+  // A page does not learn what it costs.
   serve(P2PT, { ...options, now, cpuUs: () => null, warn, ready: () => resolve() }).catch(reject)
 })
 window.measure = options => measure(P2PT, { ...options, now, cpuUs: () => window.browserCpuUs(), warn })

@@ -1,4 +1,4 @@
-//! Worlds over the network emulator: each node on a host of its own, with whatever transport runs there.
+//! Simulations over the network emulator: each node on a host of its own, with whatever transport runs there.
 
 use std::collections::BTreeMap;
 use std::fmt;

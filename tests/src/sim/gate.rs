@@ -23,11 +23,11 @@ struct State {
     /// New streams fail at once, rather than wait.
     offline: bool,
     waiting: Vec<Waker>,
-    /// Streams given up by the node while nothing passed: the trackers have not heard of it.
+    /// Streams given up by the node while nothing passed: the trackers do not know of it.
     given_up: Vec<DuplexStream>,
     /// How often the node's address has changed.
     address: u64,
-    /// Streams from former addresses: the trackers never hear of their end.
+    /// Streams from former addresses: the trackers never learn of their end.
     orphaned: Vec<DuplexStream>,
 }
 
@@ -37,7 +37,7 @@ impl Gate {
         self.set(shut, false);
     }
 
-    /// Lets nothing pass; whoever wants a new stream is told so.
+    /// Lets nothing pass, and fails new streams at once.
     pub(super) fn set_offline(&self, offline: bool) {
         self.set(offline, offline);
     }
@@ -51,7 +51,7 @@ impl Gate {
         }
     }
 
-    /// Breaks every stream there is for the node, which notices when it writes; their other ends hear nothing, ever.
+    /// Breaks every stream there is for the node, which notices when it writes; their other ends never learn of it.
     pub(super) fn change_address(&self) {
         self.lock().address += 1;
     }

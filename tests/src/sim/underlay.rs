@@ -1,4 +1,4 @@
-//! What carries the channels of a world, and can break.
+//! What carries the channels of a simulation, and can break.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ pub trait Underlay: Clone + fmt::Debug + Send + Sync + 'static {
     /// A new node and its transport.
     fn join(&self) -> (Self::Node, Arc<dyn Transport>);
 
-    /// Kills a node: the others hear nothing more of it.
+    /// Kills a node: nothing more of it reaches the others.
     fn kill(&self, node: Self::Node);
 
-    /// Stops a node: it hears nothing and is not heard, as far as the network goes.
+    /// Stops a node: the network carries nothing to it or from it.
     fn freeze(&self, node: Self::Node);
 
     /// Lets a stopped node go on.

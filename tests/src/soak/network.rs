@@ -1,7 +1,7 @@
 //! A network of hosts on a bridge, in namespaces that vanish with the test: no other process sees it, and nothing is
 //! left behind however the test ends.
 //!
-//! It needs Linux, iproute2 and util-linux, and either root or user namespaces that anybody may create. Some container
+//! It needs Linux, iproute2 and util-linux, and either root or user namespaces that every user may create. Some container
 //! runtimes and some distributions refuse both; the soak then fails and says so.
 
 use std::net::Ipv4Addr;
@@ -27,7 +27,7 @@ pub fn enter(arguments: &[&str]) -> bool {
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--mount"]).args((!root).then_some("--map-root-user"));
     unshare.arg(std::env::current_exe().expect("a program knows its own path")).args(arguments);
-    // One arena: what is freed can be used again by whoever asks next, so that memory in use tells more.
+    // One arena: what is freed can be used again by the next caller, so that memory in use tells more.
     unshare.env(ENTERED, "1").env("P2PT_BINARY", crate::js::p2pt_binary()).env("MALLOC_ARENA_MAX", "1");
     let status = unshare.status().expect("unshare starts: it is in the package util-linux");
     assert!(status.success(), "{unshare:?}: {status} (it needs root or user namespaces, and iproute2)");
@@ -42,7 +42,7 @@ impl Network {
     /// Makes a network of this many hosts. Once, in the namespaces of [`enter`].
     pub fn new(hosts: usize) -> Self {
         assert!(std::env::var_os(ENTERED).is_some(), "not on this machine's own network");
-        // Named namespaces live in /run/netns; these are nobody else's business.
+        // Named namespaces live in /run/netns; these are seen by this process alone.
         run("mount -t tmpfs none /run");
         run("ip netns add hub");
         run("ip -n hub link add bridge type bridge");
@@ -79,7 +79,7 @@ impl Network {
         there
     }
 
-    /// Cuts these hosts off from each other, and from nobody else; or joins them again. What they send to each other is
+    /// Cuts these hosts off from each other only; or joins them again. What they send to each other is
     /// lost without a word.
     pub fn cut(&self, hosts: &[usize], cut: bool) {
         let isolated = if cut { "on" } else { "off" };
@@ -88,7 +88,7 @@ impl Network {
         }
     }
 
-    /// Cuts a host off from everybody, or joins it again. What it sends is lost without a word.
+    /// Cuts a host off from all others, or joins it again. What it sends is lost without a word.
     pub fn unplug(&self, host: usize, unplugged: bool) {
         let (disabled, forwarding) = (0, 3);
         let state = if unplugged { disabled } else { forwarding };

@@ -11,7 +11,7 @@ use super::HOME;
 /// The mean time between two steps.
 const PACE: Duration = Duration::from_millis(900);
 
-/// How long somebody is frozen or cut off, in seconds: longer than the others need to notice.
+/// How long a process is frozen or cut off, in seconds: longer than the others need to notice.
 const TROUBLE_SECONDS: std::ops::Range<f64> = 6.0..12.0;
 
 /// How long a tracker is down, in seconds.
@@ -30,7 +30,7 @@ pub enum Step {
     Freeze(usize),
     /// It goes on.
     Thaw(usize),
-    /// A host is cut off from everybody, trackers too.
+    /// A host is cut off from all others, trackers too.
     Unplug(usize),
     /// It is back.
     Plug(usize),
@@ -42,7 +42,7 @@ pub enum Step {
     StopTracker(usize),
     /// It starts again, with an empty memory.
     StartTracker(usize),
-    /// A process talks to everybody and asks somebody, and a resident asks it.
+    /// A process sends a message to all its peers and a request to each, and residents send it one.
     Talk(usize),
 }
 
@@ -63,7 +63,7 @@ enum Slot {
 impl Plan {
     /// A plan for `up`, which says of each process, by its host less one, whether it runs at the beginning.
     ///
-    /// All trouble ends within `length`; who was killed or has left may stay away.
+    /// All trouble ends within `length`; a process that was killed or has left may stay away.
     pub fn new(seed: u64, up: &[bool], trackers: usize, length: Duration) -> Self {
         let mut planner = Planner {
             random: StdRng::seed_from_u64(seed),
@@ -94,7 +94,7 @@ struct Planner {
     trackers: usize,
     /// No tracker is down from then on.
     tracker_back: Duration,
-    /// Nobody is cut off from somebody from then on. One cut at a time: two would be one larger one.
+    /// No host is cut off from another from then on. One cut at a time: two would be one larger one.
     joined: Duration,
     length: Duration,
     steps: Vec<(Duration, Step)>,
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The same seed gives the same plan; nobody is started twice or killed twice, and all trouble ends.
+        /// The same seed gives the same plan; no process is started twice or killed twice, and all trouble ends.
         #[test]
         fn plans_make_sense(seed: u64, up in prop::collection::vec(any::<bool>(), 1..30), seconds in 0_u64..300) {
             let length = Duration::from_secs(seconds);

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// What one resident has heard.
+/// What has been reported to one resident.
 #[derive(Debug, Default)]
 struct Log {
-    /// Who was closed, and when.
+    /// The peers that closed, and when.
     closed: Vec<(String, Instant)>,
-    /// Who has sent which roll call.
+    /// The senders of roll calls, each with the round.
     heard: BTreeSet<(String, u64)>,
     /// Messages in all.
     messages: u64,
@@ -67,7 +67,7 @@ impl Residents {
         })
     }
 
-    /// The ids of each, and whose roll calls of this round it has heard.
+    /// The ids of each, and of the senders whose roll calls of this round have arrived.
     pub fn heard(&self, round: u64) -> impl Iterator<Item = (String, BTreeSet<String>)> {
         self.nodes.iter().map(move |node| {
             let heard = lock(&node.log)
@@ -80,7 +80,7 @@ impl Residents {
         })
     }
 
-    /// Everybody joins or leaves the trackers.
+    /// All residents join or leave the trackers.
     pub async fn at_trackers(&self, urls: &[String], join: bool) {
         for node in &self.nodes {
             for url in urls {
@@ -93,7 +93,7 @@ impl Residents {
         }
     }
 
-    /// Everybody calls everybody.
+    /// Each resident sends a roll call to all its peers.
     pub fn call(&self, round: u64) {
         for node in &self.nodes {
             let swarm = node.p2pt.clone();
@@ -107,7 +107,7 @@ impl Residents {
         }
     }
 
-    /// Everybody asks the process with this id something, if connected, and forgets about it.
+    /// Each resident that is connected with the process of this id sends it a request, and does not wait for the response.
     pub fn ask(&self, id: &str) {
         for peer in self.nodes.iter().filter_map(|node| node.p2pt.peer(&id.parse().expect("an id"))) {
             self.runtime.spawn(async move {
@@ -134,7 +134,7 @@ impl Residents {
         })
     }
 
-    /// Forgets what they have heard, so that the memory they take is their own.
+    /// Forgets what was reported to them, so that the memory they take is their own.
     pub fn forget(&self) {
         for node in &self.nodes {
             *lock(&node.log) = Log::default();
@@ -160,7 +160,7 @@ async fn listen(mut events: Events, log: Arc<Mutex<Log>>) {
                     lock(&log).heard.insert((message.peer().id().to_string(), round));
                 } else if content.get("ask").is_some() {
                     // The asker may be gone already.
-                    let _ = message.respond(json_of(&json!({"told": true}))).await;
+                    let _ = message.respond(json_of(&json!({"received": true}))).await;
                 }
             }
             _ => {}
