@@ -13,7 +13,8 @@ use p2pt_transport::{
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::Peer;
-use crate::queue::{EventQueue, Inbound};
+use crate::inbox::Inbound;
+use crate::queue::EventQueue;
 use crate::request::Routed;
 use p2pt_mesh::mesh::ChannelId;
 

@@ -48,6 +48,7 @@ mod connections;
 mod engine;
 mod error;
 mod event;
+mod inbox;
 mod message;
 mod node;
 mod peer;

@@ -21,7 +21,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::engine::Command;
-use crate::queue::{Inbox, lock};
+use crate::inbox::Inbox;
+use crate::queue::lock;
 use crate::request::Waiters;
 use crate::send_queue::{Content, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
