@@ -121,8 +121,8 @@ impl PeerChannel {
         self.sender.close().await;
     }
 
-    /// Sends all frames of a message. Frames of other messages may come between, so a small message does not wait for
-    /// a large one to end.
+    /// Sends all frames of a message. Frames of other messages may come between, so a small message does not wait for a
+    /// large one to end.
     pub(crate) async fn send_message(
         &self,
         id: &MessageId,
@@ -207,7 +207,7 @@ impl PeerChannel {
     }
 
     /// Resolves when the channel has closed, even while received frames wait to be read. If this side closes it, only
-    /// when what was sent has been flushed: until then nobody knows what was lost.
+    /// when what was sent has been flushed: until then it is not known what was lost.
     pub(crate) async fn ended(&self) -> ChannelClosed {
         let reason = self.sender.closed().await;
         self.closed.store(true, Ordering::Release);
@@ -227,7 +227,7 @@ impl Drop for Sending<'_> {
 }
 
 /// Reads a channel until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that
-/// is full, which stalls this channel's sender and nobody else.
+/// is full, which stalls this channel's sender and no other.
 pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
     let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
     let mut timer = pin!(None);
@@ -274,7 +274,7 @@ async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
     }
 }
 
-/// Gives a message to the request it answers, or back. Waits while responses that nobody has taken fill their room.
+/// Gives a message to the request it answers, or back. Waits while responses that were not taken yet fill their room.
 async fn route(
     reassembler: &mut Reassembler,
     peer: &Peer,
@@ -296,7 +296,7 @@ async fn route(
 
 async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue, item: Inbound) {
     if let Err(item) = queue.try_push(peer, item) {
-        // Time in which nobody reads is not held against messages that are on their way.
+        // Time in which the application does not read is not held against messages that are incomplete.
         reassembler.pause(crate::now());
         queue.push(peer, item).await;
         reassembler.resume(crate::now());

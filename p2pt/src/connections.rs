@@ -156,7 +156,7 @@ impl Connections {
         self.step(now, Input::TrackerAdded(tracker));
     }
 
-    /// There is no socket to a tracker any more, so what it has counted is of no worth.
+    /// There is no socket to a tracker any more, so the members it counted are no longer known.
     pub(crate) fn disconnected(&mut self, now: Instant, tracker: TrackerId) {
         self.discover(now, discovery::Input::TrackerDisconnected(tracker));
     }
@@ -171,7 +171,7 @@ impl Connections {
         self.discover(now, discovery::Input::MorePeersRequested);
     }
 
-    /// Whether this tracker was last told that offers are wanted.
+    /// Whether discovery wants this tracker to have offers.
     pub(crate) fn wants_offers(&self, tracker: TrackerId) -> bool {
         self.discovery.wants_offers(tracker)
     }
@@ -194,7 +194,7 @@ impl Connections {
         }
     }
 
-    /// Something of a peer came by a tracker. Only what the mesh knows is remembered.
+    /// An offer or answer of a peer came by a tracker. Discovery learns of it only if the mesh knows the peer.
     fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId) {
         if self.mesh.knows(&peer) {
             self.discover(now, discovery::Input::PeerSeen { peer, tracker });
@@ -247,8 +247,8 @@ impl Connections {
         }
     }
 
-    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its channels are handed out to be
-    /// closed. [`channel_closed`](Self::channel_closed) ends each of them.
+    /// Parts with a peer: requests to it end, attempts to connect to it are given up, and its channels are handed out
+    /// to be closed. [`channel_closed`](Self::channel_closed) ends each of them.
     pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<PeerChannel>> {
         self.step(now, Input::Disconnect(peer));
         let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
@@ -261,7 +261,7 @@ impl Connections {
         self.slots.get(&peer.id()).is_some_and(|slot| slot.peer == *peer)
     }
 
-    /// Ends it all for the application, and hands out the channels, still open, to be closed.
+    /// Ends every connection for the application, and hands out the channels, still open, to be closed.
     pub(crate) fn leave(&mut self) -> Vec<Arc<PeerChannel>> {
         let mut channels = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
@@ -360,7 +360,7 @@ impl Connections {
         slot.peer.shared().add_channel(channel.clone());
         slot.readers += 1;
         debug!(%peer, label = info.label, role = ?info.role, "a channel opened");
-        // Told after the channel is there, so that the application can send at once.
+        // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
         self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
     }

@@ -34,7 +34,7 @@ impl Bench {
         Self { connections, network: MemoryNetwork::new(1), now }
     }
 
-    /// What is to be done, but for what trackers are told.
+    /// What is to be done, but for the numbers of offers that trackers are to have.
     fn actions(&mut self) -> Vec<Action> {
         let actions = std::iter::from_fn(|| self.connections.poll_action());
         actions.filter(|action| !matches!(action, Action::SetWanted { .. })).collect()

@@ -1,7 +1,8 @@
-//! The control plane: one task that owns the meshes and hears from trackers, connections and handles.
+//! The control plane: one task that owns mesh and discovery of every swarm, and takes what trackers, connections and
+//! handles report or ask.
 //!
-//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet`
-//! and reports back. Messages do not pass through here.
+//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet` and
+//! reports back. Messages do not pass through here.
 
 mod attempts;
 mod memberships;
@@ -91,7 +92,7 @@ enum Done {
         swarm: MembershipId,
         peer: PeerId,
     },
-    /// Channels have been closed because the application parted with a peer.
+    /// The channels of a peer with which the application parted have closed.
     Parted {
         channels: Vec<(MembershipId, ChannelId)>,
         reply: Reply<()>,
@@ -165,7 +166,8 @@ impl Engine {
                     None => std::future::pending().await,
                 }
             };
-            // In this order, so that a seeded simulation can be repeated; last what strangers can cause without end.
+            // In this order, so that a seeded simulation can be repeated; last what unknown peers can cause without
+            // end.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -236,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// Closes the channels of a peer, in those swarms of which it is asked, and then replies.
+    /// Closes the channels of a peer, in the swarms that `from` picks, and then replies.
     fn part(&mut self, peer: PeerId, from: impl Fn(&Connections) -> bool, reply: Reply<()>) {
         let mut channels: Vec<(MembershipId, Arc<PeerChannel>)> = Vec::new();
         let concerned: Vec<MembershipId> = self
@@ -302,7 +304,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a membership at once for the application, and returns what remains to be awaited: the polite close of its
+    /// Ends a membership at once for the application, and returns what remains to be awaited: the graceful close of its
     /// channels.
     fn depart(&mut self, mut membership: SwarmMembership, end: bool) -> impl Future<Output = ()> + use<> {
         for tracker in lock(&self.parts.shared.trackers).values() {
@@ -368,7 +370,7 @@ impl Engine {
             })
             .collect();
         let closing = join_all(channels.iter().flatten().map(|channel| channel.close()));
-        // Trackers may still have something to say; their clients must not wait for us to hear it.
+        // Trackers may still send; their clients must not wait for the engine to take it.
         self.tracker_events.close();
         let begun_before = async { while self.graceful.join_next().await.is_some() {} };
         tokio::join!(stopped, closing, begun_before);
@@ -379,7 +381,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // However the task ended, nobody waits for it in vain and no stream stays open.
+        // However the task ended, no caller waits for it in vain and no stream stays open.
         for mut membership in self.memberships.take_all() {
             membership.connections.leave();
             membership.shared.queue.end();

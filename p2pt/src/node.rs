@@ -58,7 +58,7 @@ impl NodeHandle {
         Self { shared, commands, _stop: stop }
     }
 
-    /// Sends a command and waits for what came of it; the engine answers without awaiting anything but its own work.
+    /// Sends a command and waits for its result; the engine answers without awaiting anything but its own work.
     pub(crate) async fn command<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, NodeError>>) -> Command,
@@ -117,8 +117,8 @@ impl Node {
     /// channels as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that
-    /// means to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in
-    /// messages. The list lives as long as the node, and is as long as the application makes it.
+    /// means to comes back under a new id. Applications that must keep unknown peers out let peers prove their identity
+    /// in messages. The list lives as long as the node, and is as long as the application makes it.
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
@@ -151,9 +151,9 @@ impl Node {
         }
     }
 
-    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every
-    /// channel politely, ends the event streams. Every step has a deadline; together at most a few seconds beside the
-    /// flush, usually milliseconds. Idempotent.
+    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, leaves the trackers, closes
+    /// every channel gracefully, ends the event streams. Every step has a deadline; together at most a few seconds
+    /// beside the flush, usually milliseconds. Idempotent.
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;

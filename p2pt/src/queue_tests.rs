@@ -224,7 +224,7 @@ proptest! {
 fn the_latest_attempts_of_each_tracker_are_kept_and_the_others_counted() {
     let queue = EventQueue::new();
     let tracker = |name: &str| -> AnnounceUrl { format!("ws://{name}.test").parse().expect("a URL") };
-    let tell = |name: &str, n: u8| {
+    let report = |name: &str, n: u8| {
         let (peer_id, tracker) = (PeerId::from([n; 20]), tracker(name));
         if n.is_multiple_of(2) {
             let error = Arc::new(TransportError::ClosedEarly);
@@ -234,12 +234,12 @@ fn the_latest_attempts_of_each_tracker_are_kept_and_the_others_counted() {
             queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
         }
     };
-    tell("good", 200);
+    report("good", 200);
     for n in 0..100 {
-        tell("liar", n);
+        report("liar", n);
         queue.tracker_warning(tracker("liar"), TrackerWarning::BadFrame { reason: n.to_string() });
     }
-    tell("good", 201);
+    report("good", 201);
     let (mut good, mut liar, mut warnings) = (Vec::new(), Vec::new(), 0);
     while let Some(event) = poll(&queue) {
         let (tracker, peer_id, missed) = match event {

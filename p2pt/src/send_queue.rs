@@ -40,7 +40,7 @@ impl Content {
 /// The request that a queued message makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// Tells it from others with the same id.
+    /// Distinguishes it from others with the same id.
     pub(crate) number: u64,
     /// When a channel had taken all of it.
     pub(crate) handed_over: Arc<OnceLock<Instant>>,
@@ -64,7 +64,7 @@ impl Item {
 pub(crate) enum Pushed {
     /// It is queued, under this number.
     Queued(u64),
-    /// The application has been told that the peer is gone.
+    /// It was reported that the peer is gone.
     Closed,
     /// There is no room for it.
     Full(Content),
@@ -141,12 +141,12 @@ impl SendQueue {
         }
     }
 
-    /// Wakes those who wait for their turn, or for something to do: a channel has closed.
+    /// Wakes sends that wait for their turn and tasks that wait for an item: a channel has closed.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
-    /// The application is told that the peer is gone: how many messages and bytes of them were never handed over.
+    /// It is reported that the peer is gone. Returns how many messages, and bytes of them, were never handed over.
     pub(crate) fn close(&self) -> (u64, u64) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -160,7 +160,7 @@ impl SendQueue {
         (count as u64, bytes as u64)
     }
 
-    /// The peer is connected, and the application has not been told that it is gone.
+    /// The peer is connected, and it was not reported that it is gone.
     pub(crate) fn open(&self) {
         lock(&self.state).closed = false;
     }
@@ -251,7 +251,7 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
         };
         let error = match result {
             Ok(()) => None,
-            // No channel is open. The next one takes it, unless the application hears first that the peer is gone.
+            // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
             Err(SendError::PeerGone(_)) => return,
             Err(error) => Some(error),
         };

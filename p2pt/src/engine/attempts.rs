@@ -71,7 +71,7 @@ impl Engine {
             let (due, waits) = (membership.connections.poll_timeout(), membership.connections.waits_for_application());
             self.memberships.set_due(swarm, due);
             if waits {
-                // The application says nothing when it has heard what it lacked, so the next event has it looked at.
+                // The application does not say when it has read what was missing, so the next event has this looked at.
                 self.memberships.touch(swarm);
             }
         }
@@ -114,7 +114,7 @@ async fn run_channel(
     let watch = async {
         let reason = channel.ended().await;
         peer.shared().send_queue.wake();
-        // Fails only when the engine is gone, and then nobody needs to know.
+        // Fails only when the engine is gone, and then it is of no interest.
         let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
     };
     let draining = send_queue::drain(&channel, &peer, &shared.queue);

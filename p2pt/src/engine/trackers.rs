@@ -1,4 +1,4 @@
-//! What the engine has to do with trackers: adding and removing them, and what they say.
+//! What the engine has to do with trackers: adding and removing them, and handling what they report.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Engine {
             TrackerEvent::Disconnected { .. } => {
                 self.set_connected(id, false);
                 self.set_reached(id, false);
-                // What it has counted is void, so that its first announce carries offers when it is back.
+                // The members it counted are void, so that the first announce carries offers when it is back.
                 self.memberships
                     .touch_all()
                     .for_each(|membership| membership.connections.disconnected(crate::now(), id));
