@@ -17,6 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error_span};
 
 use crate::admission::{Admission, Filters};
 use crate::engine::{Engine, Parts};
@@ -243,11 +244,14 @@ impl Builder {
             settings: Arc::new(settings),
             rng,
         };
-        let mut engine = Engine::new(parts, commands);
-        for url in urls {
-            engine.add_tracker(url);
-        }
-        runtime.spawn(engine.run());
+        let span = error_span!("node", id = %shared.peer_id);
+        let engine = span.in_scope(|| {
+            debug!(trackers = urls.len(), "the node starts");
+            let mut engine = Engine::new(parts, commands);
+            urls.into_iter().for_each(|url| engine.add_tracker(url));
+            engine
+        });
+        runtime.spawn(engine.run().instrument(span));
         Ok(Node { handle: NodeHandle::new(shared, sender) })
     }
 

@@ -11,6 +11,7 @@ use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tracing::{Span, debug, error_span, trace};
 
 use crate::Peer;
 use crate::inbox::Inbound;
@@ -63,6 +64,7 @@ pub(crate) struct PeerChannel {
     moved: AtomicU64,
     /// Frames sent.
     taken: AtomicU64,
+    span: Span,
 }
 
 impl PeerChannel {
@@ -77,7 +79,13 @@ impl PeerChannel {
             sending: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            span: error_span!("channel", id = id.0),
         }
+    }
+
+    /// The channel's span, in that of its peer, in which its tasks run.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Whether messages should take another channel if there is one. A retiring channel goes on until all it was given
@@ -131,6 +139,8 @@ impl PeerChannel {
     ) -> Result<(), ChannelError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
         let _done = Sending(&self.sending);
+        // Logged before it is sent, so that nothing more has to be kept while the channel is full.
+        trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
         for frame in self.chunks(id, payload)? {
             self.send(Frame::text(frame), stall).await?;
         }
@@ -145,6 +155,7 @@ impl PeerChannel {
             Ok(()) => {
                 self.moved.fetch_add(count, Ordering::Relaxed);
                 self.taken.fetch_add(count, Ordering::Relaxed);
+                trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
                 Ok(())
             }
             Err(TrySendAllError::Full) => Err(TryChannelError::Full),
@@ -161,6 +172,8 @@ impl PeerChannel {
 
     /// Sends one frame. A timer is made only when the channel's buffer is full.
     pub(crate) async fn send(&self, frame: Frame, stall: Duration) -> Result<(), ChannelError> {
+        // Before it is sent, as above.
+        trace!(parent: &self.span, kind = kind(&frame), bytes = frame.len(), "frame out");
         let result = match self.sender.try_send(frame) {
             Ok(()) => Ok(()),
             Err(TrySendFrameError::Full(frame)) => match timeout(stall, self.sender.send(frame)).await {
@@ -243,6 +256,7 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
             () = elapsed(timer.as_mut()) => {
                 timer.set(None);
                 for expired in reassembler.handle_timeout(crate::now()) {
+                    debug!(message = %expired.id, chunks = expired.chunks, "a message stayed incomplete");
                     deliver(&mut reassembler, peer, queue, Inbound::Invalid(expired.into())).await;
                 }
                 continue;
@@ -251,18 +265,33 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         };
         let Ok(frame) = frame else { return };
         channel.moved.fetch_add(1, Ordering::Relaxed);
+        trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
         let now = crate::now();
         let item = match reassembler.push(now, frame.bytes()) {
             Ok(Progress::Foreign) => Inbound::Data(frame),
-            Ok(Progress::Complete(message)) => match route(&mut reassembler, peer, now, message).await {
-                Some(body) => Inbound::Message(body),
-                None => continue,
-            },
+            Ok(Progress::Complete(message)) => {
+                trace!(message = %message.id, bytes = message.payload.as_str().len(), "message in");
+                match route(&mut reassembler, peer, now, message).await {
+                    Some(body) => Inbound::Message(body),
+                    None => continue,
+                }
+            }
             // Partial: its message is incomplete.
             Ok(_) => continue,
-            Err(error) => Inbound::Invalid(error.into()),
+            Err(error) => {
+                debug!(%error, "a frame is not valid");
+                Inbound::Invalid(error.into())
+            }
         };
         deliver(&mut reassembler, peer, queue, item).await;
+    }
+}
+
+/// The kind of a frame, for the log.
+fn kind(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Text(_) => "text",
+        Frame::Binary(_) => "binary",
     }
 }
 
@@ -284,9 +313,14 @@ async fn route(
     loop {
         body = match peer.shared().waiters.route(now, body) {
             Routed::Message(body) => return Some(body),
-            Routed::Response | Routed::Late => return None,
+            Routed::Response => return None,
+            Routed::Late => {
+                debug!("a response came after its request had ended, and is dropped");
+                return None;
+            }
             Routed::Wait(body) => body,
         };
+        debug!(message = %body.id, "responses that were not taken leave no room; the channel is not read meanwhile");
         reassembler.pause(now);
         peer.shared().waiters.room_for(&body).await;
         now = crate::now();
@@ -297,9 +331,13 @@ async fn route(
 async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue, item: Inbound) {
     if let Err(item) = queue.try_push(peer, item) {
         // Time in which the application does not read is not held against messages that are incomplete.
-        reassembler.pause(crate::now());
+        let since = crate::now();
+        debug!("the inbox is full; the channel is not read until the application takes events");
+        reassembler.pause(since);
         queue.push(peer, item).await;
-        reassembler.resume(crate::now());
+        let now = crate::now();
+        debug!(waited = ?now.saturating_duration_since(since), "the inbox has room again");
+        reassembler.resume(now);
     }
 }
 

@@ -11,7 +11,7 @@ use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
 use rand::rngs::StdRng;
-use tracing::debug;
+use tracing::{Span, debug, error_span};
 
 use crate::admission::{Admission, PeerRequest};
 use crate::channel::PeerChannel;
@@ -50,7 +50,7 @@ pub(crate) enum Action {
     Announce { tracker: TrackerId },
     SetWanted { tracker: TrackerId, offers: usize },
     Answer { attempt: AttemptId, peer: PeerId, offer: IncomingOffer },
-    Accept { attempt: AttemptId, answer: AnsweredOffer },
+    Accept { attempt: AttemptId, peer: PeerId, answer: AnsweredOffer },
     GiveUp { attempt: AttemptId },
     Run { peer: Peer, channel: Arc<PeerChannel>, receiver: Box<dyn FrameReceiver> },
     Retire { channel: Arc<PeerChannel> },
@@ -71,6 +71,7 @@ pub(crate) struct Connections {
     removed: Vec<TrackerId>,
     /// See [`Input::Lingering`].
     lingering: usize,
+    span: Span,
 }
 
 struct Slot {
@@ -89,6 +90,7 @@ impl Connections {
         admission: Arc<Admission>,
         rng: StdRng,
     ) -> Self {
+        let span = error_span!("swarm", info_hash = %shared.identity().key.info_hash());
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
@@ -101,7 +103,13 @@ impl Connections {
             urls: BTreeMap::new(),
             removed: Vec::new(),
             lingering: 0,
+            span,
         }
+    }
+
+    /// The swarm's span, in which its tasks run.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// What to do next, if anything.
@@ -127,6 +135,7 @@ impl Connections {
     pub(crate) fn refresh(&mut self, now: Instant) {
         let lingering = self.shared.queue.known().saturating_sub(self.mesh.connected());
         if std::mem::replace(&mut self.lingering, lingering) != lingering {
+            debug!(parent: &self.span, lingering, "so many peers have gone whose end was not read");
             self.mesh.handle_input(now, Input::Lingering(lingering));
             self.perform(now);
         }
@@ -205,18 +214,27 @@ impl Connections {
         let Some(url) = self.urls.get(&tracker) else { return false };
         let request =
             PeerRequest { peer_id, info_hash: self.shared.identity().key.info_hash(), tracker: url.clone(), role };
-        let checked = self.admission.check(&request);
-        checked.inspect_err(|reason| self.rejected(peer_id, tracker, role, *reason)).is_ok()
+        match self.admission.check(&request) {
+            Ok(()) => {
+                debug!(parent: &self.span, peer = %peer_id, ?role, "a peer is admitted");
+                true
+            }
+            Err(reason) => {
+                self.rejected(peer_id, tracker, role, reason);
+                false
+            }
+        }
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
         match result {
             Ok(channel) => {
+                debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect has opened a channel");
                 let label = channel.info.label.clone();
                 self.step(now, Input::AttemptSucceeded { attempt, label, channel });
             }
             Err(error) => {
-                debug!(?attempt, %error, "an attempt to connect failed");
+                debug!(parent: &self.span, attempt = attempt.0, %error, "an attempt to connect has failed");
                 self.step(now, Input::AttemptFailed { attempt, error });
             }
         }
@@ -225,9 +243,10 @@ impl Connections {
     pub(crate) fn channel_closed(&mut self, now: Instant, channel: ChannelId, reason: ChannelClosed) {
         let removed = self.slots.values_mut().find_map(|slot| {
             let removed = slot.peer.shared().remove_channel(channel, reason.clone())?;
-            debug!(peer = %slot.peer.id(), %reason, "a channel closed");
+            let unacknowledged = removed.unacknowledged_bytes();
+            debug!(parent: removed.span(), %reason, unacknowledged, "the channel has closed");
             if !slot.peer.is_connected() {
-                slot.gone = Some((reason.clone(), removed.unacknowledged_bytes()));
+                slot.gone = Some((reason.clone(), unacknowledged));
             }
             Some(())
         });
@@ -300,14 +319,22 @@ impl Connections {
         while let Some(output) = self.mesh.poll_output() {
             match output {
                 Output::Answer { attempt, peer, offer } => {
+                    debug!(parent: &self.span, attempt = attempt.0, %peer, "an attempt begins: the offer is answered");
                     self.actions.push_back(Action::Answer { attempt, peer, offer: offer.offer });
                 }
-                Output::Accept { attempt, answer, .. } => self.actions.push_back(Action::Accept { attempt, answer }),
-                Output::GiveUp(attempt) => self.actions.push_back(Action::GiveUp { attempt }),
+                Output::Accept { attempt, peer, answer, .. } => {
+                    debug!(parent: &self.span, attempt = attempt.0, %peer, "an attempt begins: the answer is accepted");
+                    self.actions.push_back(Action::Accept { attempt, peer, answer });
+                }
+                Output::GiveUp(attempt) => {
+                    debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect is given up");
+                    self.actions.push_back(Action::GiveUp { attempt });
+                }
                 Output::Rejected { peer, tracker, role, reason } => {
                     self.rejected(peer, tracker, role_of(role), reason_of(reason));
                 }
                 Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
+                    debug!(parent: &self.span, peer = %peer_id, ?role, %error, "no connection to a peer came about");
                     if let Some(tracker) = self.urls.get(&tracker).cloned() {
                         let (role, error) = (role_of(role), Arc::new(error));
                         let failed = ConnectionFailed { peer_id, tracker, role, error, missed: 0 };
@@ -317,7 +344,8 @@ impl Connections {
                 Output::PeerConnected { peer: id, tracker } => {
                     self.discover(now, discovery::Input::PeerMet(tracker));
                     let slot = self.slots.entry(id).or_insert_with(|| {
-                        let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
+                        let make = || self.span.in_scope(|| Peer::new(id, self.settings.clone()));
+                        let peer = self.shared.queue.entry(id, make);
                         Slot { peer, readers: 0, gone: None }
                     });
                     slot.gone = None;
@@ -347,7 +375,7 @@ impl Connections {
     }
 
     fn rejected(&self, peer_id: PeerId, tracker: TrackerId, role: Role, reason: RejectReason) {
-        debug!(peer = %peer_id, ?role, %reason, "an offer or answer was not taken up");
+        debug!(parent: &self.span, peer = %peer_id, ?role, %reason, "a peer is rejected");
         if let Some(tracker) = self.urls.get(&tracker).cloned() {
             self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
         }
@@ -356,10 +384,11 @@ impl Connections {
     fn open(&mut self, peer: PeerId, id: ChannelId, channel: Channel) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         let Channel { sender, receiver, info } = channel;
-        let channel = Arc::new(PeerChannel::new(id, sender, info.good_frame_bytes));
+        let make = || PeerChannel::new(id, sender, info.good_frame_bytes);
+        let channel = Arc::new(slot.peer.span().in_scope(make));
         slot.peer.shared().add_channel(channel.clone());
         slot.readers += 1;
-        debug!(%peer, label = info.label, role = ?info.role, "a channel opened");
+        debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
         // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
         self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
@@ -398,6 +427,7 @@ fn reason_of(reason: mesh::RejectReason) -> RejectReason {
 fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
     // Not before everything was delivered: a response may have been among it.
     peer.shared().waiters.fail_all(crate::now(), &reason);
+    debug!(parent: peer.span(), %reason, unacknowledged_bytes, "the connection to the peer is over");
     shared.queue.close(peer, reason, unacknowledged_bytes);
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::channel::PeerChannel;
 use crate::connections::Connections;
@@ -119,6 +119,8 @@ pub(crate) struct Engine {
     next_membership: u64,
     /// Offers made so far, which numbers them.
     offers_made: u64,
+    /// The last offer could not be made, which was logged.
+    offers_fail: bool,
     tasks: JoinSet<Done>,
     /// Graceful closes of trackers and peers. They have deadlines of their own, and outlast the engine's loop.
     graceful: JoinSet<()>,
@@ -151,6 +153,7 @@ impl Engine {
             memberships: Memberships::new(),
             next_membership: 0,
             offers_made: 0,
+            offers_fail: false,
             tasks: JoinSet::new(),
             graceful: JoinSet::new(),
         }
@@ -197,8 +200,9 @@ impl Engine {
         }
         let deadline = SHUTDOWN_DEADLINE + self.parts.settings.config.flush_timeout;
         if timeout(deadline, self.shut_down()).await.is_err() {
-            debug!("shutdown took longer than its deadline");
+            warn!(?deadline, "the node has not shut down in time; what is left is dropped");
         }
+        debug!("the node has stopped");
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -233,8 +237,14 @@ impl Engine {
                     membership.connections.request_more_peers(crate::now());
                 }));
             }
-            Command::Disconnect { peer, reply } => self.part(peer.id(), |connections| connections.has(&peer), reply),
-            Command::Ban { peer, reply } => self.part(peer, |_| true, reply),
+            Command::Disconnect { peer, reply } => {
+                debug!(parent: peer.span(), "the application disconnects");
+                self.part(peer.id(), |connections| connections.has(&peer), reply);
+            }
+            Command::Ban { peer, reply } => {
+                debug!(%peer, "the application bans a peer");
+                self.part(peer, |_| true, reply);
+            }
         }
     }
 
@@ -279,6 +289,7 @@ impl Engine {
         let Parts { mesh, settings, .. } = &self.parts;
         let admission = self.parts.shared.admission.clone();
         let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
+        debug!(parent: connections.span(), "joins the swarm");
         for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
             connections.add_tracker(crate::now(), *tracker, url.clone());
             client.join(info_hash);
@@ -295,6 +306,8 @@ impl Engine {
         }
         let identity = self.identity(key)?;
         if let Some(membership) = self.memberships.remove(swarm) {
+            let info_hash = identity.key.info_hash();
+            debug!(parent: membership.connections.span(), %info_hash, "moves to another identifier");
             let shared = membership.shared.clone();
             let closing = self.depart(membership, false);
             self.graceful.spawn(closing);
@@ -315,8 +328,11 @@ impl Engine {
         if end {
             membership.shared.queue.end();
         }
+        let span = membership.connections.span().clone();
+        debug!(parent: &span, channels = channels.len(), "leaves the swarm");
         async move {
             join_all(channels.iter().map(|channel| channel.close())).await;
+            debug!(parent: &span, "has left the swarm");
         }
     }
 
@@ -354,9 +370,12 @@ impl Engine {
         self.commands.close();
         let peers: Vec<Peer> =
             self.memberships.iter().flat_map(|(_, membership)| membership.shared.queue.peers()).collect();
-        // What has not left by then is counted in `PeerClosed`.
+        debug!(peers = peers.len(), "shuts down: flushes what is queued");
         let flushed = join_all(peers.iter().map(Peer::flush));
-        let _ = timeout(self.parts.settings.config.flush_timeout, flushed).await;
+        if timeout(self.parts.settings.config.flush_timeout, flushed).await.is_err() {
+            // It is counted in `PeerClosed`.
+            debug!("not all that was queued has left in time");
+        }
         let memberships = self.memberships.take_all();
         let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
         let stopped = join_all(trackers.values().map(|tracker| tracker.client.stop()));
@@ -369,11 +388,14 @@ impl Engine {
                 channels
             })
             .collect();
+        let count = channels.iter().map(Vec::len).sum::<usize>();
+        debug!(trackers = trackers.len(), channels = count, "shuts down: leaves trackers and closes channels");
         let closing = join_all(channels.iter().flatten().map(|channel| channel.close()));
         // Trackers may still send; their clients must not wait for the engine to take it.
         self.tracker_events.close();
         let begun_before = async { while self.graceful.join_next().await.is_some() {} };
         tokio::join!(stopped, closing, begun_before);
+        debug!("shuts down: ends the transport");
         self.parts.transport.shutdown().await;
         self.tasks.shutdown().await;
     }

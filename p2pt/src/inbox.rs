@@ -18,6 +18,7 @@ use p2pt_messaging::Message as Body;
 use p2pt_transport::{ChannelClosed, Frame};
 use tokio::sync::Notify;
 use tokio::time::sleep;
+use tracing::debug;
 
 use crate::queue::{ReadyList, lock};
 use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed};
@@ -198,6 +199,7 @@ impl Inbox {
         self.ready.get_or_init(|| Arc::downgrade(list));
         peer.shared().send_queue.open();
         if state.phase == Phase::Unreported {
+            debug!(parent: peer.span(), "the peer is connected");
             state.make_ready(peer, list);
         }
     }
@@ -263,6 +265,7 @@ impl Inbox {
     /// further ones are counted in the last.
     pub(crate) fn send_failed(&self, peer: &Peer, list: &ReadyList, failed: SendFailed) {
         let mut state = lock(&self.state);
+        debug!(parent: peer.span(), error = %failed.error, "something queued was not sent");
         if list.is_abandoned() {
             return;
         }
@@ -412,6 +415,8 @@ impl Inbox {
 
     fn set_over(&self, state: &mut State, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) -> Ended {
         let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+        let span = peer.span();
+        debug!(parent: span, %reason, unacknowledged_bytes, unsent_messages, unsent_bytes, "the peer is closed");
         let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
         state.phase = Phase::Over;
         state.wake_taker();

@@ -18,13 +18,14 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Span, debug, error_span};
 
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Content, Pushed, SendQueue};
+use crate::send_queue::{Asked, Content, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -109,6 +110,7 @@ pub(crate) struct PeerShared {
     pub(crate) waiters: Waiters,
     pub(crate) send_queue: SendQueue,
     channels: Mutex<Channels>,
+    span: Span,
 }
 
 #[derive(Debug)]
@@ -128,7 +130,13 @@ impl Peer {
             send_queue: SendQueue::new(settings.config.send_queue_bytes),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
+            span: error_span!("peer", id = %id),
         }))
+    }
+
+    /// The peer's span, in that of its swarm.
+    pub(crate) fn span(&self) -> &Span {
+        &self.0.span
     }
 
     pub(crate) fn shared(&self) -> &PeerShared {
@@ -179,7 +187,7 @@ impl Peer {
     /// # Errors
     /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
-        match self.0.send_queue.push(Content::Frame(frame), None) {
+        match self.0.enqueue(Content::Frame(frame), None) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
         }
@@ -189,7 +197,7 @@ impl Peer {
         if let Some((bytes, max)) = self.0.too_large(&payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.send_queue.push(Content::Message(id, payload), None) {
+        match self.0.enqueue(Content::Message(id, payload), None) {
             Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
             _ => Ok(()),
         }
@@ -328,6 +336,11 @@ impl Peer {
     }
 
     pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+        self.hand_over(id, payload).await.map(drop)
+    }
+
+    /// Sends a message in its turn, and says which channel took it.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         self.0.check_size(payload)?;
         self.0.turn().await?;
         self.0.hand_over(id, payload).await
@@ -338,6 +351,15 @@ impl PeerShared {
     pub(crate) fn new_id(&self) -> MessageId {
         let mut rng = lock(&self.settings.message_ids);
         MessageId::random(|| rng.random())
+    }
+
+    /// Queues something to be handed over.
+    pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
+        let pushed = self.send_queue.push(content, asked);
+        if matches!(pushed, Pushed::Full(_)) {
+            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
+        }
+        pushed
     }
 
     /// Waits until it is certain that the full inbox of this peer holds back what it sends.
@@ -379,14 +401,17 @@ impl PeerShared {
         }
     }
 
-    /// Sends a message over the best channel, and again over the next if that one closes.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+    /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         loop {
             let channel = self.channel()?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
                 // The whole message starts again on the next channel, under the same id.
-                Err(ChannelError::Closed) => {}
-                other => return other.map_err(SendError::from),
+                Err(ChannelError::Closed) => {
+                    debug!(parent: channel.span(), message = %id, "the channel closed in the midst of a message");
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => return Ok(channel.id),
             }
         }
     }

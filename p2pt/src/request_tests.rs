@@ -179,6 +179,7 @@ async fn a_response_can_be_dropped_replaced_or_late() {
             after: Duration::from_secs(5),
             sending: Duration::from_secs(5),
             sent: false,
+            channel: None,
             round_trip: None
         }
     );

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use p2pt_mesh::mesh::ChannelId;
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
 use tokio::sync::Notify;
+use tracing::debug;
 
 use crate::channel::PeerChannel;
 use crate::queue::{EventQueue, lock};
@@ -37,13 +39,20 @@ impl Content {
     }
 }
 
+/// That a channel has taken all of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandedOver {
+    pub(crate) at: Instant,
+    pub(crate) channel: ChannelId,
+}
+
 /// The request that a queued message makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// Distinguishes it from others with the same id.
     pub(crate) number: u64,
-    /// When a channel had taken all of it.
-    pub(crate) handed_over: Arc<OnceLock<Instant>>,
+    /// Set once a channel has taken all of it.
+    pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
 
 #[derive(Debug)]
@@ -62,8 +71,7 @@ impl Item {
 /// What became of something that was to be queued.
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// It is queued, under this number.
-    Queued(u64),
+    Queued,
     /// It was reported that the peer is gone.
     Closed,
     /// There is no room for it.
@@ -118,12 +126,16 @@ impl SendQueue {
         if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
             return Pushed::Full(item.content);
         }
-        let number = item.number;
         state.next += 1;
         state.weight += item.weight();
         state.items.push_back(item);
         self.note(state);
-        Pushed::Queued(number)
+        Pushed::Queued
+    }
+
+    /// The bytes that what is queued or in flight is counted as.
+    pub(crate) fn weight(&self) -> usize {
+        lock(&self.state).weight
     }
 
     /// Whether nothing is queued or in flight.
@@ -131,10 +143,11 @@ impl SendQueue {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Takes back what is queued under a number, unless it is in flight or gone.
-    pub(crate) fn cancel(&self, number: u64) {
+    /// Takes back the message of the request with this [number](Asked::number), unless it is in flight or gone.
+    pub(crate) fn cancel(&self, request: u64) {
         let mut state = lock(&self.state);
-        if let Some(index) = state.items.iter().position(|item| item.number == number) {
+        let is_of = |item: &Item| item.asked.as_ref().is_some_and(|asked| asked.number == request);
+        if let Some(index) = state.items.iter().position(is_of) {
             let weight = state.items.remove(index).map_or(0, |item| item.weight());
             state.weight -= weight;
             self.note(state);
@@ -245,15 +258,15 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             continue;
         };
         let result = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await,
-            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
-            None => Ok(()),
+            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await.map(Some),
+            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await.map(|()| None),
+            None => Ok(None),
         };
-        let error = match result {
-            Ok(()) => None,
+        let (taken_by, error) = match result {
+            Ok(channel) => (channel, None),
             // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
             Err(SendError::PeerGone(_)) => return,
-            Err(error) => Some(error),
+            Err(error) => (None, Some(error)),
         };
         let Some(Item { content, asked, .. }) = item.done() else { return };
         let id = match content {
@@ -261,7 +274,12 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             Content::Frame(_) => None,
         };
         match (error, asked, id) {
-            (None, Some(asked), _) => drop(asked.handed_over.set(crate::now())),
+            (None, Some(asked), id) => {
+                if let (Some(channel), Some(id)) = (taken_by, id) {
+                    debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
+                    let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
+                }
+            }
             (None, None, _) => {}
             (Some(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
             (Some(error), _, id) => {
