@@ -6,6 +6,7 @@ mod demo;
 #[cfg(unix)]
 mod dying;
 mod in_charge;
+mod logs;
 mod pipe;
 #[cfg(target_os = "linux")]
 mod ports;
