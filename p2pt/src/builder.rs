@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
+use futures_util::FutureExt as _;
 use p2pt_mesh::mesh::MeshConfig;
 use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
 use crate::admission::{Admission, Filters};
+use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
 use crate::peer::{PeerConfig, Settings};
@@ -226,12 +229,14 @@ impl Builder {
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
-        let (config, events_taken) = (self.peers, AtomicU64::new(0));
-        let settings = Settings { config, message_ids, events_taken, commands: sender.clone() };
+        let (config, events_taken, counters) = (self.peers, AtomicU64::new(0), Arc::<Counters>::default());
+        let settings =
+            Settings { config, message_ids, events_taken, counters: counters.clone(), commands: sender.clone() };
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
             admission: Arc::new(Admission::new(self.filters)),
+            counters,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -251,7 +256,10 @@ impl Builder {
             urls.into_iter().for_each(|url| engine.add_tracker(url));
             engine
         });
-        runtime.spawn(engine.run().instrument(span));
+        let run = engine.run();
+        #[cfg(feature = "metrics")]
+        let run = futures_util::future::join(run, crate::counters::publish::run(shared.clone())).map(drop);
+        runtime.spawn(run.instrument(span));
         Ok(Node { handle: NodeHandle::new(shared, sender) })
     }
 

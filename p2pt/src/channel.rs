@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tracing::{Span, debug, error_span, trace};
 
 use crate::Peer;
+use crate::counters::{add, count};
 use crate::inbox::Inbound;
 use crate::queue::EventQueue;
 use crate::request::Routed;
@@ -243,6 +244,7 @@ impl Drop for Sending<'_> {
 /// is full, which stalls this channel's sender and no other.
 pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
     let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
+    let counters = &peer.shared().settings.counters;
     let mut timer = pin!(None);
     loop {
         // Set for the first of many messages, and again when its time has come: so that frames set none.
@@ -256,6 +258,7 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
             () = elapsed(timer.as_mut()) => {
                 timer.set(None);
                 for expired in reassembler.handle_timeout(crate::now()) {
+                    count(&counters.invalid_frames);
                     debug!(message = %expired.id, chunks = expired.chunks, "a message stayed incomplete");
                     deliver(&mut reassembler, peer, queue, Inbound::Invalid(expired.into())).await;
                 }
@@ -268,8 +271,13 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
         let now = crate::now();
         let item = match reassembler.push(now, frame.bytes()) {
-            Ok(Progress::Foreign) => Inbound::Data(frame),
+            Ok(Progress::Foreign) => {
+                add(&counters.bytes_received, frame.len());
+                Inbound::Data(frame)
+            }
             Ok(Progress::Complete(message)) => {
+                count(&counters.messages_received);
+                add(&counters.bytes_received, message.payload.as_str().len());
                 trace!(message = %message.id, bytes = message.payload.as_str().len(), "message in");
                 match route(&mut reassembler, peer, now, message).await {
                     Some(body) => Inbound::Message(body),
@@ -279,6 +287,7 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
             // Partial: its message is incomplete.
             Ok(_) => continue,
             Err(error) => {
+                count(&counters.invalid_frames);
                 debug!(%error, "a frame is not valid");
                 Inbound::Invalid(error.into())
             }
@@ -332,6 +341,7 @@ async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue,
     if let Err(item) = queue.try_push(peer, item) {
         // Time in which the application does not read is not held against messages that are incomplete.
         let since = crate::now();
+        count(&peer.shared().settings.counters.inbox_full);
         debug!("the inbox is full; the channel is not read until the application takes events");
         reassembler.pause(since);
         queue.push(peer, item).await;

@@ -15,6 +15,7 @@ use tracing::{Span, debug, error_span};
 
 use crate::admission::{Admission, PeerRequest};
 use crate::channel::PeerChannel;
+use crate::counters::{Counted, count};
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
 use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
@@ -80,6 +81,7 @@ struct Slot {
     readers: usize,
     /// The last channel is gone; how, and what may be lost.
     gone: Option<(ChannelClosed, u64)>,
+    _counted: Counted,
 }
 
 impl Connections {
@@ -243,6 +245,7 @@ impl Connections {
     pub(crate) fn channel_closed(&mut self, now: Instant, channel: ChannelId, reason: ChannelClosed) {
         let removed = self.slots.values_mut().find_map(|slot| {
             let removed = slot.peer.shared().remove_channel(channel, reason.clone())?;
+            self.settings.counters.closed(&reason);
             let unacknowledged = removed.unacknowledged_bytes();
             debug!(parent: removed.span(), %reason, unacknowledged, "the channel has closed");
             if !slot.peer.is_connected() {
@@ -287,6 +290,7 @@ impl Connections {
             let mut unacknowledged = 0;
             for channel in slot.peer.shared().channels() {
                 slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
+                self.settings.counters.closed(&ChannelClosed::Local);
                 unacknowledged = channel.unacknowledged_bytes();
                 channels.push(channel);
             }
@@ -334,6 +338,7 @@ impl Connections {
                     self.rejected(peer, tracker, role_of(role), reason_of(reason));
                 }
                 Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
+                    count(&self.settings.counters.connections_failed);
                     debug!(parent: &self.span, peer = %peer_id, ?role, %error, "no connection to a peer came about");
                     if let Some(tracker) = self.urls.get(&tracker).cloned() {
                         let (role, error) = (role_of(role), Arc::new(error));
@@ -346,9 +351,11 @@ impl Connections {
                     let slot = self.slots.entry(id).or_insert_with(|| {
                         let make = || self.span.in_scope(|| Peer::new(id, self.settings.clone()));
                         let peer = self.shared.queue.entry(id, make);
-                        Slot { peer, readers: 0, gone: None }
+                        let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
+                        Slot { peer, readers: 0, gone: None, _counted: counted }
                     });
                     slot.gone = None;
+                    count(&self.settings.counters.peers_connected);
                 }
                 Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
                 Output::Retire { peer, channel } => {
@@ -375,6 +382,7 @@ impl Connections {
     }
 
     fn rejected(&self, peer_id: PeerId, tracker: TrackerId, role: Role, reason: RejectReason) {
+        self.settings.counters.rejected(reason);
         debug!(parent: &self.span, peer = %peer_id, ?role, %reason, "a peer is rejected");
         if let Some(tracker) = self.urls.get(&tracker).cloned() {
             self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
@@ -388,6 +396,7 @@ impl Connections {
         let channel = Arc::new(slot.peer.span().in_scope(make));
         slot.peer.shared().add_channel(channel.clone());
         slot.readers += 1;
+        count(&self.settings.counters.connections_opened);
         debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
         // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);

@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
         let identity = Identity { membership: MembershipId::default(), key: "room".into() };
-        let shared = Arc::new(SwarmShared::new(identity));
+        let shared = Arc::new(SwarmShared::new(identity, Arc::default()));
         let config = MeshConfig { connections_per_peer, max_peers };
         let mut connections =
             Connections::new(config, shared, Arc::new(Settings::alone(1000)), Arc::default(), StdRng::seed_from_u64(1));

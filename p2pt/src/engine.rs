@@ -29,6 +29,7 @@ use tracing::{debug, warn};
 
 use crate::channel::PeerChannel;
 use crate::connections::Connections;
+use crate::counters::Counted;
 use crate::node::{NodeShared, Tracker};
 use crate::peer::Settings;
 use crate::queue::lock;
@@ -136,6 +137,7 @@ struct SwarmMembership {
     attempts: BTreeMap<AttemptId, AbortHandle>,
     /// Ends the membership's tasks.
     token: CancellationToken,
+    _counted: Counted,
 }
 
 impl Engine {
@@ -270,7 +272,7 @@ impl Engine {
 
     fn join(&mut self, key: SwarmKey) -> Result<Arc<SwarmShared>, NodeError> {
         let identity = self.identity(key)?;
-        let shared = Arc::new(SwarmShared::new(identity.clone()));
+        let shared = Arc::new(SwarmShared::new(identity.clone(), self.parts.shared.counters.clone()));
         self.enter(identity, shared.clone());
         Ok(shared)
     }
@@ -296,7 +298,8 @@ impl Engine {
         }
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
-        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token };
+        let counted = Counted::new(self.parts.shared.counters.clone(), |counters| &counters.swarms);
+        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token, _counted: counted };
         self.memberships.insert(id, info_hash, membership);
     }
 
@@ -377,7 +380,11 @@ impl Engine {
             debug!("not all that was queued has left in time");
         }
         let memberships = self.memberships.take_all();
-        let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
+        let trackers = {
+            let mut trackers = lock(&self.parts.shared.trackers);
+            trackers.values().for_each(|tracker| self.parts.shared.counters.keep(tracker));
+            std::mem::take(&mut *trackers)
+        };
         let stopped = join_all(trackers.values().map(|tracker| tracker.client.stop()));
         let channels: Vec<_> = memberships
             .into_iter()

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::debug;
 
+use crate::counters::count;
 use crate::queue::{ReadyList, lock};
 use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed};
 
@@ -275,6 +276,7 @@ impl Inbox {
         });
         if let Some(last) = unread.by_ref().nth(MAX_SENDS_FAILED - 1) {
             last.missed += 1;
+            count(&peer.shared().settings.counters.events_dropped);
             return;
         }
         let item = Inbound::SendFailed(Box::new(failed));

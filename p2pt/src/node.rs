@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Admission;
+use crate::counters::{Counters, NodeMetrics};
 use crate::engine::Command;
 use crate::queue::lock;
 use crate::{Events, NodeError, Swarm, SwarmKey};
@@ -20,6 +21,7 @@ pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
     pub(crate) trackers: Mutex<BTreeMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) counters: Arc<Counters>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
     /// The engine has stopped.
@@ -149,6 +151,12 @@ impl Node {
             total: trackers.len(),
             trackers: by_url.into_iter().map(|tracker| tracker.client.state()).collect(),
         }
+    }
+
+    /// What the node has done since its start, and holds now, in all its swarms. Cheap: reads atomics, and asks each
+    /// tracker's client for its counters.
+    pub fn metrics(&self) -> NodeMetrics {
+        self.handle.shared.metrics()
     }
 
     /// Ends the node in order: takes nothing new, lets what is queued for peers leave, leaves the trackers, closes

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Span, debug, error_span};
 
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
+use crate::counters::{Counters, add, count};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
@@ -78,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) message_ids: Mutex<StdRng>,
     /// How many events about peers the application has taken.
     pub(crate) events_taken: AtomicU64,
+    pub(crate) counters: Arc<Counters>,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -91,6 +93,7 @@ impl Settings {
             config,
             message_ids: Mutex::new(rand::make_rng()),
             events_taken: AtomicU64::new(0),
+            counters: Arc::default(),
             commands: mpsc::channel(1).0,
         }
     }
@@ -127,7 +130,7 @@ impl Peer {
             id,
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
-            send_queue: SendQueue::new(settings.config.send_queue_bytes),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes, settings.counters.clone()),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
             span: error_span!("peer", id = %id),
@@ -247,7 +250,10 @@ impl Peer {
         }
         loop {
             match self.0.channel()?.try_send_message(&id, &payload) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.0.sent(&payload);
+                    return Ok(());
+                }
                 Err(TryChannelError::Full) => return Err(TrySendError::Full(payload)),
                 Err(TryChannelError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
                 Err(TryChannelError::Channel(ChannelError::Closed)) => {}
@@ -357,6 +363,7 @@ impl PeerShared {
     pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
         let pushed = self.send_queue.push(content, asked);
         if matches!(pushed, Pushed::Full(_)) {
+            count(&self.settings.counters.queue_full);
             debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
         }
         pushed
@@ -411,7 +418,10 @@ impl PeerShared {
                     debug!(parent: channel.span(), message = %id, "the channel closed in the midst of a message");
                 }
                 Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(channel.id),
+                Ok(()) => {
+                    self.sent(payload);
+                    return Ok(channel.id);
+                }
             }
         }
     }
@@ -421,9 +431,18 @@ impl PeerShared {
             let channel = self.channel()?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
                 Err(ChannelError::Closed) => {}
-                other => return other.map_err(SendError::from),
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    add(&self.settings.counters.bytes_sent, frame.len());
+                    return Ok(());
+                }
             }
         }
+    }
+
+    fn sent(&self, payload: &Payload) {
+        count(&self.settings.counters.messages_sent);
+        add(&self.settings.counters.bytes_sent, payload.as_str().len());
     }
 
     pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {

@@ -18,6 +18,7 @@ use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, TransportError};
 
+use crate::counters::{Counters, add};
 use crate::inbox::{Inbound, Taken};
 use crate::{ConnectionFailed, ConnectionRejected, Event, Peer, SendFailed, TrackerConnected};
 
@@ -38,6 +39,7 @@ pub(crate) struct EventQueue {
     /// Peers that are connected, or whose end is not reported yet.
     peers: Mutex<BTreeMap<PeerId, Peer>>,
     ready: Arc<ReadyList>,
+    counters: Arc<Counters>,
 }
 
 /// What there is to report, and which task is to be woken for it.
@@ -94,8 +96,14 @@ impl Ready {
 }
 
 impl EventQueue {
+    /// For events that no node counts.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
-        Self { peers: Mutex::new(BTreeMap::new()), ready: Arc::default() }
+        Self::counting(Arc::default())
+    }
+
+    pub(crate) fn counting(counters: Arc<Counters>) -> Self {
+        Self { peers: Mutex::new(BTreeMap::new()), ready: Arc::default(), counters }
     }
 
     /// The handle for a peer about to connect: the one that the application has, if the end of that is not reported.
@@ -174,13 +182,17 @@ impl EventQueue {
             return;
         }
         if let Some((_, events)) = ready.news.iter_mut().find(|(waiting, _)| *waiting == source) {
+            let before = events.len();
             match missed(&mut event) {
                 Some(_) => make_room_for_attempt(events),
                 None => events.retain(|older| kind(older) != kind(&event)),
             }
+            add(&self.counters.events_dropped, before - events.len());
             events.push(event);
         } else if ready.news.len() < MAX_SOURCES {
             ready.news.push_back((source, vec![event]));
+        } else {
+            add(&self.counters.events_dropped, 1);
         }
         drop(ready);
         self.ready.waker.wake();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::counters::{Counters, count};
 use crate::queue::lock;
 use crate::send_queue::{Asked, Content, HandedOver, Pushed};
 use crate::{Message, Peer, RequestError, SendError};
@@ -279,6 +281,7 @@ impl Request {
             debug!(parent: peer.span(), limit = MAX_WAITING, "too many requests to the peer wait for responses");
             return Err(RequestError::TooMany(MAX_WAITING));
         };
+        count(&peer.shared().settings.counters.requests_started);
         let began = crate::now();
         Ok((Waiting { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
     }
@@ -398,7 +401,7 @@ impl Waiting {
         };
         match replied {
             Ok(Ok(Ok((body, _share)))) => {
-                self.end();
+                self.end(|counters| &counters.requests_answered);
                 debug!(parent: self.peer.span(), request = %self.id, waited = ?self.waited(), "a request is answered");
                 Ok(Message::new(self.peer.clone(), body))
             }
@@ -409,8 +412,9 @@ impl Waiting {
         }
     }
 
-    /// What comes of the request is known: it is not sent any more.
-    fn end(&mut self) {
+    /// What comes of the request is known: it is counted, and not sent any more.
+    fn end(&mut self, result: fn(&Counters) -> &AtomicU64) {
+        count(result(&self.peer.shared().settings.counters));
         if matches!(std::mem::replace(&mut self.sent, Sent::Ended), Sent::Queued(_)) {
             self.peer.shared().send_queue.cancel(self.number);
         }
@@ -419,7 +423,7 @@ impl Waiting {
     /// Logs that the request ends with this error, which comes back.
     fn failed(&mut self, error: RequestError) -> RequestError {
         let sent = self.handed_over().is_some();
-        self.end();
+        self.end(|counters| &counters.requests_failed);
         let (span, waited) = (self.peer.span(), self.waited());
         if error == RequestError::InboxFull {
             // The program is at fault, and does the same again.
@@ -445,7 +449,7 @@ impl Waiting {
             parent: self.peer.span(), request = %self.id, ?after, ?sending, sent, channel, ?round_trip, queued_bytes,
             inbox_full, "a request has timed out"
         );
-        self.end();
+        self.end(|counters| &counters.requests_timed_out);
         RequestError::Timeout { after, sending, sent, channel, round_trip }
     }
 }
@@ -455,7 +459,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if !matches!(self.sent, Sent::Ended) {
             debug!(parent: self.peer.span(), request = %self.id, waited = ?self.waited(), "a request is dropped");
-            self.end();
+            self.end(|counters| &counters.requests_dropped);
         }
         self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
     }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::channel::PeerChannel;
+use crate::counters::Counters;
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
 
@@ -86,6 +87,7 @@ pub(crate) struct SendQueue {
     /// Something was queued, handed over or given up, or a channel has closed.
     changed: Notify,
     capacity_bytes: usize,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +97,8 @@ struct State {
     in_flight: Option<(u64, usize)>,
     /// Weight of what is queued or in flight.
     weight: usize,
+    /// How much of it the node has counted.
+    counted: usize,
     next: u64,
     closed: bool,
 }
@@ -112,8 +116,9 @@ impl State {
 }
 
 impl SendQueue {
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
-        Self { state: Mutex::default(), waiting: AtomicUsize::new(0), changed: Notify::new(), capacity_bytes }
+    pub(crate) fn new(capacity_bytes: usize, counters: Arc<Counters>) -> Self {
+        let (waiting, changed) = (AtomicUsize::new(0), Notify::new());
+        Self { state: Mutex::default(), waiting, changed, capacity_bytes, counters }
     }
 
     /// Queues something if there is room, which an empty queue always has.
@@ -207,10 +212,20 @@ impl SendQueue {
         Some(InFlight { queue: self, item: Some(item) })
     }
 
-    fn note(&self, state: std::sync::MutexGuard<'_, State>) {
+    fn note(&self, mut state: std::sync::MutexGuard<'_, State>) {
+        let (now, before) = (state.weight as u64, state.counted as u64);
+        state.counted = state.weight;
+        // Wraps where it has become less, which adds up all the same.
+        self.counters.queued_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
         self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+impl Drop for SendQueue {
+    fn drop(&mut self) {
+        self.counters.queued_bytes.fetch_sub(lock(&self.state).counted as u64, Ordering::Relaxed);
     }
 }
 

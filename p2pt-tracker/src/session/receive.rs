@@ -43,6 +43,7 @@ impl Session {
             return;
         }
         self.on_heard(socket);
+        self.counters.frames_received += 1;
         if self.stop_by.is_some() {
             return;
         }

@@ -295,7 +295,9 @@ impl Session {
             open.pong_deadline.get_or_insert(now + self.config.ping_timeout);
             Frame::Ping
         } else {
-            Frame::Text(self.next_text()?)
+            let text = self.next_text()?;
+            self.counters.frames_sent += 1;
+            Frame::Text(text)
         };
         if let Some(open) = self.socket.open() {
             open.write_deadline = Some(now + self.config.write_timeout);

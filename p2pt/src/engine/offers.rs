@@ -14,6 +14,7 @@ use rand::RngExt as _;
 use tracing::{Instrument as _, debug, warn};
 
 use super::{Done, Engine, MembershipId};
+use crate::counters::{Counted, count};
 use crate::queue::lock;
 use crate::sdp;
 
@@ -26,6 +27,7 @@ pub(super) struct Waiting {
     pub(super) pending: Box<dyn PendingOffer>,
     /// The higher the newer.
     number: u64,
+    _counted: Counted,
 }
 
 /// Of what use offers of a swarm at a tracker are, the least first.
@@ -119,7 +121,10 @@ impl Engine {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
                     offers.push(Offer { offer_id, sdp: sdp::mark(pending.sdp()) });
                     self.offers_made += 1;
-                    let waiting = Waiting { tracker, pending, number: self.offers_made };
+                    let counters = &self.parts.shared.counters;
+                    count(&counters.offers_made);
+                    let counted = Counted::new(counters.clone(), |counters| &counters.offers_waiting);
+                    let waiting = Waiting { tracker, pending, number: self.offers_made, _counted: counted };
                     membership.offers.insert(offer_id, waiting);
                     self.offers_fail = false;
                     debug!(parent: span, tracker = %url, offer = %offer_id, "an offer is made, and waits");
@@ -129,6 +134,7 @@ impl Engine {
                     debug!(parent: span, tracker = %url, %error, "no room for an offer yet");
                 }
                 Err(error) => {
+                    count(&self.parts.shared.counters.offers_failed);
                     if matches!(error, TransportError::TooManyConnections { .. }) || self.offers_fail {
                         debug!(parent: span, tracker = %url, %error, "an offer could not be made");
                     } else {

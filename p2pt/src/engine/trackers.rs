@@ -44,6 +44,7 @@ impl Engine {
         let mut trackers = lock(&self.parts.shared.trackers);
         let id = trackers.iter().find(|(_, tracker)| tracker.url == *url).map(|(id, _)| *id);
         let Some((id, tracker)) = id.and_then(|id| trackers.remove_entry(&id)) else { return false };
+        self.parts.shared.counters.keep(&tracker);
         drop(trackers);
         debug!(tracker = %url, "a tracker is removed");
         for membership in self.memberships.touch_all() {
