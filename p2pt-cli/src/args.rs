@@ -25,7 +25,10 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Log more, to standard error: -v what p2pt does, -vv every detail. RUST_LOG works too
+    /// Log to standard error: -v each step of nodes, trackers and connections, -vv each frame and message, too
+    ///
+    /// What messages say is never logged. Without it, and from other libraries, there are warnings alone. RUST_LOG
+    /// overrides it, for instance RUST_LOG=p2pt=debug,p2pt_tracker=trace.
     #[arg(short, long, action = clap::ArgAction::Count, global = true, display_order = 900)]
     pub(crate) verbose: u8,
 }

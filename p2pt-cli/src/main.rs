@@ -11,22 +11,29 @@ mod signals;
 mod terminal;
 mod tracker;
 
+use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let (filter, unusable) = filter(cli.verbose, env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
     tracing_subscriber::fmt()
-        .with_env_filter(filter(cli.verbose))
+        .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && terminal::colours_wanted())
         .init();
+    if let Some(error) = unusable {
+        warn!(%error, "RUST_LOG cannot be used, and is ignored");
+    }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,12 +64,43 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
 /// Why a command failed.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What is logged: `-v` says it, else `RUST_LOG`, else warnings.
-fn filter(verbose: u8) -> EnvFilter {
-    let ours = |level| EnvFilter::new(format!("info,p2pt={level},p2pt_tracker={level},p2pt_transport={level}"));
-    match verbose {
-        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
-        1 => ours("debug"),
-        _ => ours("trace"),
+/// What is logged: what `RUST_LOG` says, unless it is empty; else warnings, and more of p2pt's crates with `-v`. Beside
+/// it what is wrong with a `RUST_LOG` that cannot be used.
+fn filter(verbose: u8, rust_log: Option<&str>) -> (EnvFilter, Option<ParseError>) {
+    // Targets are compared by their beginnings, so `p2pt` is `p2pt_tracker` and all its other crates, too.
+    let by_flags = || {
+        EnvFilter::new(match verbose {
+            0 => "warn",
+            1 => "warn,p2pt=debug",
+            _ => "warn,p2pt=trace",
+        })
+    };
+    match rust_log.filter(|filter| !filter.is_empty()).map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (by_flags(), Some(error)),
+        None => (by_flags(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(verbose: u8, rust_log: Option<&str>) -> String {
+        filter(verbose, rust_log).0.to_string()
+    }
+
+    #[test]
+    fn more_flags_mean_more_of_p2pt_and_no_more_of_others() {
+        let flags = [0, 1, 2, 9].map(|verbose| chosen(verbose, None));
+        assert_eq!(flags, ["warn", "p2pt=debug,warn", "p2pt=trace,warn", "p2pt=trace,warn"]);
+    }
+
+    #[test]
+    fn rust_log_comes_before_flags_if_it_can_be_used() {
+        assert_eq!(chosen(2, Some("p2pt_mesh=info")), "p2pt_mesh=info");
+        assert_eq!(chosen(1, Some("")), "p2pt=debug,warn");
+        assert_eq!(chosen(1, Some("p2pt=very")), "p2pt=debug,warn");
+        assert!(filter(1, Some("p2pt=very")).1.is_some() && filter(1, Some("warn")).1.is_none());
     }
 }

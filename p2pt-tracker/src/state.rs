@@ -105,6 +105,10 @@ pub struct TrackerCounters {
     pub offers_received: u64,
     /// Answers to our offers passed on.
     pub answers_received: u64,
+    /// Frames handed to the socket.
+    pub frames_sent: u64,
+    /// Frames received, whatever is in them.
+    pub frames_received: u64,
     /// Frames received that were of no use: not understood, for other swarms, from ourselves, too many, too late.
     pub frames_ignored: u64,
     /// Warnings, also those that came while events were not read.

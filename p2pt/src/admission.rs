@@ -1,4 +1,4 @@
-//! Who may connect: the ban list, and the application's own filters.
+//! Which peers may connect: the ban list, and the application's own filters.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,17 +13,17 @@ use tracing::error;
 use crate::RejectReason;
 use crate::queue::lock;
 
-/// Somebody this node is about to connect to, for [`Builder::admit`](crate::Builder::admit).
+/// A peer that this node is about to connect to, for [`Builder::admit`](crate::Builder::admit).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerRequest {
-    /// Who it claims to be.
+    /// The id that it claims.
     pub peer_id: PeerId,
     /// The swarm.
     pub info_hash: InfoHash,
     /// The tracker its offer or answer came by.
     pub tracker: AnnounceUrl,
-    /// This node's side: `Answerer` if the candidate made an offer, `Offerer` if it answered one of ours.
+    /// This node's side: `Answerer` if the peer made an offer, `Offerer` if it answered one of this node's.
     pub role: Role,
 }
 
@@ -69,18 +69,18 @@ impl Admission {
         lock(&self.banned).iter().copied().collect()
     }
 
-    /// Asks whether a candidate may connect.
+    /// Says whether a peer may connect.
     ///
-    /// A filter that panics has not said yes. That is the application's fault and concerns this candidate alone: the
-    /// node and its other peers go on.
-    pub(crate) fn check(&self, candidate: &PeerRequest) -> Result<(), RejectReason> {
-        if lock(&self.banned).contains(&candidate.peer_id) {
+    /// A filter that panics has not admitted its peer. That is the application's fault and concerns this peer alone:
+    /// the node and its other peers go on.
+    pub(crate) fn check(&self, request: &PeerRequest) -> Result<(), RejectReason> {
+        if lock(&self.banned).contains(&request.peer_id) {
             return Err(RejectReason::Banned);
         }
-        let admits = |filter: &Filter| match catch_unwind(AssertUnwindSafe(|| filter(candidate))) {
+        let admits = |filter: &Filter| match catch_unwind(AssertUnwindSafe(|| filter(request))) {
             Ok(admitted) => admitted,
             Err(_) => {
-                error!(peer = %candidate.peer_id, "an admission filter panicked; the peer is turned away");
+                error!(peer = %request.peer_id, "an admission filter panicked; the peer is turned away");
                 false
             }
         };
@@ -92,7 +92,7 @@ impl Admission {
 mod tests {
     use super::*;
 
-    fn candidate(n: u8) -> PeerRequest {
+    fn request(n: u8) -> PeerRequest {
         let (info_hash, tracker) = (InfoHash::of("room"), "ws://a.test".parse().expect("a URL"));
         PeerRequest { peer_id: PeerId::from([n; 20]), info_hash, tracker, role: Role::Answerer }
     }
@@ -100,10 +100,10 @@ mod tests {
     #[test]
     fn a_ban_lasts_until_it_is_lifted() {
         let admission = Admission::default();
-        let one = candidate(1);
+        let one = request(1);
         admission.ban(one.peer_id);
         admission.ban(one.peer_id);
-        assert_eq!((admission.check(&one), admission.check(&candidate(2))), (Err(RejectReason::Banned), Ok(())));
+        assert_eq!((admission.check(&one), admission.check(&request(2))), (Err(RejectReason::Banned), Ok(())));
         assert_eq!(admission.banned(), [one.peer_id]);
         assert!(admission.unban(&one.peer_id) && !admission.unban(&one.peer_id));
         assert_eq!(admission.check(&one), Ok(()));
@@ -112,21 +112,21 @@ mod tests {
     #[test]
     fn every_filter_must_agree() {
         let mut filters = Filters::default();
-        filters.add(Arc::new(|candidate| candidate.peer_id != PeerId::from([1; 20])));
-        filters.add(Arc::new(|candidate| candidate.peer_id != PeerId::from([2; 20])));
+        filters.add(Arc::new(|request| request.peer_id != PeerId::from([1; 20])));
+        filters.add(Arc::new(|request| request.peer_id != PeerId::from([2; 20])));
         let admission = Admission::new(filters);
-        let verdicts = [1, 2, 3].map(|n| admission.check(&candidate(n)));
+        let verdicts = [1, 2, 3].map(|n| admission.check(&request(n)));
         assert_eq!(verdicts, [Err(RejectReason::Filtered), Err(RejectReason::Filtered), Ok(())]);
     }
 
     #[test]
-    fn a_filter_that_panics_turns_its_candidate_away_and_no_other() {
+    fn a_filter_that_panics_turns_its_peer_away_and_no_other() {
         let mut filters = Filters::default();
-        filters.add(Arc::new(|candidate| {
-            assert_ne!(candidate.peer_id, PeerId::from([1; 20]), "the application's own mistake");
+        filters.add(Arc::new(|request| {
+            assert_ne!(request.peer_id, PeerId::from([1; 20]), "the application's own mistake");
             true
         }));
         let admission = Admission::new(filters);
-        assert_eq!([1, 2].map(|n| admission.check(&candidate(n))), [Err(RejectReason::Filtered), Ok(())]);
+        assert_eq!([1, 2].map(|n| admission.check(&request(n))), [Err(RejectReason::Filtered), Ok(())]);
     }
 }

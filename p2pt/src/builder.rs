@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
+use futures_util::FutureExt as _;
 use p2pt_mesh::mesh::MeshConfig;
 use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
@@ -17,8 +19,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error_span};
 
 use crate::admission::{Admission, Filters};
+use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
 use crate::peer::{PeerConfig, Settings};
@@ -27,8 +31,8 @@ use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
 
-/// Where every program starts: [`P2pt::builder`] configures a node, and [starts](Builder::start) it or
-/// [joins a swarm](Builder::join) with it at once.
+/// Where every program starts: [`P2pt::builder`] configures a node, and [starts](Builder::start) it or [joins a
+/// swarm](Builder::join) with it at once.
 #[derive(Debug)]
 pub enum P2pt {}
 
@@ -133,8 +137,8 @@ impl Builder {
     }
 
     /// Peers kept in each swarm (100 unless configured). Above it, offers are neither made nor answered; nor are they
-    /// while as many peers have gone again and the application has not heard that. The transport bounds the connections
-    /// of all swarms together; with WebRTC that is `WebRtcConfig::max_connections`, 256 unless configured.
+    /// while as many peers have gone again whose `PeerClosed` was not read. The transport bounds the connections of all
+    /// swarms together; with WebRTC that is `WebRtcConfig::max_connections`, 256 unless configured.
     ///
     /// Offers that wait for their answers take no place of a connection, in however many swarms and at however many
     /// trackers they wait. Where the transport holds no more of them, those for trackers without a socket give way,
@@ -144,14 +148,14 @@ impl Builder {
         self
     }
 
-    /// Asks the application about everybody before they are connected to, in every swarm of the node: before an offer
-    /// is answered, and when one of ours has been answered. Whoever is not admitted learns nothing of it. With several
-    /// filters all must agree; a [ban](Node::ban) comes before them.
+    /// Asks the application about each peer before it is connected to, in every swarm of the node: before an offer is
+    /// answered, and when one of this node's has been answered. A peer that is not admitted learns nothing of it. With
+    /// several filters all must agree; a [ban](Node::ban) comes before them.
     ///
     /// The node waits for the filter with everything but messages, so it must be quick and must not block. One that
-    /// panics has not admitted its candidate; the panic goes no further, and an error is logged.
+    /// panics has not admitted its peer; the panic goes no further, and an error is logged.
     ///
-    /// A peer id is a claim that nobody has checked.
+    /// A peer id is a claim that was not checked.
     pub fn admit(mut self, filter: impl Fn(&PeerRequest) -> bool + Send + Sync + 'static) -> Self {
         self.filters.add(Arc::new(filter));
         self
@@ -160,7 +164,7 @@ impl Builder {
     /// [Admits](Self::admit) these peers only. Give such peers their [ids](Self::peer_id), which are drawn otherwise.
     pub fn allow(self, peers: impl IntoIterator<Item = PeerId>) -> Self {
         let allowed: BTreeSet<PeerId> = peers.into_iter().collect();
-        self.admit(move |candidate| allowed.contains(&candidate.peer_id))
+        self.admit(move |request| allowed.contains(&request.peer_id))
     }
 
     /// Bytes of unread messages kept for each peer (1 MiB unless configured). A peer that sends more waits; a single
@@ -225,12 +229,14 @@ impl Builder {
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
-        let (config, events_taken) = (self.peers, AtomicU64::new(0));
-        let settings = Settings { config, message_ids, events_taken, commands: sender.clone() };
+        let (config, events_taken, counters) = (self.peers, AtomicU64::new(0), Arc::<Counters>::default());
+        let settings =
+            Settings { config, message_ids, events_taken, counters: counters.clone(), commands: sender.clone() };
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
             admission: Arc::new(Admission::new(self.filters)),
+            counters,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -243,11 +249,17 @@ impl Builder {
             settings: Arc::new(settings),
             rng,
         };
-        let mut engine = Engine::new(parts, commands);
-        for url in urls {
-            engine.add_tracker(url);
-        }
-        runtime.spawn(engine.run());
+        let span = error_span!("node", id = %shared.peer_id);
+        let engine = span.in_scope(|| {
+            debug!(trackers = urls.len(), "the node starts");
+            let mut engine = Engine::new(parts, commands);
+            urls.into_iter().for_each(|url| engine.add_tracker(url));
+            engine
+        });
+        let run = engine.run();
+        #[cfg(feature = "metrics")]
+        let run = futures_util::future::join(run, crate::counters::publish::run(shared.clone())).map(drop);
+        runtime.spawn(run.instrument(span));
         Ok(Node { handle: NodeHandle::new(shared, sender) })
     }
 

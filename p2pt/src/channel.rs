@@ -11,9 +11,12 @@ use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tracing::{Span, debug, error_span, trace};
 
 use crate::Peer;
-use crate::queue::{EventQueue, Inbound};
+use crate::counters::{add, count};
+use crate::inbox::Inbound;
+use crate::queue::EventQueue;
 use crate::request::Routed;
 use p2pt_mesh::mesh::ChannelId;
 
@@ -62,6 +65,7 @@ pub(crate) struct PeerChannel {
     moved: AtomicU64,
     /// Frames sent.
     taken: AtomicU64,
+    span: Span,
 }
 
 impl PeerChannel {
@@ -76,7 +80,13 @@ impl PeerChannel {
             sending: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            span: error_span!("channel", id = id.0),
         }
+    }
+
+    /// The channel's span, in that of its peer, in which its tasks run.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Whether messages should take another channel if there is one. A retiring channel goes on until all it was given
@@ -120,8 +130,8 @@ impl PeerChannel {
         self.sender.close().await;
     }
 
-    /// Sends all frames of a message. Frames of other messages may come between, so a small message does not wait for
-    /// a large one to end.
+    /// Sends all frames of a message. Frames of other messages may come between, so a small message does not wait for a
+    /// large one to end.
     pub(crate) async fn send_message(
         &self,
         id: &MessageId,
@@ -130,6 +140,8 @@ impl PeerChannel {
     ) -> Result<(), ChannelError> {
         self.sending.fetch_add(1, Ordering::AcqRel);
         let _done = Sending(&self.sending);
+        // Logged before it is sent, so that nothing more has to be kept while the channel is full.
+        trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
         for frame in self.chunks(id, payload)? {
             self.send(Frame::text(frame), stall).await?;
         }
@@ -144,6 +156,7 @@ impl PeerChannel {
             Ok(()) => {
                 self.moved.fetch_add(count, Ordering::Relaxed);
                 self.taken.fetch_add(count, Ordering::Relaxed);
+                trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
                 Ok(())
             }
             Err(TrySendAllError::Full) => Err(TryChannelError::Full),
@@ -160,6 +173,8 @@ impl PeerChannel {
 
     /// Sends one frame. A timer is made only when the channel's buffer is full.
     pub(crate) async fn send(&self, frame: Frame, stall: Duration) -> Result<(), ChannelError> {
+        // Before it is sent, as above.
+        trace!(parent: &self.span, kind = kind(&frame), bytes = frame.len(), "frame out");
         let result = match self.sender.try_send(frame) {
             Ok(()) => Ok(()),
             Err(TrySendFrameError::Full(frame)) => match timeout(stall, self.sender.send(frame)).await {
@@ -206,7 +221,7 @@ impl PeerChannel {
     }
 
     /// Resolves when the channel has closed, even while received frames wait to be read. If this side closes it, only
-    /// when what was sent has been flushed: until then nobody knows what was lost.
+    /// when what was sent has been flushed: until then it is not known what was lost.
     pub(crate) async fn ended(&self) -> ChannelClosed {
         let reason = self.sender.closed().await;
         self.closed.store(true, Ordering::Release);
@@ -226,9 +241,10 @@ impl Drop for Sending<'_> {
 }
 
 /// Reads a channel until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that
-/// is full, which stalls this channel's sender and nobody else.
+/// is full, which stalls this channel's sender and no other.
 pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
     let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
+    let counters = &peer.shared().settings.counters;
     let mut timer = pin!(None);
     loop {
         // Set for the first of many messages, and again when its time has come: so that frames set none.
@@ -242,6 +258,8 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
             () = elapsed(timer.as_mut()) => {
                 timer.set(None);
                 for expired in reassembler.handle_timeout(crate::now()) {
+                    count(&counters.invalid_frames);
+                    debug!(message = %expired.id, chunks = expired.chunks, "a message stayed incomplete");
                     deliver(&mut reassembler, peer, queue, Inbound::Invalid(expired.into())).await;
                 }
                 continue;
@@ -250,18 +268,39 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         };
         let Ok(frame) = frame else { return };
         channel.moved.fetch_add(1, Ordering::Relaxed);
+        trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
         let now = crate::now();
         let item = match reassembler.push(now, frame.bytes()) {
-            Ok(Progress::Foreign) => Inbound::Data(frame),
-            Ok(Progress::Complete(message)) => match route(&mut reassembler, peer, now, message).await {
-                Some(body) => Inbound::Message(body),
-                None => continue,
-            },
+            Ok(Progress::Foreign) => {
+                add(&counters.bytes_received, frame.len());
+                Inbound::Data(frame)
+            }
+            Ok(Progress::Complete(message)) => {
+                count(&counters.messages_received);
+                add(&counters.bytes_received, message.payload.as_str().len());
+                trace!(message = %message.id, bytes = message.payload.as_str().len(), "message in");
+                match route(&mut reassembler, peer, now, message).await {
+                    Some(body) => Inbound::Message(body),
+                    None => continue,
+                }
+            }
             // Partial: its message is incomplete.
             Ok(_) => continue,
-            Err(error) => Inbound::Invalid(error.into()),
+            Err(error) => {
+                count(&counters.invalid_frames);
+                debug!(%error, "a frame is not valid");
+                Inbound::Invalid(error.into())
+            }
         };
         deliver(&mut reassembler, peer, queue, item).await;
+    }
+}
+
+/// The kind of a frame, for the log.
+fn kind(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Text(_) => "text",
+        Frame::Binary(_) => "binary",
     }
 }
 
@@ -273,7 +312,7 @@ async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
     }
 }
 
-/// Gives a message to the request it answers, or back. Waits while responses that nobody has taken fill their room.
+/// Gives a message to the request it answers, or back. Waits while responses that were not taken yet fill their room.
 async fn route(
     reassembler: &mut Reassembler,
     peer: &Peer,
@@ -283,9 +322,14 @@ async fn route(
     loop {
         body = match peer.shared().waiters.route(now, body) {
             Routed::Message(body) => return Some(body),
-            Routed::Response | Routed::Late => return None,
+            Routed::Response => return None,
+            Routed::Late => {
+                debug!("a response came after its request had ended, and is dropped");
+                return None;
+            }
             Routed::Wait(body) => body,
         };
+        debug!(message = %body.id, "responses that were not taken leave no room; the channel is not read meanwhile");
         reassembler.pause(now);
         peer.shared().waiters.room_for(&body).await;
         now = crate::now();
@@ -295,10 +339,15 @@ async fn route(
 
 async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue, item: Inbound) {
     if let Err(item) = queue.try_push(peer, item) {
-        // Time in which nobody reads is not held against messages that are on their way.
-        reassembler.pause(crate::now());
+        // Time in which the application does not read is not held against messages that are incomplete.
+        let since = crate::now();
+        count(&peer.shared().settings.counters.inbox_full);
+        debug!("the inbox is full; the channel is not read until the application takes events");
+        reassembler.pause(since);
         queue.push(peer, item).await;
-        reassembler.resume(crate::now());
+        let now = crate::now();
+        debug!(waited = ?now.saturating_duration_since(since), "the inbox has room again");
+        reassembler.resume(now);
     }
 }
 

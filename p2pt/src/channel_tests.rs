@@ -58,7 +58,7 @@ async fn a_retired_channel_stays_while_a_message_is_on_its_way() {
     let network = MemoryNetwork::new(1);
     let (near, mut far) = open(&network).await;
     let channel = peer_channel(1, &near);
-    // More than the channel's buffers hold, and nobody reads at the other side.
+    // More than the channel's buffers hold, and the other side does not read.
     let payload = Payload::from("x".repeat(4 << 20));
     let id = MessageId::from(1);
     let reading = async {
@@ -99,11 +99,11 @@ async fn messages_go_on_over_a_retiring_channel_until_all_has_arrived() {
         peer.send("third").await.expect("sent");
     };
     tokio::join!(old.retire(), switching);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Ok(frame) = old_far.receiver.recv().await {
-        heard.push(frame.to_text().contains("first") || frame.to_text().contains("second"));
+        received.push(frame.to_text().contains("first") || frame.to_text().contains("second"));
     }
-    assert_eq!(heard, [true, true]);
+    assert_eq!(received, [true, true]);
     assert!(new_far.receiver.recv().await.expect("a frame").to_text().contains("third"));
 }
 

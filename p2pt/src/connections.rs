@@ -11,10 +11,11 @@ use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
 use rand::rngs::StdRng;
-use tracing::debug;
+use tracing::{Span, debug, error_span};
 
 use crate::admission::{Admission, PeerRequest};
 use crate::channel::PeerChannel;
+use crate::counters::{Counted, count};
 use crate::peer::Settings;
 use crate::swarm::SwarmShared;
 use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
@@ -50,7 +51,7 @@ pub(crate) enum Action {
     Announce { tracker: TrackerId },
     SetWanted { tracker: TrackerId, offers: usize },
     Answer { attempt: AttemptId, peer: PeerId, offer: IncomingOffer },
-    Accept { attempt: AttemptId, answer: AnsweredOffer },
+    Accept { attempt: AttemptId, peer: PeerId, answer: AnsweredOffer },
     GiveUp { attempt: AttemptId },
     Run { peer: Peer, channel: Arc<PeerChannel>, receiver: Box<dyn FrameReceiver> },
     Retire { channel: Arc<PeerChannel> },
@@ -71,6 +72,7 @@ pub(crate) struct Connections {
     removed: Vec<TrackerId>,
     /// See [`Input::Lingering`].
     lingering: usize,
+    span: Span,
 }
 
 struct Slot {
@@ -79,6 +81,7 @@ struct Slot {
     readers: usize,
     /// The last channel is gone; how, and what may be lost.
     gone: Option<(ChannelClosed, u64)>,
+    _counted: Counted,
 }
 
 impl Connections {
@@ -89,6 +92,7 @@ impl Connections {
         admission: Arc<Admission>,
         rng: StdRng,
     ) -> Self {
+        let span = error_span!("swarm", info_hash = %shared.identity().key.info_hash());
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
@@ -101,7 +105,13 @@ impl Connections {
             urls: BTreeMap::new(),
             removed: Vec::new(),
             lingering: 0,
+            span,
         }
+    }
+
+    /// The swarm's span, in which its tasks run.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// What to do next, if anything.
@@ -127,6 +137,7 @@ impl Connections {
     pub(crate) fn refresh(&mut self, now: Instant) {
         let lingering = self.shared.queue.known().saturating_sub(self.mesh.connected());
         if std::mem::replace(&mut self.lingering, lingering) != lingering {
+            debug!(parent: &self.span, lingering, "so many peers have gone whose end was not read");
             self.mesh.handle_input(now, Input::Lingering(lingering));
             self.perform(now);
         }
@@ -156,7 +167,7 @@ impl Connections {
         self.step(now, Input::TrackerAdded(tracker));
     }
 
-    /// There is no socket to a tracker any more, so what it has counted is of no worth.
+    /// There is no socket to a tracker any more, so the members it counted are no longer known.
     pub(crate) fn disconnected(&mut self, now: Instant, tracker: TrackerId) {
         self.discover(now, discovery::Input::TrackerDisconnected(tracker));
     }
@@ -171,7 +182,7 @@ impl Connections {
         self.discover(now, discovery::Input::MorePeersRequested);
     }
 
-    /// Whether this tracker was last told that offers are wanted.
+    /// Whether discovery wants this tracker to have offers.
     pub(crate) fn wants_offers(&self, tracker: TrackerId) -> bool {
         self.discovery.wants_offers(tracker)
     }
@@ -194,7 +205,7 @@ impl Connections {
         }
     }
 
-    /// Something of a peer came by a tracker. Only what the mesh knows is remembered.
+    /// An offer or answer of a peer came by a tracker. Discovery learns of it only if the mesh knows the peer.
     fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId) {
         if self.mesh.knows(&peer) {
             self.discover(now, discovery::Input::PeerSeen { peer, tracker });
@@ -205,18 +216,27 @@ impl Connections {
         let Some(url) = self.urls.get(&tracker) else { return false };
         let request =
             PeerRequest { peer_id, info_hash: self.shared.identity().key.info_hash(), tracker: url.clone(), role };
-        let checked = self.admission.check(&request);
-        checked.inspect_err(|reason| self.rejected(peer_id, tracker, role, *reason)).is_ok()
+        match self.admission.check(&request) {
+            Ok(()) => {
+                debug!(parent: &self.span, peer = %peer_id, ?role, "a peer is admitted");
+                true
+            }
+            Err(reason) => {
+                self.rejected(peer_id, tracker, role, reason);
+                false
+            }
+        }
     }
 
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
         match result {
             Ok(channel) => {
+                debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect has opened a channel");
                 let label = channel.info.label.clone();
                 self.step(now, Input::AttemptSucceeded { attempt, label, channel });
             }
             Err(error) => {
-                debug!(?attempt, %error, "an attempt to connect failed");
+                debug!(parent: &self.span, attempt = attempt.0, %error, "an attempt to connect has failed");
                 self.step(now, Input::AttemptFailed { attempt, error });
             }
         }
@@ -225,9 +245,11 @@ impl Connections {
     pub(crate) fn channel_closed(&mut self, now: Instant, channel: ChannelId, reason: ChannelClosed) {
         let removed = self.slots.values_mut().find_map(|slot| {
             let removed = slot.peer.shared().remove_channel(channel, reason.clone())?;
-            debug!(peer = %slot.peer.id(), %reason, "a channel closed");
+            self.settings.counters.closed(&reason);
+            let unacknowledged = removed.unacknowledged_bytes();
+            debug!(parent: removed.span(), %reason, unacknowledged, "the channel has closed");
             if !slot.peer.is_connected() {
-                slot.gone = Some((reason.clone(), removed.unacknowledged_bytes()));
+                slot.gone = Some((reason.clone(), unacknowledged));
             }
             Some(())
         });
@@ -247,8 +269,8 @@ impl Connections {
         }
     }
 
-    /// Parts with a peer: requests to it end, attempts with it come to nothing, and its channels are handed out to be
-    /// closed. [`channel_closed`](Self::channel_closed) ends each of them.
+    /// Parts with a peer: requests to it end, attempts to connect to it are given up, and its channels are handed out
+    /// to be closed. [`channel_closed`](Self::channel_closed) ends each of them.
     pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<PeerChannel>> {
         self.step(now, Input::Disconnect(peer));
         let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
@@ -261,13 +283,14 @@ impl Connections {
         self.slots.get(&peer.id()).is_some_and(|slot| slot.peer == *peer)
     }
 
-    /// Ends it all for the application, and hands out the channels, still open, to be closed.
+    /// Ends every connection for the application, and hands out the channels, still open, to be closed.
     pub(crate) fn leave(&mut self) -> Vec<Arc<PeerChannel>> {
         let mut channels = Vec::new();
         for slot in std::mem::take(&mut self.slots).into_values() {
             let mut unacknowledged = 0;
             for channel in slot.peer.shared().channels() {
                 slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
+                self.settings.counters.closed(&ChannelClosed::Local);
                 unacknowledged = channel.unacknowledged_bytes();
                 channels.push(channel);
             }
@@ -300,14 +323,23 @@ impl Connections {
         while let Some(output) = self.mesh.poll_output() {
             match output {
                 Output::Answer { attempt, peer, offer } => {
+                    debug!(parent: &self.span, attempt = attempt.0, %peer, "an attempt begins: the offer is answered");
                     self.actions.push_back(Action::Answer { attempt, peer, offer: offer.offer });
                 }
-                Output::Accept { attempt, answer, .. } => self.actions.push_back(Action::Accept { attempt, answer }),
-                Output::GiveUp(attempt) => self.actions.push_back(Action::GiveUp { attempt }),
+                Output::Accept { attempt, peer, answer, .. } => {
+                    debug!(parent: &self.span, attempt = attempt.0, %peer, "an attempt begins: the answer is accepted");
+                    self.actions.push_back(Action::Accept { attempt, peer, answer });
+                }
+                Output::GiveUp(attempt) => {
+                    debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect is given up");
+                    self.actions.push_back(Action::GiveUp { attempt });
+                }
                 Output::Rejected { peer, tracker, role, reason } => {
                     self.rejected(peer, tracker, role_of(role), reason_of(reason));
                 }
                 Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
+                    count(&self.settings.counters.connections_failed);
+                    debug!(parent: &self.span, peer = %peer_id, ?role, %error, "no connection to a peer came about");
                     if let Some(tracker) = self.urls.get(&tracker).cloned() {
                         let (role, error) = (role_of(role), Arc::new(error));
                         let failed = ConnectionFailed { peer_id, tracker, role, error, missed: 0 };
@@ -317,10 +349,13 @@ impl Connections {
                 Output::PeerConnected { peer: id, tracker } => {
                     self.discover(now, discovery::Input::PeerMet(tracker));
                     let slot = self.slots.entry(id).or_insert_with(|| {
-                        let peer = self.shared.queue.entry(id, || Peer::new(id, self.settings.clone()));
-                        Slot { peer, readers: 0, gone: None }
+                        let make = || self.span.in_scope(|| Peer::new(id, self.settings.clone()));
+                        let peer = self.shared.queue.entry(id, make);
+                        let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
+                        Slot { peer, readers: 0, gone: None, _counted: counted }
                     });
                     slot.gone = None;
+                    count(&self.settings.counters.peers_connected);
                 }
                 Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
                 Output::Retire { peer, channel } => {
@@ -347,7 +382,8 @@ impl Connections {
     }
 
     fn rejected(&self, peer_id: PeerId, tracker: TrackerId, role: Role, reason: RejectReason) {
-        debug!(peer = %peer_id, ?role, %reason, "an offer or answer was not taken up");
+        self.settings.counters.rejected(reason);
+        debug!(parent: &self.span, peer = %peer_id, ?role, %reason, "a peer is rejected");
         if let Some(tracker) = self.urls.get(&tracker).cloned() {
             self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
         }
@@ -356,11 +392,13 @@ impl Connections {
     fn open(&mut self, peer: PeerId, id: ChannelId, channel: Channel) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         let Channel { sender, receiver, info } = channel;
-        let channel = Arc::new(PeerChannel::new(id, sender, info.good_frame_bytes));
+        let make = || PeerChannel::new(id, sender, info.good_frame_bytes);
+        let channel = Arc::new(slot.peer.span().in_scope(make));
         slot.peer.shared().add_channel(channel.clone());
         slot.readers += 1;
-        debug!(%peer, label = info.label, role = ?info.role, "a channel opened");
-        // Told after the channel is there, so that the application can send at once.
+        count(&self.settings.counters.connections_opened);
+        debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
+        // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
         self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
     }
@@ -398,6 +436,7 @@ fn reason_of(reason: mesh::RejectReason) -> RejectReason {
 fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
     // Not before everything was delivered: a response may have been among it.
     peer.shared().waiters.fail_all(crate::now(), &reason);
+    debug!(parent: peer.span(), %reason, unacknowledged_bytes, "the connection to the peer is over");
     shared.queue.close(peer, reason, unacknowledged_bytes);
 }
 

@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
         let identity = Identity { membership: MembershipId::default(), key: "room".into() };
-        let shared = Arc::new(SwarmShared::new(identity));
+        let shared = Arc::new(SwarmShared::new(identity, Arc::default()));
         let config = MeshConfig { connections_per_peer, max_peers };
         let mut connections =
             Connections::new(config, shared, Arc::new(Settings::alone(1000)), Arc::default(), StdRng::seed_from_u64(1));
@@ -34,7 +34,7 @@ impl Bench {
         Self { connections, network: MemoryNetwork::new(1), now }
     }
 
-    /// What is to be done, but for what trackers are told.
+    /// What is to be done, but for the numbers of offers that trackers are to have.
     fn actions(&mut self) -> Vec<Action> {
         let actions = std::iter::from_fn(|| self.connections.poll_action());
         actions.filter(|action| !matches!(action, Action::SetWanted { .. })).collect()

@@ -1,7 +1,8 @@
-//! The control plane: one task that owns the meshes and hears from trackers, connections and handles.
+//! The control plane: one task that owns mesh and discovery of every swarm, and takes what trackers, connections and
+//! handles report or ask.
 //!
-//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet`
-//! and reports back. Messages do not pass through here.
+//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet` and
+//! reports back. Messages do not pass through here.
 
 mod attempts;
 mod memberships;
@@ -24,10 +25,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::channel::PeerChannel;
 use crate::connections::Connections;
+use crate::counters::Counted;
 use crate::node::{NodeShared, Tracker};
 use crate::peer::Settings;
 use crate::queue::lock;
@@ -91,7 +93,7 @@ enum Done {
         swarm: MembershipId,
         peer: PeerId,
     },
-    /// Channels have been closed because the application parted with a peer.
+    /// The channels of a peer with which the application parted have closed.
     Parted {
         channels: Vec<(MembershipId, ChannelId)>,
         reply: Reply<()>,
@@ -118,6 +120,8 @@ pub(crate) struct Engine {
     next_membership: u64,
     /// Offers made so far, which numbers them.
     offers_made: u64,
+    /// The last offer could not be made, which was logged.
+    offers_fail: bool,
     tasks: JoinSet<Done>,
     /// Graceful closes of trackers and peers. They have deadlines of their own, and outlast the engine's loop.
     graceful: JoinSet<()>,
@@ -133,6 +137,7 @@ struct SwarmMembership {
     attempts: BTreeMap<AttemptId, AbortHandle>,
     /// Ends the membership's tasks.
     token: CancellationToken,
+    _counted: Counted,
 }
 
 impl Engine {
@@ -150,6 +155,7 @@ impl Engine {
             memberships: Memberships::new(),
             next_membership: 0,
             offers_made: 0,
+            offers_fail: false,
             tasks: JoinSet::new(),
             graceful: JoinSet::new(),
         }
@@ -165,7 +171,8 @@ impl Engine {
                     None => std::future::pending().await,
                 }
             };
-            // In this order, so that a seeded simulation can be repeated; last what strangers can cause without end.
+            // In this order, so that a seeded simulation can be repeated; last what unknown peers can cause without
+            // end.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -195,8 +202,9 @@ impl Engine {
         }
         let deadline = SHUTDOWN_DEADLINE + self.parts.settings.config.flush_timeout;
         if timeout(deadline, self.shut_down()).await.is_err() {
-            debug!("shutdown took longer than its deadline");
+            warn!(?deadline, "the node has not shut down in time; what is left is dropped");
         }
+        debug!("the node has stopped");
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -231,12 +239,18 @@ impl Engine {
                     membership.connections.request_more_peers(crate::now());
                 }));
             }
-            Command::Disconnect { peer, reply } => self.part(peer.id(), |connections| connections.has(&peer), reply),
-            Command::Ban { peer, reply } => self.part(peer, |_| true, reply),
+            Command::Disconnect { peer, reply } => {
+                debug!(parent: peer.span(), "the application disconnects");
+                self.part(peer.id(), |connections| connections.has(&peer), reply);
+            }
+            Command::Ban { peer, reply } => {
+                debug!(%peer, "the application bans a peer");
+                self.part(peer, |_| true, reply);
+            }
         }
     }
 
-    /// Closes the channels of a peer, in those swarms of which it is asked, and then replies.
+    /// Closes the channels of a peer, in the swarms that `from` picks, and then replies.
     fn part(&mut self, peer: PeerId, from: impl Fn(&Connections) -> bool, reply: Reply<()>) {
         let mut channels: Vec<(MembershipId, Arc<PeerChannel>)> = Vec::new();
         let concerned: Vec<MembershipId> = self
@@ -258,7 +272,7 @@ impl Engine {
 
     fn join(&mut self, key: SwarmKey) -> Result<Arc<SwarmShared>, NodeError> {
         let identity = self.identity(key)?;
-        let shared = Arc::new(SwarmShared::new(identity.clone()));
+        let shared = Arc::new(SwarmShared::new(identity.clone(), self.parts.shared.counters.clone()));
         self.enter(identity, shared.clone());
         Ok(shared)
     }
@@ -277,13 +291,15 @@ impl Engine {
         let Parts { mesh, settings, .. } = &self.parts;
         let admission = self.parts.shared.admission.clone();
         let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
+        debug!(parent: connections.span(), "joins the swarm");
         for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
             connections.add_tracker(crate::now(), *tracker, url.clone());
             client.join(info_hash);
         }
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
-        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token };
+        let counted = Counted::new(self.parts.shared.counters.clone(), |counters| &counters.swarms);
+        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token, _counted: counted };
         self.memberships.insert(id, info_hash, membership);
     }
 
@@ -293,6 +309,8 @@ impl Engine {
         }
         let identity = self.identity(key)?;
         if let Some(membership) = self.memberships.remove(swarm) {
+            let info_hash = identity.key.info_hash();
+            debug!(parent: membership.connections.span(), %info_hash, "moves to another identifier");
             let shared = membership.shared.clone();
             let closing = self.depart(membership, false);
             self.graceful.spawn(closing);
@@ -302,7 +320,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends a membership at once for the application, and returns what remains to be awaited: the polite close of its
+    /// Ends a membership at once for the application, and returns what remains to be awaited: the graceful close of its
     /// channels.
     fn depart(&mut self, mut membership: SwarmMembership, end: bool) -> impl Future<Output = ()> + use<> {
         for tracker in lock(&self.parts.shared.trackers).values() {
@@ -313,8 +331,11 @@ impl Engine {
         if end {
             membership.shared.queue.end();
         }
+        let span = membership.connections.span().clone();
+        debug!(parent: &span, channels = channels.len(), "leaves the swarm");
         async move {
             join_all(channels.iter().map(|channel| channel.close())).await;
+            debug!(parent: &span, "has left the swarm");
         }
     }
 
@@ -352,11 +373,18 @@ impl Engine {
         self.commands.close();
         let peers: Vec<Peer> =
             self.memberships.iter().flat_map(|(_, membership)| membership.shared.queue.peers()).collect();
-        // What has not left by then is counted in `PeerClosed`.
+        debug!(peers = peers.len(), "shuts down: flushes what is queued");
         let flushed = join_all(peers.iter().map(Peer::flush));
-        let _ = timeout(self.parts.settings.config.flush_timeout, flushed).await;
+        if timeout(self.parts.settings.config.flush_timeout, flushed).await.is_err() {
+            // It is counted in `PeerClosed`.
+            debug!("not all that was queued has left in time");
+        }
         let memberships = self.memberships.take_all();
-        let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
+        let trackers = {
+            let mut trackers = lock(&self.parts.shared.trackers);
+            trackers.values().for_each(|tracker| self.parts.shared.counters.keep(tracker));
+            std::mem::take(&mut *trackers)
+        };
         let stopped = join_all(trackers.values().map(|tracker| tracker.client.stop()));
         let channels: Vec<_> = memberships
             .into_iter()
@@ -367,11 +395,14 @@ impl Engine {
                 channels
             })
             .collect();
+        let count = channels.iter().map(Vec::len).sum::<usize>();
+        debug!(trackers = trackers.len(), channels = count, "shuts down: leaves trackers and closes channels");
         let closing = join_all(channels.iter().flatten().map(|channel| channel.close()));
-        // Trackers may still have something to say; their clients must not wait for us to hear it.
+        // Trackers may still send; their clients must not wait for the engine to take it.
         self.tracker_events.close();
         let begun_before = async { while self.graceful.join_next().await.is_some() {} };
         tokio::join!(stopped, closing, begun_before);
+        debug!("shuts down: ends the transport");
         self.parts.transport.shutdown().await;
         self.tasks.shutdown().await;
     }
@@ -379,7 +410,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // However the task ended, nobody waits for it in vain and no stream stays open.
+        // However the task ended, no caller waits for it in vain and no stream stays open.
         for mut membership in self.memberships.take_all() {
             membership.connections.leave();
             membership.shared.queue.end();

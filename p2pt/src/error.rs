@@ -148,7 +148,7 @@ pub enum RequestError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// No response came in time.
-    #[error("no response within {after:?}: {}{}", sent_text(*.sent, *.sending), round_trip_text(*.round_trip))]
+    #[error("no response within {after:?}: {}{}", sent_text(*.channel, *.sending), round_trip_text(*.round_trip))]
     Timeout {
         /// The request's deadline.
         after: Duration,
@@ -156,6 +156,8 @@ pub enum RequestError {
         sending: Duration,
         /// Whether a channel had taken all of it by then.
         sent: bool,
+        /// The number of that channel, by which the log names it.
+        channel: Option<u64>,
         /// The round-trip time of the channel that messages take, if one is open and knows it.
         round_trip: Option<Duration>,
     },
@@ -178,9 +180,9 @@ pub enum RequestError {
     TooMany(usize),
 }
 
-fn sent_text(sent: bool, sending: Duration) -> String {
-    if sent {
-        format!("the request was sent after {sending:?}")
+fn sent_text(channel: Option<u64>, sending: Duration) -> String {
+    if let Some(channel) = channel {
+        format!("the request was sent over channel {channel} after {sending:?}")
     } else {
         "the request still waited to be sent".to_owned()
     }

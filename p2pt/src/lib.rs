@@ -45,9 +45,11 @@ mod admission;
 mod builder;
 mod channel;
 mod connections;
+mod counters;
 mod engine;
 mod error;
 mod event;
+mod inbox;
 mod message;
 mod node;
 mod peer;
@@ -59,6 +61,7 @@ mod swarm;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
+pub use counters::NodeMetrics;
 pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError};
 pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,

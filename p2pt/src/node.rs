@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admission::Admission;
+use crate::counters::{Counters, NodeMetrics};
 use crate::engine::Command;
 use crate::queue::lock;
 use crate::{Events, NodeError, Swarm, SwarmKey};
@@ -20,6 +21,7 @@ pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
     pub(crate) trackers: Mutex<BTreeMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) counters: Arc<Counters>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
     /// The engine has stopped.
@@ -58,7 +60,7 @@ impl NodeHandle {
         Self { shared, commands, _stop: stop }
     }
 
-    /// Sends a command and waits for what came of it; the engine answers without awaiting anything but its own work.
+    /// Sends a command and waits for its result; the engine answers without awaiting anything but its own work.
     pub(crate) async fn command<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, NodeError>>) -> Command,
@@ -117,8 +119,8 @@ impl Node {
     /// channels as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that
-    /// means to comes back under a new id. Applications that must keep strangers out let peers prove who they are, in
-    /// messages. The list lives as long as the node, and is as long as the application makes it.
+    /// means to comes back under a new id. Applications that must keep unknown peers out let peers prove their identity
+    /// in messages. The list lives as long as the node, and is as long as the application makes it.
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
@@ -151,9 +153,15 @@ impl Node {
         }
     }
 
-    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, tells the trackers, closes every
-    /// channel politely, ends the event streams. Every step has a deadline; together at most a few seconds beside the
-    /// flush, usually milliseconds. Idempotent.
+    /// What the node has done since its start, and holds now, in all its swarms. Cheap: reads atomics, and asks each
+    /// tracker's client for its counters.
+    pub fn metrics(&self) -> NodeMetrics {
+        self.handle.shared.metrics()
+    }
+
+    /// Ends the node in order: takes nothing new, lets what is queued for peers leave, leaves the trackers, closes
+    /// every channel gracefully, ends the event streams. Every step has a deadline; together at most a few seconds
+    /// beside the flush, usually milliseconds. Idempotent.
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;

@@ -18,12 +18,15 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Span, debug, error_span};
 
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
+use crate::counters::{Counters, add, count};
 use crate::engine::Command;
-use crate::queue::{Inbox, lock};
+use crate::inbox::Inbox;
+use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Content, Pushed, SendQueue};
+use crate::send_queue::{Asked, Content, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -76,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) message_ids: Mutex<StdRng>,
     /// How many events about peers the application has taken.
     pub(crate) events_taken: AtomicU64,
+    pub(crate) counters: Arc<Counters>,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -89,6 +93,7 @@ impl Settings {
             config,
             message_ids: Mutex::new(rand::make_rng()),
             events_taken: AtomicU64::new(0),
+            counters: Arc::default(),
             commands: mpsc::channel(1).0,
         }
     }
@@ -108,6 +113,7 @@ pub(crate) struct PeerShared {
     pub(crate) waiters: Waiters,
     pub(crate) send_queue: SendQueue,
     channels: Mutex<Channels>,
+    span: Span,
 }
 
 #[derive(Debug)]
@@ -124,10 +130,16 @@ impl Peer {
             id,
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
-            send_queue: SendQueue::new(settings.config.send_queue_bytes),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes, settings.counters.clone()),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
+            span: error_span!("peer", id = %id),
         }))
+    }
+
+    /// The peer's span, in that of its swarm.
+    pub(crate) fn span(&self) -> &Span {
+        &self.0.span
     }
 
     pub(crate) fn shared(&self) -> &PeerShared {
@@ -178,7 +190,7 @@ impl Peer {
     /// # Errors
     /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
-        match self.0.send_queue.push(Content::Frame(frame), None) {
+        match self.0.enqueue(Content::Frame(frame), None) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
         }
@@ -188,7 +200,7 @@ impl Peer {
         if let Some((bytes, max)) = self.0.too_large(&payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.send_queue.push(Content::Message(id, payload), None) {
+        match self.0.enqueue(Content::Message(id, payload), None) {
             Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
             _ => Ok(()),
         }
@@ -238,7 +250,10 @@ impl Peer {
         }
         loop {
             match self.0.channel()?.try_send_message(&id, &payload) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.0.sent(&payload);
+                    return Ok(());
+                }
                 Err(TryChannelError::Full) => return Err(TrySendError::Full(payload)),
                 Err(TryChannelError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
                 Err(TryChannelError::Channel(ChannelError::Closed)) => {}
@@ -327,6 +342,11 @@ impl Peer {
     }
 
     pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+        self.hand_over(id, payload).await.map(drop)
+    }
+
+    /// Sends a message in its turn, and says which channel took it.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         self.0.check_size(payload)?;
         self.0.turn().await?;
         self.0.hand_over(id, payload).await
@@ -337,6 +357,16 @@ impl PeerShared {
     pub(crate) fn new_id(&self) -> MessageId {
         let mut rng = lock(&self.settings.message_ids);
         MessageId::random(|| rng.random())
+    }
+
+    /// Queues something to be handed over.
+    pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
+        let pushed = self.send_queue.push(content, asked);
+        if matches!(pushed, Pushed::Full(_)) {
+            count(&self.settings.counters.queue_full);
+            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
+        }
+        pushed
     }
 
     /// Waits until it is certain that the full inbox of this peer holds back what it sends.
@@ -378,14 +408,20 @@ impl PeerShared {
         }
     }
 
-    /// Sends a message over the best channel, and again over the next if that one closes.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
+    /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         loop {
             let channel = self.channel()?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
                 // The whole message starts again on the next channel, under the same id.
-                Err(ChannelError::Closed) => {}
-                other => return other.map_err(SendError::from),
+                Err(ChannelError::Closed) => {
+                    debug!(parent: channel.span(), message = %id, "the channel closed in the midst of a message");
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    self.sent(payload);
+                    return Ok(channel.id);
+                }
             }
         }
     }
@@ -395,9 +431,18 @@ impl PeerShared {
             let channel = self.channel()?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
                 Err(ChannelError::Closed) => {}
-                other => return other.map_err(SendError::from),
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    add(&self.settings.counters.bytes_sent, frame.len());
+                    return Ok(());
+                }
             }
         }
+    }
+
+    fn sent(&self, payload: &Payload) {
+        count(&self.settings.counters.messages_sent);
+        add(&self.settings.counters.bytes_sent, payload.as_str().len());
     }
 
     pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {

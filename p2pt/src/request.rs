@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,9 +13,11 @@ use p2pt_messaging::{Message as Body, MessageId, Payload};
 use p2pt_transport::ChannelClosed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
+use tracing::{debug, warn};
 
+use crate::counters::{Counters, count};
 use crate::queue::lock;
-use crate::send_queue::{Asked, Content, Pushed};
+use crate::send_queue::{Asked, Content, HandedOver, Pushed};
 use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.
@@ -253,26 +256,32 @@ impl Request {
     /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
         let (mut waiting, payload) = self.register()?;
-        let shared = waiting.peer.shared();
-        if let Some((bytes, max)) = shared.too_large(&payload) {
-            return Err(SendError::TooLarge { bytes, max }.into());
+        if let Some((bytes, max)) = waiting.peer.shared().too_large(&payload) {
+            return Err(waiting.failed(SendError::TooLarge { bytes, max }.into()));
         }
-        let handed_over = Arc::<OnceLock<Instant>>::default();
+        let handed_over = Arc::<OnceLock<HandedOver>>::default();
         let asked = Asked { number: waiting.number, handed_over: handed_over.clone() };
-        match shared.send_queue.push(Content::Message(waiting.id.clone(), Arc::new(payload)), Some(asked)) {
-            Pushed::Queued(number) => waiting.sent = Sent::Queued { number, handed_over },
-            Pushed::Full(_) => return Err(RequestError::QueueFull),
-            Pushed::Closed => return Err(SendError::PeerGone(shared.ended()).into()),
-        }
-        Ok(PendingResponse::new(waiting))
+        let content = Content::Message(waiting.id.clone(), Arc::new(payload));
+        let error = match waiting.peer.shared().enqueue(content, Some(asked)) {
+            Pushed::Queued => {
+                waiting.sent = Sent::Queued(handed_over);
+                debug!(parent: waiting.peer.span(), request = %waiting.id, "a request is queued");
+                return Ok(PendingResponse::new(waiting));
+            }
+            Pushed::Full(_) => RequestError::QueueFull,
+            Pushed::Closed => SendError::PeerGone(waiting.peer.shared().ended()).into(),
+        };
+        Err(waiting.failed(error))
     }
 
     fn register(self) -> Result<(Waiting, Payload), RequestError> {
         let Self { peer, id, payload, timeout: after } = self;
         let id = id.unwrap_or_else(|| peer.shared().new_id());
         let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
+            debug!(parent: peer.span(), limit = MAX_WAITING, "too many requests to the peer wait for responses");
             return Err(RequestError::TooMany(MAX_WAITING));
         };
+        count(&peer.shared().settings.counters.requests_started);
         let began = crate::now();
         Ok((Waiting { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
     }
@@ -335,16 +344,15 @@ struct Waiting {
     sent: Sent,
 }
 
-/// When a channel had taken all of a request.
+/// Whether a channel has taken all of a request.
 #[derive(Debug)]
 enum Sent {
     NotYet,
-    Now(Instant),
-    /// It was queued, under this number.
-    Queued {
-        number: u64,
-        handed_over: Arc<OnceLock<Instant>>,
-    },
+    Now(HandedOver),
+    /// It was queued.
+    Queued(Arc<OnceLock<HandedOver>>),
+    /// What came of it is known, and was logged.
+    Ended,
 }
 
 impl Waiting {
@@ -352,18 +360,35 @@ impl Waiting {
         self.after.saturating_sub(crate::now().saturating_duration_since(self.began))
     }
 
+    /// Since the request began.
+    fn waited(&self) -> Duration {
+        crate::now().saturating_duration_since(self.began)
+    }
+
+    fn handed_over(&self) -> Option<HandedOver> {
+        match &self.sent {
+            Sent::NotYet | Sent::Ended => None,
+            Sent::Now(handed_over) => Some(*handed_over),
+            Sent::Queued(handed_over) => handed_over.get().copied(),
+        }
+    }
+
     async fn send(&mut self, payload: &Payload) -> Result<(), RequestError> {
         let sent = tokio::select! {
             biased;
-            sent = timeout(self.after, self.peer.send_with_id(&self.id, payload)) => sent,
-            () = self.peer.shared().held_up() => return Err(RequestError::InboxFull),
+            sent = timeout(self.after, self.peer.hand_over(&self.id, payload)) => sent,
+            () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match sent {
-            Ok(sent) => sent?,
-            Err(_) => return Err(self.late().await),
+            Ok(Ok(channel)) => {
+                self.sent = Sent::Now(HandedOver { at: crate::now(), channel });
+                let (span, waited) = (self.peer.span(), self.waited());
+                debug!(parent: span, request = %self.id, channel = channel.0, ?waited, "a request is sent");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.failed(error.into())),
+            Err(_) => Err(self.late().await),
         }
-        self.sent = Sent::Now(crate::now());
-        Ok(())
     }
 
     /// Waits for the response, until the request's deadline.
@@ -372,39 +397,71 @@ impl Waiting {
         let replied = tokio::select! {
             biased;
             replied = timeout(left, &mut self.body) => replied,
-            () = self.peer.shared().held_up() => return Err(RequestError::InboxFull),
+            () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match replied {
-            Ok(Ok(Ok((body, _share)))) => Ok(Message::new(self.peer.clone(), body)),
-            Ok(Ok(Err(NoReply::PeerGone(reason)))) => Err(RequestError::PeerGone(reason)),
-            Ok(Ok(Err(NoReply::NotSent(error)))) => Err(RequestError::Send(error)),
-            Ok(Err(_)) => Err(RequestError::Replaced),
+            Ok(Ok(Ok((body, _share)))) => {
+                self.end(|counters| &counters.requests_answered);
+                debug!(parent: self.peer.span(), request = %self.id, waited = ?self.waited(), "a request is answered");
+                Ok(Message::new(self.peer.clone(), body))
+            }
+            Ok(Ok(Err(NoReply::PeerGone(reason)))) => Err(self.failed(RequestError::PeerGone(reason))),
+            Ok(Ok(Err(NoReply::NotSent(error)))) => Err(self.failed(RequestError::Send(error))),
+            Ok(Err(_)) => Err(self.failed(RequestError::Replaced)),
             Err(_) => Err(self.late().await),
         }
     }
 
-    async fn late(&self) -> RequestError {
-        let sent = match &self.sent {
-            Sent::NotYet => None,
-            Sent::Now(at) => Some(*at),
-            Sent::Queued { handed_over, .. } => handed_over.get().copied(),
-        };
-        let sending = sent.unwrap_or_else(crate::now).saturating_duration_since(self.began);
+    /// What comes of the request is known: it is counted, and not sent any more.
+    fn end(&mut self, result: fn(&Counters) -> &AtomicU64) {
+        count(result(&self.peer.shared().settings.counters));
+        if matches!(std::mem::replace(&mut self.sent, Sent::Ended), Sent::Queued(_)) {
+            self.peer.shared().send_queue.cancel(self.number);
+        }
+    }
+
+    /// Logs that the request ends with this error, which comes back.
+    fn failed(&mut self, error: RequestError) -> RequestError {
+        let sent = self.handed_over().is_some();
+        self.end(|counters| &counters.requests_failed);
+        let (span, waited) = (self.peer.span(), self.waited());
+        if error == RequestError::InboxFull {
+            // The program is at fault, and does the same again.
+            warn!(parent: span, request = %self.id, ?waited, sent, %error, "a request has failed");
+        } else {
+            debug!(parent: span, request = %self.id, ?waited, sent, %error, "a request has failed");
+        }
+        error
+    }
+
+    /// What a request ends with that has no response in time.
+    async fn late(&mut self) -> RequestError {
+        let now = crate::now();
         // In a box, so that a request that is answered does not carry it.
         let stats = Box::pin(timeout(STATS_TIMEOUT, self.peer.stats())).await;
         let round_trip = stats.ok().flatten().and_then(|stats| stats.round_trip);
-        RequestError::Timeout { after: self.after, sending, sent: sent.is_some(), round_trip }
+        let handed_over = self.handed_over();
+        let (sent, channel) = (handed_over.is_some(), handed_over.map(|handed_over| handed_over.channel.0));
+        let sending = handed_over.map_or(now, |handed_over| handed_over.at).saturating_duration_since(self.began);
+        let (shared, after) = (self.peer.shared(), self.after);
+        let (queued_bytes, inbox_full) = (shared.send_queue.weight(), shared.inbox.is_blocked());
+        debug!(
+            parent: self.peer.span(), request = %self.id, ?after, ?sending, sent, channel, ?round_trip, queued_bytes,
+            inbox_full, "a request has timed out"
+        );
+        self.end(|counters| &counters.requests_timed_out);
+        RequestError::Timeout { after, sending, sent, channel, round_trip }
     }
 }
 
 /// Ends the request however its future ends.
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let shared = self.peer.shared();
-        shared.waiters.end(crate::now(), self.id.clone(), self.number);
-        if let Sent::Queued { number, .. } = self.sent {
-            shared.send_queue.cancel(number);
+        if !matches!(self.sent, Sent::Ended) {
+            debug!(parent: self.peer.span(), request = %self.id, waited = ?self.waited(), "a request is dropped");
+            self.end(|counters| &counters.requests_dropped);
         }
+        self.peer.shared().waiters.end(crate::now(), self.id.clone(), self.number);
     }
 }
 

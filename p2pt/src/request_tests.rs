@@ -143,7 +143,7 @@ fn requests_end_with_their_peer_and_their_late_responses_are_no_messages() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_cannot_be_sent_leaves_nothing_behind() {
     let peer = peer();
-    let error = peer.request("anyone?").await.expect_err("no channel was ever open");
+    let error = peer.request("?").await.expect_err("no channel was ever open");
     assert!(matches!(error, RequestError::Send(SendError::PeerGone(_))), "{error:?}");
     let error = peer.request_in_response_to(id(9), "?").send().await.expect_err("no channel was ever open");
     assert!(matches!(error, RequestError::Send(SendError::PeerGone(_))), "{error:?}");
@@ -172,13 +172,14 @@ async fn a_response_can_be_dropped_replaced_or_late() {
     assert_eq!(response.response().await.expect("it came").payload(), &body(2, 10).payload);
 
     let began = crate::now();
-    let late = wait(3).response().await.expect_err("nobody responded");
+    let late = wait(3).response().await.expect_err("no response came");
     assert_eq!(
         late,
         RequestError::Timeout {
             after: Duration::from_secs(5),
             sending: Duration::from_secs(5),
             sent: false,
+            channel: None,
             round_trip: None
         }
     );

@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use p2pt_mesh::mesh::ChannelId;
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
 use tokio::sync::Notify;
+use tracing::debug;
 
 use crate::channel::PeerChannel;
+use crate::counters::Counters;
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
 
@@ -37,13 +40,20 @@ impl Content {
     }
 }
 
+/// That a channel has taken all of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandedOver {
+    pub(crate) at: Instant,
+    pub(crate) channel: ChannelId,
+}
+
 /// The request that a queued message makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// Tells it from others with the same id.
+    /// Distinguishes it from others with the same id.
     pub(crate) number: u64,
-    /// When a channel had taken all of it.
-    pub(crate) handed_over: Arc<OnceLock<Instant>>,
+    /// Set once a channel has taken all of it.
+    pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
 
 #[derive(Debug)]
@@ -62,9 +72,8 @@ impl Item {
 /// What became of something that was to be queued.
 #[derive(Debug)]
 pub(crate) enum Pushed {
-    /// It is queued, under this number.
-    Queued(u64),
-    /// The application has been told that the peer is gone.
+    Queued,
+    /// It was reported that the peer is gone.
     Closed,
     /// There is no room for it.
     Full(Content),
@@ -78,6 +87,7 @@ pub(crate) struct SendQueue {
     /// Something was queued, handed over or given up, or a channel has closed.
     changed: Notify,
     capacity_bytes: usize,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +97,8 @@ struct State {
     in_flight: Option<(u64, usize)>,
     /// Weight of what is queued or in flight.
     weight: usize,
+    /// How much of it the node has counted.
+    counted: usize,
     next: u64,
     closed: bool,
 }
@@ -104,8 +116,9 @@ impl State {
 }
 
 impl SendQueue {
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
-        Self { state: Mutex::default(), waiting: AtomicUsize::new(0), changed: Notify::new(), capacity_bytes }
+    pub(crate) fn new(capacity_bytes: usize, counters: Arc<Counters>) -> Self {
+        let (waiting, changed) = (AtomicUsize::new(0), Notify::new());
+        Self { state: Mutex::default(), waiting, changed, capacity_bytes, counters }
     }
 
     /// Queues something if there is room, which an empty queue always has.
@@ -118,12 +131,16 @@ impl SendQueue {
         if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
             return Pushed::Full(item.content);
         }
-        let number = item.number;
         state.next += 1;
         state.weight += item.weight();
         state.items.push_back(item);
         self.note(state);
-        Pushed::Queued(number)
+        Pushed::Queued
+    }
+
+    /// The bytes that what is queued or in flight is counted as.
+    pub(crate) fn weight(&self) -> usize {
+        lock(&self.state).weight
     }
 
     /// Whether nothing is queued or in flight.
@@ -131,22 +148,23 @@ impl SendQueue {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Takes back what is queued under a number, unless it is in flight or gone.
-    pub(crate) fn cancel(&self, number: u64) {
+    /// Takes back the message of the request with this [number](Asked::number), unless it is in flight or gone.
+    pub(crate) fn cancel(&self, request: u64) {
         let mut state = lock(&self.state);
-        if let Some(index) = state.items.iter().position(|item| item.number == number) {
+        let is_of = |item: &Item| item.asked.as_ref().is_some_and(|asked| asked.number == request);
+        if let Some(index) = state.items.iter().position(is_of) {
             let weight = state.items.remove(index).map_or(0, |item| item.weight());
             state.weight -= weight;
             self.note(state);
         }
     }
 
-    /// Wakes those who wait for their turn, or for something to do: a channel has closed.
+    /// Wakes sends that wait for their turn and tasks that wait for an item: a channel has closed.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
-    /// The application is told that the peer is gone: how many messages and bytes of them were never handed over.
+    /// It is reported that the peer is gone. Returns how many messages, and bytes of them, were never handed over.
     pub(crate) fn close(&self) -> (u64, u64) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -160,7 +178,7 @@ impl SendQueue {
         (count as u64, bytes as u64)
     }
 
-    /// The peer is connected, and the application has not been told that it is gone.
+    /// The peer is connected, and it was not reported that it is gone.
     pub(crate) fn open(&self) {
         lock(&self.state).closed = false;
     }
@@ -194,10 +212,20 @@ impl SendQueue {
         Some(InFlight { queue: self, item: Some(item) })
     }
 
-    fn note(&self, state: std::sync::MutexGuard<'_, State>) {
+    fn note(&self, mut state: std::sync::MutexGuard<'_, State>) {
+        let (now, before) = (state.weight as u64, state.counted as u64);
+        state.counted = state.weight;
+        // Wraps where it has become less, which adds up all the same.
+        self.counters.queued_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
         self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+impl Drop for SendQueue {
+    fn drop(&mut self) {
+        self.counters.queued_bytes.fetch_sub(lock(&self.state).counted as u64, Ordering::Relaxed);
     }
 }
 
@@ -245,15 +273,15 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             continue;
         };
         let result = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await,
-            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
-            None => Ok(()),
+            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await.map(Some),
+            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await.map(|()| None),
+            None => Ok(None),
         };
-        let error = match result {
-            Ok(()) => None,
-            // No channel is open. The next one takes it, unless the application hears first that the peer is gone.
+        let (taken_by, error) = match result {
+            Ok(channel) => (channel, None),
+            // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
             Err(SendError::PeerGone(_)) => return,
-            Err(error) => Some(error),
+            Err(error) => (None, Some(error)),
         };
         let Some(Item { content, asked, .. }) = item.done() else { return };
         let id = match content {
@@ -261,7 +289,12 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             Content::Frame(_) => None,
         };
         match (error, asked, id) {
-            (None, Some(asked), _) => drop(asked.handed_over.set(crate::now())),
+            (None, Some(asked), id) => {
+                if let (Some(channel), Some(id)) = (taken_by, id) {
+                    debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
+                    let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
+                }
+            }
             (None, None, _) => {}
             (Some(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
             (Some(error), _, id) => {

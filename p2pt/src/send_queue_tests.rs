@@ -67,18 +67,18 @@ impl Bench {
 }
 
 /// The first letters of the messages that come.
-async fn heard(far: &mut Channel, count: usize) -> String {
+async fn received(far: &mut Channel, count: usize) -> String {
     let mut reassembler = p2pt_messaging::Reassembler::new(p2pt_messaging::Limits::default());
-    let mut heard = String::new();
-    while heard.len() < count {
+    let mut texts = String::new();
+    while texts.len() < count {
         let frame = timeout(DEADLINE, far.receiver.recv()).await.expect("in time").expect("the channel is open");
         match reassembler.push(crate::now(), frame.bytes()).expect("a frame of ours") {
-            p2pt_messaging::Progress::Complete(message) => heard.push_str(&message.payload.as_str()[..1]),
-            p2pt_messaging::Progress::Foreign => heard.push_str(&frame.to_text()[..1]),
+            p2pt_messaging::Progress::Complete(message) => texts.push_str(&message.payload.as_str()[..1]),
+            p2pt_messaging::Progress::Foreign => texts.push_str(&frame.to_text()[..1]),
             _ => {}
         }
     }
-    heard
+    texts
 }
 
 fn large(letter: &str, megabytes: usize) -> String {
@@ -99,8 +99,8 @@ async fn what_is_queued_leaves_in_order_and_sends_take_their_turn() {
         peer.queue_response_to(MessageId::from(7), "e").expect("room");
         peer.send_frame(Frame::text("f")).await.expect("sent");
     };
-    let (heard, ()) = tokio::join!(heard(&mut far, 6), sending);
-    assert_eq!(heard, "abcdef");
+    let (texts, ()) = tokio::join!(received(&mut far, 6), sending);
+    assert_eq!(texts, "abcdef");
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +133,7 @@ async fn a_message_whose_channel_fails_half_way_starts_again_on_the_next() {
     timeout(DEADLINE, task).await.expect("a task ends with its channel").expect("no panic");
     assert!(!bench.peer.is_connected() && !bench.peer.shared().send_queue.is_empty());
     let (mut far, _task) = bench.open().await;
-    assert_eq!(heard(&mut far, 2).await, "ab");
+    assert_eq!(received(&mut far, 2).await, "ab");
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn the_close_says_what_was_never_handed_over_and_what_comes_later_is_dropp
     let Event::PeerClosed(closed) = bench.event().await else { panic!("not its end") };
     assert_eq!((closed.unsent_messages, closed.unsent_bytes), (3, 5 * MEGABYTE as u64 + 3));
     assert_eq!(asked.await.expect_err("gone"), RequestError::PeerGone(ChannelClosed::Remote));
-    bench.peer.queue("late").expect("its end was told, which is all there is to say");
+    bench.peer.queue("late").expect("its end was reported, which is all there is to say");
     assert!(bench.peer.shared().send_queue.is_empty());
     assert!(matches!(bench.peer.request("late").queue(), Err(RequestError::Send(SendError::PeerGone(_)))));
 }
@@ -195,7 +195,7 @@ async fn a_queued_request_that_ends_is_not_sent_any_more() {
     let dropped = bench.peer.request("b").queue().expect("room");
     bench.peer.queue("c").expect("room");
     drop(dropped);
-    assert_eq!(heard(&mut far, 2).await, "ac");
+    assert_eq!(received(&mut far, 2).await, "ac");
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,8 +220,8 @@ async fn a_flush_ends_when_all_has_left_and_when_the_peer_is_gone() {
         assert!(bench.peer.shared().send_queue.is_empty());
         bench.peer.queue(large("c", 5)).expect("room");
     };
-    let (heard, ()) = tokio::join!(heard(&mut far, 2), timeout(DEADLINE, flushed).map_ok());
-    assert_eq!(heard, "ab");
+    let (texts, ()) = tokio::join!(received(&mut far, 2), timeout(DEADLINE, flushed).map_ok());
+    assert_eq!(texts, "ab");
     let leaving = async {
         sleep(Duration::from_secs(1)).await;
         drop(far);

@@ -10,6 +10,7 @@ use p2pt_messaging::Payload;
 use p2pt_proto::{InfoHash, PeerId};
 use tokio::time::timeout;
 
+use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
@@ -73,8 +74,8 @@ pub(crate) struct Identity {
 }
 
 impl SwarmShared {
-    pub(crate) fn new(identity: Identity) -> Self {
-        Self { queue: EventQueue::new(), identity: Mutex::new(identity) }
+    pub(crate) fn new(identity: Identity, counters: Arc<Counters>) -> Self {
+        Self { queue: EventQueue::counting(counters), identity: Mutex::new(identity) }
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod demo;
+mod logs;
 mod pipe;
 mod pipe_control;
 #[cfg(target_os = "linux")]

@@ -44,6 +44,7 @@ impl Session {
         }
         tracing::trace!(bytes = frame.len(), "frame received");
         self.on_alive(socket);
+        self.counters.frames_received += 1;
         if self.stop_by.is_some() {
             return;
         }

@@ -302,6 +302,7 @@ impl Session {
         } else {
             let text = self.next_text()?;
             tracing::trace!(kind = "text", bytes = text.len(), "frame sent");
+            self.counters.frames_sent += 1;
             Frame::Text(text)
         };
         if let Some(open) = self.socket.open() {

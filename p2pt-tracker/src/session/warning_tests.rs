@@ -147,6 +147,7 @@ fn counts_what_became_of_offers() {
     let counters = harness.counters();
     assert_eq!((counters.offers_made, counters.offers_sent, counters.answers_received), (6, 5, 1));
     assert_eq!(counters.offers_unanswered, 4, "one was answered, one never announced");
+    assert!(counters.frames_sent >= counters.announces_sent && counters.frames_received >= counters.answers_received);
 }
 
 #[test]

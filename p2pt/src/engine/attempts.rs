@@ -7,6 +7,7 @@ use p2pt_proto::{InfoHash, PeerId};
 use p2pt_transport::{Channel, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error_span};
 
 use super::{ChannelEnd, Done, Engine, MembershipId};
 use crate::channel::{self, PeerChannel};
@@ -23,16 +24,19 @@ impl Engine {
             membership.connections.refresh(crate::now());
             while let Some(action) = membership.connections.poll_action() {
                 let (token, info_hash) = (membership.token.clone(), membership.info_hash);
+                let span = membership.connections.span();
                 match action {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let opening = answer(transport, offer, info_hash, peer);
-                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        let span = error_span!(parent: span, "peer", id = %peer);
+                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
                     }
-                    Action::Accept { attempt, answer } => {
+                    Action::Accept { attempt, peer, answer } => {
                         let opening = async move { answer.pending.open(&answer.sdp).await };
-                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening));
+                        let span = error_span!(parent: span, "peer", id = %peer);
+                        let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
                     }
                     Action::GiveUp { attempt } => {
@@ -41,37 +45,44 @@ impl Engine {
                         }
                     }
                     Action::Run { peer, channel, receiver } => {
+                        let span = channel.span().clone();
                         let closings = self.closing_sender.clone();
                         let shared = membership.shared.clone();
-                        self.tasks.spawn(async move {
+                        let task = async move {
                             let id = peer.id();
                             let run = run_channel(swarm, peer, channel, receiver, shared, closings);
                             token.run_until_cancelled(run).await;
                             Done::Read { swarm, peer: id }
-                        });
+                        };
+                        self.tasks.spawn(task.instrument(span));
                     }
                     Action::Announce { tracker } => {
                         if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
+                            debug!(parent: span, tracker = %tracker.url, "has the tracker asked for more peers");
                             tracker.client.announce(info_hash);
                         }
                     }
                     Action::SetWanted { tracker, offers } => {
                         if let Some(tracker) = lock(&self.parts.shared.trackers).get(&tracker) {
+                            debug!(parent: span, tracker = %tracker.url, offers, "wants so many offers in an announce");
                             tracker.client.set_wanted(info_hash, offers);
                         }
                     }
                     Action::Retire { channel } => {
-                        self.tasks.spawn(async move {
+                        let span = channel.span().clone();
+                        let task = async move {
+                            debug!("the channel is one too many, and closes when it is quiet");
                             token.run_until_cancelled(channel.retire()).await;
                             Done::Nothing
-                        });
+                        };
+                        self.tasks.spawn(task.instrument(span));
                     }
                 }
             }
             let (due, waits) = (membership.connections.poll_timeout(), membership.connections.waits_for_application());
             self.memberships.set_due(swarm, due);
             if waits {
-                // The application says nothing when it has heard what it lacked, so the next event has it looked at.
+                // The application does not say when it has read what was missing, so the next event has this looked at.
                 self.memberships.touch(swarm);
             }
         }
@@ -97,6 +108,7 @@ async fn answer(
     to: PeerId,
 ) -> Result<Channel, TransportError> {
     let pending = transport.answer(&offer.sdp).await?;
+    debug!(offer = %offer.offer_id, "the answer is made and sent; the channel opens");
     offer.client.answer(info_hash, to, offer.offer_id, sdp::mark(pending.sdp()));
     pending.open().await
 }
@@ -114,7 +126,7 @@ async fn run_channel(
     let watch = async {
         let reason = channel.ended().await;
         peer.shared().send_queue.wake();
-        // Fails only when the engine is gone, and then nobody needs to know.
+        // Fails only when the engine is gone, and then it is of no interest.
         let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
     };
     let draining = send_queue::drain(&channel, &peer, &shared.queue);

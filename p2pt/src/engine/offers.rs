@@ -11,8 +11,10 @@ use p2pt_mesh::TrackerId;
 use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_transport::{PendingOffer, TransportError};
 use rand::RngExt as _;
+use tracing::{Instrument as _, debug, warn};
 
 use super::{Done, Engine, MembershipId};
+use crate::counters::{Counted, count};
 use crate::queue::lock;
 use crate::sdp;
 
@@ -25,6 +27,7 @@ pub(super) struct Waiting {
     pub(super) pending: Box<dyn PendingOffer>,
     /// The higher the newer.
     number: u64,
+    _counted: Counted,
 }
 
 /// Of what use offers of a swarm at a tracker are, the least first.
@@ -77,12 +80,13 @@ impl Engine {
     fn make(&mut self, swarm: MembershipId, tracker: TrackerId, mut made: Vec<Made>, count: usize, made_room: bool) {
         let Some(membership) = self.memberships.get(swarm) else { return };
         let (token, transport) = (membership.token.clone(), self.parts.transport.clone());
-        self.tasks.spawn(async move {
+        let task = async move {
             let making = join_all((0..count).map(|_| transport.offer()));
             let Some(more) = token.run_until_cancelled(making).await else { return Done::Nothing };
             made.extend(more);
             Done::Offers { swarm, tracker, made, made_room }
-        });
+        };
+        self.tasks.spawn(task.instrument(membership.connections.span().clone()));
     }
 
     pub(super) fn hand_in_offers(
@@ -92,7 +96,7 @@ impl Engine {
         mut made: Vec<Made>,
         made_room: bool,
     ) {
-        let Some(client) = self.client(tracker) else { return };
+        let Some((url, client)) = self.client(tracker) else { return };
         let is_connected = lock(&self.parts.shared.trackers).get(&tracker).is_some_and(|t| t.connected);
         let is_full = |made: &Made| matches!(made, Err(TransportError::TooManyConnections { .. }));
         let lacking = made.iter().filter(|made| is_full(made)).count();
@@ -109,6 +113,7 @@ impl Engine {
             }
         }
         let Some(membership) = self.memberships.touch(swarm) else { return };
+        let span = membership.connections.span();
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
             match result {
@@ -116,12 +121,28 @@ impl Engine {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
                     offers.push(Offer::new(offer_id, sdp::mark(pending.sdp())));
                     self.offers_made += 1;
-                    let waiting = Waiting { tracker, pending, number: self.offers_made };
+                    let counters = &self.parts.shared.counters;
+                    count(&counters.offers_made);
+                    let counted = Counted::new(counters.clone(), |counters| &counters.offers_waiting);
+                    let waiting = Waiting { tracker, pending, number: self.offers_made, _counted: counted };
                     membership.offers.insert(offer_id, waiting);
+                    self.offers_fail = false;
+                    debug!(parent: span, tracker = %url, offer = %offer_id, "an offer is made, and waits");
                 }
                 // It is asked for again when the tracker is there, and what is of no use gives way then.
-                Err(TransportError::TooManyConnections { .. }) if !is_connected => {}
-                Err(error) => membership.shared.queue.offer_failed(error),
+                Err(error @ TransportError::TooManyConnections { .. }) if !is_connected => {
+                    debug!(parent: span, tracker = %url, %error, "no room for an offer yet");
+                }
+                Err(error) => {
+                    count(&self.parts.shared.counters.offers_failed);
+                    if matches!(error, TransportError::TooManyConnections { .. }) || self.offers_fail {
+                        debug!(parent: span, tracker = %url, %error, "an offer could not be made");
+                    } else {
+                        self.offers_fail = true;
+                        warn!(parent: span, tracker = %url, %error, "offers cannot be made, so no new peers are met");
+                    }
+                    membership.shared.queue.offer_failed(error);
+                }
             }
         }
         // Also with none: the announce waits for them.
@@ -155,6 +176,7 @@ impl Engine {
         for ((swarm, tracker), offer_id) in &chosen {
             let Some(membership) = self.memberships.touch(*swarm) else { continue };
             membership.offers.remove(offer_id);
+            debug!(parent: membership.connections.span(), offer = %offer_id, "an offer gives way to others");
             if let Some(tracker) = trackers.get(tracker) {
                 tracker.client.withdraw_offers(membership.info_hash, vec![*offer_id]);
             }

@@ -1,11 +1,11 @@
-//! What the engine has to do with trackers: adding and removing them, and what they say.
+//! What the engine has to do with trackers: adding and removing them, and handling what they report.
 
 use std::sync::Arc;
 
 use p2pt_mesh::TrackerId;
 use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
 use rand::RngExt as _;
-use tracing::{debug, trace};
+use tracing::debug;
 
 use super::Engine;
 use super::offers::Waiting;
@@ -20,6 +20,7 @@ impl Engine {
         if trackers.values().any(|tracker| tracker.url == url) {
             return;
         }
+        debug!(tracker = %url, "a tracker is added");
         self.next_tracker += 1;
         let id = TrackerId(self.next_tracker);
         let mut config = self.parts.client_config.clone();
@@ -43,7 +44,9 @@ impl Engine {
         let mut trackers = lock(&self.parts.shared.trackers);
         let id = trackers.iter().find(|(_, tracker)| tracker.url == *url).map(|(id, _)| *id);
         let Some((id, tracker)) = id.and_then(|id| trackers.remove_entry(&id)) else { return false };
+        self.parts.shared.counters.keep(&tracker);
         drop(trackers);
+        debug!(tracker = %url, "a tracker is removed");
         for membership in self.memberships.touch_all() {
             membership.connections.remove_tracker(crate::now(), id);
             membership.offers.retain(|_, waiting| waiting.tracker != id);
@@ -52,33 +55,41 @@ impl Engine {
         true
     }
 
-    /// The client of a tracker, unless that was removed: what it still reports is of no interest.
-    pub(super) fn client(&self, id: TrackerId) -> Option<Arc<TrackerClient>> {
-        lock(&self.parts.shared.trackers).get(&id).map(|tracker| tracker.client.clone())
+    /// A tracker's URL and client, unless it was removed: what its client still reports is of no interest.
+    pub(super) fn client(&self, id: TrackerId) -> Option<(AnnounceUrl, Arc<TrackerClient>)> {
+        let trackers = lock(&self.parts.shared.trackers);
+        trackers.get(&id).map(|tracker| (tracker.url.clone(), tracker.client.clone()))
     }
 
     pub(super) fn handle_tracker(&mut self, id: TrackerId, event: TrackerEvent) {
-        let found =
-            lock(&self.parts.shared.trackers).get(&id).map(|Tracker { url, client, .. }| (url.clone(), client.clone()));
-        let Some((url, client)) = found else { return };
+        let Some((url, client)) = self.client(id) else { return };
         match event {
-            TrackerEvent::Connected => self.set_connected(id, true),
+            TrackerEvent::Connected => {
+                debug!(tracker = %url, "there is a socket to the tracker");
+                self.set_connected(id, true);
+            }
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily, .. } => {
+                debug!(tracker = %url, "the tracker is asked over the other address family");
                 self.set_connected(id, false);
                 self.memberships
                     .touch_all()
                     .for_each(|membership| membership.connections.reset_tracker(crate::now(), id));
             }
-            TrackerEvent::Disconnected { .. } => {
+            TrackerEvent::Disconnected { end, .. } => {
+                debug!(tracker = %url, %end, "there is no socket to the tracker any more");
                 self.set_connected(id, false);
                 self.set_reached(id, false);
-                // What it has counted is void, so that its first announce carries offers when it is back.
+                // The members it counted are void, so that the first announce carries offers when it is back.
                 self.memberships
                     .touch_all()
                     .for_each(|membership| membership.connections.disconnected(crate::now(), id));
             }
-            TrackerEvent::Announced { info_hash, complete, incomplete, .. } => {
+            TrackerEvent::Announced { info_hash, complete, incomplete, interval, .. } => {
+                if let Some(membership) = self.membership(info_hash) {
+                    let span = membership.connections.span();
+                    debug!(parent: span, tracker = %url, complete, incomplete, ?interval, "an announce is answered");
+                }
                 if self.set_reached(id, true) {
                     let (connected, total) = self.parts.shared.reached();
                     for (_, membership) in self.memberships.iter() {
@@ -92,9 +103,16 @@ impl Engine {
                     membership.connections.announced(crate::now(), id, complete.saturating_add(incomplete) as usize);
                 }
             }
-            TrackerEvent::OffersWanted { info_hash, count, .. } => self.make_offers(info_hash, id, count),
+            TrackerEvent::OffersWanted { info_hash, count, .. } => {
+                if let Some(membership) = self.membership(info_hash) {
+                    debug!(parent: membership.connections.span(), tracker = %url, count, "an announce takes offers");
+                }
+                self.make_offers(info_hash, id, count);
+            }
             TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
                 if let Some(membership) = self.membership(info_hash) {
+                    let span = membership.connections.span();
+                    debug!(parent: span, tracker = %url, peer = %from, offer = %offer_id, "a peer's offer arrives");
                     membership.connections.offer(crate::now(), from, id, IncomingOffer { client, offer_id, sdp });
                 }
             }
@@ -102,17 +120,20 @@ impl Engine {
                 if let Some(membership) = self.membership(info_hash)
                     && let Some(Waiting { pending, .. }) = membership.offers.remove(&offer_id)
                 {
+                    let span = membership.connections.span();
+                    debug!(parent: span, tracker = %url, peer = %from, offer = %offer_id, "an offer is answered");
                     membership.connections.answer(crate::now(), from, id, AnsweredOffer { pending, sdp });
                 }
             }
             TrackerEvent::OfferEnded { info_hash, offer_id, end, .. } => {
-                trace!(%url, ?end, "an offer ended unanswered");
                 if let Some(membership) = self.membership(info_hash) {
+                    let span = membership.connections.span();
+                    debug!(parent: span, tracker = %url, offer = %offer_id, ?end, "an offer is given up unanswered");
                     membership.offers.remove(&offer_id);
                 }
             }
             TrackerEvent::Warning(warning) => {
-                debug!(%url, %warning, "tracker");
+                debug!(tracker = %url, %warning, "the tracker gives trouble");
                 if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
                     self.set_reached(id, false);
                 }

@@ -1,0 +1,472 @@
+//! One peer's inbox: what the peer sent and the application has not taken yet, bounded in bytes, and what the
+//! application knows of the peer.
+//!
+//! That a peer connected or closed is not queued but derived from the inbox's [`Phase`], so a peer that comes and goes
+//! a thousand times while the application reads nothing costs one entry. A connection that ends and comes back before
+//! its end was reported is one connection to the application.
+//!
+//! The [`EventQueue`](crate::queue::EventQueue) of the swarm takes from the inboxes in turn. A *taker*, which is a
+//! [`Messages`](crate::Messages), has the messages of one peer instead of the event stream while it lives.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use p2pt_messaging::Message as Body;
+use p2pt_transport::{ChannelClosed, Frame};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::counters::count;
+use crate::queue::{ReadyList, lock};
+use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed};
+
+/// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
+pub(crate) const ITEM_OVERHEAD: usize = 128;
+
+/// Failures of queued messages that are kept for each peer while they are unread.
+const MAX_SENDS_FAILED: usize = 32;
+
+/// Something a peer sent, or what became of something queued for it.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    SendFailed(Box<SendFailed>),
+    Message(Body),
+    Data(Frame),
+    Invalid(ReceiveError),
+}
+
+impl Inbound {
+    fn weight(&self) -> usize {
+        ITEM_OVERHEAD
+            + match self {
+                Self::Message(body) => body.payload.as_str().len(),
+                Self::Data(frame) => frame.len(),
+                Self::Invalid(_) | Self::SendFailed(_) => 0,
+            }
+    }
+
+    fn event(self, peer: Peer) -> Event {
+        match self {
+            Self::Message(body) => Event::Message(Message::new(peer, body)),
+            Self::Data(frame) => Event::Data(Data { peer, frame }),
+            Self::SendFailed(failed) => Event::SendFailed(*failed),
+            Self::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
+        }
+    }
+}
+
+/// Whether the peer is connected, and what of that was reported to the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// Connected, which is not reported yet.
+    Unreported,
+    /// Connected, which is reported.
+    Reported,
+    /// Closed, which is not reported yet; `reported` says whether `PeerConnected` was.
+    Closed { reported: bool, reason: ChannelClosed, unacknowledged_bytes: u64 },
+    /// Closed, and there is nothing more to report.
+    Over,
+}
+
+/// How a connection ended, as the application reads it in [`PeerClosed`].
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    reason: ChannelClosed,
+    unacknowledged_bytes: u64,
+    unsent_messages: u64,
+    unsent_bytes: u64,
+}
+
+impl Ended {
+    pub(crate) fn event(self, peer: Peer) -> PeerClosed {
+        let Self { reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
+        PeerClosed { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes }
+    }
+}
+
+/// What the application is given when it takes from an inbox.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// There is nothing for the event stream.
+    Nothing,
+    Event(Event),
+    /// The last event of this connection.
+    Closed(Event),
+}
+
+/// One peer's bounded inbox.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    /// Room was made.
+    room: Notify,
+    /// Something the peer sent has begun to wait for room.
+    full: Notify,
+    /// How the connection ended, once that is reported or will never be read.
+    ended: OnceLock<Ended>,
+    over: Notify,
+    /// The ready list of the swarm's events.
+    ready: OnceLock<Weak<ReadyList>>,
+    capacity_bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    items: VecDeque<Inbound>,
+    bytes: usize,
+    /// The peer is in the ready list.
+    ready: bool,
+    /// Readers of channels that wait for room.
+    blocked: usize,
+    /// The latest [`Messages`](crate::Messages) of the peer, which has its messages while it lives.
+    taker: Option<Taker>,
+    takers: u64,
+}
+
+#[derive(Debug)]
+struct Taker {
+    number: u64,
+    waker: Option<Waker>,
+}
+
+impl State {
+    /// Where the next item for the event stream is.
+    fn next_event(&self) -> Option<usize> {
+        match self.taker {
+            None => (!self.items.is_empty()).then_some(0),
+            Some(_) => self.items.iter().position(|item| !matches!(item, Inbound::Message(_))),
+        }
+    }
+
+    /// Whether there is anything to report in the event stream.
+    fn has_event(&self) -> bool {
+        match self.phase {
+            Phase::Unreported => true,
+            Phase::Reported => self.next_event().is_some(),
+            Phase::Closed { reported, .. } => !reported || self.items.is_empty() || self.next_event().is_some(),
+            Phase::Over => false,
+        }
+    }
+
+    fn wake_taker(&mut self) {
+        if let Some(waker) = self.taker.as_mut().and_then(|taker| taker.waker.take()) {
+            waker.wake();
+        }
+    }
+
+    /// Puts the peer on the ready list, unless it is there.
+    fn make_ready(&mut self, peer: &Peer, list: &ReadyList) {
+        if !self.ready && !list.is_abandoned() {
+            self.ready = true;
+            list.push(peer.clone());
+        }
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(capacity_bytes: usize) -> Self {
+        let state = State {
+            phase: Phase::Unreported,
+            items: VecDeque::new(),
+            bytes: 0,
+            ready: false,
+            blocked: 0,
+            taker: None,
+            takers: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            room: Notify::new(),
+            full: Notify::new(),
+            ended: OnceLock::new(),
+            over: Notify::new(),
+            ready: OnceLock::new(),
+            capacity_bytes,
+        }
+    }
+
+    /// The peer has a channel.
+    pub(crate) fn connected(&self, peer: &Peer, list: &Arc<ReadyList>) {
+        let mut state = lock(&self.state);
+        state.phase = match state.phase {
+            Phase::Unreported | Phase::Over | Phase::Closed { reported: false, .. } => Phase::Unreported,
+            Phase::Reported | Phase::Closed { reported: true, .. } => Phase::Reported,
+        };
+        self.ready.get_or_init(|| Arc::downgrade(list));
+        peer.shared().send_queue.open();
+        if state.phase == Phase::Unreported {
+            debug!(parent: peer.span(), "the peer is connected");
+            state.make_ready(peer, list);
+        }
+    }
+
+    /// The peer has lost its last channel. Returns whether nothing is left to report of it.
+    pub(crate) fn closed(
+        &self,
+        peer: &Peer,
+        list: &ReadyList,
+        reason: ChannelClosed,
+        unacknowledged_bytes: u64,
+    ) -> bool {
+        let mut state = lock(&self.state);
+        let is_news = match state.phase {
+            Phase::Unreported => !state.items.is_empty(),
+            Phase::Reported => true,
+            Phase::Closed { .. } | Phase::Over => return false,
+        };
+        if is_news && !list.is_abandoned() {
+            let reported = state.phase == Phase::Reported;
+            state.phase = Phase::Closed { reported, reason, unacknowledged_bytes };
+            state.make_ready(peer, list);
+            return false;
+        }
+        self.set_over(&mut state, peer, reason, unacknowledged_bytes);
+        true
+    }
+
+    /// Queues what the peer sent if there is room, which an empty inbox always has; gives it back otherwise.
+    pub(crate) fn try_push(&self, peer: &Peer, list: &ReadyList, item: Inbound) -> Result<(), Inbound> {
+        let mut state = lock(&self.state);
+        if list.is_abandoned() && !(state.taker.is_some() && matches!(item, Inbound::Message(_))) {
+            return Ok(());
+        }
+        let weight = item.weight();
+        if !state.items.is_empty() && state.bytes + weight > self.capacity_bytes {
+            return Err(item);
+        }
+        state.bytes += weight;
+        state.items.push_back(item);
+        state.wake_taker();
+        if state.has_event() {
+            state.make_ready(peer, list);
+        }
+        Ok(())
+    }
+
+    /// Queues what the peer sent, waiting while the inbox is full.
+    pub(crate) async fn push(&self, peer: &Peer, list: &ReadyList, mut item: Inbound) {
+        let _blocked = self.block();
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            match self.try_push(peer, list, item) {
+                Ok(()) => break,
+                Err(back) => item = back,
+            }
+            room.await;
+        }
+    }
+
+    /// Queues that something queued for the peer was not sent, however full the inbox is; beyond 32 unread failures
+    /// further ones are counted in the last.
+    pub(crate) fn send_failed(&self, peer: &Peer, list: &ReadyList, failed: SendFailed) {
+        let mut state = lock(&self.state);
+        debug!(parent: peer.span(), error = %failed.error, "something queued was not sent");
+        if list.is_abandoned() {
+            return;
+        }
+        let mut unread = state.items.iter_mut().filter_map(|item| match item {
+            Inbound::SendFailed(failed) => Some(failed),
+            _ => None,
+        });
+        if let Some(last) = unread.by_ref().nth(MAX_SENDS_FAILED - 1) {
+            last.missed += 1;
+            count(&peer.shared().settings.counters.events_dropped);
+            return;
+        }
+        let item = Inbound::SendFailed(Box::new(failed));
+        state.bytes += item.weight();
+        state.items.push_back(item);
+        state.make_ready(peer, list);
+    }
+
+    /// The next event of a peer just taken off the ready list, which it is put on again if it has more.
+    pub(crate) fn take_event(&self, peer: &Peer, list: &ReadyList) -> Taken {
+        let mut state = lock(&self.state);
+        state.ready = false;
+        peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
+        let event = match &mut state.phase {
+            phase @ Phase::Unreported => {
+                *phase = Phase::Reported;
+                Event::PeerConnected(peer.clone())
+            }
+            Phase::Closed { reported: reported @ false, .. } => {
+                *reported = true;
+                Event::PeerConnected(peer.clone())
+            }
+            Phase::Over => return Taken::Nothing,
+            Phase::Reported | Phase::Closed { .. } => {
+                let Some(item) = state.next_event().and_then(|index| state.items.remove(index)) else {
+                    return match state.phase.clone() {
+                        Phase::Closed { reason, unacknowledged_bytes, .. } if state.items.is_empty() => {
+                            let ended = self.set_over(&mut state, peer, reason, unacknowledged_bytes);
+                            Taken::Closed(Event::PeerClosed(ended.event(peer.clone())))
+                        }
+                        // What is left is for its taker.
+                        _ => Taken::Nothing,
+                    };
+                };
+                state.bytes -= item.weight();
+                // A reader that waits for room has said so before it tried to queue.
+                if state.blocked > 0 {
+                    self.room.notify_waiters();
+                }
+                item.event(peer.clone())
+            }
+        };
+        if state.has_event() {
+            state.make_ready(peer, list);
+        }
+        Taken::Event(event)
+    }
+
+    /// The application dropped its event stream: only what a taker will have stays.
+    pub(crate) fn abandon(&self, peer: &Peer) {
+        {
+            let mut state = lock(&self.state);
+            let taken = state.taker.is_some();
+            state.items.retain(|item| taken && matches!(item, Inbound::Message(_)));
+            state.bytes = state.items.iter().map(Inbound::weight).sum();
+            if let Phase::Closed { reason, unacknowledged_bytes, .. } = state.phase.clone() {
+                self.set_over(&mut state, peer, reason, unacknowledged_bytes);
+            }
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Takes the messages out of the event stream; an earlier taker gets no more of them.
+    pub(crate) fn start_taking(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.wake_taker();
+        state.takers += 1;
+        state.taker = Some(Taker { number: state.takers, waker: None });
+        state.takers
+    }
+
+    /// Gives the messages back to the event stream, unless they were taken again.
+    pub(crate) fn stop_taking(&self, peer: &Peer, number: u64) {
+        let mut state = lock(&self.state);
+        if state.taker.as_ref().is_some_and(|taker| taker.number == number) {
+            state.taker = None;
+            if self.list().is_none_or(|list| list.is_abandoned()) {
+                // There is no stream to give them back to, and nothing is to wait for one.
+                state.items.clear();
+                state.bytes = 0;
+                self.room.notify_waiters();
+            }
+            self.report(peer, &mut state);
+        }
+    }
+
+    /// The next message for a taker; `None` when the connection is over or the messages were taken again.
+    pub(crate) fn poll_taken(&self, peer: &Peer, number: u64, cx: &mut Context<'_>) -> Poll<Option<Body>> {
+        let mut state = lock(&self.state);
+        if state.taker.as_ref().is_none_or(|taker| taker.number != number) {
+            return Poll::Ready(None);
+        }
+        let next = state.items.iter().position(|item| matches!(item, Inbound::Message(_)));
+        if let Some(item) = next.and_then(|index| state.items.remove(index)) {
+            state.bytes -= item.weight();
+            peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
+            if state.blocked > 0 {
+                self.room.notify_waiters();
+            }
+            self.report(peer, &mut state);
+            if let Inbound::Message(body) = item {
+                return Poll::Ready(Some(body));
+            }
+        }
+        if state.phase == Phase::Over {
+            return Poll::Ready(None);
+        }
+        if let Some(taker) = &mut state.taker {
+            taker.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn list(&self) -> Option<Arc<ReadyList>> {
+        self.ready.get().and_then(Weak::upgrade)
+    }
+
+    /// Puts the peer on the ready list if there is anything to report of it.
+    fn report(&self, peer: &Peer, state: &mut State) {
+        if state.has_event()
+            && let Some(list) = self.list()
+        {
+            state.make_ready(peer, &list);
+        }
+    }
+
+    /// How the connection ended, once that is reported.
+    pub(crate) async fn ended(&self) -> Ended {
+        loop {
+            let mut over = std::pin::pin!(self.over.notified());
+            over.as_mut().enable();
+            if let Some(ended) = self.ended.get() {
+                return ended.clone();
+            }
+            over.await;
+        }
+    }
+
+    fn set_over(&self, state: &mut State, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) -> Ended {
+        let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+        let span = peer.span();
+        debug!(parent: span, %reason, unacknowledged_bytes, unsent_messages, unsent_bytes, "the peer is closed");
+        let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
+        state.phase = Phase::Over;
+        state.wake_taker();
+        // The first counts: a handle is not used again after it.
+        let _ = self.ended.set(ended.clone());
+        self.over.notify_waiters();
+        ended
+    }
+
+    /// Says, until the result is dropped, that something the peer sent waits for room.
+    pub(crate) fn block(&self) -> Blocked<'_> {
+        lock(&self.state).blocked += 1;
+        self.full.notify_waiters();
+        Blocked(self)
+    }
+
+    /// Whether something the peer sent waits for room.
+    pub(crate) fn is_blocked(&self) -> bool {
+        lock(&self.state).blocked > 0
+    }
+
+    /// Waits until something the peer sent has waited for room for so long in which `taken`, the number of events that
+    /// the application has taken, did not change.
+    pub(crate) async fn held_up(&self, during: Duration, taken: impl Fn() -> u64) {
+        loop {
+            let mut full = std::pin::pin!(self.full.notified());
+            full.as_mut().enable();
+            if !self.is_blocked() {
+                full.await;
+            }
+            let before = taken();
+            sleep(during).await;
+            if self.is_blocked() && taken() == before {
+                return;
+            }
+        }
+    }
+}
+
+/// See [`Inbox::block`].
+pub(crate) struct Blocked<'a>(&'a Inbox);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).blocked -= 1;
+    }
+}
+
+#[cfg(test)]
+#[path = "inbox_tests.rs"]
+mod tests;

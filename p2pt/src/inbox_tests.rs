@@ -1,0 +1,158 @@
+use super::*;
+use crate::queue::EventQueue;
+use crate::queue::tests::{REASON, connect, drain, message};
+
+#[test]
+fn a_peer_that_came_and_went_while_nothing_was_read_is_not_reported() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    queue.close(&peer, REASON, 0);
+    assert!(drain(&queue).is_empty());
+    assert_eq!(queue.known(), 0);
+}
+
+#[test]
+fn a_peer_that_comes_back_before_its_end_is_reported_never_left() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+    queue.close(&peer, REASON, 0);
+    let again = connect(&queue, 1);
+    assert_eq!(peer, again);
+    queue.try_push(&again, message(9)).expect("room");
+    assert_eq!(drain(&queue), ["1:9"]);
+}
+
+#[test]
+fn a_peer_that_comes_back_later_is_connected_again() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    queue.try_push(&peer, message(1)).expect("room");
+    queue.close(&peer, REASON, 0);
+    assert_eq!(drain(&queue), ["+1", "1:1", "-1"]);
+    connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+}
+
+#[test]
+fn a_handle_found_just_before_its_end_is_reported_begins_anew() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+    queue.close(&peer, REASON, 0);
+    let found = queue.entry(peer.id(), || panic!("it is known"));
+    assert_eq!(drain(&queue), ["-1"]);
+    queue.connect(&found);
+    assert_eq!(drain(&queue), ["+1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_makes_its_own_sender_wait_and_no_other() {
+    let queue = EventQueue::new();
+    let (one, two) = (connect(&queue, 1), connect(&queue, 2));
+    for n in 0..4 {
+        queue.try_push(&one, message(n)).expect("room");
+    }
+    assert!(queue.try_push(&one, message(4)).is_err());
+    queue.try_push(&two, message(0)).expect("the other has room");
+    let mut push = std::pin::pin!(queue.push(&one, message(4)));
+    let waited = tokio::time::timeout(Duration::from_secs(60), push.as_mut()).await;
+    assert!(waited.is_err() && one.shared().inbox.is_blocked());
+    assert_eq!(drain(&queue).len(), 2 + 5);
+    push.await;
+    assert!(!one.shared().inbox.is_blocked());
+    assert_eq!(drain(&queue), ["1:4"]);
+}
+
+#[tokio::test]
+async fn one_message_larger_than_the_inbox_is_delivered_alone() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let large = Inbound::Data(Frame::binary(vec![0; 100_000]));
+    queue.try_push(&peer, large).expect("an empty inbox takes anything");
+    assert!(queue.try_push(&peer, message(1)).is_err());
+}
+
+#[tokio::test]
+async fn nothing_waits_for_an_application_that_reads_no_more() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    while queue.try_push(&peer, message(1)).is_ok() {}
+    let push = queue.push(&peer, message(2));
+    let give_up = async { queue.abandon() };
+    tokio::join!(push, give_up);
+    queue.try_push(&peer, message(3)).expect("thrown away");
+    assert!(drain(&queue).is_empty());
+    queue.close(&peer, REASON, 0);
+    assert_eq!(queue.known(), 0);
+}
+
+fn take(messages: &mut crate::Messages) -> Option<String> {
+    use futures_util::Stream as _;
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(messages).poll_next(&mut context) {
+        Poll::Ready(message) => Some(message.map_or("end".to_owned(), |message| message.id().to_string())),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn the_messages_of_a_peer_are_taken_out_of_the_stream_and_given_back() {
+    let queue = EventQueue::new();
+    let (peer, other) = (connect(&queue, 1), connect(&queue, 2));
+    queue.try_push(&peer, message(7)).expect("room");
+    queue.try_push(&other, message(8)).expect("room");
+    let mut messages = peer.messages();
+    queue.try_push(&peer, Inbound::Data(Frame::text("raw"))).expect("room");
+    queue.try_push(&peer, message(9)).expect("room");
+    queue.try_push(&peer, message(10)).expect("room");
+    let events = drain(&queue);
+    assert!(events.len() == 4 && events.contains(&"2:8".to_owned()), "{events:?}");
+    assert!(!events.iter().any(|event| event.starts_with("1:")), "{events:?}");
+    assert_eq!(take(&mut messages).as_deref(), Some("7"));
+    drop(messages);
+    queue.try_push(&peer, message(11)).expect("room");
+    assert_eq!(drain(&queue), ["1:9", "1:10", "1:11"]);
+}
+
+#[test]
+fn a_peers_end_comes_after_its_taken_messages() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let (mut replaced, mut messages) = (peer.messages(), peer.messages());
+    assert_eq!(take(&mut replaced).as_deref(), Some("end"), "they were taken again");
+    drop(replaced);
+    queue.try_push(&peer, message(7)).expect("room");
+    queue.close(&peer, REASON, 3);
+    assert_eq!(drain(&queue), ["+1"]);
+    assert_eq!((take(&mut messages).as_deref(), take(&mut messages)), (Some("7"), None));
+    let mut closed = Box::pin(peer.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+    assert_eq!(drain(&queue), ["-1"]);
+    assert_eq!(take(&mut messages).as_deref(), Some("end"));
+    let Poll::Ready(closed) = closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) else {
+        panic!("it has closed");
+    };
+    assert_eq!((closed.reason, closed.unacknowledged_bytes), (REASON, 3));
+}
+
+#[test]
+fn a_taker_wakes_for_its_messages_and_makes_room() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let mut messages = peer.messages();
+    for n in 0..4 {
+        queue.try_push(&peer, message(n)).expect("room");
+    }
+    queue.try_push(&peer, message(4)).expect_err("no room");
+    assert_eq!(take(&mut messages).as_deref(), Some("0"));
+    queue.try_push(&peer, message(4)).expect("room");
+    // Without a reader of events the messages are still there for it.
+    queue.abandon();
+    queue.try_push(&peer, message(5)).expect_err("no room");
+    assert_eq!(std::iter::from_fn(|| take(&mut messages)).take(2).collect::<Vec<_>>(), ["1", "2"]);
+    drop(messages);
+    for n in 5..20 {
+        queue.try_push(&peer, message(n)).expect("what has no reader at all waits for none");
+    }
+}
