@@ -13,7 +13,9 @@ mod refused;
 mod text;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
-pub use error::{BudgetTooSmall, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError};
+pub use error::{
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError,
+};
 pub use id::MessageId;
 pub use limits::Limits;
 pub use payload::{Json, Message, Payload};

@@ -1,9 +1,10 @@
 //! What a message says.
 
+use serde::de::value::StrDeserializer;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{EncodeError, InvalidMessage, JsonError, MessageId, json, text};
+use crate::{DecodeError, EncodeError, InvalidMessage, JsonError, MessageId, json, text};
 
 /// Well-formed JSON text.
 ///
@@ -14,27 +15,38 @@ pub struct Json(String);
 
 impl Json {
     /// Writes a value as JSON.
+    ///
+    /// # Errors
+    /// Its `Serialize` fails, or it has a map key that JSON cannot hold.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        Ok(Self(serde_json::to_string(value)?))
+        serde_json::to_string(value).map(Self).map_err(EncodeError)
     }
 
     /// Takes text that is JSON already.
+    ///
+    /// # Errors
+    /// The text is not one JSON value.
     pub fn from_text(text: impl Into<String>) -> Result<Self, JsonError> {
         let mut bytes = text.into().into_bytes();
         json::mend_escapes(&mut bytes);
         let text = String::from_utf8(bytes).expect("mending writes ASCII over ASCII");
-        json::check(&text)?;
+        json::check(&text).map_err(JsonError)?;
         Ok(Self(text))
     }
 
-    /// Reads the value. Fails if it has another shape, lies deeper than serde_json goes (128 levels), or holds a
-    /// number out of range.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// It has another shape, lies deeper than serde_json goes (128 levels), or holds a number out of range.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        serde_json::from_str(&self.0).map_err(DecodeError::of::<T>)
     }
 
-    /// Reads the value whatever its shape; fails as [`parse`](Self::parse) does.
-    pub fn to_value(&self) -> Result<Value, serde_json::Error> {
+    /// Reads the value whatever its shape.
+    ///
+    /// # Errors
+    /// It lies too deep or holds a number out of range, see [`parse`](Self::parse).
+    pub fn to_value(&self) -> Result<Value, DecodeError> {
         self.parse()
     }
 
@@ -83,6 +95,9 @@ pub enum Payload {
 
 impl Payload {
     /// A value as JSON.
+    ///
+    /// # Errors
+    /// See [`Json::of`].
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         Json::of(value).map(Self::Json)
     }
@@ -100,6 +115,17 @@ impl Payload {
         match self {
             Self::Text(_) => None,
             Self::Json(json) => Some(json),
+        }
+    }
+
+    /// Reads it into a type of the application's; text is taken as a JSON string.
+    ///
+    /// # Errors
+    /// See [`Json::parse`].
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        match self {
+            Self::Text(text) => T::deserialize(StrDeserializer::new(text)).map_err(DecodeError::of::<T>),
+            Self::Json(json) => json.parse(),
         }
     }
 
@@ -221,6 +247,19 @@ mod tests {
     fn a_value_that_is_no_json_is_an_error() {
         let map = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert!(Payload::json(&map).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_of_the_type_or_an_error_that_names_it_and_quotes_little() {
+        assert_eq!(Payload::json(&[1, 2]).unwrap().parse::<Vec<u8>>().unwrap(), [1, 2]);
+        assert_eq!(Payload::from("text").parse::<String>().unwrap(), "text", "JavaScript sends strings as text");
+        let long = Payload::json(&"secret".repeat(10_000)).unwrap();
+        for error in [long.parse::<u8>().unwrap_err(), Payload::from(long.as_str()).parse::<u8>().unwrap_err()] {
+            let texts = [error.to_string(), format!("{error:?}")];
+            assert!(texts.iter().all(|text| text.contains("u8") && text.len() < 400), "{texts:?}");
+            let source = std::error::Error::source(&error).expect("serde says why");
+            assert!(source.downcast_ref::<serde_json::Error>().is_some_and(serde_json::Error::is_data));
+        }
     }
 
     #[test]

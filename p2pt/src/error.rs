@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Expired, FrameError, MessageId, Payload};
+use p2pt_messaging::{BudgetTooSmall, DecodeError, EncodeError, Expired, FrameError, MessageId, Payload};
 use p2pt_tracker::AnnounceUrlError;
 use p2pt_transport::{ChannelClosed, TransportError};
 
@@ -176,6 +176,31 @@ pub enum RequestError {
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
     TooMany(usize),
+}
+
+/// Why a message of an application's own type was not sent, or no response of such a type came: the error of all that
+/// turns values into JSON and back.
+///
+/// `Encode` is a mistake of this side, `Decode` says that the peer sent something else than was expected, and the others
+/// are what the same operation without JSON fails with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TypedError {
+    /// The value cannot be written as JSON. Nothing was sent.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The message was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The message was not queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// There is no response.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What the peer sent is not of the type that was to be read.
+    #[error("the message is {0}")]
+    Decode(#[from] DecodeError),
 }
 
 fn sent_text(sent: bool, sending: Duration) -> String {

@@ -56,10 +56,11 @@ mod request;
 mod sdp;
 mod send_queue;
 mod swarm;
+mod typed;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
-pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError};
+pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError, TypedError};
 pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
     TrackerConnected,
@@ -69,10 +70,11 @@ pub use node::{Node, TrackerStats};
 pub use peer::{Messages, Peer};
 pub use request::{PendingResponse, Request};
 pub use swarm::{Events, Swarm, SwarmKey};
+pub use typed::{TypedRequest, TypedResponse};
 
 pub use p2pt_messaging::{
-    BudgetTooSmall, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed, MessageId,
-    MessageIdError, Payload,
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed,
+    MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;

@@ -1,7 +1,6 @@
 //! A received message.
 
 use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
-use serde::de::DeserializeOwned;
 
 use crate::{Peer, QueueError, Request, SendError};
 
@@ -37,25 +36,14 @@ impl Message {
         self.body.payload
     }
 
-    /// The text, if it was sent as text.
+    /// The text, if it was sent as text. [`json`](Self::json) reads text, too.
     pub fn text(&self) -> Option<&str> {
         self.body.payload.text()
     }
 
-    /// The JSON, if it was sent as JSON.
-    pub fn json(&self) -> Option<&Json> {
+    /// The JSON as it was sent, unread, if it was sent as JSON. [`json`](Self::json) reads it.
+    pub fn as_json(&self) -> Option<&Json> {
         self.body.payload.as_json()
-    }
-
-    /// Reads it into a type of the application's; a text message is taken as a JSON string.
-    ///
-    /// # Errors
-    /// What does not fit the type.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        match &self.body.payload {
-            Payload::Text(text) => T::deserialize(serde::de::value::StrDeserializer::new(text)),
-            Payload::Json(json) => json.parse(),
-        }
     }
 
     /// Responds, without waiting for a response to the response.

@@ -93,11 +93,11 @@ async fn two_peers_meet_talk_and_part() {
         assert_eq!(hi.text(), Some("yes"));
         let fine = hi.request(json!({"how": ["are", "you", null]})).await?;
         fine.respond("bye").await?;
-        Ok::<_, RequestError>(fine.parse::<u64>().expect("a number"))
+        Ok::<_, RequestError>(fine.json::<u64>().expect("a number"))
     });
     let question = message(&mut two).await;
     let how = question.request("yes").await.expect("a response to the response");
-    assert_eq!(how.parse::<serde_json::Value>().expect("JSON"), json!({"how": ["are", "you", null]}));
+    assert_eq!(how.json::<serde_json::Value>().expect("JSON"), json!({"how": ["are", "you", null]}));
     let bye = how.request(json!(42)).await.expect("the last one");
     assert_eq!(bye.text(), Some("bye"));
     assert_eq!(asking.await.expect("no panic").expect("the chain held"), 42);

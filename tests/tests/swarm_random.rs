@@ -66,7 +66,7 @@ async fn hear(mut events: Events) {
             Event::Message(message) => {
                 let from = message.peer().id();
                 assert!(connected.contains(&from), "a message of a peer that is not connected");
-                let number = message.parse::<u64>().expect("a number");
+                let number = message.json::<u64>().expect("a number");
                 let before = last.insert(from, number);
                 assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
             }

@@ -66,7 +66,7 @@ async fn messages_keep_their_order_while_surplus_links_retire() {
             let mut heard = Vec::new();
             while heard.len() < 100 {
                 if let Event::Message(message) = event_of_peers(&mut two).await {
-                    heard.push(message.parse::<u64>().expect("a number"));
+                    heard.push(message.json::<u64>().expect("a number"));
                 }
             }
             heard

@@ -1,6 +1,6 @@
 //! What the two sides of a bench say to each other; see "The bench protocol" in the program's README.
 
-use p2pt::{IdParseError, Payload, PeerId};
+use p2pt::{DecodeError, IdParseError, Payload, PeerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -216,23 +216,15 @@ pub(crate) enum BadAnswer {
     #[error("the partner refuses: {0}")]
     Refused(String),
     #[error("the partner's answer makes no sense: {0}")]
-    Senseless(#[from] serde_json::Error),
+    Senseless(DecodeError),
 }
 
 /// Reads a response.
 pub(super) fn answer<T: DeserializeOwned>(payload: &Payload) -> Result<T, BadAnswer> {
-    // Text is read as a JSON string would be, and none of the answers is one.
-    let value = match payload {
-        Payload::Text(text) => Value::String(text.clone()),
-        Payload::Json(json) => json.to_value()?,
-    };
-    match T::deserialize(&value) {
-        Ok(answer) => Ok(answer),
-        Err(error) => match Refusal::deserialize(&value) {
-            Ok(Refusal { error }) => Err(BadAnswer::Refused(error)),
-            Err(_) => Err(error.into()),
-        },
-    }
+    payload.parse().map_err(|error| match payload.parse() {
+        Ok(Refusal { error }) => BadAnswer::Refused(error),
+        Err(_) => BadAnswer::Senseless(error),
+    })
 }
 
 pub(super) fn to_payload(value: &impl Serialize) -> Payload {
