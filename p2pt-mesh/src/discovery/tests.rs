@@ -306,3 +306,23 @@ fn what_was_removed_is_forgotten() {
     bench.input(Input::PeerMet(A));
     assert_eq!((bench.discovery.trackers.len(), bench.discovery.peers.len()), (1, 0));
 }
+
+#[test]
+fn under_another_identifier_connected_peers_are_no_members_until_they_are_seen() {
+    let mut bench = Bench::new(100);
+    bench.reply(A, 3);
+    bench.meet(1, A);
+    bench.meet(2, A);
+    bench.reply(A, 3);
+    assert_eq!(bench.offers[&A], 0, "all have met");
+    bench.offers.clear();
+    bench.input(Input::IdentifierChanged);
+    assert_eq!(bench.offers, [(A, FIRST_OFFERS), (B, FIRST_OFFERS)].into(), "as for any swarm that is new");
+
+    bench.reply(A, 3);
+    assert_eq!(bench.offers[&A], 2, "both members there are unknown");
+    assert!(bench.next_announce().is_some_and(|after| after < 2 * BURST_SPACING), "a burst begins");
+    bench.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: A });
+    bench.reply(A, 2);
+    assert_eq!(bench.offers[&A], 0, "the only other member is connected");
+}

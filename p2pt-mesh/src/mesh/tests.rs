@@ -219,6 +219,18 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
 }
 
 #[test]
+fn another_identifier_ends_what_is_under_way_and_leaves_channels_open() {
+    let mut bench = Bench::new(1, 3);
+    bench.connect(1, OURS, "a");
+    let [Output::Answer { attempt, .. }] = bench.offer(2, OURS)[..] else { panic!("not answered") };
+    assert_eq!(bench.offer(1, OURS).len() + bench.offer(2, OURS).len(), 0, "held");
+    let outputs = bench.input(Input::IdentifierChanged);
+    assert_eq!(outputs, [Output::GiveUp(attempt)]);
+    assert!(bench.mesh.held().is_empty() && bench.mesh.knows(&peer(1)) && !bench.mesh.knows(&peer(2)));
+    assert_eq!((bench.mesh.connected(), bench.mesh.places()), (1, 2), "its peer keeps its place");
+}
+
+#[test]
 fn a_held_offer_expires() {
     let mut bench = Bench::new(1, 10);
     let outputs = bench.offer(1, OURS);
