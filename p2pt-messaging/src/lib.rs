@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod chunks;
+mod convert;
 mod envelope;
 mod error;
 mod id;
@@ -13,6 +14,7 @@ mod refused;
 mod text;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
+pub use convert::IntoPayload;
 pub use error::{
     BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError,
 };
