@@ -1,6 +1,7 @@
 //! What can go wrong, one enum per operation. Trouble with trackers is an [`Event`](crate::Event) instead, since
 //! discovery goes on.
 
+use std::fmt;
 use std::time::Duration;
 
 use p2pt_messaging::{BudgetTooSmall, DecodeError, EncodeError, Expired, FrameError, MessageId, Payload};
@@ -77,7 +78,9 @@ pub enum SendError {
 }
 
 /// Why a message was not sent at once. Nothing of it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Its `Debug` does not print the message.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
     /// The channel has no room for all of it now: the other side takes less than it is sent. The message comes back.
@@ -92,7 +95,9 @@ pub enum TrySendError {
 }
 
 /// Why something was not queued for a peer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Its `Debug` does not print what was to be queued.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError<T = Payload> {
     /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back.
@@ -108,6 +113,27 @@ pub enum QueueError<T = Payload> {
     },
 }
 
+impl fmt::Debug for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(payload) => write!(f, "Full({} bytes)", payload.as_str().len()),
+            Self::NeverFits(payload) => write!(f, "NeverFits({} bytes)", payload.as_str().len()),
+            Self::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for QueueError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::TooLarge { bytes, max } => {
+                f.debug_struct("TooLarge").field("bytes", bytes).field("max", max).finish()
+            }
+        }
+    }
+}
+
 impl<T> QueueError<T> {
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
         match self {
@@ -115,6 +141,17 @@ impl<T> QueueError<T> {
             Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
         }
     }
+}
+
+/// Why [`Events::try_next`](crate::Events::try_next) has no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryNextError {
+    /// There is none now; there may be one later.
+    #[error("there is no event now")]
+    Empty,
+    /// The swarm was left or the node shut down, and every event has been taken.
+    #[error("there will be no event any more")]
+    Ended,
 }
 
 /// Why something a peer sent was refused.
@@ -213,4 +250,24 @@ fn sent_text(sent: bool, sending: Duration) -> String {
 
 fn round_trip_text(round_trip: Option<Duration>) -> String {
     round_trip.map_or_else(String::new, |time| format!(" (the round-trip time is {time:?})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_carries_a_message_does_not_print_it() {
+        let payload = || Payload::from("secret");
+        let queue = QueueError::Full(payload());
+        let full = TrySendError::Full(payload());
+        let printed = [
+            format!("{queue:?} {queue}"),
+            format!("{full:?} {full}"),
+            format!("{:?}", TrySendError::NeverFits(payload())),
+            format!("{:?}", TypedError::from(queue)),
+        ];
+        assert!(printed.iter().all(|text| !text.contains("secret")), "{printed:?}");
+        assert_eq!(format!("{full:?}"), "Full(6 bytes)");
+    }
 }

@@ -1,9 +1,9 @@
-//! What an application hears from its swarm.
+//! What happens in a swarm, as the application is told.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use p2pt_messaging::MessageId;
+use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
@@ -13,7 +13,9 @@ use crate::{Message, Peer, ReceiveError, SendError};
 /// Something happened in a swarm.
 ///
 /// For each peer: `PeerConnected`, then its messages in order, then `PeerClosed`; never otherwise, never twice.
-#[derive(Debug)]
+///
+/// Displayed, it is one line for a log, in which no message's text appears, but its size.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A peer can be talked to.
@@ -167,5 +169,199 @@ impl fmt::Display for RejectReason {
             Self::Filtered => "the filter says no",
             Self::Banned => "it is banned",
         })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerConnected(peer) => write!(f, "peer {} connected", peer.id()),
+            Self::PeerClosed(closed) => closed.fmt(f),
+            Self::Message(message) => {
+                let (kind, bytes) = match message.payload() {
+                    Payload::Text(text) => ("text", text.len()),
+                    Payload::Json(json) => ("JSON", json.as_str().len()),
+                };
+                write!(OneLine(f), "message {} from {}: {bytes} bytes of {kind}", message.id(), message.peer().id())
+            }
+            Self::Data(data) => data.fmt(f),
+            Self::SendFailed(failed) => failed.fmt(f),
+            Self::InvalidFrame(invalid) => invalid.fmt(f),
+            Self::TrackerConnected(connected) => connected.fmt(f),
+            Self::TrackerWarning { tracker, warning } => write!(OneLine(f), "tracker {tracker}: {warning}"),
+            Self::ConnectionFailed(failed) => failed.fmt(f),
+            Self::ConnectionRejected(rejected) => rejected.fmt(f),
+            Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for PeerClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
+        write!(OneLine(f), "peer {} closed: {reason}", peer.id())?;
+        if *unacknowledged_bytes > 0 {
+            write!(f, "; {unacknowledged_bytes} bytes unacknowledged")?;
+        }
+        if *unsent_messages > 0 {
+            write!(f, "; {unsent_messages} messages of {unsent_bytes} bytes unsent")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SendFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = OneLine(f);
+        match &self.id {
+            Some(id) => write!(line, "message {id}")?,
+            None => line.write_str("a frame")?,
+        }
+        write!(line, " to {} was not sent: {}", self.peer.id(), self.error)?;
+        missed(f, self.missed)
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self.frame, Frame::Text(_)) { "text" } else { "binary" };
+        write!(f, "{kind} frame from {}: {} bytes", self.peer.id(), self.frame.len())
+    }
+}
+
+impl fmt::Display for InvalidFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "invalid frame from {}: {}", self.peer.id(), self.error)
+    }
+}
+
+impl fmt::Display for TrackerConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tracker {} reached; {} of {} are", self.tracker, self.connected, self.total)
+    }
+}
+
+impl fmt::Display for ConnectionFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer_id, tracker, role, error, .. } = self;
+        write!(OneLine(f), "attempt with {peer_id} by {tracker} failed, {}: {error}", whose_offer(*role))?;
+        missed(f, self.missed)
+    }
+}
+
+impl fmt::Display for ConnectionRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer_id, tracker, role, reason, .. } = self;
+        write!(f, "attempt with {peer_id} by {tracker} rejected, {}: {reason}", whose_offer(*role))?;
+        missed(f, self.missed)
+    }
+}
+
+fn whose_offer(role: Role) -> &'static str {
+    match role {
+        Role::Offerer => "offered by this side",
+        Role::Answerer => "offered by the peer",
+    }
+}
+
+fn missed(f: &mut fmt::Formatter<'_>, missed: u64) -> fmt::Result {
+    if missed > 0 { write!(f, "; {missed} more were not kept") } else { Ok(()) }
+}
+
+/// Writes what came from elsewhere without line breaks and other control characters.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let mut chars = part.chars();
+            match chars.next_back().filter(|last| last.is_control()) {
+                Some(control) => write!(self.0, "{}{}", chars.as_str(), control.escape_default())?,
+                None => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pt_messaging::{InvalidMessage, Message as Body};
+
+    use super::*;
+    use crate::peer::Settings;
+
+    fn peer() -> Peer {
+        Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)))
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_the_text_of_messages() {
+        let (peer, id) = (peer(), "ab".repeat(20));
+        let tracker: AnnounceUrl = "ws://a.test".parse().expect("a URL");
+        let message = |id: &str, payload| {
+            Event::Message(Message::new(peer.clone(), Body { id: id.parse().expect("an id"), payload }))
+        };
+        let failed = |text: &str| Arc::new(TransportError::Backend(text.into()));
+        let reason = ChannelClosed::Failed("one\ntwo".into());
+        let error =
+            p2pt_messaging::FrameError::InvalidMessage { id: MessageId::from(7), reason: InvalidMessage::NotUtf8 };
+        let cases = [
+            (Event::PeerConnected(peer.clone()), format!("peer {id} connected")),
+            (
+                Event::PeerClosed(PeerClosed {
+                    peer: peer.clone(),
+                    reason,
+                    unacknowledged_bytes: 5,
+                    unsent_messages: 2,
+                    unsent_bytes: 9,
+                }),
+                format!(
+                    "peer {id} closed: the connection failed: one\\ntwo; 5 bytes unacknowledged; 2 messages of 9 bytes \
+                     unsent"
+                ),
+            ),
+            (message("7", "secret".into()), format!("message 7 from {id}: 6 bytes of text")),
+            (message("[\n7]", 12.into()), format!("message [\\n7] from {id}: 2 bytes of JSON")),
+            (
+                Event::Data(Data { peer: peer.clone(), frame: Frame::text("secret") }),
+                format!("text frame from {id}: 6 bytes"),
+            ),
+            (
+                Event::SendFailed(SendFailed {
+                    peer: peer.clone(),
+                    id: None,
+                    error: SendError::TooLarge { bytes: 2, max: 1 },
+                    missed: 3,
+                }),
+                format!(
+                    "a frame to {id} was not sent: a message of 2 bytes is larger than the limit of 1; 3 more were not kept"
+                ),
+            ),
+            (
+                Event::InvalidFrame(InvalidFrame { peer: peer.clone(), error: error.into() }),
+                format!("invalid frame from {id}: message 7 refused: not UTF-8"),
+            ),
+            (
+                Event::TrackerConnected(TrackerConnected { tracker: tracker.clone(), connected: 1, total: 2 }),
+                "tracker ws://a.test reached; 1 of 2 are".to_owned(),
+            ),
+            (
+                Event::ConnectionRejected(ConnectionRejected {
+                    peer_id: peer.id(),
+                    tracker,
+                    role: Role::Answerer,
+                    reason: RejectReason::Banned,
+                    missed: 0,
+                }),
+                format!("attempt with {id} by ws://a.test rejected, offered by the peer: it is banned"),
+            ),
+            (Event::OfferFailed(failed("a\r\nb")), "no offer was made: a\\r\\nb".to_owned()),
+        ];
+        for (event, line) in cases {
+            let shown = event.clone().to_string();
+            assert!(shown.contains(&line) || shown == line, "{shown}");
+            assert!(!shown.contains(char::is_control) && !shown.contains("secret"), "{shown}");
+        }
     }
 }

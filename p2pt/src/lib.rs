@@ -53,6 +53,7 @@ mod node;
 mod peer;
 mod queue;
 mod request;
+mod responses;
 mod sdp;
 mod send_queue;
 mod swarm;
@@ -60,7 +61,9 @@ mod typed;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
-pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError, TypedError};
+pub use error::{
+    NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TryNextError, TrySendError, TypedError,
+};
 pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
     TrackerConnected,
@@ -69,12 +72,13 @@ pub use message::Message;
 pub use node::{Node, TrackerStats};
 pub use peer::{Messages, Peer};
 pub use request::{PendingResponse, Request};
+pub use responses::Responses;
 pub use swarm::{Events, Swarm, SwarmKey};
 pub use typed::{TypedRequest, TypedResponse};
 
 pub use p2pt_messaging::{
-    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed,
-    MessageId, MessageIdError, Payload,
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, IntoPayload, InvalidMessage, Json, JsonError, Limits,
+    Malformed, MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;

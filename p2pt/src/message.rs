@@ -1,6 +1,6 @@
 //! A received message.
 
-use p2pt_messaging::{Json, Message as Body, MessageId, Payload};
+use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
 use crate::{Peer, QueueError, Request, SendError};
 
@@ -50,20 +50,20 @@ impl Message {
     ///
     /// # Errors
     /// As [`Peer::send`].
-    pub async fn respond(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.peer.send_with_id(&self.body.id, &payload.into()).await
+    pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.peer.send_with_id(&self.body.id, &payload.into_payload()).await
     }
 
     /// Queues a response, and never waits; see [`Peer::queue`].
     ///
     /// # Errors
     /// As there.
-    pub fn queue_response(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
+    pub fn queue_response(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
         self.peer.queue_response_to(self.body.id.clone(), payload)
     }
 
     /// Responds, and waits for the response to that: the next channel of a chain.
-    pub fn request(&self, payload: impl Into<Payload>) -> Request {
-        Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into())
+    pub fn request(&self, payload: impl IntoPayload) -> Request {
+        Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into_payload())
     }
 }

@@ -11,7 +11,7 @@ use std::{fmt, ptr};
 
 use futures_util::Stream;
 use futures_util::future::join_all;
-use p2pt_messaging::{Limits, MessageId, Payload};
+use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
@@ -160,8 +160,9 @@ impl Peer {
     ///
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
-    pub fn queue(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
-        self.queue_with_id(self.0.new_id(), Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    pub fn queue(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
+        self.queue_with_id(self.0.new_id(), Arc::new(payload.into_payload()))
+            .map_err(|error| error.map(Arc::unwrap_or_clone))
     }
 
     /// Queues a response to a message of which only the id is at hand;
@@ -169,8 +170,8 @@ impl Peer {
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
-    pub fn queue_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), QueueError> {
-        self.queue_with_id(id, Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
+        self.queue_with_id(id, Arc::new(payload.into_payload())).map_err(|error| error.map(Arc::unwrap_or_clone))
     }
 
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
@@ -216,8 +217,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(&self.0.new_id(), &payload.into()).await
+    pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.send_with_id(&self.0.new_id(), &payload.into_payload()).await
     }
 
     /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now. Never sends a
@@ -228,8 +229,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`TrySendError`]; the message comes back if there is no room for it.
-    pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
-        let (id, payload) = (self.0.new_id(), payload.into());
+    pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), TrySendError> {
+        let (id, payload) = (self.0.new_id(), payload.into_payload());
         self.0.check_size(&payload)?;
         if !self.0.send_queue.is_empty() {
             // It must not overtake what waits.
@@ -248,21 +249,21 @@ impl Peer {
     }
 
     /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
-    pub fn request(&self, payload: impl Into<Payload>) -> Request {
-        Request::new(self.clone(), None, payload.into())
+    pub fn request(&self, payload: impl IntoPayload) -> Request {
+        Request::new(self.clone(), None, payload.into_payload())
     }
 
     /// Responds to a message of which only the id is at hand; [`Message::respond`](crate::Message::respond) otherwise.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn respond_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(&id, &payload.into()).await
+    pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.send_with_id(&id, &payload.into_payload()).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
-    pub fn request_in_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Request {
-        Request::new(self.clone(), Some(id), payload.into())
+    pub fn request_in_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Request {
+        Request::new(self.clone(), Some(id), payload.into_payload())
     }
 
     /// Sends one frame as it is, outside the message format: JavaScript's `peer.send`. The other side sees it as
@@ -442,6 +443,7 @@ impl PeerShared {
 
 /// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
 #[derive(Debug)]
+#[must_use = "dropping it gives the messages back to the event stream"]
 pub struct Messages {
     peer: Peer,
     number: u64,

@@ -306,6 +306,8 @@ pub(crate) struct EventQueue {
     ready: Arc<ReadyList>,
     /// The application dropped its [`Events`](crate::Events).
     abandoned: AtomicBool,
+    /// A peer has connected, or no further event will come.
+    arrival: Notify,
 }
 
 /// What there is to tell, and who is to be woken for it.
@@ -357,7 +359,8 @@ impl Ready {
 
 impl EventQueue {
     pub(crate) fn new() -> Self {
-        Self { peers: Mutex::new(BTreeMap::new()), ready: Arc::default(), abandoned: AtomicBool::new(false) }
+        let (peers, abandoned) = (Mutex::new(BTreeMap::new()), AtomicBool::new(false));
+        Self { peers, ready: Arc::default(), abandoned, arrival: Notify::new() }
     }
 
     fn is_abandoned(&self) -> bool {
@@ -382,6 +385,22 @@ impl EventQueue {
         peer.shared().send_queue.open();
         if inbox.phase == Phase::New {
             self.make_ready(peer, &mut inbox);
+        }
+        self.arrival.notify_waiters();
+    }
+
+    /// A connected peer as soon as there is one; `None` if no further event will come.
+    pub(crate) async fn wait_for_peer(&self) -> Option<Peer> {
+        loop {
+            let mut arrival = std::pin::pin!(self.arrival.notified());
+            arrival.as_mut().enable();
+            if let Some(peer) = lock(&self.peers).values().find(|peer| peer.is_connected()) {
+                return Some(peer.clone());
+            }
+            if lock(&self.ready.ready).ended {
+                return None;
+            }
+            arrival.await;
         }
     }
 
@@ -527,6 +546,7 @@ impl EventQueue {
     pub(crate) fn end(&self) {
         lock(&self.ready.ready).ended = true;
         self.ready.waker.wake();
+        self.arrival.notify_waiters();
     }
 
     /// The application reads no more: inboxes empty themselves, so that nothing waits for it.

@@ -252,29 +252,23 @@ impl Request {
     /// # Errors
     /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
-        let (mut waiting, payload) = self.register()?;
-        let shared = waiting.peer.shared();
-        if let Some((bytes, max)) = shared.too_large(&payload) {
-            return Err(SendError::TooLarge { bytes, max }.into());
-        }
-        let handed_over = Arc::<OnceLock<Instant>>::default();
-        let asked = Asked { number: waiting.number, handed_over: handed_over.clone() };
-        match shared.send_queue.push(Content::Message(waiting.id.clone(), Arc::new(payload)), Some(asked)) {
-            Pushed::Queued(number) => waiting.sent = Sent::Queued { number, handed_over },
-            Pushed::Full(_) => return Err(RequestError::QueueFull),
-            Pushed::Closed => return Err(SendError::PeerGone(shared.ended()).into()),
-        }
-        Ok(PendingResponse::new(waiting))
+        let (waiting, payload) = self.register()?;
+        waiting.queue(Arc::new(payload))
+    }
+
+    /// Queues a request of which others have the payload, too.
+    pub(crate) fn queue_shared(
+        peer: &Peer,
+        payload: Arc<Payload>,
+        timeout: Option<Duration>,
+    ) -> Result<PendingResponse, RequestError> {
+        let after = timeout.unwrap_or(peer.shared().settings.config.request_timeout);
+        Waiting::register(peer.clone(), None, after)?.queue(payload)
     }
 
     fn register(self) -> Result<(Waiting, Payload), RequestError> {
-        let Self { peer, id, payload, timeout: after } = self;
-        let id = id.unwrap_or_else(|| peer.shared().new_id());
-        let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
-            return Err(RequestError::TooMany(MAX_WAITING));
-        };
-        let began = crate::now();
-        Ok((Waiting { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
+        let Self { peer, id, payload, timeout } = self;
+        Ok((Waiting::register(peer, id, timeout)?, payload))
     }
 }
 
@@ -348,6 +342,29 @@ enum Sent {
 }
 
 impl Waiting {
+    fn register(peer: Peer, id: Option<MessageId>, after: Duration) -> Result<Self, RequestError> {
+        let id = id.unwrap_or_else(|| peer.shared().new_id());
+        let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
+            return Err(RequestError::TooMany(MAX_WAITING));
+        };
+        Ok(Self { peer, id, number, body, after, began: crate::now(), sent: Sent::NotYet })
+    }
+
+    fn queue(mut self, payload: Arc<Payload>) -> Result<PendingResponse, RequestError> {
+        let shared = self.peer.shared();
+        if let Some((bytes, max)) = shared.too_large(&payload) {
+            return Err(SendError::TooLarge { bytes, max }.into());
+        }
+        let handed_over = Arc::<OnceLock<Instant>>::default();
+        let asked = Asked { number: self.number, handed_over: handed_over.clone() };
+        match shared.send_queue.push(Content::Message(self.id.clone(), payload), Some(asked)) {
+            Pushed::Queued(number) => self.sent = Sent::Queued { number, handed_over },
+            Pushed::Full(_) => return Err(RequestError::QueueFull),
+            Pushed::Closed => return Err(SendError::PeerGone(shared.ended()).into()),
+        }
+        Ok(PendingResponse::new(self))
+    }
+
     fn left(&self) -> Duration {
         self.after.saturating_sub(crate::now().saturating_duration_since(self.began))
     }

@@ -86,7 +86,7 @@ async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>
         assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
     }
     // What is sent in one room is heard in that room alone.
-    world.swarms[1][2].0.broadcast("blue").await;
+    let _ = world.swarms[1][2].0.broadcast("blue").await;
     sleep(SECOND).await;
     for (n, swarms) in world.swarms.iter_mut().enumerate() {
         for (swarm, events) in swarms {

@@ -356,10 +356,10 @@ async fn one_node_is_in_several_swarms_and_leaves_and_rejoins_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn setting_another_identifier_moves_to_another_swarm_and_the_events_go_on() {
+async fn moving_to_another_swarm_leaves_all_peers_and_the_events_go_on() {
     let sim = Sim::new(11);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
-    one.p2pt.set_identifier("elsewhere").await.expect("moved");
+    one.p2pt.move_to("elsewhere").await.expect("moved");
     assert_eq!(closed(&mut one).await.peer, to_two);
     closed(&mut two).await;
     let mut three = sim.start("elsewhere", &[A]).await;

@@ -113,7 +113,7 @@ async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
                 for _ in 0..messages {
                     number += 1;
                     // Whoever is gone by now gets none.
-                    nodes[n % count].p2pt.broadcast(json!(number)).await;
+                    let _ = nodes[n % count].p2pt.broadcast(json!(number)).await;
                 }
             }
             Op::Break(n, m, frames) => {
