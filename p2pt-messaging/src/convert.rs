@@ -67,8 +67,8 @@ text_payload! {
     Cow<'_, str>: text => text.into_owned();
 }
 
-/// Numbers and truth values travel as JSON, which a JavaScript peer reads as what they are. A float that is no number is
-/// `null`, as in JavaScript.
+/// Numbers and truth values travel as JSON, which a JavaScript peer reads as what they are. A float that is no number
+/// is `null`, as in JavaScript.
 macro_rules! json_payload {
     ($($kind:ty: $value:ident => $json:expr;)*) => {$(
         impl From<$kind> for Payload {

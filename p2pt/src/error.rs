@@ -55,7 +55,7 @@ pub enum NodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer has no open channel any more.
+    /// There is no connection to the peer any more.
     #[error("the peer is gone: {0}")]
     PeerGone(ChannelClosed),
     /// The other side accepted nothing for this long.
@@ -218,8 +218,8 @@ pub enum RequestError {
 /// Why a message of an application's own type was not sent, or no response of such a type came: the error of all that
 /// turns values into JSON and back.
 ///
-/// `Encode` is a mistake of this side, `Decode` says that the peer sent something else than was expected, and the others
-/// are what the same operation without JSON fails with.
+/// `Encode` is a mistake of this side, `Decode` says that the peer sent something else than was expected, and the
+/// others are what the same operation without JSON fails with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TypedError {

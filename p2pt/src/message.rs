@@ -16,7 +16,7 @@ impl Message {
         Self { peer, body }
     }
 
-    /// Who sent it.
+    /// The peer that sent it.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -26,12 +26,12 @@ impl Message {
         &self.body.id
     }
 
-    /// What it says.
+    /// Its content: text or JSON.
     pub fn payload(&self) -> &Payload {
         &self.body.payload
     }
 
-    /// What it says, without a copy.
+    /// Its content, without a copy.
     pub fn into_payload(self) -> Payload {
         self.body.payload
     }
@@ -49,7 +49,7 @@ impl Message {
     /// Responds, without waiting for a response to the response.
     ///
     /// # Errors
-    /// As [`Peer::send`].
+    /// [`SendError`], for the reasons for which [`Peer::send`] fails.
     pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
         self.peer.send_with_id(&self.body.id, &payload.into_payload()).await
     }
@@ -57,7 +57,7 @@ impl Message {
     /// Queues a response, and never waits; see [`Peer::queue`].
     ///
     /// # Errors
-    /// As there.
+    /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
     pub fn queue_response(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
         self.peer.queue_response_to(self.body.id.clone(), payload)
     }

@@ -94,9 +94,9 @@ impl Settings {
     }
 }
 
-/// A peer under the same identifier, from its `PeerConnected` to its `PeerClosed`.
+/// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
-/// Cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
+/// The handle is cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
 #[derive(Clone)]
 pub struct Peer(Arc<PeerShared>);
 
@@ -169,7 +169,7 @@ impl Peer {
     /// [`Message::queue_response`](crate::Message::queue_response) otherwise.
     ///
     /// # Errors
-    /// As [`queue`](Self::queue).
+    /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
     pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
         self.queue_with_id(id, Arc::new(payload.into_payload())).map_err(|error| error.map(Arc::unwrap_or_clone))
     }
@@ -256,7 +256,7 @@ impl Peer {
     /// Responds to a message of which only the id is at hand; [`Message::respond`](crate::Message::respond) otherwise.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
     pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
         self.send_with_id(&id, &payload.into_payload()).await
     }
@@ -276,25 +276,24 @@ impl Peer {
         self.0.hand_over_frame(&frame).await
     }
 
-    /// The numbers of the channel that messages take, if one is open: candidate types, round-trip time, bytes.
+    /// The numbers of the connection that messages take, if there is one: candidate types, round-trip time, bytes.
     pub async fn stats(&self) -> Option<ChannelStats> {
         let channel = self.0.channel().ok()?;
         Some(channel.stats().await)
     }
 
-    /// The numbers of every open channel, in the order they opened.
+    /// The numbers of every connection to the peer, in the order they opened.
     pub async fn connection_stats(&self) -> Vec<ChannelStats> {
         join_all(self.0.channels().iter().map(|channel| channel.stats())).await
     }
 
-    /// Ends the connection: lets what is queued leave, closes every channel to this peer politely, and waits until they
-    /// are closed.
+    /// Ends the connection: lets what is queued leave, closes every channel to this peer once it has sent what it had
+    /// accepted, and waits until they are closed.
     ///
     /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What channels have accepted is
     /// still sent, for at most as long as the transport gives a close (2 s without progress unless configured). Sends
-    /// and requests under way end with `PeerGone(Local)`, and the application hears
-    /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
-    /// to connect that were under way come to nothing.
+    /// and requests under way end with `PeerGone(Local)`, and [`Event::PeerClosed`](crate::Event::PeerClosed) comes
+    /// with the reason `Local` after what the peer had sent. Attempts to connect that were under way come to nothing.
     ///
     /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
     pub async fn disconnect(&self) {

@@ -45,7 +45,7 @@ pub(crate) enum Routed {
     Message(Body),
 }
 
-/// A response, with its share of what responses that nobody has taken yet may hold.
+/// A response, with its share of what responses may hold that have not been taken yet.
 type Reply = Result<(Body, OwnedSemaphorePermit), NoReply>;
 
 /// Why there is no response to a request that was registered.
@@ -175,7 +175,7 @@ impl Waiters {
     pub(crate) fn fail_all(&self, now: Instant, reason: &ChannelClosed) {
         let mut state = lock(&self.state);
         for (id, (number, waiter)) in std::mem::take(&mut state.waiting) {
-            // The peer may come back before the application hears that it went, and respond then.
+            // The peer may come back before the application learns that it went, and respond then.
             state.ended.insert(now, id, number);
             // A request dropped meanwhile needs no answer.
             let _ = waiter.send(Err(NoReply::PeerGone(reason.clone())));
@@ -235,11 +235,11 @@ impl Request {
         self
     }
 
-    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for one that has more to send to the same
-    /// peer, in order, before the response is there.
+    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for a program that has more to send to the
+    /// same peer, in order, before the response is there.
     ///
     /// # Errors
-    /// As when the request is awaited.
+    /// [`RequestError`]: the request was not sent in time, or cannot be.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
         let (mut waiting, payload) = self.register()?;
         waiting.send(&payload).await?;

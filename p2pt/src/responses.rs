@@ -14,8 +14,8 @@ use crate::{Message, Peer, Request, RequestError};
 
 type Response = (Peer, Result<Message, RequestError>);
 
-/// The responses to [`Swarm::request_many`](crate::Swarm::request_many), each as it comes: a stream. Ends when each peer
-/// has responded or failed to, which takes the requests' timeout at most. Dropping it ends the requests.
+/// The responses to [`Swarm::request_many`](crate::Swarm::request_many), each as it comes: a stream. Ends when each
+/// peer has responded or failed to, which takes the requests' timeout at most. Dropping it ends the requests.
 #[derive(Debug)]
 #[must_use = "the requests are queued when the first response is asked for, and dropping this ends them"]
 pub struct Responses {

@@ -64,7 +64,7 @@ impl Item {
 pub(crate) enum Pushed {
     /// It is queued, under this number.
     Queued(u64),
-    /// The application has been told that the peer is gone.
+    /// The peer's close has been reported.
     Closed,
     /// There is no room for it.
     Full(Content),
@@ -146,7 +146,7 @@ impl SendQueue {
         self.changed.notify_waiters();
     }
 
-    /// The application is told that the peer is gone: how many messages and bytes of them were never handed over.
+    /// The peer's close is being reported: how many messages and bytes of them were never handed over.
     pub(crate) fn close(&self) -> (u64, u64) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -160,7 +160,7 @@ impl SendQueue {
         (count as u64, bytes as u64)
     }
 
-    /// The peer is connected, and the application has not been told that it is gone.
+    /// The peer is connected, and its close has not been reported.
     pub(crate) fn open(&self) {
         lock(&self.state).closed = false;
     }
@@ -251,7 +251,7 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
         };
         let error = match result {
             Ok(()) => None,
-            // No channel is open. The next one takes it, unless the application hears first that the peer is gone.
+            // No channel is open. The next one takes it, unless the peer's close is reported first.
             Err(SendError::PeerGone(_)) => return,
             Err(error) => Some(error),
         };

@@ -1,4 +1,4 @@
-//! A swarm: everyone under one identifier, as this node sees it.
+//! A swarm: the peers under one identifier, as this node sees them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -112,7 +112,7 @@ impl Swarm {
         self.node().shutdown().await;
     }
 
-    /// What it was joined by, and can be joined by again.
+    /// The key by which it was joined, and can be joined again.
     pub fn key(&self) -> SwarmKey {
         self.shared.identity().key
     }
@@ -141,8 +141,8 @@ impl Swarm {
     ///
     /// No peer waits for another, but the call returns when the slowest one has taken the message, or has taken nothing
     /// for as long as the node's [send timeout](crate::Builder::send_timeout). A program that sends to all peers again
-    /// and again has two other ways: [`Peer::try_send`] on each of the [`peers`](Self::peers) leaves a slow peer out, and
-    /// [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
+    /// and again has two other ways: [`Peer::try_send`] on each of the [`peers`](Self::peers) leaves a slow peer out,
+    /// and [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
     #[must_use = "it says which peers the message did not reach"]
     pub async fn broadcast(&self, payload: impl IntoPayload) -> Vec<(Peer, Result<(), SendError>)> {
         let payload = &payload.into_payload();
@@ -186,8 +186,8 @@ impl Swarm {
         Responses::new(self.peers(), payload.into_payload())
     }
 
-    /// Waits until a peer is connected, and hands out one that is: at once if there is one already. It takes no event out
-    /// of the stream, so [`Event::PeerConnected`] comes there all the same.
+    /// Waits until a peer is connected, and hands out one that is: at once if there is one already. It takes no event
+    /// out of the stream, so [`Event::PeerConnected`] comes there all the same.
     ///
     /// # Errors
     /// [`NodeError::Stopped`]: the swarm was left or the node shut down, before or meanwhile.
@@ -208,8 +208,8 @@ impl Swarm {
     /// stay connected and go on talking, and members under the new identifier are met beside them.
     /// [`move_to`](Self::move_to) leaves the peers, too.
     ///
-    /// - Trackers are told at once that this node has left the old swarm, and that it is in the new one. JavaScript
-    ///   tells them neither: it announces under the new identifier the next time it does.
+    /// - Trackers learn at once that this node has left the old swarm (`stopped`), and that it is in the new one.
+    ///   JavaScript sends neither: its next announce, whenever that is, is under the new identifier.
     /// - Connected peers keep their places: they count for [`max_peers`](crate::Builder::max_peers), and can be
     ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again; for new peers the
     ///   [`PeerRequest`](crate::PeerRequest) has the new info hash.
@@ -240,8 +240,8 @@ impl Swarm {
     }
 
     /// Leaves: lets what is queued for peers leave (for at most [as long as
-    /// configured](crate::Builder::flush_timeout)), tells the trackers, closes every channel politely, and ends the
-    /// event stream. Other swarms of the node go on, and the swarm can be joined again at once.
+    /// configured](crate::Builder::flush_timeout)), announces to the trackers that it leaves, closes every channel, and
+    /// ends the event stream. Other swarms of the node go on, and the swarm can be joined again at once.
     ///
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.
@@ -265,8 +265,8 @@ impl Swarm {
 
 /// The events of one swarm, in order; ends when the swarm has been left or the node shut down.
 ///
-/// Nobody is lost by reading late: each peer's unread messages are bounded in bytes, and a full inbox stalls its own
-/// sender only. It keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
+/// Reading late loses nothing: each peer's unread messages are bounded in bytes, and a full inbox stalls its own sender
+/// only. The stream keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
 /// and the node goes on while there is another handle.
 #[derive(Debug)]
 pub struct Events {

@@ -125,7 +125,8 @@ impl<T> fmt::Debug for TypedRequest<T> {
 
 /// The response to a [`TypedRequest`]: a future. Dropping it ends the request.
 ///
-/// It fails with [`TypedError::Decode`] if the response is not a `T`, and with [`TypedError::Request`] if there is none.
+/// It fails with [`TypedError::Decode`] if the response is not a `T`, and with [`TypedError::Request`] if there is
+/// none.
 #[must_use = "dropping it ends the request"]
 pub struct TypedResponse<T> {
     state: State,

@@ -200,7 +200,7 @@ impl Done {
 
     /// Whether a message is this.
     pub(super) fn is(payload: &Payload) -> bool {
-        payload.as_json().and_then(|json| json.parse::<Self>().ok()).is_some_and(|done| done.bench == Self::NAME)
+        payload.parse::<Self>().is_ok_and(|done| done.bench == Self::NAME)
     }
 }
 
