@@ -229,9 +229,11 @@ async fn a_loop_that_does_not_wait_takes_events_and_sees_their_end() {
     let sim = Sim::new(6);
     sim.start_tracker(A);
     let (mut one, two) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
-    two.p2pt.wait_for_peer().await.expect("met").send("hello").await.expect("sent");
-    let mut lines = Vec::new();
+    let to_one = timeout(DEADLINE, two.p2pt.wait_for_peer()).await.expect("in time").expect("met");
+    to_one.send("hello").await.expect("sent");
+    let (began, mut lines) = (tokio::time::Instant::now(), Vec::new());
     let hello = loop {
+        assert!(began.elapsed() < DEADLINE, "the message does not come: {lines:?}");
         match one.events.try_next() {
             Ok(Event::Message(message)) => break message,
             Ok(event) => lines.push(event.to_string()),
