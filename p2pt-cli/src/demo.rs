@@ -82,7 +82,7 @@ async fn request(alice: &mut Party, bob: &mut Party) -> Result<Done<()>, Problem
     };
     let (second, (first, third)) = tokio::try_join!(ask, reply)?;
     for (received, sent) in [(&first, &question), (&second, &answer), (&third, &thanks)] {
-        check(received.parse::<Value>()? == *sent, "a message was not what was sent")?;
+        check(received.json::<Value>()? == *sent, "a message was not what was sent")?;
     }
     let done = Done::new((), "a question, its answer, and the answer to that");
     Ok(done.said(alice, &first).said(bob, &second).said(alice, &third))

@@ -70,6 +70,9 @@ pub enum Input {
     ConnectionLost,
     /// The application asks for more peers.
     MorePeersRequested,
+    /// The swarm has another identifier from now on, and is announced anew. No connected peer is known to be a member
+    /// under it until it is [seen](Input::PeerSeen) there.
+    IdentifierChanged,
     /// For how many more peers there are places.
     Places(usize),
     /// With how many more peers an attempt may begin that this tracker leads to.
@@ -104,12 +107,19 @@ struct Peer {
     seen: BTreeSet<TrackerId>,
     /// Whether further channels are sought, while it is connected.
     sought: Option<bool>,
+    /// It was met under an earlier identifier, and was not seen under the present one.
+    is_elsewhere: bool,
 }
 
 impl Peer {
-    /// Whether offers are of no use to it.
+    /// Whether it is a member to which offers are of no use.
     fn is_satisfied(&self) -> bool {
-        self.sought == Some(false)
+        self.sought == Some(false) && !self.is_elsewhere
+    }
+
+    /// Whether it is a member to which further channels are sought.
+    fn is_lacking(&self) -> bool {
+        self.sought == Some(true) && !self.is_elsewhere
     }
 }
 
@@ -164,7 +174,9 @@ impl Discovery {
             }
             Input::PeerSeen { peer, tracker } => {
                 if self.trackers.contains_key(&tracker) {
-                    self.peers.entry(peer).or_default().seen.insert(tracker);
+                    let peer = self.peers.entry(peer).or_default();
+                    peer.seen.insert(tracker);
+                    peer.is_elsewhere = false;
                 }
             }
             Input::PeerMet(tracker) => {
@@ -181,6 +193,15 @@ impl Discovery {
             Input::PeerForgotten(peer) => drop(self.peers.remove(&peer)),
             Input::ConnectionLost => self.on_loss(now),
             Input::MorePeersRequested => self.trackers.values_mut().for_each(|state| state.on_request(now)),
+            Input::IdentifierChanged => {
+                self.announces.clear();
+                self.offers.clear();
+                self.trackers.values_mut().for_each(Tracker::begin_anew);
+                for peer in self.peers.values_mut() {
+                    peer.seen.clear();
+                    peer.is_elsewhere = true;
+                }
+            }
             Input::Places(places) => self.places = places,
             Input::Vacancies { tracker, vacancies } => {
                 if let Some(state) = self.trackers.get_mut(&tracker) {
@@ -207,7 +228,7 @@ impl Discovery {
 
     fn decide_offers(&mut self) {
         let satisfied = self.satisfied();
-        let lacking = self.peers.values().filter(|peer| peer.sought == Some(true)).count();
+        let lacking = self.peers.values().filter(|peer| peer.is_lacking()).count();
         self.trackers.values_mut().for_each(|state| state.satisfied_here = 0);
         for tracker in self.peers.values().filter(|peer| peer.is_satisfied()).flat_map(|peer| &peer.seen) {
             if let Some(state) = self.trackers.get_mut(tracker) {
@@ -229,7 +250,7 @@ impl Discovery {
         self.trackers.get(&tracker).and_then(|state| state.offers) != Some(0)
     }
 
-    /// How many peers need no offer.
+    /// How many members need no offer.
     fn satisfied(&self) -> usize {
         self.peers.values().filter(|peer| peer.is_satisfied()).count()
     }

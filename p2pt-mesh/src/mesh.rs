@@ -164,6 +164,11 @@ impl<T: Objects> Mesh<T> {
             Input::AttemptFailed { attempt, error } => self.handle_failure(now, attempt, error),
             Input::ChannelClosed(channel) => self.handle_closed(now, channel),
             Input::Disconnect(peer) => self.handle_disconnect(now, peer),
+            Input::IdentifierChanged => {
+                for peer in self.peers.keys().copied().collect::<Vec<_>>() {
+                    self.handle_disconnect(now, peer);
+                }
+            }
             Input::Lingering(lingering) => self.lingering = lingering,
             Input::Timeout => {
                 self.attempts.age(now);

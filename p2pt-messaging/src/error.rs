@@ -1,28 +1,52 @@
 //! What can go wrong, per operation.
 
+use std::any::type_name;
+use std::fmt;
+
 use crate::MessageId;
+
+/// Characters of serde's own words that a [`DecodeError`] repeats: these quote what the peer sent, at any length.
+const DETAIL_CHARS: usize = 160;
 
 /// A value could not be written as JSON, because its `Serialize` failed or it has a map key JSON cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON: {0}")]
 pub struct EncodeError(#[source] pub(crate) serde_json::Error);
 
-/// Text is not JSON, or the JSON in it does not fit the type it is read into.
+/// Text offered as JSON is not JSON.
 #[derive(Debug, thiserror::Error)]
-#[error("{problem}: {error}")]
-pub struct JsonError {
-    problem: &'static str,
-    #[source]
-    error: serde_json::Error,
+#[error("not JSON: {0}")]
+pub struct JsonError(#[source] pub(crate) serde_json::Error);
+
+/// A message is not of the type it was to be read as: it has another shape, lies deeper than serde_json goes (128
+/// levels), or holds a number out of range.
+///
+/// Its text and `Debug` repeat at most a line of what serde says; the whole, which may quote all that the peer sent, is
+/// its [source](std::error::Error::source), a `serde_json::Error`.
+#[derive(thiserror::Error)]
+#[error("not of the type `{wanted}`: {}", detail(.source))]
+pub struct DecodeError {
+    wanted: &'static str,
+    source: serde_json::Error,
 }
 
-impl JsonError {
-    pub(crate) fn syntax(error: serde_json::Error) -> Self {
-        Self { problem: "not JSON", error }
+impl DecodeError {
+    pub(crate) fn of<T>(source: serde_json::Error) -> Self {
+        Self { wanted: type_name::<T>(), source }
     }
+}
 
-    pub(crate) fn shape(error: serde_json::Error) -> Self {
-        Self { problem: "JSON of another shape", error }
+impl fmt::Debug for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeError").field("wanted", &self.wanted).field("detail", &detail(&self.source)).finish()
+    }
+}
+
+fn detail(error: &serde_json::Error) -> String {
+    let whole = error.to_string();
+    match whole.char_indices().nth(DETAIL_CHARS) {
+        Some((end, _)) => format!("{}…", &whole[..end]),
+        None => whole,
     }
 }
 

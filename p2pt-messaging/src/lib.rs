@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod chunks;
+mod convert;
 mod envelope;
 mod error;
 mod id;
@@ -13,7 +14,10 @@ mod rejected;
 mod text;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
-pub use error::{BudgetTooSmall, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError};
+pub use convert::IntoPayload;
+pub use error::{
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError,
+};
 pub use id::MessageId;
 pub use limits::Limits;
 pub use payload::{Json, Message, Payload};

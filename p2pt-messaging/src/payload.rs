@@ -1,9 +1,10 @@
 //! What a message says.
 
+use serde::de::value::StrDeserializer;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{EncodeError, InvalidMessage, JsonError, MessageId, json, text};
+use crate::{DecodeError, EncodeError, InvalidMessage, JsonError, MessageId, json, text};
 
 /// Well-formed JSON text.
 ///
@@ -14,27 +15,38 @@ pub struct Json(String);
 
 impl Json {
     /// Writes a value as JSON.
+    ///
+    /// # Errors
+    /// Its `Serialize` fails, or it has a map key that JSON cannot hold.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         serde_json::to_string(value).map(Self).map_err(EncodeError)
     }
 
     /// Takes text that is JSON already.
+    ///
+    /// # Errors
+    /// The text is not one JSON value.
     pub fn from_text(text: impl Into<String>) -> Result<Self, JsonError> {
         let mut bytes = text.into().into_bytes();
         json::mend_escapes(&mut bytes);
         let text = String::from_utf8(bytes).expect("mending writes ASCII over ASCII");
-        json::check(&text).map_err(JsonError::syntax)?;
+        json::check(&text).map_err(JsonError)?;
         Ok(Self(text))
     }
 
-    /// Reads the value. Fails if it has another shape, lies deeper than serde_json goes (128 levels), or holds a
-    /// number out of range.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        serde_json::from_str(&self.0).map_err(JsonError::shape)
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// It has another shape, lies deeper than serde_json goes (128 levels), or holds a number out of range.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        serde_json::from_str(&self.0).map_err(DecodeError::of::<T>)
     }
 
-    /// Reads the value whatever its shape; fails as [`parse`](Self::parse) does.
-    pub fn to_value(&self) -> Result<Value, JsonError> {
+    /// Reads the value whatever its shape.
+    ///
+    /// # Errors
+    /// It lies too deep or holds a number out of range, see [`parse`](Self::parse).
+    pub fn to_value(&self) -> Result<Value, DecodeError> {
         self.parse()
     }
 
@@ -83,6 +95,9 @@ pub enum Payload {
 
 impl Payload {
     /// A value as JSON.
+    ///
+    /// # Errors
+    /// See [`Json::of`].
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         Json::of(value).map(Self::Json)
     }
@@ -103,13 +118,13 @@ impl Payload {
         }
     }
 
-    /// Reads the content into a type of the application's; a text is read as a JSON string.
+    /// Reads it into a type of the application's; text is taken as a JSON string.
     ///
     /// # Errors
-    /// If the content does not fit the type.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+    /// See [`Json::parse`].
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match self {
-            Self::Text(text) => T::deserialize(serde::de::value::StrDeserializer::new(text)).map_err(JsonError::shape),
+            Self::Text(text) => T::deserialize(StrDeserializer::new(text)).map_err(DecodeError::of::<T>),
             Self::Json(json) => json.parse(),
         }
     }
@@ -131,56 +146,6 @@ impl Payload {
         let text = text::into_text(bytes).ok_or(InvalidMessage::NotUtf8)?;
         json::check(&text).map_err(|error| InvalidMessage::NotJson(error.to_string()))?;
         Ok(Self::Json(Json(text)))
-    }
-}
-
-impl From<&str> for Payload {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Payload {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<&String> for Payload {
-    fn from(text: &String) -> Self {
-        Self::Text(text.clone())
-    }
-}
-
-impl From<std::borrow::Cow<'_, str>> for Payload {
-    fn from(text: std::borrow::Cow<'_, str>) -> Self {
-        Self::Text(text.into_owned())
-    }
-}
-
-/// Numbers and truth values travel as JSON, which a JavaScript peer reads as what they are. A float that is no number is
-/// `null`, as in JavaScript.
-macro_rules! json_payload {
-    ($($kind:ty)*) => {$(
-        impl From<$kind> for Payload {
-            fn from(value: $kind) -> Self {
-                Value::from(value).into()
-            }
-        }
-    )*};
-}
-
-json_payload!(i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64 bool);
-
-impl From<Value> for Payload {
-    fn from(value: Value) -> Self {
-        Self::Json(value.into())
-    }
-}
-
-impl From<Json> for Payload {
-    fn from(json: Json) -> Self {
-        Self::Json(json)
     }
 }
 
@@ -212,26 +177,22 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type_is_a_payload() {
-        let text = String::from("a");
-        assert_eq!((Payload::from(&text), Payload::from(text.clone())), (Payload::from("a"), Payload::from("a")));
-        for (payload, json) in [
-            (Payload::from(-1), "-1"),
-            (Payload::from(u64::MAX), "18446744073709551615"),
-            (Payload::from(0.5), "0.5"),
-            (Payload::from(f64::NAN), "null"),
-            (Payload::from(true), "true"),
-        ] {
-            assert_eq!(payload.as_json().map(ToString::to_string).as_deref(), Some(json));
-        }
-        assert_eq!("[1]".parse::<Json>().unwrap().to_string(), "[1]");
-        assert!("[1".parse::<Json>().is_err());
-    }
-
-    #[test]
     fn a_value_that_is_no_json_is_an_error() {
         let map = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert!(Payload::json(&map).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_of_the_type_or_an_error_that_names_it_and_quotes_little() {
+        assert_eq!(Payload::json(&[1, 2]).unwrap().parse::<Vec<u8>>().unwrap(), [1, 2]);
+        assert_eq!(Payload::from("text").parse::<String>().unwrap(), "text", "JavaScript sends strings as text");
+        let long = Payload::json(&"secret".repeat(10_000)).unwrap();
+        for error in [long.parse::<u8>().unwrap_err(), Payload::from(long.as_str()).parse::<u8>().unwrap_err()] {
+            let texts = [error.to_string(), format!("{error:?}")];
+            assert!(texts.iter().all(|text| text.contains("u8") && text.len() < 400), "{texts:?}");
+            let source = std::error::Error::source(&error).expect("serde says why");
+            assert!(source.downcast_ref::<serde_json::Error>().is_some_and(serde_json::Error::is_data));
+        }
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Channels kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
+    /// Connections kept to each peer, at least 1, which is the default. With two, messages go on over the other when one
     /// fails; a peer that allows fewer keeps fewer, and is asked for more only in its first ten minutes.
     pub fn connections_per_peer(mut self, channels: usize) -> Self {
         self.mesh.connections_per_peer = channels.max(1);

@@ -182,6 +182,12 @@ impl Connections {
         self.discover(now, discovery::Input::MorePeersRequested);
     }
 
+    /// The swarm is announced under another identifier from now on: channels stay open, attempts come to nothing.
+    pub(crate) fn change_identifier(&mut self, now: Instant) {
+        self.step(now, Input::IdentifierChanged);
+        self.discover(now, discovery::Input::IdentifierChanged);
+    }
+
     /// Whether discovery wants this tracker to have offers.
     pub(crate) fn wants_offers(&self, tracker: TrackerId) -> bool {
         self.discovery.wants_offers(tracker)

@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Join { key: SwarmKey, reply: Reply<Arc<SwarmShared>> },
     Leave { swarm: Arc<SwarmShared>, reply: Reply<()> },
     SetIdentifier { swarm: Arc<SwarmShared>, key: SwarmKey, reply: Reply<()> },
+    MoveTo { swarm: Arc<SwarmShared>, key: SwarmKey, reply: Reply<()> },
     AddTracker { url: AnnounceUrl, reply: Reply<()> },
     RemoveTracker { url: AnnounceUrl, reply: Reply<bool> },
     RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
@@ -78,6 +79,8 @@ pub(crate) struct Parts {
 enum Done {
     Offers {
         swarm: MembershipId,
+        /// The swarm's, when they were asked for.
+        info_hash: InfoHash,
         tracker: TrackerId,
         made: Vec<Made>,
         /// Others have given way to some of them.
@@ -226,6 +229,9 @@ impl Engine {
             Command::SetIdentifier { swarm, key, reply } => {
                 let _ = reply.send(self.set_identifier(swarm.identity().membership, key));
             }
+            Command::MoveTo { swarm, key, reply } => {
+                let _ = reply.send(self.move_to(swarm.identity().membership, key));
+            }
             Command::AddTracker { url, reply } => {
                 self.add_tracker(url);
                 let _ = reply.send(Ok(()));
@@ -303,7 +309,29 @@ impl Engine {
         self.memberships.insert(id, info_hash, membership);
     }
 
+    /// Announces a swarm under another identifier. Its peers stay, and attempts that are under way end.
     fn set_identifier(&mut self, swarm: MembershipId, key: SwarmKey) -> Result<(), NodeError> {
+        let info_hash = key.info_hash();
+        if self.memberships.id(info_hash).is_some_and(|other| other != swarm) {
+            return Err(NodeError::AlreadyJoined);
+        }
+        let membership = self.memberships.rename(swarm, info_hash).ok_or(NodeError::Stopped)?;
+        membership.shared.set_identity(Identity { membership: swarm, key });
+        let before = std::mem::replace(&mut membership.info_hash, info_hash);
+        if before == info_hash {
+            return Ok(());
+        }
+        membership.offers.clear();
+        membership.connections.change_identifier(crate::now());
+        for tracker in lock(&self.parts.shared.trackers).values() {
+            tracker.client.leave(before);
+            tracker.client.join(info_hash);
+        }
+        Ok(())
+    }
+
+    /// Leaves a swarm and joins another with the same handle and event stream.
+    fn move_to(&mut self, swarm: MembershipId, key: SwarmKey) -> Result<(), NodeError> {
         if self.memberships.get(swarm).is_none() {
             return Err(NodeError::Stopped);
         }
@@ -345,7 +373,12 @@ impl Engine {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Offers { swarm, tracker, made, made_room } => self.hand_in_offers(swarm, tracker, made, made_room),
+            Done::Offers { swarm, info_hash, tracker, made, made_room } => {
+                // Those that were asked for under an earlier identifier are dropped.
+                if self.memberships.id(info_hash) == Some(swarm) {
+                    self.hand_in_offers(swarm, tracker, made, made_room);
+                }
+            }
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(membership) = self.memberships.touch(swarm) {
                     membership.attempts.remove(&attempt);

@@ -1,9 +1,10 @@
 //! What can go wrong, one enum per operation. Trouble with trackers is an [`Event`](crate::Event) instead, since
 //! discovery goes on.
 
+use std::fmt;
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Expired, FrameError, MessageId, Payload};
+use p2pt_messaging::{BudgetTooSmall, DecodeError, EncodeError, Expired, FrameError, MessageId, Payload};
 use p2pt_tracker::AnnounceUrlError;
 use p2pt_transport::{ChannelClosed, TransportError};
 
@@ -54,7 +55,7 @@ pub enum NodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The peer has no open channel any more.
+    /// There is no connection to the peer any more.
     #[error("the peer is gone: {0}")]
     PeerGone(ChannelClosed),
     /// The other side accepted nothing for this long.
@@ -77,7 +78,9 @@ pub enum SendError {
 }
 
 /// Why a message was not sent at once. Nothing of it was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Its `Debug` does not print the message.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
     /// The channel has no room for all of it now: the other side takes less than it is sent. The message comes back.
@@ -92,7 +95,9 @@ pub enum TrySendError {
 }
 
 /// Why something was not queued for a peer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// Its `Debug` does not print what was to be queued.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError<T = Payload> {
     /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back.
@@ -108,6 +113,27 @@ pub enum QueueError<T = Payload> {
     },
 }
 
+impl fmt::Debug for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(payload) => write!(f, "Full({} bytes)", payload.as_str().len()),
+            Self::NeverFits(payload) => write!(f, "NeverFits({} bytes)", payload.as_str().len()),
+            Self::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for QueueError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::TooLarge { bytes, max } => {
+                f.debug_struct("TooLarge").field("bytes", bytes).field("max", max).finish()
+            }
+        }
+    }
+}
+
 impl<T> QueueError<T> {
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
         match self {
@@ -115,6 +141,17 @@ impl<T> QueueError<T> {
             Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
         }
     }
+}
+
+/// Why [`Events::try_next`](crate::Events::try_next) has no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryNextError {
+    /// There is none now; there may be one later.
+    #[error("there is no event now")]
+    Empty,
+    /// The swarm was left or the node shut down, and every event has been taken.
+    #[error("there will be no event any more")]
+    Ended,
 }
 
 /// Why something a peer sent was refused.
@@ -180,6 +217,31 @@ pub enum RequestError {
     TooMany(usize),
 }
 
+/// Why a message of an application's own type was not sent, or no response of such a type came: the error of all that
+/// turns values into JSON and back.
+///
+/// `Encode` is a mistake of this side, `Decode` says that the peer sent something else than was expected, and the
+/// others are what the same operation without JSON fails with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TypedError {
+    /// The value cannot be written as JSON. Nothing was sent.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The message was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The message was not queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// There is no response.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What the peer sent is not of the type that was to be read.
+    #[error("the message is {0}")]
+    Decode(#[from] DecodeError),
+}
+
 fn sent_text(channel: Option<u64>, sending: Duration) -> String {
     if let Some(channel) = channel {
         format!("the request was sent over channel {channel} after {sending:?}")
@@ -190,4 +252,24 @@ fn sent_text(channel: Option<u64>, sending: Duration) -> String {
 
 fn round_trip_text(round_trip: Option<Duration>) -> String {
     round_trip.map_or_else(String::new, |time| format!(" (the round-trip time is {time:?})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_carries_a_message_does_not_print_it() {
+        let payload = || Payload::from("secret");
+        let queue = QueueError::Full(payload());
+        let full = TrySendError::Full(payload());
+        let printed = [
+            format!("{queue:?} {queue}"),
+            format!("{full:?} {full}"),
+            format!("{:?}", TrySendError::NeverFits(payload())),
+            format!("{:?}", TypedError::from(queue)),
+        ];
+        assert!(printed.iter().all(|text| !text.contains("secret")), "{printed:?}");
+        assert_eq!(format!("{full:?}"), "Full(6 bytes)");
+    }
 }

@@ -1,9 +1,9 @@
-//! What an application hears from its swarm.
+//! What happens in a swarm, as the application sees it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use p2pt_messaging::MessageId;
+use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
@@ -13,12 +13,14 @@ use crate::{Message, Peer, ReceiveError, SendError};
 /// Something happened in a swarm.
 ///
 /// For each peer: `PeerConnected`, then its messages in order, then `PeerClosed`; never otherwise, never twice.
-#[derive(Debug)]
+///
+/// Displayed, it is one line for a log, in which no message's text appears, but its size.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A peer can be talked to.
     PeerConnected(Peer),
-    /// The last channel to a peer is gone, and everything it sent has been delivered.
+    /// The last connection to a peer is gone, and everything it sent has been delivered.
     PeerClosed(PeerClosed),
     /// A complete message that is not the response to a request of ours.
     Message(Message),
@@ -42,7 +44,7 @@ pub enum Event {
     /// This side has not let a peer in that a tracker introduced. The peer learns nothing: it has no answer to its
     /// offer, or nothing that comes of its answer.
     ConnectionRejected(ConnectionRejected),
-    /// The transport could make no offer, so strangers cannot be invited; it is asked again at the next announce.
+    /// The transport could make no offer, so unknown peers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),
 }
 
@@ -52,9 +54,9 @@ pub enum Event {
 pub struct PeerClosed {
     /// Which one.
     pub peer: Peer,
-    /// How its last channel ended.
+    /// How its last connection ended.
     pub reason: ChannelClosed,
-    /// Bytes of frames handed to that channel that the other side never acknowledged: what may have been lost.
+    /// Bytes of frames handed to its channel that the other side never acknowledged: what may have been lost.
     pub unacknowledged_bytes: u64,
     /// How many of the messages and frames [queued](Peer::queue) for it no channel had taken whole.
     pub unsent_messages: u64,
@@ -66,7 +68,7 @@ pub struct PeerClosed {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SendFailed {
-    /// For which one it was.
+    /// The peer for which it was.
     pub peer: Peer,
     /// The message's id; `None` for a frame.
     pub id: Option<MessageId>,
@@ -80,7 +82,7 @@ pub struct SendFailed {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Data {
-    /// Who sent it.
+    /// The peer that sent it.
     pub peer: Peer,
     /// The frame, as it came.
     pub frame: Frame,
@@ -90,7 +92,7 @@ pub struct Data {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct InvalidFrame {
-    /// Who sent it.
+    /// The peer that sent it.
     pub peer: Peer,
     /// Why it was refused.
     pub error: ReceiveError,
@@ -113,7 +115,7 @@ pub struct TrackerConnected {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionFailed {
-    /// With whom, as the tracker says.
+    /// The peer, as the tracker says.
     pub peer_id: PeerId,
     /// By which tracker the offer or the answer came.
     pub tracker: AnnounceUrl,
@@ -122,7 +124,7 @@ pub struct ConnectionFailed {
     /// Why it failed.
     pub error: Arc<TransportError>,
     /// How many `ConnectionFailed` and `ConnectionRejected` of this tracker just before this one were dropped, because
-    /// nobody read them.
+    /// they were not read.
     pub missed: u64,
 }
 
@@ -138,7 +140,8 @@ pub struct ConnectionRejected {
     pub role: Role,
     /// Why it was refused.
     pub reason: RejectReason,
-    /// As in [`ConnectionFailed::missed`].
+    /// How many `ConnectionFailed` and `ConnectionRejected` of this tracker just before this one were dropped, because
+    /// they were not read.
     pub missed: u64,
 }
 
@@ -152,7 +155,7 @@ pub enum RejectReason {
     Duplicate,
     /// As many attempts as may be are under way, or as many as this tracker may cause.
     Busy,
-    /// The application's filter said no.
+    /// The application's filter does not admit it.
     Filtered,
     /// The peer is banned.
     Banned,
@@ -164,8 +167,200 @@ impl fmt::Display for RejectReason {
             Self::Full => "there are as many peers as may be",
             Self::Duplicate => "it is connected already",
             Self::Busy => "too many attempts to connect are under way",
-            Self::Filtered => "the filter says no",
+            Self::Filtered => "the application's filter does not admit it",
             Self::Banned => "it is banned",
         })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerConnected(peer) => write!(f, "peer {} connected", peer.id()),
+            Self::PeerClosed(closed) => closed.fmt(f),
+            Self::Message(message) => {
+                let (kind, bytes) = match message.payload() {
+                    Payload::Text(text) => ("text", text.len()),
+                    Payload::Json(json) => ("JSON", json.as_str().len()),
+                };
+                write!(OneLine(f), "message {} from {}: {bytes} bytes of {kind}", message.id(), message.peer().id())
+            }
+            Self::Data(data) => data.fmt(f),
+            Self::SendFailed(failed) => failed.fmt(f),
+            Self::InvalidFrame(invalid) => invalid.fmt(f),
+            Self::TrackerConnected(connected) => connected.fmt(f),
+            Self::TrackerWarning { tracker, warning } => write!(OneLine(f), "tracker {tracker}: {warning}"),
+            Self::ConnectionFailed(failed) => failed.fmt(f),
+            Self::ConnectionRejected(rejected) => rejected.fmt(f),
+            Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for PeerClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
+        write!(OneLine(f), "peer {} closed: {reason}", peer.id())?;
+        if *unacknowledged_bytes > 0 {
+            write!(f, "; {unacknowledged_bytes} bytes unacknowledged")?;
+        }
+        if *unsent_messages > 0 {
+            write!(f, "; {unsent_messages} messages of {unsent_bytes} bytes unsent")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SendFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = OneLine(f);
+        match &self.id {
+            Some(id) => write!(line, "message {id}")?,
+            None => line.write_str("a frame")?,
+        }
+        write!(line, " to {} was not sent: {}", self.peer.id(), self.error)?;
+        missed(f, self.missed)
+    }
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self.frame, Frame::Text(_)) { "text" } else { "binary" };
+        write!(f, "{kind} frame from {}: {} bytes", self.peer.id(), self.frame.len())
+    }
+}
+
+impl fmt::Display for InvalidFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "invalid frame from {}: {}", self.peer.id(), self.error)
+    }
+}
+
+impl fmt::Display for TrackerConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tracker {} reached; {} of {} are", self.tracker, self.connected, self.total)
+    }
+}
+
+impl fmt::Display for ConnectionFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer_id, tracker, role, error, .. } = self;
+        write!(OneLine(f), "attempt with {peer_id} by {tracker} failed, {}: {error}", whose_offer(*role))?;
+        missed(f, self.missed)
+    }
+}
+
+impl fmt::Display for ConnectionRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer_id, tracker, role, reason, .. } = self;
+        write!(f, "attempt with {peer_id} by {tracker} rejected, {}: {reason}", whose_offer(*role))?;
+        missed(f, self.missed)
+    }
+}
+
+fn whose_offer(role: Role) -> &'static str {
+    match role {
+        Role::Offerer => "offered by this side",
+        Role::Answerer => "offered by the peer",
+    }
+}
+
+fn missed(f: &mut fmt::Formatter<'_>, missed: u64) -> fmt::Result {
+    if missed > 0 { write!(f, "; {missed} more were not kept") } else { Ok(()) }
+}
+
+/// Writes what came from elsewhere without line breaks and other control characters.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let mut chars = part.chars();
+            match chars.next_back().filter(|last| last.is_control()) {
+                Some(control) => write!(self.0, "{}{}", chars.as_str(), control.escape_default())?,
+                None => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p2pt_messaging::{InvalidMessage, Message as Body};
+
+    use super::*;
+    use crate::peer::Settings;
+
+    fn peer() -> Peer {
+        Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)))
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_the_text_of_messages() {
+        let (peer, id) = (peer(), "ab".repeat(20));
+        let tracker: AnnounceUrl = "ws://a.test".parse().expect("a URL");
+        let message = |id: &str, payload| {
+            Event::Message(Message::new(peer.clone(), Body { id: id.parse().expect("an id"), payload }))
+        };
+        let failed = |text: &str| Arc::new(TransportError::Backend(text.into()));
+        let reason = ChannelClosed::Failed("one\ntwo".into());
+        let error =
+            p2pt_messaging::FrameError::InvalidMessage { id: MessageId::from(7), reason: InvalidMessage::NotUtf8 };
+        let cases = [
+            (Event::PeerConnected(peer.clone()), format!("peer {id} connected")),
+            (
+                Event::PeerClosed(PeerClosed {
+                    peer: peer.clone(),
+                    reason,
+                    unacknowledged_bytes: 5,
+                    unsent_messages: 2,
+                    unsent_bytes: 9,
+                }),
+                format!(
+                    "peer {id} closed: the connection failed: one\\ntwo; 5 bytes unacknowledged; 2 messages of 9 bytes \
+                     unsent"
+                ),
+            ),
+            (message("7", "secret".into()), format!("message 7 from {id}: 6 bytes of text")),
+            (message("[7]", 12.into()), format!("message [7] from {id}: 2 bytes of JSON")),
+            (
+                Event::Data(Data { peer: peer.clone(), frame: Frame::text("secret") }),
+                format!("text frame from {id}: 6 bytes"),
+            ),
+            (
+                Event::SendFailed(SendFailed {
+                    peer: peer.clone(),
+                    id: None,
+                    error: SendError::PeerGone(ChannelClosed::Local),
+                    missed: 3,
+                }),
+                format!("a frame to {id} was not sent: the peer is gone: closed by this side; 3 more were not kept"),
+            ),
+            (
+                Event::InvalidFrame(InvalidFrame { peer: peer.clone(), error: error.into() }),
+                format!("invalid frame from {id}: message 7 refused: not UTF-8"),
+            ),
+            (
+                Event::TrackerConnected(TrackerConnected { tracker: tracker.clone(), connected: 1, total: 2 }),
+                "tracker ws://a.test reached; 1 of 2 are".to_owned(),
+            ),
+            (
+                Event::ConnectionRejected(ConnectionRejected {
+                    peer_id: peer.id(),
+                    tracker,
+                    role: Role::Answerer,
+                    reason: RejectReason::Banned,
+                    missed: 0,
+                }),
+                format!("attempt with {id} by ws://a.test rejected, offered by the peer: it is banned"),
+            ),
+            (Event::OfferFailed(failed("a\r\nb")), "no offer was made: transport backend: a\\r\\nb".to_owned()),
+        ];
+        for (event, line) in cases {
+            let shown = event.clone().to_string();
+            assert_eq!(shown, line);
+            assert!(!shown.contains(char::is_control) && !shown.contains("secret"), "{shown}");
+        }
     }
 }

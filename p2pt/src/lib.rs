@@ -9,32 +9,62 @@
 #![doc = include_str!("../examples/hello.rs")]
 //! ```
 //!
+//! # Messages of your own types
+//!
+//! Text, numbers and JSON are sent as they are; whatever `serde` can write and read, by the methods whose names end in
+//! `_json`. What goes wrong with either is one [`TypedError`].
+//!
+//! ```no_run
+//! use p2pt::{Message, Peer, TypedError};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Question {
+//!     city: String,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Answer {
+//!     degrees: f64,
+//! }
+//!
+//! // In a task of its own, so that the event loop goes on:
+//! async fn ask(peer: Peer) -> Result<f64, TypedError> {
+//!     let question = Question { city: "Ghent".into() };
+//!     let answer = peer.request_json::<Answer>(&question).await?;
+//!     Ok(answer.degrees)
+//! }
+//!
+//! // In the event loop, for each `Event::Message`:
+//! fn answer(message: &Message) -> Result<(), TypedError> {
+//!     let question: Question = message.json()?;
+//!     message.queue_response_json(&Answer { degrees: question.city.len() as f64 })
+//! }
+//! ```
+//!
 //! # What to expect
 //!
 //! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are
-//!   bounded
-//!   per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a task.
+//!   bounded per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a
+//!   task. One that is awaited there all the same stalls no other peer, and ends with [`RequestError::InboxFull`] or
+//!   [`RequestError::Timeout`].
 //! - **Delivery** is at most once, and in order, which only the failure of one of several channels can disturb. `Ok`
-//!   from a
-//!   send means that a channel accepted the whole message, not that it arrived: the wire format has no
-//! acknowledgements. A
-//!   message whose channel fails half-way starts again on the peer's next channel. [`PeerClosed`] says how many bytes
-//! were
-//!   never acknowledged.
+//!   from a send means that a channel accepted the whole message, not that it arrived: the wire format has no
+//!   acknowledgements. A message whose channel fails half-way starts again on the peer's next channel. [`PeerClosed`]
+//!   says how many bytes were never acknowledged.
 //! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
 //!   [`IcePolicy::RelayOnly`](transport::webrtc::IcePolicy) and a TURN server, peers see the server's address instead.
 //! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
-//!   offers and answers costs the others no time and no places. What is wrong is told by [`Event::TrackerWarning`].
+//!   offers and answers costs the others no time and no places. [`Event::TrackerWarning`] says what is wrong.
 //! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker
-//!   named,
-//!   [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
+//!   named, [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
 //!   [`Node::tracker_stats`].
-//! - **Meeting everybody.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
+//! - **Meeting all peers.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
 //!   within a minute or two; ten within ten seconds; a few meet at once.
 //! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
-//! - **Staying in charge.** [`Builder::admit`] asks you about everybody before they are connected to,
-//!   [`Peer::disconnect`] and [`Node::ban`] send them away. [`Swarm::broadcast`] keeps nobody waiting for a slow peer,
-//!   but returns when the slowest has the message; [`Peer::try_send`] never waits.
+//! - **Staying in charge.** [`Builder::admit`] asks the application about each peer before a connection is made;
+//!   [`Peer::disconnect`] and [`Node::ban`] end one. [`Swarm::broadcast`] has no peer wait for a slow one, but returns
+//!   when the slowest has the message; [`Peer::queue`] and [`Peer::try_send`] never wait.
 //!
 //! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
 //! different senders.
@@ -55,14 +85,18 @@ mod node;
 mod peer;
 mod queue;
 mod request;
+mod responses;
 mod sdp;
 mod send_queue;
 mod swarm;
+mod typed;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
 pub use counters::NodeMetrics;
-pub use error::{NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TrySendError};
+pub use error::{
+    NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TryNextError, TrySendError, TypedError,
+};
 pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
     TrackerConnected,
@@ -71,11 +105,13 @@ pub use message::Message;
 pub use node::{Node, TrackerStats};
 pub use peer::{Messages, Peer};
 pub use request::{PendingResponse, Request};
+pub use responses::Responses;
 pub use swarm::{Events, Swarm, SwarmKey};
+pub use typed::{TypedRequest, TypedResponse};
 
 pub use p2pt_messaging::{
-    BudgetTooSmall, EncodeError, FrameError, InvalidMessage, Json, JsonError, Limits, Malformed, MessageId,
-    MessageIdError, Payload,
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, IntoPayload, InvalidMessage, Json, JsonError, Limits,
+    Malformed, MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker as tracker;

@@ -1,7 +1,6 @@
 //! A received message.
 
-use p2pt_messaging::{Json, JsonError, Message as Body, MessageId, Payload};
-use serde::de::DeserializeOwned;
+use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
 use crate::{Peer, QueueError, Request, SendError};
 
@@ -17,7 +16,7 @@ impl Message {
         Self { peer, body }
     }
 
-    /// Who sent it.
+    /// The peer that sent it.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -27,52 +26,44 @@ impl Message {
         &self.body.id
     }
 
-    /// What it says.
+    /// Its content: text or JSON.
     pub fn payload(&self) -> &Payload {
         &self.body.payload
     }
 
-    /// What it says, without a copy.
+    /// Its content, without a copy.
     pub fn into_payload(self) -> Payload {
         self.body.payload
     }
 
-    /// The text, if it was sent as text.
+    /// The text, if it was sent as text. [`json`](Self::json) reads text, too.
     pub fn text(&self) -> Option<&str> {
         self.body.payload.text()
     }
 
-    /// The JSON, if it was sent as JSON.
-    pub fn json(&self) -> Option<&Json> {
+    /// The JSON as it was sent, unread, if it was sent as JSON. [`json`](Self::json) reads it.
+    pub fn as_json(&self) -> Option<&Json> {
         self.body.payload.as_json()
-    }
-
-    /// Reads it into a type of the application's; a text message is taken as a JSON string.
-    ///
-    /// # Errors
-    /// What does not fit the type.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        self.body.payload.parse()
     }
 
     /// Responds, without waiting for a response to the response.
     ///
     /// # Errors
-    /// As [`Peer::send`].
-    pub async fn respond(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.peer.send_with_id(&self.body.id, &payload.into()).await
+    /// [`SendError`], for the reasons for which [`Peer::send`] fails.
+    pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.peer.send_with_id(&self.body.id, &payload.into_payload()).await
     }
 
     /// Queues a response, and never waits; see [`Peer::queue`].
     ///
     /// # Errors
-    /// As there.
-    pub fn queue_response(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
+    /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
+    pub fn queue_response(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
         self.peer.queue_response_to(self.body.id.clone(), payload)
     }
 
     /// Responds, and waits for the response to that: the next channel of a chain.
-    pub fn request(&self, payload: impl Into<Payload>) -> Request {
-        Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into())
+    pub fn request(&self, payload: impl IntoPayload) -> Request {
+        Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into_payload())
     }
 }

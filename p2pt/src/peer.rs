@@ -11,7 +11,7 @@ use std::{fmt, ptr};
 
 use futures_util::Stream;
 use futures_util::future::join_all;
-use p2pt_messaging::{Limits, MessageId, Payload};
+use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
@@ -99,9 +99,9 @@ impl Settings {
     }
 }
 
-/// A peer under the same identifier, from its `PeerConnected` to its `PeerClosed`.
+/// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
-/// Cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
+/// The handle is cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
 #[derive(Clone)]
 pub struct Peer(Arc<PeerShared>);
 
@@ -172,17 +172,18 @@ impl Peer {
     ///
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
-    pub fn queue(&self, payload: impl Into<Payload>) -> Result<(), QueueError> {
-        self.queue_with_id(self.0.new_id(), Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    pub fn queue(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
+        self.queue_with_id(self.0.new_id(), Arc::new(payload.into_payload()))
+            .map_err(|error| error.map(Arc::unwrap_or_clone))
     }
 
     /// Queues a response to a message of which only the id is at hand;
     /// [`Message::queue_response`](crate::Message::queue_response) otherwise.
     ///
     /// # Errors
-    /// As [`queue`](Self::queue).
-    pub fn queue_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), QueueError> {
-        self.queue_with_id(id, Arc::new(payload.into())).map_err(|error| error.map(Arc::unwrap_or_clone))
+    /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
+    pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
+        self.queue_with_id(id, Arc::new(payload.into_payload())).map_err(|error| error.map(Arc::unwrap_or_clone))
     }
 
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
@@ -228,8 +229,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(&self, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(&self.0.new_id(), &payload.into()).await
+    pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.send_with_id(&self.0.new_id(), &payload.into_payload()).await
     }
 
     /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now. Never sends a
@@ -240,8 +241,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`TrySendError`]; the message comes back if there is no room for it.
-    pub fn try_send(&self, payload: impl Into<Payload>) -> Result<(), TrySendError> {
-        let (id, payload) = (self.0.new_id(), payload.into());
+    pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), TrySendError> {
+        let (id, payload) = (self.0.new_id(), payload.into_payload());
         self.0.check_size(&payload)?;
         if !self.0.send_queue.is_empty() {
             // It must not overtake what waits.
@@ -263,21 +264,21 @@ impl Peer {
     }
 
     /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
-    pub fn request(&self, payload: impl Into<Payload>) -> Request {
-        Request::new(self.clone(), None, payload.into())
+    pub fn request(&self, payload: impl IntoPayload) -> Request {
+        Request::new(self.clone(), None, payload.into_payload())
     }
 
     /// Responds to a message of which only the id is at hand; [`Message::respond`](crate::Message::respond) otherwise.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
-    pub async fn respond_to(&self, id: MessageId, payload: impl Into<Payload>) -> Result<(), SendError> {
-        self.send_with_id(&id, &payload.into()).await
+    /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
+    pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
+        self.send_with_id(&id, &payload.into_payload()).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
-    pub fn request_in_response_to(&self, id: MessageId, payload: impl Into<Payload>) -> Request {
-        Request::new(self.clone(), Some(id), payload.into())
+    pub fn request_in_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Request {
+        Request::new(self.clone(), Some(id), payload.into_payload())
     }
 
     /// Sends one frame as it is, outside the message format: JavaScript's `peer.send`. The other side sees it as
@@ -290,25 +291,24 @@ impl Peer {
         self.0.hand_over_frame(&frame).await
     }
 
-    /// The numbers of the channel that messages take, if one is open: candidate types, round-trip time, bytes.
+    /// The numbers of the connection that messages take, if there is one: candidate types, round-trip time, bytes.
     pub async fn stats(&self) -> Option<ChannelStats> {
         let channel = self.0.channel().ok()?;
         Some(channel.stats().await)
     }
 
-    /// The numbers of every open channel, in the order they opened.
+    /// The numbers of every connection to the peer, in the order they opened.
     pub async fn connection_stats(&self) -> Vec<ChannelStats> {
         join_all(self.0.channels().iter().map(|channel| channel.stats())).await
     }
 
-    /// Ends the connection: lets what is queued leave, closes every channel to this peer politely, and waits until they
-    /// are closed.
+    /// Ends the connection: lets what is queued leave, closes every channel to this peer once it has sent what it had
+    /// accepted, and waits until they are closed.
     ///
     /// What is queued has as long as [configured](crate::Builder::flush_timeout) (5 s). What channels have accepted is
     /// still sent, for at most as long as the transport gives a close (2 s without progress unless configured). Sends
-    /// and requests under way end with `PeerGone(Local)`, and the application hears
-    /// [`Event::PeerClosed`](crate::Event::PeerClosed) with the reason `Local` after what the peer had sent. Attempts
-    /// to connect that were under way come to nothing.
+    /// and requests under way end with `PeerGone(Local)`, and [`Event::PeerClosed`](crate::Event::PeerClosed) comes
+    /// with the reason `Local` after what the peer had sent. Attempts to connect that were under way come to nothing.
     ///
     /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
     pub async fn disconnect(&self) {
@@ -487,6 +487,7 @@ impl PeerShared {
 
 /// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
 #[derive(Debug)]
+#[must_use = "dropping it gives the messages back to the event stream"]
 pub struct Messages {
     peer: Peer,
     number: u64,

@@ -17,6 +17,7 @@ use futures_util::task::AtomicWaker;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, TransportError};
+use tokio::sync::Notify;
 
 use crate::counters::{Counters, add};
 use crate::inbox::{Inbound, Taken};
@@ -49,6 +50,8 @@ pub(crate) struct ReadyList {
     waker: AtomicWaker,
     /// The application dropped its [`Events`](crate::Events).
     abandoned: AtomicBool,
+    /// A peer has connected, or no further event will come.
+    arrival: Notify,
 }
 
 impl ReadyList {
@@ -116,6 +119,22 @@ impl EventQueue {
         let mut peers = lock(&self.peers);
         peers.entry(peer.id()).or_insert_with(|| peer.clone());
         peer.shared().inbox.connected(peer, &self.ready);
+        self.ready.arrival.notify_waiters();
+    }
+
+    /// A connected peer as soon as there is one; `None` if no further event will come.
+    pub(crate) async fn wait_for_peer(&self) -> Option<Peer> {
+        loop {
+            let mut arrival = std::pin::pin!(self.ready.arrival.notified());
+            arrival.as_mut().enable();
+            if let Some(peer) = lock(&self.peers).values().find(|peer| peer.is_connected()) {
+                return Some(peer.clone());
+            }
+            if lock(&self.ready.ready).ended {
+                return None;
+            }
+            arrival.await;
+        }
     }
 
     /// A peer has lost its last channel.
@@ -202,6 +221,7 @@ impl EventQueue {
     pub(crate) fn end(&self) {
         lock(&self.ready.ready).ended = true;
         self.ready.waker.wake();
+        self.ready.arrival.notify_waiters();
     }
 
     /// The application reads no more: inboxes empty themselves, so that nothing waits for it.

@@ -48,7 +48,7 @@ pub(crate) enum Routed {
     Message(Body),
 }
 
-/// A response, with its share of what responses that nobody has taken yet may hold.
+/// A response, with its share of what responses may hold that have not been taken yet.
 type Reply = Result<(Body, OwnedSemaphorePermit), NoReply>;
 
 /// Why there is no response to a request that was registered.
@@ -178,7 +178,7 @@ impl Waiters {
     pub(crate) fn fail_all(&self, now: Instant, reason: &ChannelClosed) {
         let mut state = lock(&self.state);
         for (id, (number, waiter)) in std::mem::take(&mut state.waiting) {
-            // The peer may come back before the application hears that it went, and respond then.
+            // The peer may come back before the application learns that it went, and respond then.
             state.ended.insert(now, id, number);
             // A request dropped meanwhile needs no answer.
             let _ = waiter.send(Err(NoReply::PeerGone(reason.clone())));
@@ -238,11 +238,11 @@ impl Request {
         self
     }
 
-    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for one that has more to send to the same
-    /// peer, in order, before the response is there.
+    /// Sends it now, and leaves only waiting to the [`PendingResponse`]: for a program that has more to send to the
+    /// same peer, in order, before the response is there.
     ///
     /// # Errors
-    /// As when the request is awaited.
+    /// [`RequestError`]: the request was not sent in time, or cannot be.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
         let (mut waiting, payload) = self.register()?;
         waiting.send(&payload).await?;
@@ -255,35 +255,23 @@ impl Request {
     /// # Errors
     /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
-        let (mut waiting, payload) = self.register()?;
-        if let Some((bytes, max)) = waiting.peer.shared().too_large(&payload) {
-            return Err(waiting.failed(SendError::TooLarge { bytes, max }.into()));
-        }
-        let handed_over = Arc::<OnceLock<HandedOver>>::default();
-        let asked = Asked { number: waiting.number, handed_over: handed_over.clone() };
-        let content = Content::Message(waiting.id.clone(), Arc::new(payload));
-        let error = match waiting.peer.shared().enqueue(content, Some(asked)) {
-            Pushed::Queued => {
-                waiting.sent = Sent::Queued(handed_over);
-                debug!(parent: waiting.peer.span(), request = %waiting.id, "a request is queued");
-                return Ok(PendingResponse::new(waiting));
-            }
-            Pushed::Full(_) => RequestError::QueueFull,
-            Pushed::Closed => SendError::PeerGone(waiting.peer.shared().ended()).into(),
-        };
-        Err(waiting.failed(error))
+        let (waiting, payload) = self.register()?;
+        waiting.queue(Arc::new(payload))
+    }
+
+    /// Queues a request of which others have the payload, too.
+    pub(crate) fn queue_shared(
+        peer: &Peer,
+        payload: Arc<Payload>,
+        timeout: Option<Duration>,
+    ) -> Result<PendingResponse, RequestError> {
+        let after = timeout.unwrap_or(peer.shared().settings.config.request_timeout);
+        Waiting::register(peer.clone(), None, after)?.queue(payload)
     }
 
     fn register(self) -> Result<(Waiting, Payload), RequestError> {
-        let Self { peer, id, payload, timeout: after } = self;
-        let id = id.unwrap_or_else(|| peer.shared().new_id());
-        let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
-            debug!(parent: peer.span(), limit = MAX_WAITING, "too many requests to the peer wait for responses");
-            return Err(RequestError::TooMany(MAX_WAITING));
-        };
-        count(&peer.shared().settings.counters.requests_started);
-        let began = crate::now();
-        Ok((Waiting { peer, id, number, body, after, began, sent: Sent::NotYet }, payload))
+        let Self { peer, id, payload, timeout } = self;
+        Ok((Waiting::register(peer, id, timeout)?, payload))
     }
 }
 
@@ -356,6 +344,34 @@ enum Sent {
 }
 
 impl Waiting {
+    fn register(peer: Peer, id: Option<MessageId>, after: Duration) -> Result<Self, RequestError> {
+        let id = id.unwrap_or_else(|| peer.shared().new_id());
+        let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
+            debug!(parent: peer.span(), limit = MAX_WAITING, "too many requests to the peer wait for responses");
+            return Err(RequestError::TooMany(MAX_WAITING));
+        };
+        count(&peer.shared().settings.counters.requests_started);
+        Ok(Self { peer, id, number, body, after, began: crate::now(), sent: Sent::NotYet })
+    }
+
+    fn queue(mut self, payload: Arc<Payload>) -> Result<PendingResponse, RequestError> {
+        if let Some((bytes, max)) = self.peer.shared().too_large(&payload) {
+            return Err(self.failed(SendError::TooLarge { bytes, max }.into()));
+        }
+        let handed_over = Arc::<OnceLock<HandedOver>>::default();
+        let asked = Asked { number: self.number, handed_over: handed_over.clone() };
+        let error = match self.peer.shared().enqueue(Content::Message(self.id.clone(), payload), Some(asked)) {
+            Pushed::Queued => {
+                self.sent = Sent::Queued(handed_over);
+                debug!(parent: self.peer.span(), request = %self.id, "a request is queued");
+                return Ok(PendingResponse::new(self));
+            }
+            Pushed::Full(_) => RequestError::QueueFull,
+            Pushed::Closed => SendError::PeerGone(self.peer.shared().ended()).into(),
+        };
+        Err(self.failed(error))
+    }
+
     fn left(&self) -> Duration {
         self.after.saturating_sub(crate::now().saturating_duration_since(self.began))
     }

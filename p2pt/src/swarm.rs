@@ -1,12 +1,12 @@
-//! A swarm: everyone under one identifier, as this node sees it.
+//! A swarm: the peers under one identifier, as this node sees them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::Stream;
 use futures_util::future::{join_all, poll_fn};
-use p2pt_messaging::Payload;
+use p2pt_messaging::IntoPayload;
 use p2pt_proto::{InfoHash, PeerId};
 use tokio::time::timeout;
 
@@ -14,7 +14,7 @@ use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
-use crate::{Event, Node, NodeError, Peer, QueueError, SendError};
+use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
 
 /// What the members of a swarm share: an identifier, or the info hash alone where that is all that is known.
 ///
@@ -113,7 +113,7 @@ impl Swarm {
         self.node().shutdown().await;
     }
 
-    /// What it was joined by, and can be joined by again.
+    /// The key by which it was joined, and can be joined again.
     pub fn key(&self) -> SwarmKey {
         self.shared.identity().key
     }
@@ -141,11 +141,12 @@ impl Swarm {
     /// Sends a message to every connected peer at the same time, and says how it went with each.
     ///
     /// No peer waits for another, but the call returns when the slowest one has taken the message, or has taken nothing
-    /// for as long as the node's stall deadline. Whoever sends to everybody again and again, and would rather leave out
-    /// a slow peer than wait for it, calls [`Peer::try_send`] on each of the [`peers`](Self::peers), and who would
-    /// rather neither wait nor leave anyone out [`queue_all`](Self::queue_all).
-    pub async fn broadcast(&self, payload: impl Into<Payload>) -> Vec<(Peer, Result<(), SendError>)> {
-        let payload = &payload.into();
+    /// for as long as the node's [send timeout](crate::Builder::send_timeout). A program that sends to all peers again
+    /// and again has two other ways: [`Peer::try_send`] on each of the [`peers`](Self::peers) leaves a slow peer out,
+    /// and [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
+    #[must_use = "it says which peers the message did not reach"]
+    pub async fn broadcast(&self, payload: impl IntoPayload) -> Vec<(Peer, Result<(), SendError>)> {
+        let payload = &payload.into_payload();
         let sends = self.peers().into_iter().map(|peer| async move {
             let result = peer.send_with_id(&peer.shared().new_id(), payload).await;
             (peer, result)
@@ -155,13 +156,44 @@ impl Swarm {
 
     /// [Queues](Peer::queue) a message for every connected peer, never waits, and says for whom it was not queued, and
     /// why. Results that arrive later are events.
-    pub fn queue_all(&self, payload: impl Into<Payload>) -> Vec<(Peer, QueueError<()>)> {
-        let payload = Arc::new(payload.into());
+    #[must_use = "it says for which peers there was no room"]
+    pub fn queue_all(&self, payload: impl IntoPayload) -> Vec<(Peer, QueueError<()>)> {
+        let payload = Arc::new(payload.into_payload());
         let queue = |peer: Peer| {
             let error = peer.queue_with_id(peer.shared().new_id(), payload.clone()).err()?;
             Some((peer, error.map(drop)))
         };
         self.peers().into_iter().filter_map(queue).collect()
+    }
+
+    /// Asks every connected peer the same, and hands out the responses as they come.
+    ///
+    /// The requests are [queued](crate::Request::queue) when the first response is asked for, for the peers that were
+    /// connected when this was called; a peer that takes nothing delays no other. Peers that connect later are not
+    /// asked. Read the responses in a task of their own, not where events are read.
+    ///
+    /// ```no_run
+    /// # async fn example(swarm: p2pt::Swarm) {
+    /// let mut responses = swarm.request_many("what time is it?");
+    /// while let Some((peer, response)) = responses.next().await {
+    ///     match response {
+    ///         Ok(message) => println!("{}: {:?}", peer.id(), message.text()),
+    ///         Err(error) => println!("{}: {error}", peer.id()),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn request_many(&self, payload: impl IntoPayload) -> Responses {
+        Responses::new(self.peers(), payload.into_payload())
+    }
+
+    /// Waits until a peer is connected, and hands out one that is: at once if there is one already. It takes no event
+    /// out of the stream, so [`Event::PeerConnected`] comes there all the same.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopped`]: the swarm was left or the node shut down, before or meanwhile.
+    pub async fn wait_for_peer(&self) -> Result<Peer, NodeError> {
+        self.shared.queue.wait_for_peer().await.ok_or(NodeError::Stopped)
     }
 
     /// Announces to every tracker now, to meet more peers.
@@ -173,18 +205,44 @@ impl Swarm {
         self.node.command(|reply| Command::RequestMorePeers { swarm, reply }).await
     }
 
-    /// Moves to another identifier: leaves everyone here, and meets those under the new one. The event stream goes on.
+    /// Announces the swarm under another identifier from now on, as JavaScript's `setIdentifier` does: connected peers
+    /// stay connected and go on talking, and members under the new identifier are met beside them.
+    /// [`move_to`](Self::move_to) leaves the peers, too.
+    ///
+    /// - Trackers learn at once that this node has left the old swarm (`stopped`), and that it is in the new one.
+    ///   JavaScript sends neither: its next announce, whenever that is, is under the new identifier.
+    /// - Connected peers keep their places: they count for [`max_peers`](crate::Builder::max_peers), and can be
+    ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again; for new peers the
+    ///   [`PeerRequest`](crate::PeerRequest) has the new info hash.
+    /// - Attempts to connect that are under way come to nothing, so that every peer that connects after this returns
+    ///   is under the new identifier.
+    /// - A peer that changes to the same identifier keeps its one connection. One that does not is not met again when
+    ///   its connection is lost; until then it counts this node as connected, also to another swarm of this node under
+    ///   the old identifier.
+    ///
+    /// Setting the identifier that the swarm has changes nothing.
     ///
     /// # Errors
-    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, [`NodeError::Stopped`].
+    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier with another swarm,
+    /// [`NodeError::Stopped`].
     pub async fn set_identifier(&self, key: impl Into<SwarmKey>) -> Result<(), NodeError> {
         let (swarm, key) = (self.shared.clone(), key.into());
         self.node.command(|reply| Command::SetIdentifier { swarm, key, reply }).await
     }
 
+    /// Moves to another identifier: leaves all peers here, and meets those under the new one. The handle and the event
+    /// stream go on. [`set_identifier`](Self::set_identifier) keeps the peers.
+    ///
+    /// # Errors
+    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, [`NodeError::Stopped`].
+    pub async fn move_to(&self, key: impl Into<SwarmKey>) -> Result<(), NodeError> {
+        let (swarm, key) = (self.shared.clone(), key.into());
+        self.node.command(|reply| Command::MoveTo { swarm, key, reply }).await
+    }
+
     /// Leaves: lets what is queued for peers leave (for at most [as long as
-    /// configured](crate::Builder::flush_timeout)), tells the trackers, closes every channel politely, and ends the
-    /// event stream. Other swarms of the node go on, and the swarm can be joined again at once.
+    /// configured](crate::Builder::flush_timeout)), announces to the trackers that it leaves, closes every channel, and
+    /// ends the event stream. Other swarms of the node go on, and the swarm can be joined again at once.
     ///
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.
@@ -208,8 +266,8 @@ impl Swarm {
 
 /// The events of one swarm, in order; ends when the swarm has been left or the node shut down.
 ///
-/// Nobody is lost by reading late: each peer's unread messages are bounded in bytes, and a full inbox stalls its own
-/// sender only. It keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
+/// Reading late loses nothing: each peer's unread messages are bounded in bytes, and a full inbox stalls its own sender
+/// only. The stream keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
 /// and the node goes on while there is another handle.
 #[derive(Debug)]
 pub struct Events {
@@ -225,6 +283,41 @@ impl Events {
     /// The next event, or `None` after the last one. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|cx| self.shared.queue.poll_next(cx)).await
+    }
+}
+
+impl Events {
+    /// The next event if there is one now; never waits. For loops that do other work in turn, such as a game's, in
+    /// tokio's runtime or outside it:
+    ///
+    /// ```no_run
+    /// # fn example(mut events: p2pt::Events) {
+    /// # fn draw() {}
+    /// use p2pt::TryNextError;
+    ///
+    /// loop {
+    ///     let error = loop {
+    ///         match events.try_next() {
+    ///             Ok(event) => println!("{event}"),
+    ///             Err(error) => break error,
+    ///         }
+    ///     };
+    ///     if error == TryNextError::Ended {
+    ///         break;
+    ///     }
+    ///     draw();
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TryNextError::Empty`]: there is none now. [`TryNextError::Ended`]: there will be none any more.
+    pub fn try_next(&mut self) -> Result<Event, TryNextError> {
+        match self.shared.queue.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(event)) => Ok(event),
+            Poll::Ready(None) => Err(TryNextError::Ended),
+            Poll::Pending => Err(TryNextError::Empty),
+        }
     }
 }
 

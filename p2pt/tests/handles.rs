@@ -90,9 +90,12 @@ fn a_start_without_a_runtime_is_an_error() {
 async fn trackers_are_named_as_people_have_them() {
     let url: p2pt::AnnounceUrl = "ws://127.0.0.1:9/announce".parse().expect("a URL");
     let text = String::from("ws://127.0.0.1:10");
-    let node = builder().tracker(&url).tracker(&text).start().await.expect("a node starts");
+    let named = builder().tracker(&url).tracker(&text).tracker(text.clone()).tracker(url.clone());
+    let node = named.trackers([&url]).trackers([text.as_str()]).start().await.expect("a node starts");
     node.add_tracker(url.clone()).await.expect("it is there already");
     node.add_tracker("ws://127.0.0.1:11").await.expect("added");
+    node.add_tracker(&text).await.expect("it is there already");
     assert_eq!(node.tracker_stats().total, 3);
     assert!(node.remove_tracker(&url).await.expect("running"));
+    assert!(node.remove_tracker(text).await.expect("running"));
 }

@@ -89,7 +89,7 @@ async fn leaving_one_leaves_the_others_alone_and_sockets_are_shared<N: Underlay>
         assert!(matches!(heard[..], [Event::PeerClosed(_)]) && swarm.peers().len() == 1, "{name}: {heard:?}");
     }
     // What is sent in one room is heard in that room alone.
-    harness.swarms[1][2].0.broadcast("blue").await;
+    let _ = harness.swarms[1][2].0.broadcast("blue").await;
     sleep(SECOND).await;
     for (n, swarms) in harness.swarms.iter_mut().enumerate() {
         for (swarm, events) in swarms {

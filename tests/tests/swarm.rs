@@ -62,11 +62,11 @@ async fn two_peers_meet_talk_and_part() {
         assert_eq!(hi.text(), Some("yes"));
         let fine = hi.request(json!({"how": ["are", "you", null]})).await?;
         fine.respond("bye").await?;
-        Ok::<_, RequestError>(fine.parse::<u64>().expect("a number"))
+        Ok::<_, RequestError>(fine.json::<u64>().expect("a number"))
     });
     let question = message(&mut two.events, SOON).await;
     let how = question.request("yes").await.expect("a response to the response");
-    assert_eq!(how.parse::<serde_json::Value>().expect("JSON"), json!({"how": ["are", "you", null]}));
+    assert_eq!(how.json::<serde_json::Value>().expect("JSON"), json!({"how": ["are", "you", null]}));
     let bye = how.request(json!(42)).await.expect("the last one");
     assert_eq!(bye.text(), Some("bye"));
     assert_eq!(asking.await.expect("no panic").expect("the chain held"), 42);
@@ -326,10 +326,10 @@ async fn one_node_is_in_several_swarms_and_leaves_and_rejoins_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn setting_another_identifier_moves_to_another_swarm_and_the_events_go_on() {
+async fn moving_to_another_swarm_leaves_all_peers_and_the_events_go_on() {
     let sim = Sim::new(11);
     let (mut one, to_two, mut two, _) = pair(&sim).await;
-    one.p2pt.set_identifier("elsewhere").await.expect("moved");
+    one.p2pt.move_to("elsewhere").await.expect("moved");
     assert_eq!(closed(&mut one.events, SOON).await.peer, to_two);
     closed(&mut two.events, SOON).await;
     let mut three = sim.start("elsewhere", &[A]).await;

@@ -56,7 +56,7 @@ async fn messages_keep_their_order_while_surplus_channels_retire() {
             let mut heard = Vec::new();
             while heard.len() < 100 {
                 if let Event::Message(message) = next_of_peers(&mut two.events, SOON).await {
-                    heard.push(message.parse::<u64>().expect("a number"));
+                    heard.push(message.json::<u64>().expect("a number"));
                 }
             }
             heard
@@ -72,13 +72,13 @@ async fn leaving_while_the_identifier_changes_leaves() {
     let tracker = sim.start_tracker(A);
     let mut node = sim.start("here", &[A]).await;
     let swarm = node.p2pt.clone();
-    let (moved, again, left) =
-        tokio::join!(swarm.set_identifier("there"), swarm.set_identifier("elsewhere"), swarm.leave());
+    let (moved, again, left) = tokio::join!(swarm.set_identifier("there"), swarm.move_to("elsewhere"), swarm.leave());
     moved.expect("moved");
     again.expect("moved again");
     left.expect("left");
     while node.events.next().await.is_some() {}
     assert!(matches!(swarm.set_identifier("back").await, Err(NodeError::Stopped)));
+    assert!(matches!(swarm.move_to("back").await, Err(NodeError::Stopped)));
     sleep(SOON).await;
     assert_eq!(tracker.stats().swarms.peers, 0);
 }

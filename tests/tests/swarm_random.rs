@@ -66,7 +66,7 @@ async fn hear(mut events: Events) {
             Event::Message(message) => {
                 let from = message.peer().id();
                 assert!(connected.contains(&from), "a message of a peer that is not connected");
-                let number = message.parse::<u64>().expect("a number");
+                let number = message.json::<u64>().expect("a number");
                 let before = last.insert(from, number);
                 assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
             }
@@ -113,7 +113,7 @@ async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
                 for _ in 0..messages {
                     number += 1;
                     // Peers that are gone by now get none.
-                    nodes[n % count].p2pt.broadcast(json!(number)).await;
+                    let _ = nodes[n % count].p2pt.broadcast(json!(number)).await;
                 }
             }
             Op::Break(n, m, frames) => {

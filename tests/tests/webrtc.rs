@@ -88,7 +88,7 @@ enum Leave {
     Shutdown,
     Dropped,
     SwarmLeft,
-    IdentifierChanged,
+    Moved,
     Disconnected,
 }
 
@@ -96,7 +96,7 @@ enum Leave {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_close_is_reported_however_it_is_made() {
     let tracker = tracker().await;
-    for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::IdentifierChanged, Leave::Disconnected] {
+    for leave in [Leave::Shutdown, Leave::Dropped, Leave::SwarmLeft, Leave::Moved, Leave::Disconnected] {
         let patient = |node: Builder| node.webrtc(WebRtcConfig::loopback().idle_timeout(DEADLINE * 10));
         let mut stays = start_with(&[&tracker], patient).await;
         let mut goes = start_with(&[&tracker], patient).await;
@@ -108,7 +108,7 @@ async fn a_graceful_close_is_reported_however_it_is_made() {
                 Leave::Shutdown => goes.p2pt.shutdown().await,
                 Leave::Dropped => drop((goes, to_stays)),
                 Leave::SwarmLeft => goes.p2pt.leave().await.expect("running"),
-                Leave::IdentifierChanged => goes.p2pt.set_identifier("another room").await.expect("running"),
+                Leave::Moved => goes.p2pt.move_to("another room").await.expect("running"),
                 Leave::Disconnected => to_stays.disconnect().await,
             }
         });

@@ -1,6 +1,6 @@
 //! What the two sides of a bench say to each other; see "The bench protocol" in the program's README.
 
-use p2pt::{IdParseError, JsonError, Payload, PeerId};
+use p2pt::{DecodeError, IdParseError, Payload, PeerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -200,7 +200,7 @@ impl Done {
 
     /// Whether a message is this.
     pub(super) fn is(payload: &Payload) -> bool {
-        payload.as_json().and_then(|json| json.parse::<Self>().ok()).is_some_and(|done| done.bench == Self::NAME)
+        payload.parse::<Self>().is_ok_and(|done| done.bench == Self::NAME)
     }
 }
 
@@ -216,14 +216,14 @@ pub(crate) enum BadAnswer {
     #[error("the partner refuses: {0}")]
     Refused(String),
     #[error("the partner's answer makes no sense: {0}")]
-    Senseless(#[from] JsonError),
+    Senseless(DecodeError),
 }
 
 /// Reads a response.
 pub(super) fn answer<T: DeserializeOwned>(payload: &Payload) -> Result<T, BadAnswer> {
     payload.parse().map_err(|error| match payload.parse() {
         Ok(Refusal { error }) => BadAnswer::Refused(error),
-        Err(_) => error.into(),
+        Err(_) => BadAnswer::Senseless(error),
     })
 }
 

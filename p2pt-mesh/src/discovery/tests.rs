@@ -306,3 +306,23 @@ fn what_was_removed_is_forgotten() {
     harness.input(Input::PeerMet(A));
     assert_eq!((harness.discovery.trackers.len(), harness.discovery.peers.len()), (1, 0));
 }
+
+#[test]
+fn under_another_identifier_connected_peers_are_no_members_until_they_are_seen() {
+    let mut harness = Harness::new(100);
+    harness.reply(A, 3);
+    harness.meet(1, A);
+    harness.meet(2, A);
+    harness.reply(A, 3);
+    assert_eq!(harness.offers[&A], 0, "all have met");
+    harness.offers.clear();
+    harness.input(Input::IdentifierChanged);
+    assert_eq!(harness.offers, [(A, FIRST_OFFERS), (B, FIRST_OFFERS)].into(), "as for any swarm that is new");
+
+    harness.reply(A, 3);
+    assert_eq!(harness.offers[&A], 2, "both members there are unknown");
+    assert!(harness.next_announce().is_some_and(|after| after < 2 * BURST_SPACING), "a burst begins");
+    harness.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: A });
+    harness.reply(A, 2);
+    assert_eq!(harness.offers[&A], 0, "the only other member is connected");
+}

@@ -97,6 +97,11 @@ impl Tracker {
         *self = Self { offers, vacancies, requested, asked_at, burst: self.burst.take(), ..Self::default() };
     }
 
+    /// The swarm is another one there, in which nothing has been announced.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self { vacancies: self.vacancies, requested: self.requested, ..Self::default() };
+    }
+
     /// The tracker knows so many members, and so many peers need no offer.
     pub(super) fn on_reply(&mut self, now: Instant, rng: &mut impl Rng, members: usize, satisfied: usize) {
         if self.members.replace(members).is_none_or(|before| members > before) {

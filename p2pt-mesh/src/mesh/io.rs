@@ -113,6 +113,9 @@ pub enum Input<T: Objects> {
     /// The application has ended the connection to this peer: attempts with it come to nothing, and what it offered is
     /// forgotten. The driver closes its channels.
     Disconnect(PeerId),
+    /// The swarm has another identifier from now on. What was under way under the old one comes to nothing: attempts
+    /// are given up and offers forgotten. Channels stay open, and their peers keep their places.
+    IdentifierChanged,
     /// So many peers have gone but still hold memory, because the application has not read their last events. With as
     /// many of those as peers are allowed, no further peer is welcome.
     Lingering(usize),

@@ -219,6 +219,18 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
 }
 
 #[test]
+fn another_identifier_ends_what_is_under_way_and_leaves_channels_open() {
+    let mut harness = Harness::new(1, 3);
+    harness.connect(1, OURS, "a");
+    let [Output::Answer { attempt, .. }] = harness.offer(2, OURS)[..] else { panic!("not answered") };
+    assert_eq!(harness.offer(1, OURS).len() + harness.offer(2, OURS).len(), 0, "held");
+    let outputs = harness.input(Input::IdentifierChanged);
+    assert_eq!(outputs, [Output::GiveUp(attempt)]);
+    assert!(harness.mesh.held().is_empty() && harness.mesh.knows(&peer(1)) && !harness.mesh.knows(&peer(2)));
+    assert_eq!((harness.mesh.connected(), harness.mesh.places()), (1, 2), "its peer keeps its place");
+}
+
+#[test]
 fn a_held_offer_expires() {
     let mut harness = Harness::new(1, 10);
     let outputs = harness.offer(1, OURS);

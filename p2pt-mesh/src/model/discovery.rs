@@ -94,6 +94,10 @@ impl Driver {
                 self.lacking.remove(&peer);
                 self.input(Input::PeerForgotten(peer));
             }
+            11 if three == 0 => {
+                self.trackers.values_mut().for_each(|tracker| tracker.offers = None);
+                self.input(Input::IdentifierChanged);
+            }
             11 if three.is_multiple_of(2) => self.input(Input::ConnectionLost),
             11 => self.input(Input::MorePeersRequested),
             12 => self.input(Input::Places(two.into())),

@@ -119,6 +119,11 @@ impl Driver {
                     self.input(Input::ChannelClosed(channel));
                 }
             }
+            12 if three == 0 => {
+                self.offers.clear();
+                self.input(Input::IdentifierChanged);
+                assert!(self.attempts.is_empty() && self.mesh.held().is_empty(), "something is still under way");
+            }
             12 => {
                 self.offers.retain(|_, (from, _)| *from != peer);
                 self.input(Input::Disconnect(peer));

@@ -43,6 +43,14 @@ impl<S> Memberships<S> {
         Some(entry.membership)
     }
 
+    /// Gives a membership another hash, and hands it out to be changed.
+    pub(super) fn rename(&mut self, id: MembershipId, info_hash: InfoHash) -> Option<&mut S> {
+        let entry = self.entries.get_mut(&id)?;
+        self.ids.remove(&std::mem::replace(&mut entry.info_hash, info_hash));
+        self.ids.insert(info_hash, id);
+        self.touch(id)
+    }
+
     /// The membership in the swarm with this hash.
     pub(super) fn id(&self, info_hash: InfoHash) -> Option<MembershipId> {
         self.ids.get(&info_hash).copied()
@@ -172,6 +180,13 @@ mod tests {
         assert_eq!(memberships.id(hash(5)), None);
         memberships.insert(MembershipId(500), hash(5), 0);
         assert_eq!((memberships.id(hash(5)), memberships.get(MembershipId(5))), (Some(MembershipId(500)), None));
+        memberships.take_touched();
+        assert_eq!(memberships.rename(MembershipId(6), hash(600)), Some(&mut 6));
+        assert_eq!((memberships.id(hash(6)), memberships.id(hash(600))), (None, Some(MembershipId(6))));
+        assert_eq!(memberships.take_touched(), ids(&[6]));
+        assert_eq!(memberships.rename(MembershipId(1000), hash(7)), None);
+        memberships.remove(MembershipId(6));
+        memberships.insert(MembershipId(600), hash(600), 6);
         assert_eq!(memberships.take_all().len() as u64, SWARMS);
         assert_eq!((memberships.iter().count(), memberships.id(hash(5))), (0, None));
     }

@@ -155,7 +155,7 @@ async fn listen(mut events: Events, log: Arc<Mutex<Log>>) {
             Event::PeerClosed(closed) => lock(&log).closed.push((closed.peer.id().to_string(), Instant::now())),
             Event::Message(message) => {
                 lock(&log).messages += 1;
-                let Ok(content) = message.parse::<Value>() else { continue };
+                let Ok(content) = message.json::<Value>() else { continue };
                 if let Some(round) = content["round"].as_u64() {
                     lock(&log).heard.insert((message.peer().id().to_string(), round));
                 } else if content.get("ask").is_some() {

@@ -1,0 +1,126 @@
+//! What is a message as it is.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::{Json, Payload};
+
+/// What can be sent as it is: strings, which travel as text; numbers, truth values, [`Json`] and `serde_json::Value`,
+/// which travel as JSON; and a [`Payload`], of which [`Payload::json`] makes one of every value that serde can write.
+///
+/// A type that always travels in the same way may implement it:
+///
+/// ```
+/// use p2pt_messaging::{IntoPayload, Payload};
+///
+/// struct Greeting {
+///     name: String,
+/// }
+///
+/// impl IntoPayload for Greeting {
+///     fn into_payload(self) -> Payload {
+///         format!("hello, {}", self.name).into()
+///     }
+/// }
+/// ```
+// Implemented type by type: behind an implementation for all that is `Into<Payload>`, the compiler would speak of
+// `From<T> for Payload` instead of this.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message as it is",
+    label = "neither text, nor a number, nor JSON",
+    note = "if it implements `serde::Serialize`, use the method whose name ends in `_json`: `send_json(&value)`, \
+            `queue_json(&value)`, `request_json::<Answer>(&value)`, `respond_json(&value)`",
+    note = "or send `Payload::json(&value)?`, or implement `IntoPayload` for it"
+)]
+pub trait IntoPayload {
+    /// The message.
+    fn into_payload(self) -> Payload;
+}
+
+impl IntoPayload for Payload {
+    fn into_payload(self) -> Payload {
+        self
+    }
+}
+
+macro_rules! text_payload {
+    ($($kind:ty: $text:ident => $owned:expr;)*) => {$(
+        impl From<$kind> for Payload {
+            fn from($text: $kind) -> Self {
+                Self::Text($owned)
+            }
+        }
+
+        impl IntoPayload for $kind {
+            fn into_payload(self) -> Payload {
+                self.into()
+            }
+        }
+    )*};
+}
+
+text_payload! {
+    &str: text => text.to_owned();
+    String: text => text;
+    &String: text => text.clone();
+    Cow<'_, str>: text => text.into_owned();
+}
+
+/// Numbers and truth values travel as JSON, which a JavaScript peer reads as what they are. A float that is no number
+/// is `null`, as in JavaScript.
+macro_rules! json_payload {
+    ($($kind:ty: $value:ident => $json:expr;)*) => {$(
+        impl From<$kind> for Payload {
+            fn from($value: $kind) -> Self {
+                Self::Json($json)
+            }
+        }
+
+        impl IntoPayload for $kind {
+            fn into_payload(self) -> Payload {
+                self.into()
+            }
+        }
+    )*};
+}
+
+macro_rules! number_payload {
+    ($($kind:ty)*) => {
+        json_payload! { $($kind: value => Value::from(value).into();)* }
+    };
+}
+
+json_payload! {
+    Json: json => json;
+    Value: value => value.into();
+}
+
+number_payload!(i8 i16 i32 i64 isize u8 u16 u32 u64 usize f32 f64 bool);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(message: impl IntoPayload) -> Payload {
+        message.into_payload()
+    }
+
+    #[test]
+    fn what_people_type_is_a_payload() {
+        let text = String::from("a");
+        assert_eq!((payload(&text), payload(text.clone())), (payload("a"), payload(Cow::Borrowed("a"))));
+        for (payload, json) in [
+            (payload(-1), "-1"),
+            (payload(u64::MAX), "18446744073709551615"),
+            (payload(0.5), "0.5"),
+            (payload(f64::NAN), "null"),
+            (payload(true), "true"),
+        ] {
+            assert_eq!(payload.as_json().map(ToString::to_string).as_deref(), Some(json));
+        }
+        assert_eq!(payload(Payload::from("a")), Payload::from("a"));
+        assert_eq!("[1]".parse::<Json>().unwrap().to_string(), "[1]");
+        assert!("[1".parse::<Json>().is_err());
+    }
+}
