@@ -54,6 +54,8 @@ pub struct Builder {
     mesh: MeshConfig,
     filters: Filters,
     peers: PeerConfig,
+    #[cfg(feature = "testing")]
+    pub(crate) place: Option<Arc<crate::testing::Place>>,
 }
 
 impl Builder {
@@ -70,6 +72,8 @@ impl Builder {
             mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
             filters: Filters::default(),
             peers: PeerConfig::default(),
+            #[cfg(feature = "testing")]
+            place: None,
         }
     }
 
@@ -233,6 +237,8 @@ impl Builder {
             admission: Arc::new(Admission::new(self.filters)),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            #[cfg(feature = "testing")]
+            place: self.place,
         });
         let parts = Parts {
             shared: shared.clone(),

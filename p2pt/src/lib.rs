@@ -56,6 +56,8 @@ mod request;
 mod sdp;
 mod send_queue;
 mod swarm;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
