@@ -69,12 +69,27 @@ fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has rustdoc write its JSON for each crate with all features; returns where.
+/// All features of the crates, as cargo takes them, but those that say of themselves that they are no API.
+fn features(root: &Path) -> Result<String> {
+    let metadata =
+        Command::new("cargo").args(["metadata", "--no-deps", "--format-version=1"]).current_dir(root).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
+    let mut features = Vec::new();
+    for package in metadata["packages"].as_array().ok_or("no packages")? {
+        let name = package["name"].as_str().unwrap_or_default();
+        let own = package["features"].as_object().into_iter().flat_map(|own| own.keys());
+        let own = own.filter(|feature| *feature != "fuzzing" && !feature.starts_with('_'));
+        features.extend(own.filter(|_| CRATES.contains(&name)).map(|feature| format!("{name}/{feature}")));
+    }
+    Ok(features.join(","))
+}
+
+/// Has rustdoc write its JSON for each crate; returns where.
 fn document(root: &Path) -> Result<PathBuf> {
     let toolchain = toolchain()?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let mut cargo = Command::new("cargo");
-    cargo.args(["doc", "--quiet", "--no-deps", "--lib", "--all-features", "--locked"]);
+    cargo.args(["doc", "--quiet", "--no-deps", "--lib", "--locked", "--features", &features(root)?]);
     cargo.args(CRATES.iter().flat_map(|name| ["-p", name]));
     cargo.arg("--target-dir").arg(&target).current_dir(root);
     cargo.env("RUSTDOC", env::current_exe()?).env(AS_RUSTDOC, "1");
