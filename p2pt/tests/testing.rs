@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use p2pt::testing::{Conditions, World};
 use p2pt::{Event, Events, Swarm};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -78,7 +78,8 @@ async fn a_killed_node_is_missed_and_its_stream_ends() {
     world.kill(&bob);
     let noticed = world.until(60 * SECOND, || !sees(&alice, &bob)).await.expect("a death is noticed");
     assert!(noticed > 3 * SECOND, "as a silence, not as a farewell: {noticed:?}");
-    while bob_events.next().await.is_some() {}
+    let to_the_end = async { while bob_events.next().await.is_some() {} };
+    timeout(60 * SECOND, to_the_end).await.expect("its stream ends");
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn a_stopped_node_goes_on_as_if_nothing_had_been() {
     alice.queue_all("hello");
     world.thaw(&bob);
     loop {
-        match bob_events.next().await.expect("the stream goes on") {
+        match timeout(60 * SECOND, bob_events.next()).await.expect("in time").expect("the stream goes on") {
             Event::Message(message) => break assert_eq!(message.text(), Some("hello")),
             Event::PeerClosed(closed) => panic!("{closed:?}"),
             _ => {}
