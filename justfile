@@ -8,6 +8,11 @@ check:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo test --workspace
 
+# Writes the public API of the crates into api/*.txt, which CI compares. Needs Rust 1.95.0, or rustup to bring it.
+api:
+    cp Cargo.lock api/Cargo.lock
+    cargo run --quiet --manifest-path api/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" -- renew
+
 # The suites against the JavaScript p2pt; needs npm, chromium and firefox-esr.
 interop:
     tests/js/setup.sh

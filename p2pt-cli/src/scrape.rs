@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use p2pt::tracker::{ClientConfig, ConnectError, SocketEnd, TrackerClient, TrackerEvent};
 use p2pt::{AnnounceUrl, InfoHash, PeerId, TrackerWarning};
+use p2pt_tracker::{ClientConfig, ConnectError, SocketEnd, TrackerClient, TrackerEvent};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;

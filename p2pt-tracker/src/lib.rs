@@ -94,6 +94,7 @@
 //! messages, 13 kB with the headers of WebSocket, besides TLS and TCP. One that goes on looking for unknown peers in a large
 //! swarm makes up to 150 offers an hour, 190 kB of messages with SDPs of a kilobyte. One that is alone at a tracker with
 //! two families opens 20 sockets an hour in place of one.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 #[cfg(feature = "client")]

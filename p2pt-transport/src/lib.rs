@@ -11,6 +11,7 @@
 //! exchange datagrams with delay and loss through NATs, so that real ICE, DTLS and SCTP run under paused time.
 //!
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod candidates;
 mod channel;

@@ -1,12 +1,17 @@
 //! Says hello to everyone under one identifier, and answers.
 
-use p2pt::{Event, P2pt};
+use p2pt::{Event, Events, P2pt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracker = std::env::args().nth(1).unwrap_or("wss://tracker.openwebtorrent.com".into());
-    let (_swarm, mut events) = P2pt::builder().tracker(tracker).join("my-app").await?;
+    let (_swarm, events) = P2pt::builder().tracker(tracker).join("my-app").await?;
+    greet(events).await;
+    Ok(())
+}
 
+/// Goes on until the node is shut down, whatever peers and trackers do.
+pub async fn greet(mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::PeerConnected(peer) => {
@@ -24,8 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     eprintln!("{} hears nothing more: {error}", message.peer().id());
                 }
             }
-            _ => {}
+            // Peers that left, what was not sent, trackers that give trouble: there is nothing to do about them.
+            event => eprintln!("{event:?}"),
         }
     }
-    Ok(())
 }

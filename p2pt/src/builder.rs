@@ -58,6 +58,8 @@ pub struct Builder {
     mesh: MeshConfig,
     filters: Filters,
     peers: PeerConfig,
+    #[cfg(feature = "testing")]
+    pub(crate) place: Option<Arc<crate::testing::Place>>,
 }
 
 impl Builder {
@@ -74,6 +76,8 @@ impl Builder {
             mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
             filters: Filters::default(),
             peers: PeerConfig::default(),
+            #[cfg(feature = "testing")]
+            place: None,
         }
     }
 
@@ -239,6 +243,8 @@ impl Builder {
             counters,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            #[cfg(feature = "testing")]
+            place: self.place,
         });
         let parts = Parts {
             shared: shared.clone(),

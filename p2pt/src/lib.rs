@@ -69,7 +69,13 @@
 //! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
 //! different senders.
 //!
+//! # Tests of your own
+//!
+//! The module `testing` (feature `testing`) runs any number of nodes and trackers in one process, under virtual time and
+//! from a seed: an hour of peers that come, go and fail takes seconds, and is the same each time.
+//!
 #![doc = include_str!("../OPERATING.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
 mod builder;
@@ -89,6 +95,8 @@ mod responses;
 mod sdp;
 mod send_queue;
 mod swarm;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod typed;
 
 pub use admission::PeerRequest;
@@ -114,10 +122,45 @@ pub use p2pt_messaging::{
     Malformed, MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
-pub use p2pt_tracker as tracker;
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
-pub use p2pt_transport as transport;
 pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
+
+/// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
+/// (feature `server`).
+///
+/// The client itself, for programs that talk to trackers without a node, is in the crate `p2pt-tracker`.
+pub mod tracker {
+    pub use p2pt_tracker::{
+        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, HeaderError,
+        LastError, ProxyError, ProxyUrl, ProxyUrlError, Route, Socket, SocketEnd, SwarmState, TrackerCounters,
+        TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
+    };
+    #[cfg(feature = "server")]
+    pub use p2pt_tracker::{ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService};
+}
+
+/// What [`Builder::transport`] takes, and what a transport of one's own is made of.
+///
+/// The crate `p2pt-transport` has a conformance suite for it, and a network emulator for tests.
+pub mod transport {
+    pub use p2pt_transport::{
+        AddCandidateError, Channel, ChannelClosed, ChannelInfo, ChannelStats, Fingerprint, Frame, FrameReceiver,
+        FrameSender, MaybeSend, MaybeSync, PendingAnswer, PendingOffer, RemoteCandidates, Role, SendFrameError,
+        Transport, TransportError, TrySendAllError, TrySendFrameError,
+    };
+
+    #[cfg(feature = "memory")]
+    pub use p2pt_transport::memory;
+
+    /// The WebRTC transport and its configuration, for [`Builder::webrtc`](crate::Builder::webrtc) (feature `webrtc`).
+    #[cfg(feature = "webrtc")]
+    pub mod webrtc {
+        pub use p2pt_transport::webrtc::{
+            DEFAULT_STUN_SERVERS, DatagramSocket, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, Network,
+            Received, Resolving, WebRtc, WebRtcConfig,
+        };
+    }
+}
 
 /// The clock of the drivers: tokio's, so that paused time reaches the state machines.
 fn now() -> std::time::Instant {

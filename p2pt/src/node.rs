@@ -26,6 +26,9 @@ pub(crate) struct NodeShared {
     pub(crate) stop: CancellationToken,
     /// The engine has stopped.
     pub(crate) stopped: CancellationToken,
+    /// Where it is in a world of tests, if it is in one.
+    #[cfg(feature = "testing")]
+    pub(crate) place: Option<Arc<crate::testing::Place>>,
 }
 
 #[derive(Debug)]

@@ -4,24 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use p2pt::{PeerId, Swarm};
-use tokio::time::{Instant, sleep};
 
 use super::{SimNode, Underlay};
 
-/// How often [`until`] looks, and so how exact it is.
+/// How often [`until`](p2pt::testing::until) looks, and so how exact it is.
 pub const GLANCE: Duration = Duration::from_millis(100);
-
-/// Waits in virtual time until something has come true, and returns how long it took; `None` if it did not in time.
-pub async fn until(within: Duration, mut is_true: impl FnMut() -> bool) -> Option<Duration> {
-    let start = Instant::now();
-    while !is_true() {
-        if start.elapsed() >= within {
-            return None;
-        }
-        sleep(GLANCE).await;
-    }
-    Some(start.elapsed())
-}
 
 /// Whether each of these is connected to all the others, and to no other peer.
 pub fn is_full_mesh<'a>(swarms: impl Iterator<Item = &'a Swarm> + Clone) -> bool {
