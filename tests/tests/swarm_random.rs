@@ -107,6 +107,8 @@ async fn run(seed: u64, connections_per_peer: usize, ops: Vec<Op>) {
             Op::Kill(n) => {
                 let node = nodes.swap_remove(n % count);
                 sim.network.kill(node.node);
+                // Its events are still read, which alone would keep it going.
+                tokio::spawn(async move { node.p2pt.shutdown().await });
                 ended.push(node.hearing);
             }
             Op::Send(n, messages) => {

@@ -26,7 +26,7 @@ impl<N: Underlay> Harness<'_, N> {
         self.sim.kill(member.node);
         self.dead.push((at, member.p2pt.peer_id()));
         member.asker.abort();
-        // A dead process needs no shutdown. Without one, this node would live on as long as its events are read.
+        // A dead process needs no time; what stands for it here ends by itself, and nothing of that reaches the others.
         tokio::spawn(async move { member.p2pt.shutdown().await });
         self.readers_of_dead.push(member.reader);
     }
