@@ -305,7 +305,12 @@ fn connection(number: u8) -> ConnectionId {
 /// # Panics
 /// When a promise is broken.
 pub fn swarms(data: &[u8]) {
-    let Some(Input { tight, seed, ops }) = model::read(data) else { return };
+    if let Some(input) = model::read(data) {
+        run(input);
+    }
+}
+
+fn run(Input { tight, seed, ops }: Input) {
     let mut harness = Harness::new(tight, seed);
     for op in ops {
         harness.apply(op);
@@ -316,4 +321,20 @@ pub fn swarms(data: &[u8]) {
     let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
     assert_eq!(harness.swarms.poll_timeout(), None, "a timer is left over");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn promises_are_kept(tight: bool, seed: u64, ops in prop::collection::vec(model::any_value(), 1..150)) {
+            run(Input { tight, seed, ops });
+        }
+    }
 }
