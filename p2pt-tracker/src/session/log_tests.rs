@@ -51,7 +51,8 @@ fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_is() {
     let mut rest = log.as_str();
     for event in [
         "DEBUG p2pt_tracker::session::socket: connecting",
-        "connected",
+        "DEBUG p2pt_tracker::session::socket: connected",
+        "announce sent",
         "frame sent",
         "announce replied to",
         "offer received",

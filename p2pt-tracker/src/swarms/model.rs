@@ -305,7 +305,12 @@ fn connection(number: u8) -> ConnectionId {
 /// # Panics
 /// When a promise is broken.
 pub fn swarms(data: &[u8]) {
-    let Some(Input { tight, seed, ops }) = model::read(data) else { return };
+    if let Some(input) = model::read(data) {
+        run(input);
+    }
+}
+
+fn run(Input { tight, seed, ops }: Input) {
     let mut harness = Harness::new(tight, seed);
     for op in ops {
         harness.apply(op);
@@ -316,4 +321,37 @@ pub fn swarms(data: &[u8]) {
     let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
     assert_eq!(harness.swarms.poll_timeout(), None, "a timer is left over");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few connections, peers and offers, so that what belongs to one is often tried by another.
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let peer = || (0..2u8, 0..3u8).prop_map(|(swarm, id)| Peer { swarm, id });
+        let announce = (0..4u8, peer(), prop::collection::vec(0..4u8, 0..4)).prop_map(|(conn, peer, offers)| {
+            Op::Announce { conn, peer, event: None, left: None, numwant: None, offers }
+        });
+        let answer =
+            (0..4u8, peer(), 0..3u8, 0..4u8).prop_map(|(conn, from, to, offer)| Op::Answer { conn, from, to, offer });
+        let op = prop_oneof![
+            4 => model::any_value::<Op>(),
+            2 => (0..4u8).prop_map(Op::Open),
+            4 => announce,
+            4 => answer,
+        ];
+        prop::collection::vec(op, 1..150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn promises_are_kept(tight: bool, seed: u64, ops in ops()) {
+            run(Input { tight, seed, ops });
+        }
+    }
 }
