@@ -92,7 +92,7 @@ impl Connections {
         admission: Arc<Admission>,
         rng: StdRng,
     ) -> Self {
-        let span = error_span!("swarm", info_hash = %shared.identity().key.info_hash());
+        let span = span_of(&shared);
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
@@ -184,6 +184,9 @@ impl Connections {
 
     /// The swarm is announced under another identifier from now on: channels stay open, attempts come to nothing.
     pub(crate) fn change_identifier(&mut self, now: Instant) {
+        let _span = span_of(&self.shared);
+        debug!(parent: &self.span, to = %self.shared.identity().key.info_hash(), "the swarm's identifier changes");
+        self.span = span_of(&self.shared);
         self.step(now, Input::IdentifierChanged);
         self.discover(now, discovery::Input::IdentifierChanged);
     }
@@ -417,6 +420,10 @@ impl Connections {
             end(&self.shared, &peer, reason, unacknowledged);
         }
     }
+}
+
+fn span_of(shared: &SwarmShared) -> Span {
+    error_span!("swarm", info_hash = %shared.identity().key.info_hash())
 }
 
 /// Which library made a description.
