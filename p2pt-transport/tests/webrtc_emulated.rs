@@ -6,8 +6,6 @@
 mod changes;
 #[path = "webrtc_emulated/hostile_descriptions.rs"]
 mod hostile_descriptions;
-#[path = "webrtc_emulated/log.rs"]
-mod log;
 #[path = "webrtc_emulated/many.rs"]
 mod many;
 #[path = "webrtc_emulated/nats.rs"]
