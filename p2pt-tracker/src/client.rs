@@ -24,6 +24,8 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct TrackerClient {
     shared: Arc<Shared>,
     stop_timeout: Duration,
+    /// The context of what the session logs, here as in the task.
+    span: tracing::Span,
     /// Locked while [`TrackerClient::stop`] waits for the end of the task.
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,8 +70,8 @@ impl TrackerClient {
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
         let span = tracing::error_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, key, events };
-        let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span))));
-        Self { shared, stop_timeout, task }
+        let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span.clone()))));
+        Self { shared, stop_timeout, span, task }
     }
 
     /// Joins a swarm: announces to it until it is left. [`TrackerEvent::OffersWanted`] follows at once.
@@ -140,7 +142,7 @@ impl TrackerClient {
     }
 
     fn feed(&self, input: Input) {
-        self.shared.input(input);
+        self.span.in_scope(|| self.shared.input(input));
         self.shared.wake.notify_one();
     }
 }

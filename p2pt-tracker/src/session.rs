@@ -6,8 +6,6 @@ mod families;
 mod family_tests;
 #[cfg(test)]
 mod idle_tests;
-#[cfg(test)]
-mod log_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
 mod receive;

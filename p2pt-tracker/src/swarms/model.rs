@@ -191,15 +191,23 @@ impl Harness {
             }
             TrackerMessage::Answer(answer) => {
                 let lifetime = self.config.offer_lifetime;
-                let awaited = self.forwarded.iter().position(|offer| {
+                // A peer id may have passed to another connection since, whose answers count too.
+                let answerers = self.announced.get(&(answer.info_hash, answer.peer_id));
+                let is_answerer = |conn| answerers.is_some_and(|conns| conns.contains(&conn));
+                let awaited = |offer: &Forwarded| {
                     (offer.info_hash, offer.offer_id) == (answer.info_hash, answer.offer_id)
-                        && sender == Some(offer.to)
+                        && is_answerer(offer.to)
                         && self.now < offer.at + lifetime
-                });
-                let awaited = awaited.expect("the answer is to an offer that this connection was given");
-                let Forwarded { info_hash, offerer, .. } = self.forwarded.remove(awaited);
-                let offered = self.announced.get(&(info_hash, offerer)).is_some_and(|conns| conns.contains(&conn));
-                assert!(offered, "the answer goes to another peer than the offerer");
+                };
+                assert!(sender.is_some_and(is_answerer), "the answer comes from its peer id");
+                assert!(self.forwarded.iter().any(awaited), "the answer is to an offer that this peer id was given");
+                // Several peers may have chosen the same offer id.
+                let offered = |offer: &Forwarded| {
+                    let offerer = self.announced.get(&(offer.info_hash, offer.offerer));
+                    offerer.is_some_and(|conns| conns.contains(&conn))
+                };
+                let answered = self.forwarded.iter().position(|offer| awaited(offer) && offered(offer));
+                self.forwarded.remove(answered.expect("the answer goes to the offerer"));
             }
             TrackerMessage::Failure(_) => assert!(bytes <= MAX_FAILURE_BYTES, "a failure of {bytes} bytes"),
             TrackerMessage::Scrape(reply) => assert!(reply.files.len() <= self.config.max_scraped_swarms),
