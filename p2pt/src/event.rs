@@ -339,7 +339,7 @@ mod tests {
             ),
             (
                 Event::InvalidFrame(InvalidFrame { peer: peer.clone(), error: error.into() }),
-                format!("invalid frame from {id}: message 7 refused: not UTF-8"),
+                format!("invalid frame from {id}: message 7 rejected: not UTF-8"),
             ),
             (
                 Event::TrackerConnected(TrackerConnected { tracker: tracker.clone(), connected: 1, total: 2 }),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::program::{p2pt, text};
 
 /// What the demo's peers say to each other.
-const SAID: [&str; 4] = ["anybody there", "Nice to meet you", "6 * 7", "glad"];
+const SAID: [&str; 4] = ["are you there", "Nice to meet you", "6 * 7", "glad"];
 
 /// The lines that the demo logs.
 async fn log(arguments: &[&str], rust_log: Option<&str>) -> Vec<String> {
