@@ -1,7 +1,7 @@
 //! The control plane: one task that owns mesh and discovery of every swarm, and takes what trackers, connections and
 //! handles report or ask.
 //!
-//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one `JoinSet` and
+//! It never awaits the application, a tracker or a peer: what takes time runs as a task of its own in one of two `JoinSet`s and
 //! reports back. Messages do not pass through here.
 
 mod attempts;

@@ -1,5 +1,8 @@
 //! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no commands for.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use p2pt::transport::webrtc::WebRtcConfig;
 use p2pt::{Event, Events, Frame, P2pt, Peer, Swarm};
 use p2pt_tests::events::{closed, connected, message, next_of_peers};
@@ -7,6 +10,7 @@ use p2pt_tests::interop::{big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 /// A library peer that keeps so many channels to each peer.
 async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
@@ -109,4 +113,49 @@ async fn frames_that_are_not_p2pts_go_both_ways() {
     node.about("peer_closed", &own_id).await;
     node.stop().await;
     tracker.stop().await;
+}
+
+/// How many nodes start, one after the other.
+const NODES: usize = 10;
+
+/// Between two starts.
+const APART: Duration = Duration::from_millis(150);
+
+/// Ten nodes of this library, started one after the other, form a full mesh over real WebRTC; how long that took since
+/// the first start, five times.
+async fn ten_nodes_form_a_mesh(kind: TrackerKind) {
+    let _turn = turn().await;
+    let mut took = Vec::new();
+    for round in 0..5 {
+        let tracker = Tracker::start(kind).await;
+        let began = Instant::now();
+        let mut nodes = Vec::new();
+        for _ in 0..NODES {
+            nodes.push(start(&format!("ten nodes {round}"), &[tracker.url()], 1).await);
+            sleep(APART).await;
+        }
+        let meeting = join_all(nodes.iter_mut().map(|(_, events)| async {
+            for _ in 1..NODES {
+                connected(events, PATIENCE).await;
+            }
+        }));
+        timeout(PATIENCE, meeting).await.expect("a full mesh in time");
+        took.push(began.elapsed());
+        join_all(nodes.iter().map(|(swarm, _)| swarm.shutdown())).await;
+        tracker.stop().await;
+    }
+    took.sort_unstable();
+    println!("{kind:?}: ten nodes formed a mesh after {took:?}, {:?} in the median", took[took.len() / 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn ten_nodes_form_a_mesh_at_the_npm_tracker() {
+    ten_nodes_form_a_mesh(TrackerKind::Npm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute, and belongs beside the same at the npm tracker: cargo test -p p2pt-tests --test interop_library -- --ignored"]
+async fn ten_nodes_form_a_mesh_at_our_tracker() {
+    ten_nodes_form_a_mesh(TrackerKind::Ours).await;
 }
