@@ -245,7 +245,7 @@ impl Connections {
                 self.step(now, Input::AttemptSucceeded { attempt, label, channel });
             }
             Err(error) => {
-                debug!(parent: &self.span, attempt = attempt.0, %error, "an attempt to connect has failed");
+                debug!(parent: &self.span, attempt = attempt.0, error = %logged(&error), "an attempt to connect has failed");
                 self.step(now, Input::AttemptFailed { attempt, error });
             }
         }
@@ -348,7 +348,7 @@ impl Connections {
                 }
                 Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
                     count(&self.settings.counters.connections_failed);
-                    debug!(parent: &self.span, peer = %peer_id, ?role, %error, "no connection to a peer came about");
+                    debug!(parent: &self.span, peer = %peer_id, ?role, error = %logged(&error), "no connection to a peer came about");
                     if let Some(tracker) = self.urls.get(&tracker).cloned() {
                         let (role, error) = (role_of(role), Arc::new(error));
                         let failed = ConnectionFailed { peer_id, tracker, role, error, missed: 0 };
@@ -419,6 +419,14 @@ impl Connections {
         {
             end(&self.shared, &peer, reason, unacknowledged);
         }
+    }
+}
+
+/// An error as the log has it, which never quotes a description.
+fn logged(error: &TransportError) -> &dyn std::fmt::Display {
+    match error {
+        TransportError::InvalidSdp(_) => &"unusable SDP",
+        error => error,
     }
 }
 

@@ -192,3 +192,11 @@ async fn what_a_removed_tracker_has_led_to_is_reported_with_its_name_and_then_fo
     assert_eq!(bench.connections.urls.keys().collect::<Vec<_>>(), [&B]);
     assert!(bench.connections.removed.is_empty());
 }
+
+#[test]
+fn an_error_that_quotes_a_description_is_logged_without_it() {
+    let quoting = TransportError::InvalidSdp("a=ice-pwd:secret is odd".to_owned());
+    assert!(quoting.to_string().contains("secret"));
+    assert_eq!(logged(&quoting).to_string(), "unusable SDP");
+    assert_eq!(logged(&TransportError::ShutDown).to_string(), TransportError::ShutDown.to_string());
+}
