@@ -68,7 +68,7 @@ async fn only_allowed_peers_are_met() {
     let friend_id = "f1".repeat(20);
     let mut other = tracker.pipe("other", &[]).await;
     let mut ann = tracker.pipe("ann", &["--allow", &friend_id, "--allow", &"f2".repeat(20)]).await;
-    let refused = |event: &Value| event["reason"] == "the filter says no";
+    let refused = |event: &Value| event["reason"] == "the application's filter does not admit it";
     assert_eq!(ann.process().expect("connection_rejected", refused).await["peer"], other.id());
     let mut friend = tracker.pipe("friend", &["--peer-id", &friend_id]).await;
     assert_eq!(friend.id(), friend_id);
