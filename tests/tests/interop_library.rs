@@ -1,6 +1,6 @@
 //! The `p2pt` library and JavaScript's p2pt: what the `p2pt` program has no commands for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use p2pt::transport::webrtc::WebRtcConfig;
@@ -10,7 +10,7 @@ use p2pt_tests::interop::{big_text, turn};
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::{PATIENCE, PipePeer};
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A library peer that keeps so many channels to each peer.
 async fn start(identifier: &str, trackers: &[&str], links: usize) -> (Swarm, Events) {
