@@ -126,6 +126,8 @@ struct State {
     /// The latest [`Messages`](crate::Messages) of the peer, which has its messages while it lives.
     taker: Option<Taker>,
     takers: u64,
+    /// The application has the peer's handle without having read its `PeerConnected`.
+    handed_out: bool,
 }
 
 #[derive(Debug)]
@@ -178,6 +180,7 @@ impl Inbox {
             blocked: 0,
             taker: None,
             takers: 0,
+            handed_out: false,
         };
         Self {
             state: Mutex::new(state),
@@ -215,13 +218,14 @@ impl Inbox {
     ) -> bool {
         let mut state = lock(&self.state);
         let is_news = match state.phase {
-            Phase::Unreported => !state.items.is_empty(),
+            Phase::Unreported => state.handed_out || !state.items.is_empty(),
             Phase::Reported => true,
             Phase::Closed { .. } | Phase::Over => return false,
         };
         if is_news && !list.is_abandoned() {
             let reported = state.phase == Phase::Reported;
             state.phase = Phase::Closed { reported, reason, unacknowledged_bytes };
+            state.wake_taker();
             state.make_ready(peer, list);
             return false;
         }
@@ -339,6 +343,12 @@ impl Inbox {
         self.room.notify_waiters();
     }
 
+    /// The application gets the peer's handle other than by an event: what becomes of the peer is reported from now on,
+    /// however short the connection.
+    pub(crate) fn hand_out(&self) {
+        lock(&self.state).handed_out = true;
+    }
+
     /// Takes the messages out of the event stream; an earlier taker gets no more of them.
     pub(crate) fn start_taking(&self) -> u64 {
         let mut state = lock(&self.state);
@@ -363,7 +373,7 @@ impl Inbox {
         }
     }
 
-    /// The next message for a taker; `None` when the connection is over or the messages were taken again.
+    /// The next message for a taker; `None` when the connection has ended or the messages were taken again.
     pub(crate) fn poll_taken(&self, peer: &Peer, number: u64, cx: &mut Context<'_>) -> Poll<Option<Body>> {
         let mut state = lock(&self.state);
         if state.taker.as_ref().is_none_or(|taker| taker.number != number) {
@@ -381,7 +391,9 @@ impl Inbox {
                 return Poll::Ready(Some(body));
             }
         }
-        if state.phase == Phase::Over {
+        if matches!(state.phase, Phase::Closed { .. } | Phase::Over) {
+            // Should the peer come back before its close is reported, its messages are for the event stream.
+            state.taker = None;
             return Poll::Ready(None);
         }
         if let Some(taker) = &mut state.taker {

@@ -1,6 +1,7 @@
 //! The handle of a node.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use p2pt_mesh::TrackerId;
@@ -78,9 +79,15 @@ impl NodeHandle {
 ///
 /// Clones mean the same node. Every handle keeps it alive: a [`Node`], a [`Swarm`] or its [`Events`]. When the last one
 /// is dropped the node shuts down by itself in the background; [`shutdown`](Self::shutdown) waits for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Node {
     pub(crate) handle: NodeHandle,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("peer_id", &self.peer_id()).finish_non_exhaustive()
+    }
 }
 
 impl Node {

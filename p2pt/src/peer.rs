@@ -326,6 +326,8 @@ impl Peer {
     /// Messages that are unread come first, in order. Dropping it gives the unread and later ones back to the event
     /// stream. Everything else about the peer stays there; its `PeerClosed` comes after the last message was taken.
     /// When taken again, the earlier taker has no more.
+    ///
+    /// The messages end when the connection has ended, whether its `PeerClosed` was read or not.
     pub fn messages(&self) -> Messages {
         Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
     }

@@ -128,7 +128,7 @@ impl EventQueue {
             let mut arrival = std::pin::pin!(self.ready.arrival.notified());
             arrival.as_mut().enable();
             if let Some(peer) = lock(&self.peers).values().find(|peer| peer.is_connected()) {
-                return Some(peer.clone());
+                return Some(handed_out(peer));
             }
             if lock(&self.ready.ready).ended {
                 return None;
@@ -155,8 +155,14 @@ impl EventQueue {
         lock(&self.peers).values().filter(|peer| peer.is_connected()).cloned().collect()
     }
 
-    pub(crate) fn peer(&self, id: &PeerId) -> Option<Peer> {
-        lock(&self.peers).get(id).filter(|peer| peer.is_connected()).cloned()
+    /// The connected peers, for the application.
+    pub(crate) fn hand_out_peers(&self) -> Vec<Peer> {
+        lock(&self.peers).values().filter(|peer| peer.is_connected()).map(handed_out).collect()
+    }
+
+    /// A connected peer, for the application.
+    pub(crate) fn hand_out_peer(&self, id: &PeerId) -> Option<Peer> {
+        lock(&self.peers).get(id).filter(|peer| peer.is_connected()).map(handed_out)
     }
 
     /// Queues what a peer sent if its inbox has room, which an empty one always has; gives it back otherwise.
@@ -267,6 +273,12 @@ impl EventQueue {
             }
         }
     }
+}
+
+/// Notes that the application gets the handle. Called while the peer table is locked, so that no close comes between.
+fn handed_out(peer: &Peer) -> Peer {
+    peer.shared().inbox.hand_out();
+    peer.clone()
 }
 
 /// How many attempts before this one were dropped, if the event is about an attempt to connect.

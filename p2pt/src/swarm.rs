@@ -1,5 +1,6 @@
 //! A swarm: the peers under one identifier, as this node sees them.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -91,10 +92,22 @@ impl SwarmShared {
 ///
 /// Clones mean the same swarm, and keep the [node](Self::node) alive, but not the node in the swarm: a program that no
 /// longer wants to be a member [leaves](Self::leave).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Swarm {
     pub(crate) shared: Arc<SwarmShared>,
     pub(crate) node: NodeHandle,
+}
+
+impl fmt::Debug for Swarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.shared.identity().key;
+        let (info_hash, peers) = (key.info_hash(), self.shared.queue.peers().len());
+        f.debug_struct("Swarm")
+            .field("identifier", &key.identifier())
+            .field("info_hash", &info_hash)
+            .field("peers", &peers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Swarm {
@@ -130,12 +143,12 @@ impl Swarm {
 
     /// The peers connected now, in the order of their ids.
     pub fn peers(&self) -> Vec<Peer> {
-        self.shared.queue.peers()
+        self.shared.queue.hand_out_peers()
     }
 
     /// A connected peer by its id.
     pub fn peer(&self, id: &PeerId) -> Option<Peer> {
-        self.shared.queue.peer(id)
+        self.shared.queue.hand_out_peer(id)
     }
 
     /// Sends a message to every connected peer at the same time, and says how it went with each.
@@ -269,10 +282,15 @@ impl Swarm {
 /// Reading late loses nothing: each peer's unread messages are bounded in bytes, and a full inbox stalls its own sender
 /// only. The stream keeps the node alive as every handle does. Dropping it throws away what is unread and what comes,
 /// and the node goes on while there is another handle.
-#[derive(Debug)]
 pub struct Events {
     shared: Arc<SwarmShared>,
     _node: NodeHandle,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("info_hash", &self.shared.identity().key.info_hash()).finish_non_exhaustive()
+    }
 }
 
 impl Events {
