@@ -120,6 +120,7 @@ async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
         }
         sleep(Duration::from_secs(100)).await;
         far.sender.close().await;
+        queue.close(&peer, ChannelClosed::Remote, 0);
         queue.end();
     };
     let hearing = async {

@@ -51,6 +51,11 @@ macro_rules! table {
 
         #[cfg(feature = "metrics")]
         impl NodeMetrics {
+            /// What stays when the node has stopped, without what it holds now.
+            fn without_gauges(self) -> Self {
+                Self { $($field: publish::left_behind::$kind(self.$field),)+ }
+            }
+
             /// Publishes by how much the numbers have changed since `before`.
             fn publish(&self, before: &Self) {
                 $(publish::$kind(
@@ -257,6 +262,9 @@ pub(crate) mod publish {
             has_stopped = timeout(INTERVAL, shared.stopped.cancelled()).await.is_ok();
         }
         publish(&shared, &mut before);
+        // What is queued is held until the application has read that its peers have closed, which may be never; the
+        // recorder is not told of it any more.
+        before.clone().without_gauges().publish(&before);
     }
 
     fn publish(shared: &NodeShared, before: &mut NodeMetrics) {
@@ -272,6 +280,17 @@ pub(crate) mod publish {
     #[expect(clippy::cast_precision_loss, reason = "a recorder's gauge is a float")]
     pub(super) fn gauge(gauge: Gauge, now: u64, before: u64) {
         gauge.increment(now as f64 - before as f64);
+    }
+
+    /// What of a number stays when its node has stopped.
+    pub(super) mod left_behind {
+        pub(in super::super) fn counter(number: u64) -> u64 {
+            number
+        }
+
+        pub(in super::super) fn gauge(_: u64) -> u64 {
+            0
+        }
     }
 
     pub(super) mod describe {

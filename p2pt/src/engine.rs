@@ -214,7 +214,15 @@ impl Engine {
         // A caller that no longer waits for the reply is no concern of ours.
         match command {
             Command::Join { key, reply } => {
-                let _ = reply.send(self.join(key));
+                // A caller that has gone has no handle by which the swarm could be left.
+                if let Err(Ok(swarm)) = reply.send(self.join(key)) {
+                    debug!("the swarm is left again: the call that joined it was given up");
+                    swarm.queue.abandon();
+                    if let Some(membership) = self.memberships.remove(swarm.identity().membership) {
+                        let closing = self.depart(membership, true);
+                        self.graceful.spawn(closing);
+                    }
+                }
             }
             Command::Leave { swarm, reply } => match self.memberships.remove(swarm.identity().membership) {
                 Some(membership) => {

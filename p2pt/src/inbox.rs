@@ -193,13 +193,18 @@ impl Inbox {
         }
     }
 
+    /// The peer is about to have a channel again, so its end is not reported any more.
+    pub(crate) fn reopen(&self) {
+        let mut state = lock(&self.state);
+        if let Phase::Closed { reported, .. } = state.phase {
+            state.phase = if reported { Phase::Reported } else { Phase::Unreported };
+        }
+    }
+
     /// The peer has a channel.
     pub(crate) fn connected(&self, peer: &Peer, list: &Arc<ReadyList>) {
+        self.reopen();
         let mut state = lock(&self.state);
-        state.phase = match state.phase {
-            Phase::Unreported | Phase::Over | Phase::Closed { reported: false, .. } => Phase::Unreported,
-            Phase::Reported | Phase::Closed { reported: true, .. } => Phase::Reported,
-        };
         self.ready.get_or_init(|| Arc::downgrade(list));
         peer.shared().send_queue.open();
         if state.phase == Phase::Unreported {
@@ -236,6 +241,10 @@ impl Inbox {
     /// Queues what the peer sent if there is room, which an empty inbox always has; gives it back otherwise.
     pub(crate) fn try_push(&self, peer: &Peer, list: &ReadyList, item: Inbound) -> Result<(), Inbound> {
         let mut state = lock(&self.state);
+        if state.phase == Phase::Over {
+            // A reader that is not cancelled yet, when a swarm is left: nothing is read after `PeerClosed`.
+            return Ok(());
+        }
         if list.is_abandoned() && !(state.taker.is_some() && matches!(item, Inbound::Message(_))) {
             return Ok(());
         }
@@ -271,7 +280,8 @@ impl Inbox {
     pub(crate) fn send_failed(&self, peer: &Peer, list: &ReadyList, failed: SendFailed) {
         let mut state = lock(&self.state);
         debug!(parent: peer.span(), error = %failed.error, "something queued was not sent");
-        if list.is_abandoned() {
+        if list.is_abandoned() || state.phase == Phase::Over {
+            // It would never be taken, and has a handle of the peer, which so would keep itself.
             return;
         }
         let mut unread = state.items.iter_mut().filter_map(|item| match item {
@@ -429,6 +439,8 @@ impl Inbox {
 
     fn set_over(&self, state: &mut State, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) -> Ended {
         let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+        // Those that were queued after the connection had ended: it was not known yet whether the peer comes back.
+        peer.shared().waiters.fail_all(crate::now(), &reason);
         let span = peer.span();
         debug!(parent: span, %reason, unacknowledged_bytes, unsent_messages, unsent_bytes, "the peer is closed");
         let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };

@@ -1,6 +1,9 @@
+use std::pin::Pin;
+
 use super::*;
 use crate::queue::EventQueue;
 use crate::queue::tests::{REASON, connect, drain, message};
+use crate::{RequestError, SendError};
 
 #[test]
 fn a_peer_that_came_and_went_while_nothing_was_read_is_not_reported() {
@@ -35,15 +38,18 @@ fn a_peer_that_comes_back_later_is_connected_again() {
 }
 
 #[test]
-fn a_handle_found_just_before_its_end_is_reported_begins_anew() {
+fn a_peer_found_just_before_its_end_is_reported_never_left() {
     let queue = EventQueue::new();
     let peer = connect(&queue, 1);
     assert_eq!(drain(&queue), ["+1"]);
     queue.close(&peer, REASON, 0);
     let found = queue.entry(peer.id(), || panic!("it is known"));
-    assert_eq!(drain(&queue), ["-1"]);
+    assert!(drain(&queue).is_empty());
     queue.connect(&found);
-    assert_eq!(drain(&queue), ["+1"]);
+    queue.try_push(&found, message(9)).expect("room");
+    assert_eq!(drain(&queue), ["1:9"]);
+    let mut closed = std::pin::pin!(found.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it is connected");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,4 +161,67 @@ fn a_taker_wakes_for_its_messages_and_makes_room() {
     for n in 5..20 {
         queue.try_push(&peer, message(n)).expect("what has no reader at all waits for none");
     }
+}
+
+#[test]
+fn the_stream_does_not_end_before_the_close_of_a_peer_whose_messages_were_taken() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    queue.try_push(&peer, message(7)).expect("room");
+    let mut messages = peer.messages();
+    queue.close(&peer, REASON, 0);
+    queue.end();
+    assert_eq!(drain(&queue), ["+1"]);
+    assert!(!has_ended(&queue), "the end of the peer is still to come");
+    let mut next = std::pin::pin!(messages.next());
+    let next = next.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(next, Poll::Ready(Some(_))));
+    assert_eq!(drain(&queue), ["-1"]);
+    assert!(has_ended(&queue));
+}
+
+#[test]
+fn a_stream_that_waits_for_messages_taken_out_of_it_goes_on_when_they_are_given_back() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    queue.try_push(&peer, message(7)).expect("room");
+    let messages = peer.messages();
+    queue.close(&peer, REASON, 0);
+    queue.end();
+    assert_eq!(drain(&queue), ["+1"]);
+    drop(messages);
+    assert_eq!(drain(&queue), ["1:7", "-1"]);
+    assert!(has_ended(&queue));
+}
+
+fn has_ended(queue: &EventQueue) -> bool {
+    matches!(queue.poll_next(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_queued_before_the_close_is_read_ends_with_it() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+    queue.close(&peer, REASON, 0);
+    let mut response = peer.request("?").queue().expect("the peer may come back");
+    assert_eq!(drain(&queue), ["-1"]);
+    let mut polled = || Pin::new(&mut response).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled().map(|response| response.map(drop)), Poll::Ready(Err(RequestError::PeerGone(REASON))));
+}
+
+#[test]
+fn what_comes_after_the_end_of_a_peer_keeps_nothing() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+    queue.close(&peer, REASON, 0);
+    assert_eq!(drain(&queue), ["-1"]);
+    let settings = Arc::downgrade(&peer.shared().settings);
+    let failed = SendFailed { peer: peer.clone(), id: None, error: SendError::PeerGone(REASON), missed: 0 };
+    queue.send_failed(&peer, failed);
+    queue.try_push(&peer, message(7)).expect("it is dropped");
+    assert!(drain(&queue).is_empty() && lock(&peer.shared().inbox.state).items.is_empty());
+    drop(peer);
+    assert!(settings.upgrade().is_none(), "the peer holds itself");
 }

@@ -109,9 +109,13 @@ impl EventQueue {
         Self { peers: Mutex::new(BTreeMap::new()), ready: Arc::default(), counters }
     }
 
-    /// The handle for a peer about to connect: the one that the application has, if the end of that is not reported.
+    /// The handle for a peer about to connect: the one that the application has, if the end of that is not reported,
+    /// which it is not any more then: a handle is not used again after its `PeerClosed`.
     pub(crate) fn entry(&self, id: PeerId, make: impl FnOnce() -> Peer) -> Peer {
-        lock(&self.peers).entry(id).or_insert_with(make).clone()
+        let mut peers = lock(&self.peers);
+        let peer = peers.entry(id).or_insert_with(make);
+        peer.shared().inbox.reopen();
+        peer.clone()
     }
 
     /// A peer has a channel.
@@ -251,6 +255,7 @@ impl EventQueue {
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.ready.waker.register(cx.waker());
         loop {
+            let mut peers = lock(&self.peers);
             let peer = {
                 let mut ready = lock(&self.ready.ready);
                 if let Some(event) = ready.next_news() {
@@ -258,11 +263,11 @@ impl EventQueue {
                 }
                 match ready.peers.pop_front() {
                     Some(peer) => peer,
-                    None if ready.ended => return Poll::Ready(None),
+                    // The end of a peer comes after the messages that were taken out of the stream.
+                    None if ready.ended && peers.is_empty() => return Poll::Ready(None),
                     None => return Poll::Pending,
                 }
             };
-            let mut peers = lock(&self.peers);
             match peer.shared().inbox.take_event(&peer, &self.ready) {
                 Taken::Nothing => {}
                 Taken::Event(event) => return Poll::Ready(Some(event)),

@@ -60,6 +60,17 @@ async fn the_last_handle_ends_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_join_that_was_given_up_can_be_repeated() {
+    let node = builder().start().await.expect("a node starts");
+    {
+        let mut join = std::pin::pin!(node.join("room"));
+        assert!(join.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "the engine has not run");
+    }
+    let (_swarm, _events) = node.join("room").await.expect("no handle means the swarm");
+    assert_eq!(node.metrics().swarms, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_swarm_shuts_its_node_down() {
     let (swarm, mut events) = builder().join("room").await.expect("a node starts");
     let (_other, mut others_events) = swarm.node().join("another room").await.expect("joined");

@@ -245,4 +245,21 @@ mod published {
         }
         assert_eq!(descriptions["p2pt_connections_closed_total"], "Channels to peers that have closed, by cause.");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_stopped_leaves_nothing_in_a_recorder_that_is_held_now() {
+        let maps = Maps::default();
+        let _installed = metrics::set_default_local_recorder(&maps);
+        let place = Place::new();
+        let (one, two) = place.pair().await;
+        // More than leaves before the flush is given up, and no event is read afterwards.
+        while one.peer.queue("x".repeat(1 << 20)).is_ok() {}
+        one.swarm.shutdown().await;
+        two.swarm.shutdown().await;
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        for name in ["swarms", "peers", "queued_bytes", "offers_waiting", "trackers_connected"] {
+            let value = maps.value(&format!("p2pt_{name}{{}}"));
+            assert!(value.abs() < 0.1, "{name} is {value}");
+        }
+    }
 }
