@@ -324,11 +324,11 @@ impl Engine {
             return Err(NodeError::AlreadyJoined);
         }
         let membership = self.memberships.rename(swarm, info_hash).ok_or(NodeError::Stopped)?;
-        membership.shared.set_identity(Identity { membership: swarm, key });
         let before = std::mem::replace(&mut membership.info_hash, info_hash);
         if before == info_hash {
             return Ok(());
         }
+        membership.shared.set_identity(Identity { membership: swarm, key });
         membership.offers.clear();
         membership.connections.change_identifier(crate::now());
         for tracker in lock(&self.parts.shared.trackers).values() {

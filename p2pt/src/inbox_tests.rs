@@ -15,6 +15,16 @@ fn a_peer_that_came_and_went_while_nothing_was_read_is_not_reported() {
 }
 
 #[test]
+fn a_peer_whose_handle_was_given_out_is_reported_however_short_it_was_connected() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    peer.shared().inbox.hand_out();
+    queue.close(&peer, REASON, 0);
+    assert_eq!(drain(&queue), ["+1", "-1"]);
+    assert_eq!(queue.known(), 0);
+}
+
+#[test]
 fn a_peer_that_comes_back_before_its_end_is_reported_never_left() {
     let queue = EventQueue::new();
     let peer = connect(&queue, 1);
@@ -131,15 +141,37 @@ fn a_peers_end_comes_after_its_taken_messages() {
     queue.try_push(&peer, message(7)).expect("room");
     queue.close(&peer, REASON, 3);
     assert_eq!(drain(&queue), ["+1"]);
-    assert_eq!((take(&mut messages).as_deref(), take(&mut messages)), (Some("7"), None));
+    assert_eq!((take(&mut messages).as_deref(), take(&mut messages).as_deref()), (Some("7"), Some("end")));
     let mut closed = Box::pin(peer.closed());
     assert!(closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
     assert_eq!(drain(&queue), ["-1"]);
-    assert_eq!(take(&mut messages).as_deref(), Some("end"));
     let Poll::Ready(closed) = closed.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) else {
         panic!("it has closed");
     };
     assert_eq!((closed.reason, closed.unacknowledged_bytes), (REASON, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn taken_messages_end_with_the_connection_before_its_close_is_read() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    assert_eq!(drain(&queue), ["+1"]);
+    let mut messages = peer.messages();
+    let reading = tokio::spawn(async move {
+        assert_eq!(messages.next().await.expect("a message").id().to_string(), "1");
+        assert!(messages.next().await.is_none(), "its last message was taken");
+        messages
+    });
+    queue.try_push(&peer, message(1)).expect("room");
+    tokio::task::yield_now().await;
+    queue.close(&peer, REASON, 0);
+    let ended = tokio::time::timeout(Duration::from_secs(60), reading).await.expect("it is woken");
+    let mut messages = ended.expect("no panic");
+    // Should it come back before its close is read, its messages are events again.
+    let again = connect(&queue, 1);
+    queue.try_push(&again, message(2)).expect("room");
+    assert_eq!(drain(&queue), ["1:2"]);
+    assert_eq!(take(&mut messages).as_deref(), Some("end"));
 }
 
 #[test]

@@ -110,3 +110,43 @@ async fn trackers_are_named_as_people_have_them() {
     assert!(node.remove_tracker(&url).await.expect("running"));
     assert!(node.remove_tracker(text).await.expect("running"));
 }
+
+/// All that gives out the handle of a peer whose `PeerConnected` was not read has its close reported.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn a_peer_that_came_and_went_unread_is_reported_if_its_handle_was_given_out() {
+    let world = p2pt::testing::World::new(3);
+    for way in ["wait_for_peer", "peers", "peer"] {
+        let (alice, mut events) = world.join(way).await;
+        let (bob, _events) = world.join(way).await;
+        match way {
+            "wait_for_peer" => drop(alice.wait_for_peer().await.expect("they meet")),
+            _ => {
+                let connected = || match way {
+                    "peers" => !alice.peers().is_empty(),
+                    _ => alice.peer(&bob.peer_id()).is_some(),
+                };
+                world.until(Duration::from_secs(60), connected).await.expect("they meet");
+            }
+        }
+        bob.shutdown().await;
+        let reported = tokio::time::timeout(Duration::from_secs(60), async {
+            let mut connected = false;
+            loop {
+                match events.next().await.expect("alice goes on") {
+                    Event::PeerConnected(_) => connected = true,
+                    Event::PeerClosed(_) => break connected,
+                    _ => {}
+                }
+            }
+        });
+        assert!(reported.await.expect("it is reported"), "{way}");
+    }
+}
+
+#[tokio::test]
+async fn the_identifier_that_a_swarm_has_changes_nothing() {
+    let (swarm, _events) = builder().join("room").await.expect("started");
+    swarm.set_identifier(InfoHash::of("room")).await.expect("it has it");
+    assert_eq!(swarm.identifier().as_deref(), Some("room"));
+}
