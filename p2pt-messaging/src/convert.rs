@@ -9,6 +9,23 @@ use crate::{Json, Payload};
 /// What can be sent as it is: strings, which travel as text; numbers, truth values, [`Json`] and `serde_json::Value`,
 /// which travel as JSON; and a [`Payload`], of which [`Payload::json`] makes one of every value that serde can write.
 ///
+/// Floats that are no numbers (NaN and the infinities) become `null`, as in JavaScript's JSON.
+///
+/// What goes to many is written as JSON once, and sent as a `&Payload` or a clone:
+///
+/// ```
+/// # fn send(message: impl p2pt_messaging::IntoPayload) { drop(message.into_payload()) }
+/// # fn main() -> Result<(), p2pt_messaging::EncodeError> {
+/// use p2pt_messaging::Payload;
+///
+/// let state = Payload::json(&[1, 2, 3])?;
+/// for _ in 0..3 {
+///     send(&state);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// A type that always travels in the same way may implement it:
 ///
 /// ```
@@ -31,7 +48,9 @@ use crate::{Json, Payload};
     label = "neither text, nor a number, nor JSON",
     note = "if it implements `serde::Serialize`, use the method whose name ends in `_json`: `send_json(&value)`, \
             `queue_json(&value)`, `request_json::<Answer>(&value)`, `respond_json(&value)`",
-    note = "or send `Payload::json(&value)?`, or implement `IntoPayload` for it"
+    note = "or send `Payload::json(&value)?`, or implement `IntoPayload` for it; what goes to many is written once: \
+            `let payload = Payload::json(&value)?`, and `&payload` is a message",
+    note = "bytes are sent as a frame, outside the message format: `queue_frame(frame)`, `send_frame(frame)`"
 )]
 pub trait IntoPayload {
     /// The message.
@@ -41,6 +60,12 @@ pub trait IntoPayload {
 impl IntoPayload for Payload {
     fn into_payload(self) -> Payload {
         self
+    }
+}
+
+impl IntoPayload for &Payload {
+    fn into_payload(self) -> Payload {
+        self.clone()
     }
 }
 
@@ -115,11 +140,15 @@ mod tests {
             (payload(u64::MAX), "18446744073709551615"),
             (payload(0.5), "0.5"),
             (payload(f64::NAN), "null"),
+            (payload(f64::NEG_INFINITY), "null"),
+            (Payload::json(&f64::INFINITY).unwrap(), "null"),
             (payload(true), "true"),
         ] {
             assert_eq!(payload.as_json().map(ToString::to_string).as_deref(), Some(json));
         }
-        assert_eq!(payload(Payload::from("a")), Payload::from("a"));
+        let made = Payload::from("a");
+        assert_eq!(payload(&made), made);
+        assert_eq!(payload(made), payload("a"));
         assert_eq!("[1]".parse::<Json>().unwrap().to_string(), "[1]");
         assert!("[1".parse::<Json>().is_err());
     }

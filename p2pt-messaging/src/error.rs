@@ -11,34 +11,39 @@ const DETAIL_CHARS: usize = 160;
 /// A value could not be written as JSON, because its `Serialize` failed or it has a map key JSON cannot hold.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be written as JSON: {0}")]
-pub struct EncodeError(#[source] pub(crate) serde_json::Error);
+pub struct EncodeError(pub(crate) serde_json::Error);
 
 /// Text offered as JSON is not JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("not JSON: {0}")]
-pub struct JsonError(#[source] pub(crate) serde_json::Error);
+pub struct JsonError(pub(crate) serde_json::Error);
 
 /// A message is not of the type it was to be read as: it has another shape, lies deeper than serde_json goes (128
 /// levels), or holds a number out of range.
 ///
-/// Its text and `Debug` repeat at most a line of what serde says; the whole, which may quote all that the peer sent, is
-/// its [source](std::error::Error::source), a `serde_json::Error`.
+/// Its text and `Debug` repeat at most a line of what serde says. The whole, which may quote all that the peer sent, is
+/// behind [`serde_error`](Self::serde_error) and not among the sources, which programs print without a bound.
 #[derive(thiserror::Error)]
-#[error("not of the type `{wanted}`: {}", detail(.source))]
+#[error("the message is not of the type `{wanted}`: {}", detail(.error))]
 pub struct DecodeError {
     wanted: &'static str,
-    source: serde_json::Error,
+    error: serde_json::Error,
 }
 
 impl DecodeError {
-    pub(crate) fn of<T>(source: serde_json::Error) -> Self {
-        Self { wanted: type_name::<T>(), source }
+    pub(crate) fn of<T>(error: serde_json::Error) -> Self {
+        Self { wanted: type_name::<T>(), error }
+    }
+
+    /// What serde says, at any length.
+    pub fn serde_error(&self) -> &serde_json::Error {
+        &self.error
     }
 }
 
 impl fmt::Debug for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeError").field("wanted", &self.wanted).field("detail", &detail(&self.source)).finish()
+        f.debug_struct("DecodeError").field("wanted", &self.wanted).field("detail", &detail(&self.error)).finish()
     }
 }
 
@@ -84,7 +89,7 @@ pub enum FrameError {
     },
     /// The frame is not a chunk.
     #[error("the frame is not a chunk: {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(Malformed),
     /// The chunk was understood, but its message is not taken; what was held of it has been freed.
     #[error("message {id} rejected: {reason}")]
     InvalidMessage {
@@ -93,6 +98,12 @@ pub enum FrameError {
         /// Why.
         reason: InvalidMessage,
     },
+}
+
+impl From<Malformed> for FrameError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
 }
 
 /// Why a frame that begins with `^` is not a chunk.

@@ -36,6 +36,8 @@ fn a_struct_that_is_sent_as_it_is_has_the_compiler_name_send_json() {
         "neither text, nor a number, nor JSON",
         "if it implements `serde::Serialize`, use the method whose name ends in `_json`: `send_json(&value)`",
         "implement `IntoPayload`",
+        "`&payload` is a message",
+        "`queue_frame(frame)`",
     ] {
         assert!(said.contains(words), "without {words:?}: {said}");
     }

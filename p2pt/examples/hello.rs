@@ -30,7 +30,7 @@ pub async fn greet(mut events: Events) {
                 }
             }
             // Peers that left, what was not sent, trackers that give trouble: there is nothing to do about them.
-            event => eprintln!("{event:?}"),
+            event => eprintln!("{event}"),
         }
     }
 }

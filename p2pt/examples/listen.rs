@@ -21,7 +21,7 @@ pub async fn listen(mut events: Events) {
             // From here on this peer's messages come there, and no longer among the events.
             Event::PeerConnected(peer) => drop(tokio::spawn(converse(peer.messages()))),
             // Peers that left, what was not sent, trackers that give trouble: there is nothing to do about them.
-            event => eprintln!("{event:?}"),
+            event => eprintln!("{event}"),
         }
     }
 }

@@ -82,6 +82,9 @@ impl Builder {
     }
 
     /// Adds a tracker by its announce URL, `ws://…` or `wss://…`.
+    ///
+    /// No tracker is built in. A node without one starts all the same, and meets no peer until one is
+    /// [added](Node::add_tracker); the log warns of it when such a node joins a swarm.
     pub fn tracker(mut self, url: impl Into<String>) -> Self {
         self.trackers.push(url.into());
         self

@@ -306,6 +306,9 @@ impl Engine {
         let admission = self.parts.shared.admission.clone();
         let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
         debug!(parent: connections.span(), "joins the swarm");
+        if lock(&self.parts.shared.trackers).is_empty() {
+            warn!(parent: connections.span(), "the node has no tracker, so it meets no peer until one is added");
+        }
         for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
             connections.add_tracker(crate::now(), *tracker, url.clone());
             client.join(info_hash);

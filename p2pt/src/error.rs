@@ -18,7 +18,6 @@ pub enum StartError {
         /// The URL as given.
         url: String,
         /// What is wrong with it.
-        #[source]
         error: AnnounceUrlError,
     },
     /// The default transport could not be made.
@@ -44,8 +43,13 @@ pub enum NodeError {
     #[error("the node is shut down or the swarm was left")]
     Stopped,
     /// An announce URL cannot be used.
-    #[error(transparent)]
-    AnnounceUrl(#[from] AnnounceUrlError),
+    #[error("announce URL {url:?}: {error}")]
+    AnnounceUrl {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        error: AnnounceUrlError,
+    },
     /// This node is in that swarm already.
     #[error("this node is in the swarm already")]
     AlreadyJoined,
@@ -61,8 +65,9 @@ pub enum SendError {
     /// The other side accepted nothing for this long.
     #[error("the peer has accepted nothing for {0:?}")]
     Timeout(Duration),
-    /// The message is larger than this side would accept itself.
-    #[error("a message of {bytes} bytes is larger than the limit of {max}")]
+    /// The message is larger than this side would accept itself, which is
+    /// [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
+    #[error("a message of {bytes} bytes is larger than the limit of {max} (`Limits::max_message_bytes`)")]
     TooLarge {
         /// The message's size in bytes.
         bytes: usize,
@@ -83,8 +88,9 @@ pub enum SendError {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// The channel has no room for all of it now: the other side takes less than it is sent. The message comes back.
-    #[error("the channel has no room for it now")]
+    /// The channel has no room for all of it now, since the other side takes less than it is sent; or something that was
+    /// queued is still ahead of it, which it must not overtake. The message comes back.
+    #[error("the channel has no room for it now, or something queued is still ahead of it")]
     Full(Payload),
     /// The message is larger than the channel's whole send buffer, so sending it takes waiting. It comes back.
     #[error("the message is larger than the channel's send buffer")]
@@ -100,11 +106,14 @@ pub enum TrySendError {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError<T = Payload> {
-    /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back.
-    #[error("as much waits to be sent to the peer as may")]
+    /// As much waits for the peer as may: it takes less than it is sent. What was to be queued comes back, and
+    /// [`Peer::send`](crate::Peer::send) ([`send_frame`](crate::Peer::send_frame) for a frame) waits its turn with it
+    /// behind what is queued.
+    #[error("the peer's send queue is full: wait with `Peer::send`, or raise `Builder::send_queue_bytes`")]
     Full(T),
-    /// The message is larger than this side would accept itself.
-    #[error("a message of {bytes} bytes is larger than the limit of {max}")]
+    /// The message is larger than this side would accept itself, which is
+    /// [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
+    #[error("a message of {bytes} bytes is larger than the limit of {max} (`Limits::max_message_bytes`)")]
     TooLarge {
         /// The message's size in bytes.
         bytes: usize,
@@ -209,8 +218,12 @@ pub enum RequestError {
     /// A later request with the same id took this one's place: two awaited responses to one message.
     #[error("a later request with the same id took this one's place")]
     Replaced,
-    /// As much is queued for the peer as may be, so the request was not.
-    #[error("as much waits to be sent to the peer as may")]
+    /// As much is queued for the peer as may be, so the request was not. [`Request::send`](crate::Request::send), or
+    /// awaiting the request, waits its turn behind what is queued.
+    #[error(
+        "the peer's send queue is full: await the request or its `Request::send`, which wait, or raise \
+         `Builder::send_queue_bytes`"
+    )]
     QueueFull,
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
@@ -238,7 +251,7 @@ pub enum TypedError {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// What the peer sent is not of the type that was to be read.
-    #[error("the message is {0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
@@ -271,5 +284,44 @@ mod tests {
         ];
         assert!(printed.iter().all(|text| !text.contains("secret")), "{printed:?}");
         assert_eq!(format!("{full:?}"), "Full(6 bytes)");
+    }
+
+    /// Who prints an error and its sources, as most programs do, reads each of them once.
+    #[test]
+    fn no_error_says_what_its_source_says_again() {
+        let not_sendable = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let url = || "http://a.test".to_owned();
+        let unusable = || url().parse::<p2pt_tracker::AnnounceUrl>().expect_err("no announce URL");
+        let malformed = FrameError::Malformed(p2pt_messaging::Malformed::NotAnObject);
+        let errors: [Box<dyn std::error::Error>; 7] = [
+            Box::new(TypedError::from(Payload::from("secret").parse::<u8>().expect_err("no number"))),
+            Box::new(TypedError::from(Payload::json(&not_sendable).expect_err("no JSON"))),
+            Box::new(TypedError::from(RequestError::from(SendError::PeerGone(ChannelClosed::Local)))),
+            Box::new(p2pt_messaging::Json::from_text("{").expect_err("no JSON")),
+            Box::new(ReceiveError::from(malformed)),
+            Box::new(StartError::AnnounceUrl { url: url(), error: unusable() }),
+            Box::new(NodeError::AnnounceUrl { url: url(), error: unusable() }),
+        ];
+        for error in errors {
+            let mut outer: &dyn std::error::Error = &*error;
+            while let Some(source) = outer.source() {
+                assert!(!outer.to_string().contains(&source.to_string()), "{outer} / {source}");
+                outer = source;
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_helps() {
+        let cases = [
+            (QueueError::Full(()).to_string(), &["`Peer::send`", "`Builder::send_queue_bytes`"][..]),
+            (QueueError::<()>::TooLarge { bytes: 2, max: 1 }.to_string(), &["2 bytes", "`Limits::max_message_bytes`"]),
+            (SendError::TooLarge { bytes: 2, max: 1 }.to_string(), &["2 bytes", "`Limits::max_message_bytes`"]),
+            (RequestError::QueueFull.to_string(), &["`Request::send`", "`Builder::send_queue_bytes`"]),
+            (TrySendError::Full("".into()).to_string(), &["no room", "ahead of it"]),
+        ];
+        for (text, names) in cases {
+            assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        }
     }
 }

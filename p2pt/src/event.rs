@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use p2pt_messaging::{MessageId, Payload};
+use p2pt_messaging::MessageId;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
@@ -179,11 +179,9 @@ impl fmt::Display for Event {
             Self::PeerConnected(peer) => write!(f, "peer {} connected", peer.id()),
             Self::PeerClosed(closed) => closed.fmt(f),
             Self::Message(message) => {
-                let (kind, bytes) = match message.payload() {
-                    Payload::Text(text) => ("text", text.len()),
-                    Payload::Json(json) => ("JSON", json.as_str().len()),
-                };
-                write!(OneLine(f), "message {} from {}: {bytes} bytes of {kind}", message.id(), message.peer().id())
+                let (kind, bytes) = message.kind_and_bytes();
+                let bytes = Count(bytes, "byte");
+                write!(OneLine(f), "message {} from {}: {bytes} of {kind}", message.id(), message.peer().id())
             }
             Self::Data(data) => data.fmt(f),
             Self::SendFailed(failed) => failed.fmt(f),
@@ -202,10 +200,10 @@ impl fmt::Display for PeerClosed {
         let Self { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
         write!(OneLine(f), "peer {} closed: {reason}", peer.id())?;
         if *unacknowledged_bytes > 0 {
-            write!(f, "; {unacknowledged_bytes} bytes unacknowledged")?;
+            write!(f, "; {} unacknowledged", Count(*unacknowledged_bytes, "byte"))?;
         }
         if *unsent_messages > 0 {
-            write!(f, "; {unsent_messages} messages of {unsent_bytes} bytes unsent")?;
+            write!(f, "; {} of {} unsent", Count(*unsent_messages, "message"), Count(*unsent_bytes, "byte"))?;
         }
         Ok(())
     }
@@ -226,7 +224,7 @@ impl fmt::Display for SendFailed {
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if matches!(self.frame, Frame::Text(_)) { "text" } else { "binary" };
-        write!(f, "{kind} frame from {}: {} bytes", self.peer.id(), self.frame.len())
+        write!(f, "{kind} frame from {}: {}", self.peer.id(), Count(self.frame.len(), "byte"))
     }
 }
 
@@ -267,6 +265,16 @@ fn whose_offer(role: Role) -> &'static str {
 
 fn missed(f: &mut fmt::Formatter<'_>, missed: u64) -> fmt::Result {
     if missed > 0 { write!(f, "; {missed} more were not kept") } else { Ok(()) }
+}
+
+/// How many of something there are, in the singular or the plural.
+struct Count<N>(N, &'static str);
+
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, unit) = self;
+        write!(f, "{number} {unit}{}", if *number == N::from(1) { "" } else { "s" })
+    }
 }
 
 /// Writes what came from elsewhere without line breaks and other control characters.
@@ -322,7 +330,18 @@ mod tests {
                      unsent"
                 ),
             ),
+            (
+                Event::PeerClosed(PeerClosed {
+                    peer: peer.clone(),
+                    reason: ChannelClosed::Local,
+                    unacknowledged_bytes: 1,
+                    unsent_messages: 1,
+                    unsent_bytes: 1,
+                }),
+                format!("peer {id} closed: closed by this side; 1 byte unacknowledged; 1 message of 1 byte unsent"),
+            ),
             (message("7", "secret".into()), format!("message 7 from {id}: 6 bytes of text")),
+            (message("7", 1.into()), format!("message 7 from {id}: 1 byte of JSON")),
             (message("[7]", 12.into()), format!("message [7] from {id}: 2 bytes of JSON")),
             (
                 Event::Data(Data { peer: peer.clone(), frame: Frame::text("secret") }),

@@ -5,6 +5,12 @@
 //! directly. The wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a
 //! browser tab meet in the same swarm.
 //!
+//! ```toml
+//! [dependencies]
+//! p2pt = "0.1"
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! ```no_run
 #![doc = include_str!("../examples/hello.rs")]
 //! ```

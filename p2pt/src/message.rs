@@ -1,11 +1,15 @@
 //! A received message.
 
+use std::fmt;
+
 use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
 use crate::{Peer, QueueError, Request, SendError};
 
 /// A complete message from a peer: a new one, or the response to a request.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` says how large the content is and of which kind, and does not print it.
+#[derive(Clone)]
 pub struct Message {
     peer: Peer,
     body: Body,
@@ -65,5 +69,52 @@ impl Message {
     /// Responds, and waits for the response to that: the next channel of a chain.
     pub fn request(&self, payload: impl IntoPayload) -> Request {
         Request::new(self.peer.clone(), Some(self.body.id.clone()), payload.into_payload())
+    }
+
+    /// Of which kind the content is, and how many bytes of it there are, for what is shown without it.
+    pub(crate) fn kind_and_bytes(&self) -> (&'static str, usize) {
+        match self.payload() {
+            Payload::Text(text) => ("text", text.len()),
+            Payload::Json(json) => ("JSON", json.as_str().len()),
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, bytes) = self.kind_and_bytes();
+        f.debug_struct("Message")
+            .field("peer", &self.peer)
+            .field("id", &self.body.id)
+            .field("kind", &format_args!("{kind}"))
+            .field("bytes", &bytes)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use p2pt_proto::PeerId;
+
+    use super::*;
+    use crate::Event;
+    use crate::peer::Settings;
+
+    #[test]
+    fn its_debug_has_the_kind_and_the_size_but_not_the_content() {
+        let peer = Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)));
+        let message = |payload| Message::new(peer.clone(), Body { id: "7".parse().expect("an id"), payload });
+        for (payload, kind, bytes) in [
+            (Payload::from("secret"), "kind: text", "bytes: 6"),
+            (Payload::json("secret").expect("JSON"), "kind: JSON", "bytes: 8"),
+        ] {
+            let message = message(payload);
+            for shown in [format!("{message:?}"), format!("{:?}", Event::Message(message.clone()))] {
+                assert!(!shown.contains("secret"), "{shown}");
+                assert!(shown.contains(kind) && shown.contains(bytes) && shown.contains("abab"), "{shown}");
+            }
+        }
     }
 }

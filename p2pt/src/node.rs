@@ -98,6 +98,9 @@ impl Node {
 
     /// Joins the swarm of an identifier, or of an info hash; meeting its members begins at once.
     ///
+    /// Each swarm has peers of its own: a member of two swarms of this node is two [`Peer`](crate::Peer)s that are not
+    /// equal, with a connection each. What tells that they are the same node is [`Peer::id`](crate::Peer::id).
+    ///
     /// # Errors
     /// [`NodeError::AlreadyJoined`], [`NodeError::Stopped`].
     pub async fn join(&self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), NodeError> {
@@ -112,7 +115,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
     pub async fn add_tracker(&self, url: impl Into<String>) -> Result<(), NodeError> {
-        let url: AnnounceUrl = url.into().parse()?;
+        let url = announce_url(url.into())?;
         self.handle.command(|reply| Command::AddTracker { url, reply }).await
     }
 
@@ -121,7 +124,7 @@ impl Node {
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
     pub async fn remove_tracker(&self, url: impl Into<String>) -> Result<bool, NodeError> {
-        let url: AnnounceUrl = url.into().parse()?;
+        let url = announce_url(url.into())?;
         self.handle.command(|reply| Command::RemoveTracker { url, reply }).await
     }
 
@@ -131,6 +134,11 @@ impl Node {
     /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that
     /// means to comes back under a new id. Applications that must keep unknown peers out let peers prove their identity
     /// in messages. The list lives as long as the node, and is as long as the application makes it.
+    ///
+    /// A banned peer that stays in the swarm goes on to be introduced by trackers: each of its offers and answers is a
+    /// [`ConnectionRejected`](crate::ConnectionRejected) with the reason `Banned`, of which the latest 32 for each
+    /// tracker are kept and `missed` counts the others. The peer is not told. It sees attempts of its own fail: no
+    /// answer comes to its offers, and after its answers no path is found (`TransportError::IceFailed`).
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
@@ -176,6 +184,10 @@ impl Node {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;
     }
+}
+
+fn announce_url(url: String) -> Result<AnnounceUrl, NodeError> {
+    url.parse().map_err(|error| NodeError::AnnounceUrl { url, error })
 }
 
 /// A node's trackers.

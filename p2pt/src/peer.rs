@@ -102,6 +102,9 @@ impl Settings {
 /// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
 /// The handle is cheap to clone, and keeps nothing alive: when the node or the connection goes, sends fail.
+///
+/// A node that is met in two swarms is two `Peer`s, with a connection each, and handles are equal only if they mean the
+/// same of them. Compare [`id`](Self::id) to tell whether two peers are the same node.
 #[derive(Clone)]
 pub struct Peer(Arc<PeerShared>);
 
@@ -170,6 +173,21 @@ impl Peer {
     /// [`PeerClosed`](crate::Event::PeerClosed), which says how much was never handed to a channel. What is queued for
     /// a peer after its `PeerClosed` is dropped.
     ///
+    /// A queue that is full gives the message back, and [`send`](Self::send) waits its turn with it, where waiting is
+    /// possible:
+    ///
+    /// ```no_run
+    /// # async fn example(peer: p2pt::Peer) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use p2pt::QueueError;
+    /// match peer.queue("hello") {
+    ///     // Waits behind all that is queued.
+    ///     Err(QueueError::Full(back)) => peer.send(back).await?,
+    ///     queued => queued?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
     pub fn queue(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
@@ -233,14 +251,14 @@ impl Peer {
         self.send_with_id(&self.0.new_id(), &payload.into_payload()).await
     }
 
-    /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now. Never sends a
-    /// part.
+    /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now, and nothing that
+    /// was [queued](Self::queue) is still ahead of it. Never sends a part.
     ///
     /// For what is worthless when late, and for sending to many peers without a task for each. `Ok` means what it means
     /// for [`send`](Self::send), and messages sent by turns with both keep their order.
     ///
     /// # Errors
-    /// [`TrySendError`]; the message comes back if there is no room for it.
+    /// [`TrySendError`]; the message comes back if it would have to wait: for room, or for what was queued before it.
     pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), TrySendError> {
         let (id, payload) = (self.0.new_id(), payload.into_payload());
         self.0.check_size(&payload)?;

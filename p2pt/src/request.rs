@@ -253,7 +253,9 @@ impl Request {
     /// event. A request that ends while it is queued is not sent any more.
     ///
     /// # Errors
-    /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`].
+    /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`]. The
+    /// message does not come back with the error: keep a copy of what is to be asked again, or use
+    /// [`send`](Self::send), which waits for room.
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
         let (waiting, payload) = self.register()?;
         waiting.queue(Arc::new(payload))

@@ -229,9 +229,10 @@ impl Swarm {
     ///   [`PeerRequest`](crate::PeerRequest) has the new info hash.
     /// - Attempts to connect that are under way come to nothing, so that every peer that connects after this returns
     ///   is under the new identifier.
-    /// - A peer that changes to the same identifier keeps its one connection. One that does not is not met again when
-    ///   its connection is lost; until then it counts this node as connected, also to another swarm of this node under
-    ///   the old identifier.
+    /// - A peer that changes to the same identifier keeps its one connection.
+    /// - A peer that stays under the old identifier keeps its connection, too, but is not met again in this swarm once
+    ///   that connection has ended. Until then the peer counts this node as connected. So it does not connect again when
+    ///   this node enters another swarm under the old identifier: there it is met only after the connection has ended.
     ///
     /// Setting the identifier that the swarm has changes nothing.
     ///

@@ -39,7 +39,27 @@
 //! ```
 //!
 //! What a test times or waits for must be of tokio (`tokio::time::Instant`, `sleep`, `timeout`), since the clock of `std`
-//! goes on as always. Threads and `spawn_blocking` hold the clock while they run; real sockets do not, so that time-outs
+//! goes on as always.
+//!
+//! A wait for what never comes never fails of itself: the timers of nodes and trackers go on, so the clock jumps on and on,
+//! and the test runs for ever. So wrap each wait in `tokio::time::timeout`, which costs no real time here:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # use std::time::Duration;
+//! # use p2pt::testing::World;
+//! # let world = World::new(7);
+//! # let (_alice, mut events) = world.join("room").await;
+//! # let (_bob, _bob_events) = world.join("room").await;
+//! let event = tokio::time::timeout(Duration::from_secs(60), events.next()).await.expect("within a minute");
+//! # drop(event);
+//! # }
+//! ```
+//!
+//! [`World::until`] has its deadline as an argument.
+//!
+//! Threads and `spawn_blocking` hold the clock while they run; real sockets do not, so that time-outs
 //! of what waits for them strike at once.
 //!
 //! # Chance

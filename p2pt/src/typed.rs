@@ -16,6 +16,9 @@ impl Peer {
     /// Sends a value as JSON; otherwise as [`send`](Self::send). For [`Swarm::broadcast`](crate::Swarm::broadcast) and
     /// whatever else takes a message, `Payload::json(&value)?` makes one of a value.
     ///
+    /// As in every message that is made of a value, floats that are no numbers (NaN and the infinities) become `null`, as
+    /// JavaScript's JSON has it. The other side reads them as an `Option<f64>`; as an `f64` they are a [`DecodeError`].
+    ///
     /// # Errors
     /// [`TypedError::Encode`], before anything is sent; [`TypedError::Send`].
     pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), TypedError> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::{DEADLINE, Member, Place};
-use p2pt::{Event, RequestError, Transport, TransportError};
+use p2pt::transport::memory::MemoryNetwork;
+use p2pt::{Event, P2pt, RequestError, Transport, TransportError};
 use p2pt_transport::memory::MemoryTransport;
 use p2pt_transport::{PendingAnswer, PendingOffer};
 use tokio::time::timeout;
@@ -245,4 +246,14 @@ async fn a_request_whose_response_a_full_inbox_holds_back_says_so() {
     log.line(&["WARN", &node(1), &peer(2), "a request has failed", "held back", "sent=true"]);
     assert!(!log.lines(&[&node(1), &peer(2), "the inbox is full"]).is_empty());
     drop(one.events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_joins_without_a_tracker_has_the_log_warn_of_it() {
+    let log = Log::record();
+    let (_one, _two) = Place::new().pair().await;
+    assert!(log.lines(&["no tracker"]).is_empty(), "these have one");
+    let lonely = P2pt::builder().transport(MemoryNetwork::new(1).transport());
+    let (_swarm, _events) = lonely.join("room").await.expect("it starts all the same");
+    log.line(&["WARN", "the node has no tracker"]);
 }

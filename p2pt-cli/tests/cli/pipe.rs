@@ -224,7 +224,8 @@ async fn a_peer_that_is_not_read_stalls_nobody_but_itself() {
         ann.process().command(&json!({"send": {"peer": stalled_id, "message": megabyte, "tag": tag}})).await;
     }
     let full = ann.process().expect("error", |error| error["tag"].is_string()).await;
-    assert_eq!(full["error"], format!("peer {stalled_id}: as much waits to be sent to the peer as may"));
+    let said = full["error"].as_str().unwrap();
+    assert!(said.starts_with(&format!("peer {stalled_id}: the peer's send queue is full")), "{said}");
     echo(&mut ann, &mut ben, &json!("we go on")).await;
     echo(&mut ben, &mut ann, &json!("so we do")).await;
 
