@@ -93,14 +93,24 @@ pub(crate) struct SendQueue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    /// Of the item in flight, its number and its size.
-    in_flight: Option<(u64, usize)>,
+    in_flight: Option<Flight>,
     /// Weight of what is queued or in flight.
     weight: usize,
     /// How much of it the node has counted.
     counted: usize,
     next: u64,
     closed: bool,
+}
+
+/// What is known of the item in flight.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    bytes: usize,
+    /// The [number](Asked::number) of the request that it is.
+    request: Option<u64>,
+    /// The request has ended: should its channel fail, it is not sent again.
+    cancelled: bool,
 }
 
 impl State {
@@ -111,7 +121,7 @@ impl State {
     /// Whether something is left that was queued before this number.
     fn has_before(&self, number: u64) -> bool {
         let queued = self.items.front().map(|item| item.number);
-        self.in_flight.map(|(number, _)| number).into_iter().chain(queued).any(|left| left < number)
+        self.in_flight.as_ref().map(|flight| flight.number).into_iter().chain(queued).any(|left| left < number)
     }
 }
 
@@ -148,7 +158,8 @@ impl SendQueue {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Takes back the message of the request with this [number](Asked::number), unless it is in flight or gone.
+    /// Takes back the message of the request with this [number](Asked::number), unless it is gone. One in flight is not
+    /// sent again if its channel fails.
     pub(crate) fn cancel(&self, request: u64) {
         let mut state = lock(&self.state);
         let is_of = |item: &Item| item.asked.as_ref().is_some_and(|asked| asked.number == request);
@@ -156,6 +167,8 @@ impl SendQueue {
             let weight = state.items.remove(index).map_or(0, |item| item.weight());
             state.weight -= weight;
             self.note(state);
+        } else if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.request == Some(request)) {
+            flight.cancelled = true;
         }
     }
 
@@ -170,7 +183,7 @@ impl SendQueue {
         state.closed = true;
         let bytes: usize = state.items.iter().map(|item| item.content.bytes()).sum();
         let count = state.items.len() + usize::from(state.in_flight.is_some());
-        let bytes = bytes + state.in_flight.map_or(0, |(_, bytes)| bytes);
+        let bytes = bytes + state.in_flight.as_ref().map_or(0, |flight| flight.bytes);
         let items = std::mem::take(&mut state.items);
         state.weight = 0;
         self.note(state);
@@ -208,7 +221,8 @@ impl SendQueue {
             return None;
         }
         let item = state.items.pop_front()?;
-        state.in_flight = Some((item.number, item.content.bytes()));
+        let request = item.asked.as_ref().map(|asked| asked.number);
+        state.in_flight = Some(Flight { number: item.number, bytes: item.content.bytes(), request, cancelled: false });
         Some(InFlight { queue: self, item: Some(item) })
     }
 
@@ -250,8 +264,10 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(item) = self.item.take() {
             let mut state = lock(&self.queue.state);
-            state.in_flight = None;
-            if !state.closed {
+            let cancelled = state.in_flight.take().is_some_and(|flight| flight.cancelled);
+            if cancelled {
+                state.weight = state.weight.saturating_sub(item.weight());
+            } else if !state.closed {
                 state.items.push_front(item);
             }
             self.queue.note(state);

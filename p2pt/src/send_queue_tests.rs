@@ -277,3 +277,20 @@ impl<F: Future> MapOk for tokio::time::Timeout<F> {
         self.await.expect("in time");
     }
 }
+
+#[test]
+fn a_request_that_ended_in_flight_is_not_sent_again_when_its_channel_fails() {
+    for cancelled in [false, true] {
+        let queue = SendQueue::new(1 << 20, Arc::default());
+        let asked = Asked { number: 7, handed_over: Arc::default() };
+        let content = Content::Message(p2pt_messaging::MessageId::from(1), Arc::new("question".into()));
+        assert!(matches!(queue.push(content, Some(asked)), Pushed::Queued));
+        let in_flight = queue.take().expect("it is queued");
+        if cancelled {
+            queue.cancel(7);
+        }
+        assert!(!queue.is_empty(), "it is in flight");
+        drop(in_flight);
+        assert_eq!((queue.is_empty(), queue.weight() == 0), (cancelled, cancelled));
+    }
+}
