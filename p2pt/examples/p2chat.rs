@@ -42,7 +42,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => eprintln!("{} speaks another language", message.peer().id()),
                 },
                 Some(Event::PeerConnected(_) | Event::PeerClosed(_)) => {
-                    eprintln!("{} members besides you", swarm.peers().len());
+                    match swarm.peers().len() {
+                        1 => println!("* 1 member besides you"),
+                        members => println!("* {members} members besides you"),
+                    }
                 }
                 Some(event) => eprintln!("{event}"),
                 None => break,

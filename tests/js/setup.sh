@@ -27,4 +27,5 @@ bundle() {
 bundle page p2pt page.mjs core.mjs
 bundle page-1.6.1 p2pt-1.6.1 page.mjs core.mjs
 bundle page-published ./node_modules/p2pt/dist/p2pt.js page.mjs core.mjs
+bundle apps p2pt apps.mjs apps-globals.mjs
 bundle bench p2pt bench/page.mjs bench/core.mjs

@@ -160,17 +160,39 @@ pub fn p2pt_binary() -> &'static Path {
 
 /// A program of a package of this workspace, of the same profile as the caller, built now.
 pub fn workspace_binary(package: &str, name: &str) -> PathBuf {
+    let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    build(package, &["--bin", name]).join(program)
+}
+
+/// An example of the facade, of the same profile as the caller, built now with all others.
+pub fn example(name: &str) -> PathBuf {
+    static EXAMPLES: OnceLock<PathBuf> = OnceLock::new();
+    let directory = EXAMPLES.get_or_init(|| build("p2pt", &["--examples"]).join("examples"));
+    directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Builds something of a package, and returns the directory of the profile.
+fn build(package: &str, what: &[&str]) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");
     let directory = own.parent().expect("a program lies in a directory");
     // Tests lie in <target>/<profile>/deps, programs in <target>/<profile>.
     let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
     let (profile, target) = profile.and_then(|profile| Some((profile, profile.parent()?))).expect("cargo built this");
     let mut build = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--quiet", "--target-dir"]).arg(target).args(["--package", package, "--bin", name]);
+    build.args(["build", "--quiet", "--target-dir"]).arg(target).args(["--package", package]).args(what);
     if profile.ends_with("release") {
         build.arg("--release");
     }
+    // What cargo tells a test about its own package is no part of another's: ring's build script looks at it, and would
+    // have cargo build everything on top of ring anew each time.
+    for (name, _) in std::env::vars_os() {
+        let told =
+            name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if told {
+            build.env_remove(name);
+        }
+    }
     let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
-    assert!(status.success(), "cargo cannot build {name} of {package}");
-    profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    assert!(status.success(), "cargo cannot build {what:?} of {package}");
+    profile.to_owned()
 }

@@ -6,6 +6,7 @@ pub mod js;
 pub mod machine;
 pub mod pipe;
 pub mod plan;
+pub mod program;
 pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod soak;

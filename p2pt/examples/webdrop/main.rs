@@ -132,13 +132,12 @@ impl Device {
                 if shares_count > 0 {
                     say(peer, &Said::GetShares);
                 }
-            }
-            Said::GetShares => {
-                for (id, share) in &self.shares {
-                    let Share { name, size, .. } = share.clone();
-                    say(peer, &Said::NewShare { share_id: id.clone(), name, size, paused: false });
+                // The page asks those that share more than itself; the others tell it.
+                if shares_count >= self.shares.len() {
+                    self.announce(peer);
                 }
             }
+            Said::GetShares => self.announce(peer),
             Said::NewShare { share_id, name, .. } if !self.shares.contains_key(&share_id) => {
                 println!("{} shares {name:?}", peer.id());
                 if let Some(signals) = self.begin(peer.id(), &share_id) {
@@ -155,6 +154,13 @@ impl Device {
                 }
             }
             Said::NewShare { .. } | Said::Other => {}
+        }
+    }
+
+    fn announce(&self, peer: &Peer) {
+        for (id, share) in &self.shares {
+            let Share { name, size, .. } = share.clone();
+            say(peer, &Said::NewShare { share_id: id.clone(), name, size, paused: false });
         }
     }
 

@@ -1,71 +1,14 @@
 //! The examples, run as a user would: each in processes of its own that meet copies of themselves at a real tracker, over
 //! real WebRTC.
-#![cfg(all(feature = "webrtc", feature = "server", feature = "testing"))]
 
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
 
-use p2pt::tracker::{ServerConfig, TrackerServer};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use p2pt_tests::js::{Tracker, TrackerKind};
+use p2pt_tests::program::Program;
 
-/// A guard against hanging, not a measurement.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// An example that runs.
-struct Program {
-    name: &'static str,
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Program {
-    fn start(name: &'static str, arguments: &[&str]) -> Self {
-        let test = std::env::current_exe().expect("a test has a path");
-        let profile = test.parent().and_then(|deps| deps.parent()).expect("tests lie in target/<profile>/deps");
-        let path: PathBuf = profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-        assert!(path.exists(), "{} is missing: `cargo test -p p2pt` builds it", path.display());
-        let mut command = Command::new(path);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("the example starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Self { name, input: child.stdin.take(), child, lines }
-    }
-
-    /// The next line that holds this text.
-    async fn says(&mut self, text: &str) -> String {
-        let line = async {
-            let mut before = Vec::new();
-            loop {
-                match self.lines.next_line().await.expect("readable") {
-                    Some(line) if line.contains(text) => return line,
-                    Some(line) => before.push(line),
-                    None => panic!("{} ended before it said {text:?}; it said {before:#?}", self.name),
-                }
-            }
-        };
-        timeout(DEADLINE, line).await.unwrap_or_else(|_| panic!("{} did not say {text:?}", self.name))
-    }
-
-    async fn write(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("open");
-        input.write_all(format!("{line}\n").as_bytes()).await.expect("the example reads");
-    }
-
-    /// Closes its input, on which it ends by itself.
-    async fn ends(mut self) {
-        drop(self.input.take());
-        let status = timeout(DEADLINE, self.child.wait()).await.expect("in time").expect("it ends");
-        assert!(status.success(), "{}: {status}", self.name);
-    }
-}
-
-async fn tracker() -> (TrackerServer, String) {
-    let tracker = TrackerServer::bind("127.0.0.1:0", ServerConfig::default()).await.expect("a free port");
-    let url = tracker.url().to_string();
+async fn tracker() -> (Tracker, String) {
+    let tracker = Tracker::start(TrackerKind::Ours).await;
+    let url = tracker.url().to_owned();
     (tracker, url)
 }
 
@@ -142,17 +85,9 @@ async fn p2chat_talks_to_a_copy_of_itself() {
     let (_tracker, url) = tracker().await;
     let mut alice = Program::start("p2chat", &["general", "Alice", &url]);
     let mut bob = Program::start("p2chat", &["general", "Bob", &url]);
-    // What is said before anybody is there goes nowhere, as in the page: so it is said until it is heard.
-    let heard = async {
-        loop {
-            alice.write("hello").await;
-            tokio::select! {
-                line = bob.lines.next_line() => break line.expect("readable").expect("it goes on"),
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            }
-        }
-    };
-    assert_eq!(timeout(DEADLINE, heard).await.expect("in time"), "Alice: hello");
+    alice.says("1 member besides you").await;
+    alice.write("hello").await;
+    bob.says("Alice: hello").await;
     alice.ends().await;
     bob.ends().await;
 }
