@@ -8,6 +8,7 @@ use std::time::Duration;
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtc, WebRtcConfig};
 use p2pt::{Event, Events, P2pt, Peer, Swarm, Transport, TransportError};
+use p2pt_tests::program::Program;
 use p2pt_transport::{Channel, Frame};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -164,4 +165,21 @@ async fn one_allocation_serves_all_channels_of_a_node() {
         peer.shutdown().await;
     }
     hub.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs coturn: apt-get install coturn, then cargo test -p p2pt-tests --test turn -- --ignored"]
+async fn the_example_talks_through_a_relay_only() {
+    let turn = Turn::start().await;
+    let tracker = TrackerServer::bind("127.0.0.1:0", ServerConfig::default()).await.expect("a free port");
+    let url = tracker.url().to_string();
+    let arguments = [turn.url.as_str(), "someone", "secret", "--relay-only", &url];
+    let [mut one, mut other] = [(); 2].map(|()| Program::start("relay", &arguments));
+    let said = async |program: &mut Program| {
+        let connected = program.says("is connected").await;
+        assert!(connected.contains(r#"local_candidate: Some("relay")"#), "{connected}");
+        program.says(r#"Some("hello through the relay")"#).await;
+    };
+    tokio::join!(said(&mut one), said(&mut other));
+    tracker.shutdown().await;
 }
