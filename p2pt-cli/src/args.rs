@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Scrape(ScrapeArgs),
     /// Speak JSON Lines on standard input and output, so that any language can use p2pt
     Pipe(PipeArgs),
+    /// Look at trackers, STUN, TURN and this machine, and say what to do about what does not work
+    Doctor(DoctorArgs),
     /// Measure how fast two peers talk: on this machine, or with a partner anywhere
     Bench(BenchArgs),
 }
@@ -138,6 +140,23 @@ pub(crate) struct ScrapeArgs {
     /// How long the tracker has to answer
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     pub(crate) deadline: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Meet a partner that gives the same identifier, and say which path works between the two
+    pub(crate) identifier: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long each server may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) deadline: Duration,
+    /// How long to wait for the partner
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    pub(crate) wait: Duration,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod chat;
 mod demo;
+mod doctor;
 mod lines;
 mod pipe;
 mod scrape;
@@ -52,6 +53,7 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
             Command::Chat(args) => chat::run(args).await,
             Command::Tracker(args) => tracker::run(args).await.map_err(Into::into),
             Command::Scrape(args) => scrape::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),
         }

@@ -163,7 +163,7 @@ pub mod transport {
     pub mod webrtc {
         pub use p2pt_transport::webrtc::{
             DEFAULT_STUN_SERVERS, DatagramSocket, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, Network,
-            Received, Resolving, WebRtc, WebRtcConfig,
+            Received, Resolving, StunAnswer, WebRtc, WebRtcConfig, ask_stun_server,
         };
     }
 }

@@ -151,6 +151,31 @@ impl NetworkArgs {
         Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
     }
 
+    /// How trackers are reached.
+    pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, AccessError> {
+        self.access.connector()
+    }
+
+    /// The trackers, which were checked when the command line was read.
+    pub(crate) fn announce_urls(&self) -> Vec<AnnounceUrl> {
+        self.tracker_urls().iter().filter_map(|url| url.parse().ok()).collect()
+    }
+
+    /// The STUN servers.
+    pub(crate) fn stun_urls(&self) -> Vec<String> {
+        // Where only relays may be used, a STUN server would learn an address for nothing.
+        let no_stun = self.no_default_stun || self.loopback || self.relay_only;
+        let default_stun: &[&str] = if no_stun { &[] } else { &DEFAULT_STUN_SERVERS };
+        default_stun.iter().map(|url| (*url).to_owned()).chain(self.stun.iter().cloned()).collect()
+    }
+
+    /// The TURN servers, by URL.
+    pub(crate) fn turn_servers(&self) -> Vec<(String, IceServer)> {
+        let user = self.turn_user.as_deref().unwrap_or_default();
+        let password = self.turn_password.as_deref().unwrap_or_default();
+        self.turn.iter().map(|url| (url.clone(), IceServer::turn(url, user, password))).collect()
+    }
+
     fn tracker_urls(&self) -> Vec<String> {
         if self.trackers.is_empty() && !self.no_default_trackers {
             DEFAULT_TRACKERS.map(str::to_owned).to_vec()
@@ -163,14 +188,8 @@ impl NetworkArgs {
         let config = if self.loopback { WebRtcConfig::loopback() } else { WebRtcConfig::default() };
         let config = if self.bind.is_empty() { config } else { config.bind_ips(self.bind.iter().copied()) };
         let config = config.port(self.port.unwrap_or_default());
-        // Where only relays may be used, a STUN server would learn an address for nothing.
-        let no_stun = self.no_default_stun || self.loopback || self.relay_only;
-        let default_stun: &[&str] = if no_stun { &[] } else { &DEFAULT_STUN_SERVERS };
-        let stun = default_stun.iter().copied().chain(self.stun.iter().map(String::as_str)).map(IceServer::stun);
-        let user = self.turn_user.as_deref().unwrap_or_default();
-        let password = self.turn_password.as_deref().unwrap_or_default();
-        let turn = self.turn.iter().map(|url| IceServer::turn(url, user, password));
-        let config = config.ice_servers(stun.chain(turn));
+        let stun = self.stun_urls().into_iter().map(IceServer::stun);
+        let config = config.ice_servers(stun.chain(self.turn_servers().into_iter().map(|(_, server)| server)));
         let config = if self.turn.is_empty() { config } else { config.gather_timeout(TURN_GATHER_TIMEOUT) };
         if self.relay_only { config.ice_policy(IcePolicy::RelayOnly) } else { config }
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod demo;
+mod doctor;
 mod logs;
 mod pipe;
 mod pipe_control;

@@ -267,8 +267,8 @@ fn binding_request() -> Message {
     request
 }
 
-/// The address in a response; servers of RFC 3489 send it in the clear.
-fn mapped_address(response: &Message) -> Option<SocketAddr> {
+/// The address in a Binding response; servers of RFC 3489 send it in the clear.
+pub(crate) fn mapped_address(response: &Message) -> Option<SocketAddr> {
     if response.typ != BINDING_SUCCESS {
         return None;
     }

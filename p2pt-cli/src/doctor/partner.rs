@@ -1,0 +1,87 @@
+//! With a partner: which paths work between two machines that both run `p2pt doctor IDENTIFIER`.
+
+use std::time::Duration;
+
+use p2pt::{Builder, Event, Events, StartError};
+use tokio::time::{Instant, timeout};
+
+use super::{Finding, millis};
+
+/// Asked over the new connection, and answered with itself.
+const PING: &str = "p2pt doctor";
+
+/// How long the partner may stay for after it was met, so that it gets its own answer too.
+const GRACE: Duration = Duration::from_secs(3);
+
+pub(super) async fn look(builder: Builder, identifier: &str, wait: Duration) -> Result<Vec<Finding>, StartError> {
+    let (swarm, mut events) = builder.join(format!("p2pt-doctor-{identifier}")).await?;
+    let started = Instant::now();
+    let mut findings = Vec::new();
+    let met = timeout(wait, meet(&mut events, started, &mut findings)).await;
+    match met {
+        Ok(()) => {
+            // The partner asks too.
+            let answer = async { while answer(events.next().await) {} };
+            let _ = timeout(GRACE, answer).await;
+        }
+        Err(_) => findings.push(Finding::bad(
+            "partner",
+            format!("no partner was met within {} s", wait.as_secs()),
+            format!("run `p2pt doctor {identifier}` on the other machine at the same time, with a tracker in common"),
+        )),
+    }
+    swarm.shutdown().await;
+    Ok(findings)
+}
+
+async fn meet(events: &mut Events, started: Instant, findings: &mut Vec<Finding>) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::PeerConnected(peer) => {
+                let met = started.elapsed();
+                let asked = Instant::now();
+                let request = peer.request(PING).timeout(Duration::from_secs(10));
+                let mut request = std::pin::pin!(request.into_future());
+                let answered = loop {
+                    tokio::select! {
+                        answered = &mut request => break answered.is_ok(),
+                        event = events.next() => if !answer(event) { break false },
+                    }
+                };
+                let stats = peer.stats().await;
+                let path = stats.as_ref().map_or_else(String::new, |stats| {
+                    let kind = |kind: &Option<String>| kind.clone().unwrap_or_else(|| "unknown".to_owned());
+                    format!("{} to {}", kind(&stats.local_candidate), kind(&stats.remote_candidate))
+                });
+                let found = format!("met after {}, over the path {path}", millis(met));
+                findings.push(if answered {
+                    Finding::good("partner", format!("{found}; a question was answered in {}", millis(asked.elapsed())))
+                } else {
+                    Finding::bad("partner", format!("{found}; a question was not answered"), "run both again with -v")
+                });
+                return;
+            }
+            Event::ConnectionFailed(failed) => findings.push(Finding::bad(
+                "partner",
+                failed.to_string(),
+                "only `host` on a side: its STUN server was not reached; `srflx` on both: they need a TURN server",
+            )),
+            _ => {}
+        }
+    }
+}
+
+/// Answers the partner; false when no event will come.
+fn answer(event: Option<Event>) -> bool {
+    match event {
+        Some(Event::Message(message)) => {
+            if message.text() == Some(PING) {
+                // A partner that is gone needs no answer.
+                let _ = message.queue_response(PING);
+            }
+            true
+        }
+        Some(_) => true,
+        None => false,
+    }
+}
