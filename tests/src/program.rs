@@ -25,8 +25,14 @@ impl Program {
     /// Starts an example of the facade.
     pub fn start(name: &'static str, arguments: &[&str]) -> Self {
         let mut command = Command::new(example(name));
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("the example starts");
+        command.args(arguments);
+        Self::spawn(name, command)
+    }
+
+    /// Starts any program; `name` is what failures call it.
+    pub fn spawn(name: &'static str, mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the program starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         Self { name, input: child.stdin.take(), child, lines }
     }
@@ -52,7 +58,7 @@ impl Program {
     /// Writes a line to it.
     pub async fn write(&mut self, line: &str) {
         let input = self.input.as_mut().expect("open");
-        input.write_all(format!("{line}\n").as_bytes()).await.expect("the example reads");
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("the program reads");
     }
 
     /// Closes its input, on which it ends by itself.
