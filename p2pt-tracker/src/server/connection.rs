@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    http::{self, Request},
+    http::{self, Head, Refusal, Request},
     hub::{Hub, Registration},
     send_queue::Next,
     throttle::Throttle,
@@ -58,29 +58,33 @@ async fn handshake<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    let response = match Request::read(&mut stream).await? {
-        Request::Upgrade { response, rest } => match hub.open(address) {
-            Some(registration) => {
-                stream.write_all(&response).await?;
-                stream.flush().await?;
-                let limit = hub.config.max_message_bytes;
-                let config = WebSocketConfig::default()
-                    .read_buffer_size(READ_BUFFER_BYTES)
-                    .write_buffer_size(0)
-                    .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
-                    .max_message_size(Some(limit))
-                    .max_frame_size(Some(limit));
-                let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await;
-                return Ok(Some((socket, registration)));
-            }
-            None => {
-                hub.count_refused();
-                http::response(StatusCode::SERVICE_UNAVAILABLE, TEXT, &CloseReason::Full.to_string())
-            }
+    let response = match Head::read(&mut stream).await? {
+        Ok(head) => match head.route() {
+            Request::Upgrade { response } => match hub.open(address) {
+                Some(registration) => {
+                    stream.write_all(&response).await?;
+                    stream.flush().await?;
+                    let limit = hub.config.max_message_bytes;
+                    let config = WebSocketConfig::default()
+                        .read_buffer_size(READ_BUFFER_BYTES)
+                        .write_buffer_size(0)
+                        .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
+                        .max_message_size(Some(limit))
+                        .max_frame_size(Some(limit));
+                    let socket =
+                        WebSocketStream::from_partially_read(stream, head.rest, Role::Server, Some(config)).await;
+                    return Ok(Some((socket, registration)));
+                }
+                None => {
+                    hub.count_refused();
+                    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CloseReason::Full).response(false)
+                }
+            },
+            Request::Page(page) => page.response(head.head_only(), || hub.stats().to_json()),
+            Request::Options => http::options(),
+            Request::Refused(refusal) => refusal.response(head.head_only()),
         },
-        Request::Stats => http::response(StatusCode::OK, "application/json", &hub.stats().to_json()),
-        Request::Refused(status, text) => http::response(status, TEXT, &text),
+        Err(response) => response,
     };
     stream.write_all(&response).await?;
     hang_up(&mut stream).await?;
