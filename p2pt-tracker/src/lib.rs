@@ -138,7 +138,12 @@ pub use p2pt_proto::ScrapeStats;
 #[cfg(feature = "client")]
 pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
-pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
+pub use server::{
+    ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, TrackerListener, TrackerServer,
+    TrackerService,
+};
+#[cfg(feature = "server-tls")]
+pub use server::{ServerTls, ServerTlsError};
 pub use session::{Frame, Input, Output, Session, SocketId};
 #[cfg(feature = "client")]
 pub use socket::{Connector, Socket, WebSocketConnector};

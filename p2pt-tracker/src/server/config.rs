@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{ForwardedHeader, Network};
 use crate::{setters::setters, swarms::SwarmsConfig};
 
 /// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
@@ -31,10 +32,20 @@ pub struct ServerConfig {
     /// How many bytes may wait for a connection that reads slowly; more, and it is dropped. Default 1 MiB, as
     /// openwebtorrent-tracker.
     pub max_queued_bytes: usize,
-    /// Sockets of one IP address that a [`TrackerServer`](super::TrackerServer) takes, in whatever state; further ones
-    /// are closed without a word. The addresses of an IPv6 /64 count as one. Default 1000: many clients may share an
-    /// address, and **behind a reverse proxy all do**, so that [`usize::MAX`] is right there and the proxy has to count.
+    /// Sockets of one IP address, in whatever state. Further ones are closed without a word, and get the HTTP status 429
+    /// where a proxy says for whom they are. The addresses of an IPv6 /64 count as one. Default 1000: many clients may
+    /// share an address, and **behind a reverse proxy all do** unless it is one of
+    /// [`trusted_proxies`](Self::trusted_proxies).
     pub max_connections_per_address: usize,
+    /// One's own reverse proxies, whose word is taken for the address of a client: it then counts in place of the
+    /// proxy's everywhere. They have to set [`forwarded_header`](Self::forwarded_header) themselves, adding to what the
+    /// client sent or replacing it, or speak the PROXY protocol to a listener that
+    /// [expects it](super::TrackerListener::proxy_protocol). Default none. The header is read from the right past the
+    /// addresses of these proxies. Requests without it count for the proxy, and if it has something else than addresses,
+    /// they are refused with the status 400.
+    pub trusted_proxies: Vec<Network>,
+    /// In which header field [`trusted_proxies`](Self::trusted_proxies) name the client. Default `X-Forwarded-For`.
+    pub forwarded_header: ForwardedHeader,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
     pub max_handshakes: usize,
@@ -60,6 +71,8 @@ setters!(ServerConfig {
     max_queued_messages: usize,
     max_queued_bytes: usize,
     max_connections_per_address: usize,
+    trusted_proxies: Vec<Network>,
+    forwarded_header: ForwardedHeader,
     max_handshakes: usize,
     handshake_timeout: Duration,
     write_timeout: Duration,
@@ -79,6 +92,8 @@ impl Default for ServerConfig {
             max_queued_messages: 256,
             max_queued_bytes: 1024 * 1024,
             max_connections_per_address: 1000,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),

@@ -1,6 +1,6 @@
-//! One socket from its HTTP request to its end.
+//! One WebSocket to its end.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::io;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -11,13 +11,11 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
-        http::StatusCode,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
 use super::{
-    http::{self, Head, Refusal, Request},
     hub::{Hub, Registration},
     send_queue::Next,
     throttle::Throttle,
@@ -30,70 +28,44 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// What may wait to be written besides one message: pongs, which tungstenite queues by itself.
 const CONTROL_BUFFER_BYTES: usize = 4 * 1024;
 
-/// Serves one socket until it closes or the tracker stops.
-pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>)
+/// The WebSocket on a stream whose HTTP part is over; `rest` came together with that.
+pub(super) async fn websocket<S>(hub: &Hub, stream: S, rest: Vec<u8>) -> WebSocketStream<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stopping = hub.stopping.clone();
-    let handshake = timeout(hub.config.handshake_timeout, handshake(&hub, stream, address));
-    let accepted = tokio::select! {
-        () = stopping.cancelled() => return,
-        accepted = handshake => accepted,
-    };
-    match accepted {
-        Ok(Ok(Some((socket, registration)))) => Connection::new(&hub, socket, registration).run().await,
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "socket lost in the handshake"),
-        Err(_) => tracing::debug!("handshake took too long"),
-    }
+    let limit = hub.config.max_message_bytes;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await
 }
 
-/// Reads the request and responds. `None` if it was no WebSocket handshake or there are too many connections.
-async fn handshake<S>(
-    hub: &Arc<Hub>,
-    mut stream: S,
-    address: Option<IpAddr>,
-) -> io::Result<Option<(WebSocketStream<S>, Registration)>>
+/// Serves an open connection until it closes or the tracker stops.
+pub(super) async fn run<S>(hub: &Hub, socket: WebSocketStream<S>, registration: Registration)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let response = match Head::read(&mut stream).await? {
-        Ok(head) => match head.route() {
-            Request::Upgrade { response } => match hub.open(address) {
-                Some(registration) => {
-                    stream.write_all(&response).await?;
-                    stream.flush().await?;
-                    let limit = hub.config.max_message_bytes;
-                    let config = WebSocketConfig::default()
-                        .read_buffer_size(READ_BUFFER_BYTES)
-                        .write_buffer_size(0)
-                        .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
-                        .max_message_size(Some(limit))
-                        .max_frame_size(Some(limit));
-                    let socket =
-                        WebSocketStream::from_partially_read(stream, head.rest, Role::Server, Some(config)).await;
-                    return Ok(Some((socket, registration)));
-                }
-                None => {
-                    hub.count_refused();
-                    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CloseReason::Full).response(false)
-                }
-            },
-            Request::Page(page) => page.response(head.head_only(), || hub.stats().to_json()),
-            Request::Options => http::options(),
-            Request::Refused(refusal) => refusal.response(head.head_only()),
-        },
-        Err(response) => response,
-    };
-    stream.write_all(&response).await?;
-    hang_up(&mut stream).await?;
-    Ok(None)
+    Connection::new(hub, socket, registration).run().await;
+}
+
+/// Closes a connection for which there is no room.
+pub(super) async fn turn_away<S>(hub: &Hub, mut socket: WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let end = End::Closed(CloseReason::Full);
+    let closing = close_gracefully(&mut socket, &end, hub.config.max_message_bytes);
+    if timeout(hub.config.close_timeout, closing).await.is_err() {
+        tracing::debug!("a client turned away did not answer the close frame in time");
+    }
 }
 
 /// Ends the writing side and reads to the end: a socket closed with unread bytes resets the connection, and the
 /// other side may then never see what was written last.
-async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+pub(super) async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     stream.shutdown().await?;
     let mut discarded = Vec::with_capacity(1024);
     while stream.read_buf(&mut discarded).await? > 0 {

@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode, Uri, Version, header},
 };
 
+use super::{ServerStats, prometheus};
+
 /// The longest request head taken, as in Node. Browsers send about 600 bytes, with many cookies 4 KiB, and a reverse
 /// proxy adds what it knows of the client.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -41,6 +43,16 @@ pub(super) enum Request {
     Refused(Refusal),
 }
 
+/// Whom a port is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Peers, and everyone else who reaches it.
+    #[default]
+    Public,
+    /// Whoever runs the tracker.
+    Operator,
+}
+
 /// What there is to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page {
@@ -50,6 +62,8 @@ pub(super) enum Page {
     Health,
     /// `/stats.json`.
     Stats,
+    /// `/metrics`, for Prometheus.
+    Metrics,
 }
 
 /// Why a request gets an error, in words for whoever made it.
@@ -112,10 +126,15 @@ impl Head {
     }
 
     /// Any path and any origin will do for a WebSocket: announce URLs differ, and web pages are meant to come.
-    pub(super) fn route(&self) -> Request {
+    pub(super) fn route(&self, audience: Audience) -> Request {
         let (method, version) = (self.request.method(), self.request.version());
         let websocket = names_websocket(self.headers());
+        let operator = audience == Audience::Operator;
         if *method == Method::GET && version == Version::HTTP_11 && websocket {
+            if operator {
+                let text = "this port is for the tracker's operator: /metrics is here, WebSockets are elsewhere";
+                return Request::Refused(Refusal::new(StatusCode::NOT_FOUND, text));
+            }
             return upgrade(&self.request).map_or_else(Request::Refused, |response| Request::Upgrade { response });
         }
         if *method == Method::OPTIONS {
@@ -128,6 +147,7 @@ impl Head {
         let page = match self.request.uri().path() {
             "/health" => Page::Health,
             "/stats.json" => Page::Stats,
+            "/metrics" if operator => Page::Metrics,
             // HTTP/1.0 has no upgrades, so the header says nothing there, but what is wrong should be known.
             _ if websocket && version == Version::HTTP_10 => {
                 let text =
@@ -150,12 +170,13 @@ impl Head {
 const WELCOME: &str = "this is a WebTorrent tracker: connect with a WebSocket; statistics are at /stats.json\n";
 
 impl Page {
-    /// The whole response; `stats` is asked for statistics only.
-    pub(super) fn response(self, head_only: bool, stats: impl FnOnce() -> String) -> Vec<u8> {
+    /// The whole response; `stats` are asked for where they are to be seen only.
+    pub(super) fn response(self, head_only: bool, stats: impl FnOnce() -> ServerStats) -> Vec<u8> {
         let (content_type, body) = match self {
             Self::Welcome => (TEXT, WELCOME.to_owned()),
             Self::Health => (TEXT, "ok\n".to_owned()),
-            Self::Stats => (JSON, stats()),
+            Self::Stats => (JSON, stats().to_json()),
+            Self::Metrics => (prometheus::CONTENT_TYPE, stats().to_prometheus()),
         };
         // For every web page.
         let extra = "Access-Control-Allow-Origin: *\r\nCache-Control: no-store\r\n";
@@ -285,7 +306,7 @@ mod tests {
         fn whatever_comes_is_no_reason_to_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), line in "[ -~\r\n]{0,200}") {
             for bytes in [bytes, line.into_bytes(), b"GET / HTTP/1.1\r\n".to_vec()] {
                 if let Ok(Some((size, request))) = parse(&bytes) {
-                    let _ = Head { request, rest: bytes[size..].to_vec() }.route();
+                    let _ = Head { request, rest: bytes[size..].to_vec() }.route(Audience::Public);
                 }
             }
         }

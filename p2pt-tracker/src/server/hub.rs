@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ServerConfig, ServerStats, send_queue::SendQueue};
+use super::{ServerConfig, ServerStats, addresses::Addresses, refusals::Refusals, send_queue::SendQueue};
 use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput};
 
 /// This many bytes cost as much as a message. An announce with five offers has a little more.
@@ -31,7 +31,9 @@ pub(super) struct Hub {
     /// The next timeout has moved forward.
     rescheduled: Notify,
     started: Instant,
-    refused: AtomicU64,
+    /// The sockets of each address.
+    pub(super) places: Addresses,
+    pub(super) refusals: Refusals,
     slow_readers: AtomicU64,
 }
 
@@ -83,12 +85,13 @@ impl Hub {
     pub(super) fn new(config: ServerConfig) -> Self {
         let swarms = Swarms::new(config.swarms.clone(), config.seed.unwrap_or_else(rand::random));
         Self {
+            places: Addresses::new(config.max_connections_per_address),
             config,
             stopping: CancellationToken::new(),
             state: Mutex::new(State { swarms, send_queues: HashMap::new(), opened: 0 }),
             rescheduled: Notify::new(),
             started: Instant::now(),
-            refused: AtomicU64::new(0),
+            refusals: Refusals::default(),
             slow_readers: AtomicU64::new(0),
         }
     }
@@ -108,21 +111,18 @@ impl Hub {
         Some(Registration { hub: Arc::clone(self), conn, send_queue })
     }
 
-    pub(super) fn count_refused(&self) {
-        tracing::debug!("socket refused, as there are too many");
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(super) fn count_slow_reader(&self) {
         self.slow_readers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn stats(&self) -> ServerStats {
         let state = self.lock();
+        let refused = self.refusals.stats();
         ServerStats {
             swarms: state.swarms.stats(),
             connections_opened: state.opened,
-            connections_refused: self.refused.load(Ordering::Relaxed),
+            connections_refused: refused.sockets + refused.full + refused.per_address,
+            refused,
             slow_readers_dropped: self.slow_readers.load(Ordering::Relaxed),
             uptime: self.started.elapsed(),
         }
