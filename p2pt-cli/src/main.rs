@@ -29,6 +29,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Where the log cannot be written, the complaint about that cannot either, and would panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && terminal::colours_wanted())
         .init();
     if let Some(error) = unusable {
@@ -50,7 +52,7 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
         match command.unwrap_or_default() {
             Command::Demo(args) => demo::run(args).await.map_err(Into::into),
             Command::Chat(args) => chat::run(args).await,
-            Command::Tracker(args) => tracker::run(args).await.map_err(Into::into),
+            Command::Tracker(args) => tracker::run(args).await,
             Command::Scrape(args) => scrape::run(args).await,
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),

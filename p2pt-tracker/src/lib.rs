@@ -4,7 +4,7 @@
 //! offers that the tracker hands to other members, whose answers it relays back. This crate holds both sides. The
 //! client is [`Session`], a state machine without sockets or clocks that decides when to connect, announce, repeat and
 //! give up, and [`TrackerClient`], the tokio task that runs it over WebSockets (`ws://` and `wss://`). Behind the
-//! feature `server` there is a tracker to embed.
+//! feature `server` there is a tracker to embed, and behind `server-tls` TLS for its ports.
 //!
 //! ```
 //! # #[cfg(feature = "client")]

@@ -142,7 +142,12 @@ pub mod tracker {
         TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
     };
     #[cfg(feature = "server")]
-    pub use p2pt_tracker::{ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService};
+    pub use p2pt_tracker::{
+        ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, SwarmsConfig, SwarmsStats,
+        TrackerListener, TrackerServer, TrackerService,
+    };
+    #[cfg(feature = "server-tls")]
+    pub use p2pt_tracker::{ServerTls, ServerTlsError};
 }
 
 /// What [`Builder::transport`] takes, and what a transport of one's own is made of.

@@ -22,7 +22,18 @@ async fn help_names_every_command_and_option() {
             &["bench", "--help"],
             &["[IDENTIFIER]", "--serve", "--one-process", "--json", "--reverse", "--only", "--tracker", "--loopback"],
         ),
-        (&["tracker", "--help"], &["--listen", "127.0.0.1:8000", "--interval"]),
+        (
+            &["tracker", "--help"],
+            &[
+                "--listen",
+                "127.0.0.1:8000",
+                "--tls-cert",
+                "--trusted-proxy",
+                "--proxy-protocol",
+                "--metrics",
+                "--interval",
+            ],
+        ),
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
         (
             &["pipe", "--help"],

@@ -11,3 +11,4 @@ mod ports;
 #[cfg(unix)]
 mod process_death;
 mod program;
+mod tracker;

@@ -91,7 +91,7 @@ impl Hub {
             state: Mutex::new(State { swarms, send_queues: HashMap::new(), opened: 0 }),
             rescheduled: Notify::new(),
             started: Instant::now(),
-            refusals: Refusals::default(),
+            refusals: Refusals::new(),
             slow_readers: AtomicU64::new(0),
         }
     }

@@ -240,7 +240,7 @@ async fn proxied(hub: &Hub, stream: &mut TcpStream, proxy: IpAddr) -> Option<Arr
     let arrival = match proxy_protocol::read(stream).await {
         Ok(Ok(source)) => Arrival::proxied(hub, proxy, source),
         Ok(Err(error)) => {
-            tracing::warn!(%proxy, %error, "socket of a proxy refused");
+            hub.refusals.complain(proxy, &error);
             Err(Refused::Proxy)
         }
         Err(error) => {

@@ -1,6 +1,17 @@
 //! What is turned away before it is a connection of the tracker, by reason.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    fmt::Display,
+    net::IpAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::time::Instant;
+
+use crate::tally::{Tally, Verdict};
 
 /// Why a socket or its request was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +59,28 @@ pub struct RefusalStats {
 }
 
 /// The counters behind [`RefusalStats`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Refusals {
     counts: [AtomicU64; 7],
+    /// When a proxy was last complained of.
+    proxies: Mutex<Tally>,
 }
 
 impl Refusals {
+    pub(super) fn new() -> Self {
+        Self { counts: Default::default(), proxies: Mutex::new(Tally::new(Instant::now().into_std(), 0)) }
+    }
+
+    /// Says what is wrong with what a proxy says, once a minute: the proxy's operator should know, but a client may
+    /// cause it too.
+    pub(super) fn complain(&self, proxy: IpAddr, error: &dyn Display) {
+        let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
+        if proxies.refuse(Instant::now().into_std()) == Verdict::First {
+            let before = self.stats().proxy;
+            tracing::warn!(%proxy, %error, before, "a proxy's word for its client cannot be taken, and the client is refused");
+        }
+    }
+
     pub(super) fn count(&self, why: Refused) {
         tracing::debug!(?why, "socket or request refused");
         self.counts[why as usize].fetch_add(1, Ordering::Relaxed);
