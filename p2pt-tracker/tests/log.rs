@@ -76,7 +76,7 @@ async fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_
     ]);
     server().await;
     log.expect(&[
-        "DEBUG p2pt_tracker::server::connection: socket opened connection=1",
+        "DEBUG p2pt_tracker::server::connection: socket opened connection=1 address=192.0.2.1",
         "announce connection=1 swarm=",
         "offers=1",
         "request refused connection=1 reason=",
@@ -102,7 +102,7 @@ async fn client() {
 async fn server() {
     let service = TrackerService::new(ServerConfig::default());
     let (near, far) = duplex(64 * 1024);
-    let served = tokio::spawn(service.serve(far));
+    let served = tokio::spawn(service.serve_from([192, 0, 2, 1].into(), far));
     let (mut socket, _) = client_async("ws://tracker.test/", near).await.expect("a handshake");
     let announce = Announce::new(swarm(), peer(1)).offers([Offer::new(offer_id(1), "offer 1")]);
     for frame in [ClientMessage::Announce(announce).encode(), "nonsense".to_owned()] {

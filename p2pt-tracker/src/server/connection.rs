@@ -1,6 +1,6 @@
 //! One WebSocket to its end.
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -43,11 +43,13 @@ where
     WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await
 }
 
-/// Serves an open connection until it closes or the tracker stops.
-pub(super) async fn run<S>(hub: &Hub, socket: WebSocketStream<S>, registration: Registration)
+/// Serves an open connection of a client with this address until it closes or the tracker stops.
+pub(super) async fn run<S>(hub: &Hub, socket: WebSocketStream<S>, registration: Registration, address: Option<IpAddr>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let connection = registration.conn.0;
+    tracing::debug!(connection, address = address.map(tracing::field::display), "socket opened");
     Connection::new(hub, socket, registration).run().await;
 }
 
@@ -141,7 +143,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
 
     async fn run(mut self) {
         let connection = self.registration.conn.0;
-        tracing::debug!(connection, "socket opened");
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;

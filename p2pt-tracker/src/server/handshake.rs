@@ -40,7 +40,9 @@ where
         accepted = timeout_at(deadline, handshake(&hub, stream, &mut arrival)) => accepted,
     };
     match accepted {
-        Ok(Ok(Some((socket, registration)))) => connection::run(&hub, socket, registration).await,
+        Ok(Ok(Some((socket, registration)))) => {
+            connection::run(&hub, socket, registration, arrival.address()).await;
+        }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%error, "socket lost in the handshake"),
         Err(_) => hub.refusals.count(Refused::Timeout),
@@ -63,7 +65,7 @@ where
     });
     match registration {
         // The place is held until the end.
-        Ok((registration, _arrival)) => connection::run(&hub, socket, registration).await,
+        Ok((registration, arrival)) => connection::run(&hub, socket, registration, arrival.address()).await,
         Err(why) => {
             hub.refusals.count(why);
             connection::turn_away(&hub, socket).await;
