@@ -168,7 +168,8 @@ impl TrackerServer {
     ///
     /// # Errors
     ///
-    /// If there is no listener.
+    /// If there is no listener, or one that expects the PROXY protocol while no proxy is trusted, so that it could serve no
+    /// socket.
     ///
     /// # Panics
     ///
@@ -177,6 +178,10 @@ impl TrackerServer {
         let listeners: Vec<_> = listeners.into_iter().collect();
         if listeners.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a tracker needs an address to listen on"));
+        }
+        if config.trusted_proxies.is_empty() && listeners.iter().any(TrackerListener::expects_proxy) {
+            let text = "a port expects the PROXY protocol, and no proxy is trusted to speak it";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let local_addrs: Vec<_> = listeners.iter().map(TrackerListener::local_addr).collect();
         let schemes = listeners.iter().map(TrackerListener::scheme).collect();

@@ -121,8 +121,7 @@ impl TrackerListener {
     }
 
     /// Expects a header of the PROXY protocol, version 1 or 2, before anything else on each socket, and takes the address
-    /// in it for the client's. Only [trusted proxies](super::ServerConfig::trusted_proxies) may connect here: without
-    /// one, no socket is served.
+    /// in it for the client's. Only [trusted proxies](super::ServerConfig::trusted_proxies) may connect here.
     ///
     /// A connection of the proxy itself (the command `LOCAL`), or of a client that it does not know (`UNKNOWN`), counts
     /// for the proxy's address. Such a proxy passes on what its clients write, so that the forwarding header of a
@@ -155,6 +154,11 @@ impl TrackerListener {
     /// Whether it is there for the [operator](Self::metrics).
     pub(super) fn is_metrics(&self) -> bool {
         self.port.audience == Audience::Operator
+    }
+
+    /// Whether sockets begin with a header of the PROXY protocol.
+    pub(super) fn expects_proxy(&self) -> bool {
+        self.port.proxy_protocol
     }
 
     /// How announce URLs of this port begin.

@@ -55,7 +55,7 @@ pub enum ServerTlsError {
     #[error("the private key is encrypted: decrypt it first, for instance with `openssl pkey -in KEY -out PLAIN_KEY`")]
     EncryptedKey,
     /// What should be a key is none, or of a kind that is not served.
-    #[error("the private key cannot be used: {0}")]
+    #[error("the private key cannot be used: {0} (RSA, ECDSA on P-256 or P-384, and Ed25519 can be)")]
     BadKey(String),
     /// The key belongs to another certificate.
     #[error("the private key does not belong to the first certificate in the certificate file")]
