@@ -64,8 +64,7 @@ impl Arrival {
         let Some(proxy) = self.address.filter(|_| self.proxied) else { return Ok(()) };
         let client =
             hub.config.forwarded_header.client(headers, proxy, &hub.config.trusted_proxies).map_err(|error| {
-                // The mistake is the proxy's, whose operator reads this log.
-                tracing::warn!(%proxy, %error, "request refused");
+                hub.refusals.complain(proxy, &error);
                 (Refused::Proxy, Refusal::new(StatusCode::BAD_REQUEST, error))
             })?;
         *self = Self::of_client(hub, client).map_err(|why| {
