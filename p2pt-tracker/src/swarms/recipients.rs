@@ -90,6 +90,10 @@ impl Recipients {
         }
     }
 
+    pub(super) fn members_of(&self, origin: Origin) -> usize {
+        self.positions.get(&origin).map_or(0, |&position| self.hosts[position].members)
+    }
+
     /// Draws up to `count` members other than `except`, in random order of their addresses. None is drawn twice, and no
     /// address or socket gives another member before each of the others has given as many or all it has.
     pub(super) fn draw(&self, rng: &mut impl Rng, except: PeerId, count: usize) -> Vec<PeerId> {

@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Member {
     pub(super) peer_id: PeerId,
     pub(super) conn: ConnectionId,
-    origin: Origin,
+    pub(super) origin: Origin,
     pub(super) seeder: bool,
     pub(super) expires: Instant,
     /// Kept after the answer too, until they expire, so that no offer is forwarded twice.
@@ -55,6 +55,11 @@ impl Swarm {
 
     pub(super) fn seeders(&self) -> usize {
         self.seeders
+    }
+
+    /// How many members this address has here.
+    pub(super) fn members_of(&self, origin: Origin) -> usize {
+        self.recipients.members_of(origin)
     }
 
     pub(super) fn get(&self, peer_id: PeerId) -> Option<&Member> {
