@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::throttle::Rate;
 use crate::{setters::setters, swarms::SwarmsConfig};
 
 /// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
@@ -26,6 +27,16 @@ pub struct ServerConfig {
     /// How many messages a connection may cause at once before it has to wait. Default 400: a client with many torrents
     /// announces them all when it connects.
     pub message_burst: u32,
+    /// How many messages a second all connections of one address together may cause in the long run, counted as for
+    /// [`messages_per_second`](Self::messages_per_second); no less than one connection may. If they cause more, each of
+    /// them waits, but no longer than if all had an equal part. The addresses of an IPv6 /64 count as one, and a
+    /// connection without an address counts for itself alone. Default 1000, as much as 20 connections: 1000 clients behind
+    /// one address cause some 200, each announcing a swarm with ten offers every two minutes and answering ten.
+    pub messages_per_second_per_address: u32,
+    /// How many messages all connections of one address together may cause at once before they have to wait; no less
+    /// than one connection may. To connect is a message too. Default 8000: 600 clients that connect at the same moment
+    /// and announce ten offers each.
+    pub message_burst_per_address: u32,
     /// How many messages may wait for a connection that reads slowly; one more, and it is dropped. Default 256.
     pub max_queued_messages: usize,
     /// How many bytes may wait for a connection that reads slowly; more, and it is dropped. Default 1 MiB, as
@@ -33,7 +44,9 @@ pub struct ServerConfig {
     pub max_queued_bytes: usize,
     /// Sockets of one IP address that a [`TrackerServer`](super::TrackerServer) takes, in whatever state; further ones
     /// are closed without a word. The addresses of an IPv6 /64 count as one. Default 1000: many clients may share an
-    /// address, and **behind a reverse proxy all do**, so that [`usize::MAX`] is right there and the proxy has to count.
+    /// address. **Behind a reverse proxy all do**; if that does not tell theirs, [`usize::MAX`] is right, and the proxy has
+    /// to count, with [`u32::MAX`] for [what an address may cause](Self::messages_per_second_per_address) and no
+    /// [share](SwarmsConfig::address_share).
     pub max_connections_per_address: usize,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
@@ -57,6 +70,8 @@ setters!(ServerConfig {
     max_message_bytes: usize,
     messages_per_second: u32,
     message_burst: u32,
+    messages_per_second_per_address: u32,
+    message_burst_per_address: u32,
     max_queued_messages: usize,
     max_queued_bytes: usize,
     max_connections_per_address: usize,
@@ -76,6 +91,8 @@ impl Default for ServerConfig {
             max_message_bytes: 128 * 1024,
             messages_per_second: 50,
             message_burst: 400,
+            messages_per_second_per_address: 1000,
+            message_burst_per_address: 8000,
             max_queued_messages: 256,
             max_queued_bytes: 1024 * 1024,
             max_connections_per_address: 1000,
@@ -86,5 +103,18 @@ impl Default for ServerConfig {
             idle_timeout: Duration::from_secs(75),
             close_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn connection_rate(&self) -> Rate {
+        Rate::new(self.messages_per_second, self.message_burst)
+    }
+
+    pub(super) fn address_rate(&self) -> Rate {
+        Rate::new(
+            self.messages_per_second_per_address.max(self.messages_per_second),
+            self.message_burst_per_address.max(self.message_burst),
+        )
     }
 }

@@ -20,7 +20,6 @@ use super::{
     http::{self, Request},
     hub::{Hub, Registration},
     send_queue::Next,
-    throttle::Throttle,
 };
 use crate::swarms::CloseReason;
 
@@ -151,7 +150,6 @@ struct Connection<'a, S> {
     hub: &'a Hub,
     socket: WebSocketStream<S>,
     registration: Registration,
-    throttle: Throttle,
     last_received: Instant,
     last_ping: Instant,
 }
@@ -159,8 +157,7 @@ struct Connection<'a, S> {
 impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
     fn new(hub: &'a Hub, socket: WebSocketStream<S>, registration: Registration) -> Self {
         let now = Instant::now();
-        let throttle = Throttle::new(now.into_std(), hub.config.messages_per_second, hub.config.message_burst);
-        Self { hub, socket, registration, throttle, last_received: now, last_ping: now }
+        Self { hub, socket, registration, last_received: now, last_ping: now }
     }
 
     async fn run(mut self) {
@@ -194,14 +191,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
             None => {}
         }
         let now = Instant::now();
-        let idle_at = self.last_received + self.hub.config.idle_timeout;
+        let readable_at = self.registration.readable_at;
+        let throttled = readable_at > now;
+        // While nothing is read, its silence means nothing.
+        let idle_at = self.last_received.max(readable_at) + self.hub.config.idle_timeout;
         let ping_at = self.last_ping + self.hub.config.ping_interval;
-        let readable_at = self.throttle.wait_until(now.into_std()).map(Instant::from);
-        let wake_at = idle_at.min(ping_at).min(readable_at.unwrap_or(idle_at));
+        let wake_at = idle_at.min(ping_at).min(if throttled { readable_at } else { idle_at });
         tokio::select! {
             () = self.hub.stopping.cancelled() => Err(End::Stopping),
             () = self.registration.send_queue.changed() => Ok(()),
-            message = self.socket.next(), if readable_at.is_none() => self.read(message),
+            message = self.socket.next(), if !throttled => self.read(message),
             () = sleep_until(wake_at) => {
                 if wake_at == idle_at {
                     Err(End::Idle)
@@ -215,19 +214,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
     }
 
     fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
-        let now = Instant::now();
-        self.last_received = now;
-        let cost = match message {
+        self.last_received = Instant::now();
+        match message {
             Some(Ok(Message::Text(text))) => self.registration.received(text.as_bytes()),
             Some(Ok(Message::Binary(bytes))) => self.registration.received(&bytes),
             Some(Ok(Message::Close(_))) | None => return Err(End::ByClient),
-            Some(Ok(_)) => {
-                self.registration.alive();
-                1
-            }
+            Some(Ok(_)) => self.registration.alive(),
             Some(Err(error)) => return Err(End::Failed(error)),
-        };
-        self.throttle.spend(now.into_std(), cost);
+        }
         Ok(())
     }
 
