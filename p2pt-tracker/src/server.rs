@@ -8,6 +8,7 @@ mod hub;
 mod send_queue;
 mod stats;
 mod throttle;
+mod websocket;
 
 use std::{
     future::Future,

@@ -1,6 +1,7 @@
 //! The tracker's state machine: which peers are in which swarm, which member gets which offer, which answers are awaited.
 
 mod config;
+mod memberships;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
 mod recipients;
@@ -26,6 +27,7 @@ use rand::{SeedableRng, rngs::StdRng};
 pub(crate) use self::recipients::owner;
 pub use self::{config::SwarmsConfig, stats::SwarmsStats};
 use self::{
+    memberships::{Membership, Memberships},
     recipients::Origin,
     refusal::Refusal,
     shares::Shares,
@@ -108,12 +110,10 @@ pub enum CloseReason {
     Unresponsive,
 }
 
-type Membership = (InfoHash, PeerId);
-
 #[derive(Debug)]
 struct Connection {
     origin: Origin,
-    memberships: BTreeSet<Membership>,
+    memberships: Memberships,
     bad_frames: u32,
     /// By when it must show a sign of life.
     probe: Option<Instant>,
@@ -121,7 +121,7 @@ struct Connection {
 
 impl Connection {
     fn new(origin: Origin) -> Self {
-        Self { origin, memberships: BTreeSet::new(), bad_frames: 0, probe: None }
+        Self { origin, memberships: Memberships::default(), bad_frames: 0, probe: None }
     }
 }
 
@@ -317,9 +317,7 @@ impl Swarms {
         if connection.memberships.len() >= config.max_memberships_per_connection {
             return Err(Refusal::TooManyMemberships(config.max_memberships_per_connection));
         }
-        let first = (info_hash, PeerId::from([0; 20]));
-        let own = connection.memberships.range(first..).take_while(|(hash, _)| *hash == info_hash).count();
-        if own >= config.max_peer_ids_per_swarm {
+        if connection.memberships.in_swarm(info_hash) >= config.max_peer_ids_per_swarm {
             return Err(Refusal::TooManyPeerIds(config.max_peer_ids_per_swarm));
         }
         let swarm = self.swarms.get(&info_hash);
@@ -523,10 +521,10 @@ impl Swarms {
             self.timers.remove(&(deadline, Timer::Probe(conn)));
         }
         self.claims.retain(|_, claim| claim.conn != conn);
-        for &membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             self.remove(membership);
         }
-        for &membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             self.admit_claim(now, membership);
         }
     }

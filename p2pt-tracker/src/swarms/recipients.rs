@@ -58,6 +58,10 @@ pub(super) struct Recipients {
 
 impl Recipients {
     pub(super) fn insert(&mut self, origin: Origin, conn: ConnectionId, peer_id: PeerId) {
+        if self.hosts.is_empty() {
+            // Most swarms have a single member, and room for four would be made otherwise.
+            self.hosts.reserve_exact(1);
+        }
         let position = *self.positions.entry(origin).or_insert_with(|| {
             self.hosts.push(Host { origin, sockets: Vec::with_capacity(1), members: 0 });
             self.hosts.len() - 1

@@ -75,6 +75,10 @@ impl Swarm {
         self.seeders += usize::from(member.seeder);
         self.positions.insert(member.peer_id, self.members.len());
         self.recipients.insert(member.origin, member.conn, member.peer_id);
+        if self.members.is_empty() {
+            // Most swarms have a single member, and room for four would be made otherwise.
+            self.members.reserve_exact(1);
+        }
         self.members.push(member);
     }
 

@@ -221,10 +221,10 @@ impl Model {
 fn members(swarms: &Swarms) -> BTreeMap<Membership, (ConnectionId, bool, Instant)> {
     let mut members = BTreeMap::new();
     for (conn, connection) in &swarms.connections {
-        for membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             let member = swarms.swarms[&membership.0].get(membership.1).expect("a connection's memberships exist");
             assert_eq!(member.conn, *conn);
-            members.insert(*membership, (*conn, member.seeder, member.expires));
+            members.insert(membership, (*conn, member.seeder, member.expires));
         }
     }
     assert_eq!(members.len(), swarms.swarms.values().map(Swarm::len).sum::<usize>(), "each member has a connection");
@@ -237,10 +237,10 @@ fn held(swarms: &Swarms) -> HashMap<Origin, Held> {
     let mut swarms_of: BTreeSet<(InfoHash, String)> = BTreeSet::new();
     let mut held: HashMap<Origin, Held> = HashMap::new();
     for connection in swarms.connections.values() {
-        for (info_hash, _) in &connection.memberships {
+        for (info_hash, _) in connection.memberships.iter() {
             let of = held.entry(connection.origin).or_default();
             of.peers += 1;
-            of.swarms += usize::from(swarms_of.insert((*info_hash, format!("{:?}", connection.origin))));
+            of.swarms += usize::from(swarms_of.insert((info_hash, format!("{:?}", connection.origin))));
         }
     }
     held
