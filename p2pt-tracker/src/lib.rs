@@ -138,7 +138,7 @@ pub use p2pt_proto::ScrapeStats;
 #[cfg(feature = "client")]
 pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
-pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
+pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService, raise_descriptor_limit};
 pub use session::{Frame, Input, Output, Session, SocketId};
 #[cfg(feature = "client")]
 pub use socket::{Connector, Socket, WebSocketConnector};

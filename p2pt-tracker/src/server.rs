@@ -3,6 +3,7 @@
 mod addresses;
 mod config;
 mod connection;
+mod descriptors;
 mod http;
 mod hub;
 mod send_queue;
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::{addresses::Addresses, hub::Hub};
-pub use self::{config::ServerConfig, stats::ServerStats};
+pub use self::{config::ServerConfig, descriptors::raise_descriptor_limit, stats::ServerStats};
 use crate::AnnounceUrl;
 
 /// How long to wait after the operating system refused a new socket, usually for want of descriptors.
@@ -117,10 +118,16 @@ impl TrackerServer {
     /// Listens on `addr`; port 0 takes a free one. Clients are served from when this returns until
     /// [`shutdown`](Self::shutdown) or drop.
     ///
+    /// Each connection takes a descriptor. If the limit of open files leaves room for fewer than
+    /// [`max_connections`](crate::SwarmsConfig::max_connections) and [`max_handshakes`](ServerConfig::max_handshakes), with
+    /// an eighth of it kept for the rest of the process (at least 16 and at most 128), these are lowered, with a warning
+    /// that names both numbers. [`raise_descriptor_limit`] raises the limit beforehand.
+    ///
     /// # Errors
     ///
-    /// If the address cannot be resolved or listened on.
+    /// If the address cannot be resolved or listened on, or the limit of open files leaves no room for a client.
     pub async fn bind(addr: impl ToSocketAddrs, config: ServerConfig) -> io::Result<Self> {
+        let config = descriptors::fit(config)?;
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
         let service = TrackerService::new(config);

@@ -142,7 +142,9 @@ pub mod tracker {
         TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
     };
     #[cfg(feature = "server")]
-    pub use p2pt_tracker::{ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService};
+    pub use p2pt_tracker::{
+        ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService, raise_descriptor_limit,
+    };
 }
 
 /// What [`Builder::transport`] takes, and what a transport of one's own is made of.
