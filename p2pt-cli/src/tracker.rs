@@ -31,6 +31,7 @@ fn config(args: &TrackerArgs) -> ServerConfig {
     let mut config = ServerConfig::default();
     config.max_connections_per_address = args.max_connections_per_address.unwrap_or(config.max_connections_per_address);
     let swarms = &mut config.swarms;
+    swarms.address_share = args.address_share.unwrap_or(swarms.address_share);
     swarms.interval = args.interval.map_or(swarms.interval, Duration::from_secs);
     swarms.max_connections = args.max_connections.unwrap_or(swarms.max_connections);
     swarms.max_swarms = args.max_swarms.unwrap_or(swarms.max_swarms);

@@ -76,6 +76,21 @@ async fn sockets_of_one_address_share_its_rate_and_burst() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_shares_each_socket_has_its_own_rate_and_burst() {
+    let mut config = ServerConfig::default();
+    config.messages_per_second_per_address = 50;
+    config.message_burst_per_address = 200;
+    config.message_burst = 200;
+    config.swarms.address_share = 1;
+    let service = TrackerService::new(config);
+    let hostile = flood(&service, 10).await;
+    sleep(Duration::from_secs(1)).await;
+    let announces = service.stats().swarms.announces;
+    assert!((2000..=2600).contains(&announces), "{announces} announces");
+    drop(hostile);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_and_opening_again_brings_no_further_burst() {
     let service = service();
     let begun = Instant::now();

@@ -31,7 +31,8 @@ pub struct ServerConfig {
     /// How many messages a second all connections of one address together may cause in the long run, counted as for
     /// [`messages_per_second`](Self::messages_per_second); no less than one connection may. If they cause more, each of
     /// them waits, but no longer than if all had an equal part. The addresses of an IPv6 /64 count as one, and a
-    /// connection without an address counts for itself alone. Default 1000, as much as 20 connections: 1000 clients behind
+    /// connection without an address counts for itself alone. An [`address_share`](SwarmsConfig::address_share) of 1 lifts
+    /// it. Default 1000, as much as 20 connections: 1000 clients behind
     /// one address cause some 200, each announcing a swarm with ten offers every two minutes and answering ten.
     pub messages_per_second_per_address: u32,
     /// How many messages all connections of one address together may cause at once before they have to wait; no less
@@ -45,9 +46,8 @@ pub struct ServerConfig {
     pub max_queued_bytes: usize,
     /// Sockets of one IP address that a [`TrackerServer`](super::TrackerServer) takes, in whatever state; further ones
     /// are closed without a word. The addresses of an IPv6 /64 count as one. Default 1000: many clients may share an
-    /// address. **Behind a reverse proxy all do**; if that does not tell theirs, [`usize::MAX`] is right, and the proxy has
-    /// to count, with [`u32::MAX`] for [what an address may cause](Self::messages_per_second_per_address) and no
-    /// [share](SwarmsConfig::address_share).
+    /// address. **Behind a reverse proxy all do**; if that does not tell theirs, [`usize::MAX`] is right, with an
+    /// [`address_share`](SwarmsConfig::address_share) of 1, and the proxy has to count.
     pub max_connections_per_address: usize,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
@@ -114,6 +114,9 @@ impl ServerConfig {
     }
 
     pub(super) fn address_rate(&self) -> Rate {
+        if self.swarms.address_share <= 1 {
+            return Rate::new(u32::MAX, u32::MAX);
+        }
         Rate::new(
             self.messages_per_second_per_address.max(self.messages_per_second),
             self.message_burst_per_address.max(self.message_burst),

@@ -41,7 +41,7 @@ pub struct SwarmsConfig {
     ///
     /// Default 8: 12 500 swarms, 31 250 members and 1250 of them in one swarm, so that 1000 clients behind one address
     /// may have 31 torrents each. 1 is for a tracker that **sees all clients behind one address**, such as a reverse
-    /// proxy that does not tell theirs.
+    /// proxy that does not tell theirs; a server then counts no messages by address either.
     pub address_share: u32,
     /// Memberships of one connection, over all swarms. Default 1000: a client shares one socket among all its torrents.
     pub max_memberships_per_connection: usize,
