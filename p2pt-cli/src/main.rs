@@ -36,6 +36,9 @@ fn main() -> ExitCode {
     if let Some(error) = unusable {
         warn!(%error, "RUST_LOG cannot be used, and is ignored");
     }
+    if let Err(error) = p2pt::tracker::raise_descriptor_limit() {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

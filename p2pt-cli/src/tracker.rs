@@ -68,6 +68,7 @@ fn config(args: &TrackerArgs) -> ServerConfig {
     config.trusted_proxies.clone_from(&args.trusted_proxy);
     config.forwarded_header = args.forwarded_header.into();
     let swarms = &mut config.swarms;
+    swarms.address_share = args.address_share.unwrap_or(swarms.address_share);
     swarms.interval = args.interval.map_or(swarms.interval, Duration::from_secs);
     swarms.max_connections = args.max_connections.unwrap_or(swarms.max_connections);
     swarms.max_swarms = args.max_swarms.unwrap_or(swarms.max_swarms);

@@ -140,7 +140,7 @@ pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
 pub use server::{
     ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, TrackerListener, TrackerServer,
-    TrackerService,
+    TrackerService, raise_descriptor_limit,
 };
 #[cfg(feature = "server-tls")]
 pub use server::{ServerTls, ServerTlsError};

@@ -4,6 +4,7 @@ mod addresses;
 mod arrival;
 mod config;
 mod connection;
+mod descriptors;
 mod forwarded;
 mod handshake;
 mod http;
@@ -18,6 +19,7 @@ mod stats;
 mod throttle;
 #[cfg(feature = "server-tls")]
 mod tls;
+mod websocket;
 
 use std::{
     future::Future,
@@ -39,6 +41,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::tls::{ServerTls, ServerTlsError};
 pub use self::{
     config::ServerConfig,
+    descriptors::raise_descriptor_limit,
     forwarded::ForwardedHeader,
     listener::TrackerListener,
     network::{Network, NetworkError},
@@ -84,7 +87,7 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        handshake::serve(Arc::clone(&self.hub), stream, None)
+        connection::serve(Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, None)))
     }
 
     /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Limits are per address, and
@@ -94,7 +97,7 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        handshake::serve(Arc::clone(&self.hub), stream, Some(address))
+        connection::serve(Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, Some(address))))
     }
 
     /// Serves one byte stream on which the WebSocket is open already, because something else has answered its HTTP
@@ -107,7 +110,7 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        handshake::serve_upgraded(Arc::clone(&self.hub), stream, address)
+        connection::serve(Box::pin(handshake::connect_upgraded(Arc::clone(&self.hub), stream, address)))
     }
 
     /// What happens and has happened.
@@ -157,10 +160,18 @@ impl TrackerServer {
     /// [`shutdown`](Self::shutdown) or drop. [`start`](Self::start) is for several ports, TLS and what else a
     /// [`TrackerListener`] can be.
     ///
+    /// Each connection takes a descriptor. If the limit of open files leaves room for fewer than
+    /// [`max_connections`](crate::SwarmsConfig::max_connections) and [`max_handshakes`](ServerConfig::max_handshakes), with
+    /// an eighth of it kept for the rest of the process (at least 16 and at most 128), these are lowered, with a warning
+    /// that names both numbers. [`raise_descriptor_limit`] raises the limit beforehand.
+    ///
     /// # Errors
     ///
-    /// If the address cannot be resolved or listened on; the error names it.
+    /// If the address cannot be resolved or listened on, which the error names, or if the limit of open files leaves no room
+    /// for a client.
     pub async fn bind(addr: impl ToSocketAddrs, config: ServerConfig) -> io::Result<Self> {
+        // Before the listener takes one of few descriptors, so that the error is about their limit.
+        let config = descriptors::fit(config)?;
         Self::start([TrackerListener::bind(addr).await?], config)
     }
 
@@ -169,7 +180,7 @@ impl TrackerServer {
     /// # Errors
     ///
     /// If there is no listener, or one that expects the PROXY protocol while no proxy is trusted, so that it could serve no
-    /// socket.
+    /// socket, or if the limit of open files leaves no room for a client.
     ///
     /// # Panics
     ///
@@ -183,6 +194,7 @@ impl TrackerServer {
             let text = "a port expects the PROXY protocol, and no proxy is trusted to speak it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        let config = descriptors::fit(config)?;
         let local_addrs: Vec<_> = listeners.iter().map(TrackerListener::local_addr).collect();
         let schemes = listeners.iter().map(TrackerListener::scheme).collect();
         let service = TrackerService::new(config);

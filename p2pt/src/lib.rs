@@ -144,7 +144,7 @@ pub mod tracker {
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{
         ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, SwarmsConfig, SwarmsStats,
-        TrackerListener, TrackerServer, TrackerService,
+        TrackerListener, TrackerServer, TrackerService, raise_descriptor_limit,
     };
     #[cfg(feature = "server-tls")]
     pub use p2pt_tracker::{ServerTls, ServerTlsError};

@@ -43,6 +43,10 @@ pub(crate) struct TrackerArgs {
     /// Connections of one address; behind a reverse proxy all share one, unless it is trusted [default: 1000]
     #[arg(long, value_name = "N")]
     pub(crate) max_connections_per_address: Option<usize>,
+    /// One address has at most one part in so many of the swarms and of their members; 1 behind a reverse proxy that does
+    /// not tell the clients' addresses [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) address_share: Option<u32>,
     /// Swarms with at least one member [default: 100000]
     #[arg(long, value_name = "N")]
     pub(crate) max_swarms: Option<usize>,

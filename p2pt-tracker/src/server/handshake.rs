@@ -6,55 +6,68 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
-use tokio_tungstenite::{WebSocketStream, tungstenite::http::StatusCode};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 
 use super::{
     arrival::Arrival,
-    connection::{self, hang_up, websocket},
+    connection::{self, Connection, hang_up},
     http::{self, Head, Refusal, Request},
     hub::{Hub, Registration},
     refusals::Refused,
+    websocket::WebSocket,
 };
 use crate::swarms::CloseReason;
 
-/// Serves one socket that comes from this address, until it closes or the tracker stops.
-pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>)
+/// The connection of a socket that comes from this address, or none.
+pub(super) async fn connect_from<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>) -> Option<Box<Connection<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let deadline = Instant::now() + hub.config.handshake_timeout;
     match Arrival::new(&hub, address) {
-        Ok(arrival) => serve_arrived(hub, stream, arrival, deadline).await,
-        Err(why) => hub.refusals.count(why),
+        Ok(arrival) => connect(hub, stream, arrival, deadline).await,
+        Err(why) => {
+            hub.refusals.count(why);
+            None
+        }
     }
 }
 
-/// Serves one socket of which it is known where it comes from, and which has until then to read its response.
-pub(super) async fn serve_arrived<S>(hub: Arc<Hub>, stream: S, mut arrival: Arrival, deadline: Instant)
+/// The connection of a socket of which it is known where it comes from, and which has until then to read its response; or
+/// none, if another request was served, or it was refused.
+pub(super) async fn connect<S>(
+    hub: Arc<Hub>,
+    stream: S,
+    mut arrival: Arrival,
+    deadline: Instant,
+) -> Option<Box<Connection<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let stopping = hub.stopping.clone();
     let accepted = tokio::select! {
-        () = stopping.cancelled() => return,
+        () = hub.stopping.cancelled() => return None,
         accepted = timeout_at(deadline, handshake(&hub, stream, &mut arrival)) => accepted,
     };
     match accepted {
-        Ok(Ok(Some((socket, registration)))) => {
-            connection::run(&hub, socket, registration, arrival.address()).await;
+        Ok(Ok(Some((socket, registration)))) => Some(Box::new(Connection::new(hub, socket, registration, arrival))),
+        Ok(Ok(None)) => None,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "socket lost in the handshake");
+            None
         }
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "socket lost in the handshake"),
-        Err(_) => hub.refusals.count(Refused::Timeout),
+        Err(_) => {
+            hub.refusals.count(Refused::Timeout);
+            None
+        }
     }
 }
 
-/// Serves one stream that is a WebSocket already, until it closes or the tracker stops.
-pub(super) async fn serve_upgraded<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>)
+/// The connection of a stream that is a WebSocket already, if there is room for it.
+pub(super) async fn connect_upgraded<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>) -> Option<Box<Connection<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let socket = websocket(&hub, stream, Vec::new()).await;
+    let socket = WebSocket::new(stream, Vec::new(), hub.config.max_message_bytes);
     let arrival = match address {
         Some(client) => Arrival::of_client(&hub, client.to_canonical()),
         None => Ok(Arrival::default()),
@@ -64,11 +77,11 @@ where
         Ok((registration, arrival))
     });
     match registration {
-        // The place is held until the end.
-        Ok((registration, arrival)) => connection::run(&hub, socket, registration, arrival.address()).await,
+        Ok((registration, arrival)) => Some(Box::new(Connection::new(hub, socket, registration, arrival))),
         Err(why) => {
             hub.refusals.count(why);
             connection::turn_away(&hub, socket).await;
+            None
         }
     }
 }
@@ -78,7 +91,7 @@ async fn handshake<S>(
     hub: &Arc<Hub>,
     mut stream: S,
     arrival: &mut Arrival,
-) -> io::Result<Option<(WebSocketStream<S>, Registration)>>
+) -> io::Result<Option<(WebSocket<S>, Registration)>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -87,7 +100,7 @@ where
             Ok((response, registration)) => {
                 stream.write_all(&response).await?;
                 stream.flush().await?;
-                return Ok(Some((websocket(hub, stream, head.rest).await, registration)));
+                return Ok(Some((WebSocket::new(stream, head.rest, hub.config.max_message_bytes), registration)));
             }
             Err(response) => response,
         },

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     task::Poll,
 };
@@ -17,7 +18,7 @@ use tokio::{
 #[cfg(feature = "server-tls")]
 use super::ServerTls;
 use super::{
-    arrival::Arrival, forwarded::is_trusted, handshake::serve_arrived, http::Audience, hub::Hub, proxy_protocol,
+    arrival::Arrival, connection, forwarded::is_trusted, handshake::connect, http::Audience, hub::Hub, proxy_protocol,
     refusals::Refused,
 };
 
@@ -177,7 +178,7 @@ impl TrackerListener {
         hub: &Arc<Hub>,
         stream: TcpStream,
         peer: IpAddr,
-    ) -> Option<impl Future<Output = ()> + use<>> {
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let peer = peer.to_canonical();
         let (port, hub) = (self.port.clone(), Arc::clone(hub));
         let arrival = if port.audience == Audience::Operator {
@@ -201,31 +202,46 @@ impl TrackerListener {
 
 impl Port {
     /// Serves a socket whose arrival is known, unless a header is still to tell it.
-    async fn serve(self, hub: Arc<Hub>, mut stream: TcpStream, peer: IpAddr, arrival: Option<Arrival>) {
+    fn serve(
+        self,
+        hub: Arc<Hub>,
+        stream: TcpStream,
+        peer: IpAddr,
+        arrival: Option<Arrival>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let deadline = Instant::now() + hub.config.handshake_timeout;
         // Frames are written whole, so waiting for more to send only costs time.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let arrival = match arrival {
-            Some(arrival) => arrival,
-            None => match before_http(&hub, deadline, proxied(&hub, &mut stream, peer)).await {
-                Some(arrival) => arrival,
-                None => return,
-            },
-        };
         #[cfg(feature = "server-tls")]
         if let Some(tls) = self.tls {
-            // In a box, since a socket without TLS needs no room for it.
-            return Box::pin(async move {
-                if let Some(stream) = before_http(&hub, deadline, secured(&hub, &tls, stream)).await {
-                    serve_arrived(hub, stream, arrival, deadline).await;
-                }
-            })
-            .await;
+            return connection::serve(Box::pin(async move {
+                let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
+                let stream = before_http(&hub, deadline, secured(&hub, &tls, stream)).await?;
+                connect(hub, stream, arrival, deadline).await
+            }));
         }
-        serve_arrived(hub, stream, arrival, deadline).await;
+        connection::serve(Box::pin(async move {
+            let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
+            connect(hub, stream, arrival, deadline).await
+        }))
     }
+}
+
+/// The socket, and where it comes from, which a header is still to tell if it is not known.
+async fn arrived(
+    hub: &Hub,
+    mut stream: TcpStream,
+    peer: IpAddr,
+    arrival: Option<Arrival>,
+    deadline: Instant,
+) -> Option<(TcpStream, Arrival)> {
+    let arrival = match arrival {
+        Some(arrival) => arrival,
+        None => before_http(hub, deadline, proxied(hub, &mut stream, peer)).await?,
+    };
+    Some((stream, arrival))
 }
 
 /// What comes of a step before the HTTP request; `None` if the tracker stops or that takes too long.

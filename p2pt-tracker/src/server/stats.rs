@@ -47,6 +47,7 @@ impl ServerStats {
             "offersForwarded": swarms.offers_forwarded,
             "answersForwarded": swarms.answers_forwarded,
             "failures": swarms.failures,
+            "refusedByShare": swarms.refused_by_share,
             "uptime": self.uptime.as_secs(),
         })
         .to_string()
