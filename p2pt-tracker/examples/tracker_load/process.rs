@@ -74,7 +74,8 @@ impl Tracker {
         let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let file = std::env::temp_dir().join(format!("tracker_load-aquatic-{}.toml", std::process::id()));
         let tls = tls.map_or_else(String::new, |tls| {
-            let (cert, key) = (tls.file("cert.der"), tls.file("key.der"));
+            // Its configuration speaks of DER, but PEM is what it reads.
+            let (cert, key) = (tls.file("cert.pem"), tls.file("key.pem"));
             format!("enable_tls = true\ntls_certificate_path = \"{cert}\"\ntls_private_key_path = \"{key}\"\n")
         });
         fs::write(&file, format!("[network]\naddress = \"{addr}\"\n{tls}"))?;

@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
@@ -21,15 +22,20 @@ impl Identity {
         let directory = std::env::temp_dir().join(format!("tracker_load-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let made = rcgen::generate_simple_self_signed(["localhost".into()]).map_err(io::Error::other)?;
-        fs::write(directory.join("cert.der"), made.cert.der())?;
-        fs::write(directory.join("key.der"), made.signing_key.serialize_der())?;
+        for (name, label, der) in [
+            ("cert", "CERTIFICATE", made.cert.der().to_vec()),
+            ("key", "PRIVATE KEY", made.signing_key.serialize_der()),
+        ] {
+            fs::write(directory.join(name).with_extension("pem"), pem(label, &der))?;
+            fs::write(directory.join(name).with_extension("der"), der)?;
+        }
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).map_err(io::Error::other)?;
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Ok(Self { directory, connector: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// The path of `cert.der` or `key.der`.
+    /// The path of `cert` or `key`, as `.der` or `.pem`.
     pub(crate) fn file(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }
@@ -44,6 +50,12 @@ impl Drop for Identity {
         // It is a directory of temporary files; at worst it stays.
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Lines of 64 characters, as PEM has them.
+fn pem(label: &str, der: &[u8]) -> String {
+    let lines: Vec<String> = der.chunks(48).map(|line| STANDARD.encode(line)).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// What a tracker needs to accept TLS, from two files.
