@@ -7,7 +7,7 @@ mod event;
 mod known;
 mod output;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use p2pt::{Events, NodeError, Peer, PeerId, PendingResponse, Request, RequestError, StartError, Swarm};
@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use crate::args::{AccessError, PipeArgs};
 use crate::lines::{Line, Lines};
+use crate::reader::OutputReader;
 use crate::signals::StopSignals;
+use crate::terminal::output_error;
 use command::{BadLine, Command, Respond, SendMessage, To};
 use event::{Event, Value};
 use known::{KnownConnection, KnownTracker};
@@ -49,8 +51,13 @@ pub(crate) enum PipeError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("standard input or output: {0}")]
-    Io(#[from] io::Error),
+    #[error("signals cannot be listened for: {0}")]
+    Signals(io::Error),
+    #[error("standard input: {0}")]
+    Input(io::Error),
+    /// It says by itself what it is about.
+    #[error(transparent)]
+    Output(io::Error),
     #[error(transparent)]
     Emit(#[from] EmitError),
     #[error("the last events were not read")]
@@ -60,27 +67,37 @@ pub(crate) enum PipeError {
 }
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
-    let mut signals = StopSignals::new()?;
+    let mut signals = StopSignals::with_hangup().map_err(PipeError::Signals)?;
+    let mut reader = OutputReader::watch();
     let builder = args.restrict(args.network.builder()?).request_timeout(args.request_timeout);
     let builder = builder.send_queue_bytes(SEND_QUEUE_BYTES).flush_timeout(FLUSH_TIMEOUT);
     let (swarm, events) = builder.join(&args.identifier).await?;
     let (output, writer) = Output::start(io::stdout());
-    output.emit(&Event::Ready { peer_id: swarm.peer_id(), info_hash: swarm.info_hash() }).await?;
-
-    let mut reports = tokio::spawn(report(output.clone(), events));
+    let reports = tokio::spawn(report(output.clone(), events));
     let mut pipe = Pipe { swarm, output, asked: JoinSet::new(), partings: JoinSet::new() };
-    let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
+    let written = pipe.output.clone();
     let ended = tokio::select! {
-        ended = pipe.obey(lines) => ended,
+        ended = pipe.begin() => ended,
         () = signals.next() => Ok(()),
-        // Before the node has stopped it ends only when its reader is gone.
-        _ = &mut reports => {
-            pipe.swarm.shutdown().await;
-            return Err(EmitError::Closed.into());
+        () = reader.gone() => Err(PipeError::Output(output_error(ErrorKind::BrokenPipe.into()))),
+        () = written.closed() => Err(EmitError::Closed.into()),
+    };
+    drop(written);
+    let stop = async {
+        match ended {
+            // Nothing can be said any more, but the other peers are still told.
+            Err(error @ (PipeError::Emit(_) | PipeError::Output(_))) => {
+                pipe.swarm.shutdown().await;
+                Err(why_closed(error, writer).await)
+            }
+            ended => {
+                let left = pipe.leave(reports, writer).await;
+                ended.and(left)
+            }
         }
     };
     tokio::select! {
-        left = pipe.leave(reports, writer) => ended.and(left),
+        stopped = stop => stopped,
         // A second signal asks not to wait.
         () = signals.next() => Err(PipeError::Interrupted),
     }
@@ -176,9 +193,16 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// Says that it is ready, and carries out commands.
+    async fn begin(&mut self) -> Result<(), PipeError> {
+        let (peer_id, info_hash) = (self.swarm.peer_id(), self.swarm.info_hash());
+        self.output.emit(&Event::Ready { peer_id, info_hash }).await?;
+        self.obey(Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES)).await
+    }
+
     /// Carries out commands, in order, until the input ends or says to stop. Waits for no peer.
     async fn obey(&mut self, mut lines: Lines<impl AsyncBufRead + Unpin>) -> Result<(), PipeError> {
-        while let Some(line) = lines.next().await? {
+        while let Some(line) = lines.next().await.map_err(PipeError::Input)? {
             let command = match line {
                 Line::Whole(line) => Command::parse(&line),
                 Line::TooLong => {
@@ -370,11 +394,27 @@ impl Pipe {
         };
         let said = timeout(FAREWELL_DEADLINE, last_words).await;
         reports.abort();
-        said.map_err(|_| PipeError::Unread)??;
+        match said {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(why_closed(error, writer).await),
+            Err(_) => return Err(PipeError::Unread),
+        }
         match timeout(FAREWELL_DEADLINE, writer).await {
-            Ok(Ok(written)) => Ok(written?),
+            Ok(Ok(written)) => written.map_err(|error| PipeError::Output(output_error(error))),
             Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(PipeError::Unread),
         }
+    }
+}
+
+/// What the writer failed with, if `error` is that it has ended.
+async fn why_closed(error: PipeError, writer: JoinHandle<io::Result<()>>) -> PipeError {
+    if !matches!(error, PipeError::Emit(EmitError::Closed)) {
+        return error;
+    }
+    match timeout(FAREWELL_DEADLINE, writer).await {
+        Ok(Ok(Err(error))) => PipeError::Output(output_error(error)),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Ok(Ok(Ok(()))) | Err(_) => error,
     }
 }

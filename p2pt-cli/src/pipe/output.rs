@@ -56,6 +56,11 @@ impl Output {
         let room = self.room.clone().acquire_many_owned(bytes).await.map_err(|_| EmitError::Closed)?;
         self.lines.send(Waiting { line, _room: room }).await.map_err(|_| EmitError::Closed)
     }
+
+    /// Resolves when the writer has ended, which it does while there is an `Output` only if it cannot write.
+    pub(super) async fn closed(&self) {
+        self.lines.closed().await;
+    }
 }
 
 fn write(out: impl Write, mut waiting: mpsc::Receiver<Waiting>) -> io::Result<()> {

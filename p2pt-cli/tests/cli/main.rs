@@ -11,3 +11,5 @@ mod ports;
 #[cfg(unix)]
 mod process_death;
 mod program;
+#[cfg(target_os = "linux")]
+mod shell;
