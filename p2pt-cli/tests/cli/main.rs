@@ -5,7 +5,9 @@ mod commands;
 mod demo;
 mod logs;
 mod pipe;
+mod pipe_confirm;
 mod pipe_control;
+mod pipe_swarms;
 #[cfg(target_os = "linux")]
 mod ports;
 #[cfg(unix)]
