@@ -5,7 +5,8 @@
 #[cfg(unix)]
 const NEEDED: usize = 32;
 
-/// There are too few file descriptors for any command.
+/// There are too few file descriptors for any command; only Unix has so few.
+#[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Debug, thiserror::Error)]
 #[error(
     "too few file descriptors: {needed} are needed to begin with, and no more than {free} can be opened; raise the \

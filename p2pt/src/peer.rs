@@ -27,7 +27,7 @@ use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
 use crate::send_queue::{Awaited, Content, Pushed, SendQueue};
-use crate::{Message, PeerClosed, PendingSend, QueueError, Request, SendError, TrySendError};
+use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
@@ -212,59 +212,7 @@ impl Peer {
         self.enqueue_frame(frame, None)
     }
 
-    /// [Queues](Self::queue) a message, and says when a channel has taken it: for a program that keeps pace with the
-    /// peer, or reports what has left, without a task that waits in [`send`](Self::send). Its place among what is
-    /// queued is that of every other message; those of one peer are confirmed in the order in which they were queued.
-    ///
-    /// ```no_run
-    /// # async fn example(peer: p2pt::Peer, lines: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut under_way = std::collections::VecDeque::new();
-    /// for line in lines {
-    ///     under_way.push_back(peer.queue_confirmed(line)?);
-    ///     // No more than sixteen wait for the peer.
-    ///     if under_way.len() > 16
-    ///         && let Some(oldest) = under_way.pop_front()
-    ///     {
-    ///         oldest.await?;
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`QueueError`], for the reasons for which [`queue`](Self::queue) fails.
-    pub fn queue_confirmed(&self, payload: impl IntoPayload) -> Result<PendingSend, QueueError> {
-        self.queue_response_confirmed(self.0.new_id(), payload)
-    }
-
-    /// Queues a response to a message of which only the id is at hand, as [`queue_response_to`](Self::queue_response_to)
-    /// does, and says when a channel has taken it.
-    ///
-    /// # Errors
-    /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
-    pub fn queue_response_confirmed(
-        &self,
-        id: MessageId,
-        payload: impl IntoPayload,
-    ) -> Result<PendingSend, QueueError> {
-        let (confirm, pending) = PendingSend::new(self.clone());
-        self.enqueue_message(id, Arc::new(payload.into_payload()), Some(Awaited::Acceptance(confirm)))
-            .map_err(|error| error.map(Arc::unwrap_or_clone))?;
-        Ok(pending)
-    }
-
-    /// Queues one frame as it is, as [`queue_frame`](Self::queue_frame) does, and says when a channel has taken it.
-    ///
-    /// # Errors
-    /// [`QueueError::Full`]. A frame that is too large for the channel is an error of the [`PendingSend`].
-    pub fn queue_frame_confirmed(&self, frame: Frame) -> Result<PendingSend, QueueError<Frame>> {
-        let (confirm, pending) = PendingSend::new(self.clone());
-        self.enqueue_frame(frame, Some(Awaited::Acceptance(confirm)))?;
-        Ok(pending)
-    }
-
-    fn enqueue_frame(&self, frame: Frame, awaited: Option<Awaited>) -> Result<(), QueueError<Frame>> {
+    pub(crate) fn enqueue_frame(&self, frame: Frame, awaited: Option<Awaited>) -> Result<(), QueueError<Frame>> {
         match self.0.enqueue(Content::Frame(frame), awaited) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
@@ -275,7 +223,7 @@ impl Peer {
         self.enqueue_message(id, payload, None)
     }
 
-    fn enqueue_message(
+    pub(crate) fn enqueue_message(
         &self,
         id: MessageId,
         payload: Arc<Payload>,
