@@ -8,6 +8,10 @@ check:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo test --workspace
 
+# Licences, bans, sources and advisories of what is depended on; the last need a network that reaches github.com.
+deny:
+    .ci/deny
+
 # Writes the public API of the crates into api/*.txt, which CI compares. Needs Rust 1.95.0, or rustup to bring it.
 api:
     cp Cargo.lock api/Cargo.lock

@@ -195,7 +195,7 @@ async fn next(name: &str, events: &mut Events) -> Result<Event, Problem> {
 fn unexpected(name: &str, event: &Event) -> Problem {
     match event {
         Event::PeerClosed(closed) => format!("{name} lost the other: {}", closed.reason).into(),
-        other => format!("something else happened to {name}: {other:?}").into(),
+        other => format!("something else happened to {name}: {other}").into(),
     }
 }
 

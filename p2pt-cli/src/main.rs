@@ -4,8 +4,10 @@ mod args;
 mod bench;
 mod chat;
 mod demo;
+mod descriptors;
 mod lines;
 mod pipe;
+mod reader;
 mod scrape;
 mod signals;
 mod terminal;
@@ -13,7 +15,7 @@ mod tracker;
 
 use std::env;
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,7 +26,10 @@ use tracing_subscriber::filter::ParseError;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return print(&answer),
+    };
     let (filter, unusable) = filter(cli.verbose, env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -41,15 +46,31 @@ fn main() -> ExitCode {
     }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("p2pt: {}", terminal::clean(&error.to_string()));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&*error),
+    }
+}
+
+/// Says why the program failed.
+fn fail(error: &dyn Error) -> ExitCode {
+    // Where standard error cannot be written either, the exit code says it alone.
+    let _ = writeln!(io::stderr(), "p2pt: {}", terminal::clean(&error.to_string()));
+    ExitCode::FAILURE
+}
+
+/// Prints the help or the version, which were asked for, or what is wrong with the command line.
+fn print(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        Ok(()) => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(u8::MAX)),
+        Err(error) => fail(&terminal::output_error(error)),
     }
 }
 
 fn run(command: Option<Command>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    descriptors::check()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot be started: {error}"))?;
     // As a task: what runs in `block_on` itself is woken across threads by everything it waits for.
     let result = runtime.block_on(runtime.spawn(async {
         match command.unwrap_or_default() {

@@ -13,8 +13,9 @@ use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 
 pub(crate) async fn run(args: TrackerArgs) -> Result<(), Failure> {
-    let mut signals = StopSignals::new()?;
     let mut certificate = Certificate::read(args.tls_files()).await?;
+    // A hangup has the certificate read anew; without one it is a reason to stop.
+    let mut signals = if certificate.is_some() { StopSignals::new()? } else { StopSignals::with_hangup()? };
     let mut terminal = Terminal::stdout();
     let server = TrackerServer::start(listeners(&args, certificate.as_ref())?, config(&args))?;
     // Programs that start a tracker wait for the first line and take the port from it.

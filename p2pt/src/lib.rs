@@ -95,6 +95,7 @@ mod inbox;
 mod message;
 mod node;
 mod peer;
+mod pending_send;
 mod queue;
 mod request;
 mod responses;
@@ -118,6 +119,7 @@ pub use event::{
 pub use message::Message;
 pub use node::{Node, TrackerStats};
 pub use peer::{Messages, Peer};
+pub use pending_send::PendingSend;
 pub use request::{PendingResponse, Request};
 pub use responses::Responses;
 pub use swarm::{Events, Swarm, SwarmKey};

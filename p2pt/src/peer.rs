@@ -26,7 +26,7 @@ use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Asked, Content, Pushed, SendQueue};
+use crate::send_queue::{Awaited, Content, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -209,17 +209,30 @@ impl Peer {
     /// # Errors
     /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
-        match self.0.enqueue(Content::Frame(frame), None) {
+        self.enqueue_frame(frame, None)
+    }
+
+    pub(crate) fn enqueue_frame(&self, frame: Frame, awaited: Option<Awaited>) -> Result<(), QueueError<Frame>> {
+        match self.0.enqueue(Content::Frame(frame), awaited) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
+        self.enqueue_message(id, payload, None)
+    }
+
+    pub(crate) fn enqueue_message(
+        &self,
+        id: MessageId,
+        payload: Arc<Payload>,
+        awaited: Option<Awaited>,
+    ) -> Result<(), QueueError<Arc<Payload>>> {
         if let Some((bytes, max)) = self.0.too_large(&payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.enqueue(Content::Message(id, payload), None) {
+        match self.0.enqueue(Content::Message(id, payload), awaited) {
             Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
             _ => Ok(()),
         }
@@ -380,8 +393,8 @@ impl PeerShared {
     }
 
     /// Queues something to be handed over.
-    pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
-        let pushed = self.send_queue.push(content, asked);
+    pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
+        let pushed = self.send_queue.push(content, awaited);
         if matches!(pushed, Pushed::Full(_)) {
             count(&self.settings.counters.queue_full);
             debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");

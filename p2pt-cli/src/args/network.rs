@@ -151,6 +151,11 @@ impl NetworkArgs {
         Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
     }
 
+    /// Peers connected at most in each swarm.
+    pub(crate) fn max_peers(&self) -> usize {
+        self.max_peers
+    }
+
     fn tracker_urls(&self) -> Vec<String> {
         if self.trackers.is_empty() && !self.no_default_trackers {
             DEFAULT_TRACKERS.map(str::to_owned).to_vec()
