@@ -185,3 +185,30 @@ fn a_root_certificate_must_be_one() {
         assert_eq!(error, CertificateError, "{bad}");
     }
 }
+
+/// The request line of the handshake with a tracker at this URL, `HOST` being its address.
+async fn request_line(url: &str) -> String {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = url.replace("HOST", &listener.local_addr().unwrap().to_string());
+    let read = tokio::spawn(async move {
+        let mut line = String::new();
+        tokio::io::BufReader::new(listener.accept().await.unwrap().0).read_line(&mut line).await.unwrap();
+        line
+    });
+    let connector = WebSocketConnector::new();
+    // The tracker hangs up after that line.
+    timeout(GUARD, connector.connect(&url.parse().unwrap(), None)).await.unwrap().unwrap_err();
+    timeout(GUARD, read).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn every_request_has_a_path() {
+    for (url, target) in [
+        ("ws://HOST", "/"),
+        ("ws://HOST?key=a%20b", "/?key=a%20b"),
+        ("ws://HOST/announce?key", "/announce?key"),
+        ("ws://HOST/a/../announce", "/announce"),
+    ] {
+        assert_eq!(request_line(url).await, format!("GET {target} HTTP/1.1\r\n"), "{url}");
+    }
+}
