@@ -30,7 +30,7 @@
 //!             }
 //!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
 //!             TrackerEvent::Answer { from, .. } => println!("{from} answered"),
-//!             TrackerEvent::Warning(warning) => eprintln!("{tracker}: {warning}"),
+//!             TrackerEvent::Warning { warning, .. } => eprintln!("{tracker}: {warning}"),
 //!             other => println!("{other:?}"),
 //!         }
 //!     }

@@ -136,7 +136,7 @@ async fn a_client_announces_through_either_kind_of_proxy() {
         loop {
             match timeout(GUARD, events.recv()).await.expect("an event in time").unwrap().1 {
                 TrackerEvent::Announced { .. } => break,
-                TrackerEvent::Warning(warning) => panic!("{proxy}: {warning}"),
+                TrackerEvent::Warning { warning, .. } => panic!("{proxy}: {warning}"),
                 _ => {}
             }
         }

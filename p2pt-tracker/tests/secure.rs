@@ -134,11 +134,14 @@ async fn refuses_a_certificate_nobody_vouches_for() {
     let (_client, mut events) = start(tracker.url(), WebSocketConnector::new());
     loop {
         match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. }) => {
+            TrackerEvent::Warning {
+                warning: TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. },
+                ..
+            } => {
                 assert!(reason.contains("certificate"), "{reason}");
                 break;
             }
-            TrackerEvent::OffersWanted { .. } => {}
+            TrackerEvent::OffersWanted { .. } | TrackerEvent::ConnectFailed { .. } => {}
             other => panic!("{other:?}"),
         }
     }

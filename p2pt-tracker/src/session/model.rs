@@ -306,7 +306,7 @@ impl Harness {
                 assert_ne!(from, PeerId::from(ME));
                 assert!(sdp.len() <= 64 * 1024);
             }
-            TrackerEvent::Warning(warning) => {
+            TrackerEvent::Warning { warning, .. } => {
                 let text = warning.to_string();
                 assert!(text.len() <= MAX_WARNING_BYTES, "a warning of {} bytes", text.len());
                 assert!(!text.contains(char::is_control), "{text:?}");

@@ -236,6 +236,7 @@ impl Session {
         }
         self.unreachable = true;
         let retry_in = self.wait_to_reconnect();
+        self.events.push_back(TrackerEvent::ConnectFailed { retry_in });
         self.warn(TrackerWarning::ConnectFailed { error, retry_in });
     }
 
@@ -272,7 +273,7 @@ impl Session {
             swarm.on_disconnected(self.now, broken);
         }
         if let Some(info_hashes) = self.scrapes.fail_sent() {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
         tracing::debug!(reason = %end, "disconnected");
         self.events.push_back(TrackerEvent::Disconnected { end });
