@@ -105,6 +105,8 @@ mod dial;
 mod error;
 mod event;
 mod family;
+#[cfg(feature = "client")]
+mod http_answer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
 mod offer_pool;
@@ -131,10 +133,10 @@ pub use client::TrackerClient;
 pub use config::ClientConfig;
 #[cfg(feature = "client")]
 pub use error::{CertificateError, HeaderError};
-pub use error::{ConnectError, ProxyError};
+pub use error::{ConnectError, HttpRefusal, ProxyError, RedirectReason};
 pub use event::{OfferEnd, TrackerEvent};
 pub use family::{Family, Route};
-pub use p2pt_proto::ScrapeStats;
+pub use p2pt_proto::{FieldProblem, OddField, Oddity, ScrapeStats};
 #[cfg(feature = "client")]
 pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]

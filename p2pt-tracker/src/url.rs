@@ -123,6 +123,35 @@ impl AnnounceUrl {
         self.port
     }
 
+    /// The announce URL that a reference names which stands in an answer of this tracker: an absolute one, also with the
+    /// schemes of HTTP, for which WebSocket has its own, or one relative to this (RFC 3986, 5.2). A fragment is dropped.
+    #[cfg(feature = "client")]
+    pub(crate) fn resolve(&self, reference: &str) -> Result<Self, AnnounceUrlError> {
+        let reference = reference.trim().split('#').next().unwrap_or_default();
+        if let Some((scheme, rest)) = reference.split_once("://")
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        {
+            let scheme = match scheme.to_ascii_lowercase().as_str() {
+                "http" => "ws".to_owned(),
+                "https" => "wss".to_owned(),
+                other => other.to_owned(),
+            };
+            return Self::parse(&format!("{scheme}://{rest}"));
+        }
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let (path, query) = self.path_and_query().split_once('?').unwrap_or((self.path_and_query(), ""));
+        let (site, directory) = (&self.text[..self.path_at], &path[..=path.rfind('/').unwrap_or(0)]);
+        let absolute = match reference {
+            "" if query.is_empty() => format!("{site}{path}"),
+            "" => format!("{site}{path}?{query}"),
+            network if network.starts_with("//") => format!("{scheme}:{network}"),
+            rooted if rooted.starts_with('/') => format!("{site}{rooted}"),
+            query if query.starts_with('?') => format!("{site}{path}{query}"),
+            relative => format!("{site}{directory}{relative}"),
+        };
+        Self::parse(&absolute)
+    }
+
     /// The path, which begins with `/`, and the query, as they stand in the request of the WebSocket handshake.
     pub fn path_and_query(&self) -> &str {
         match &self.text[self.path_at..] {
@@ -285,6 +314,31 @@ mod tests {
                 assert_eq!(format!("{url}, {url:?}"), format!("{printed}, AnnounceUrl({printed})"));
             }
         }
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn references_are_resolved() {
+        let base = AnnounceUrl::parse("wss://a:9/b/c?d").unwrap();
+        for (reference, url) in [
+            ("https://a/x", Some("wss://a/x")),
+            ("HTTP://B:80", Some("ws://b")),
+            ("wss://c/x#y", Some("wss://c/x")),
+            ("//e:1/f", Some("wss://e:1/f")),
+            ("/x/../y?q=a://b", Some("wss://a:9/y?q=a://b")),
+            ("x/y", Some("wss://a:9/b/x/y")),
+            ("../x", Some("wss://a:9/x")),
+            ("?x", Some("wss://a:9/b/c?x")),
+            ("", Some("wss://a:9/b/c?d")),
+            ("ftp://a/", None),
+            ("https://", None),
+            ("https://me:secret@a/", None),
+            ("/a b", None),
+        ] {
+            let resolved = base.resolve(reference).ok();
+            assert_eq!(resolved.as_ref().map(AnnounceUrl::as_str), url, "{reference}");
+        }
+        assert_eq!(AnnounceUrl::parse("ws://a").unwrap().resolve("x?y").unwrap().as_str(), "ws://a/x?y");
     }
 
     #[test]
