@@ -21,7 +21,7 @@ pub enum ConnectError {
         /// A description for people.
         message: String,
     },
-    /// The tracker's certificate is not trusted, or it speaks no TLS.
+    /// The tracker's certificate is not trusted, or it speaks no TLS. The text says what is wrong and what can be done.
     #[error("TLS: {0}")]
     Tls(String),
     /// The tracker, or what stands in its place, refused with an HTTP status.
@@ -150,12 +150,11 @@ pub enum ProxyError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        let message = error.to_string();
         #[cfg(feature = "client")]
-        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return Self::Tls(message);
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(crate::tls::explain(error));
         }
-        Self::Io { kind: error.kind(), message }
+        Self::Io { kind: error.kind(), message: error.to_string() }
     }
 }
 

@@ -55,14 +55,19 @@ fn seconds_of(date: &str) -> Option<u64> {
     let mut parts = date.strip_suffix(" GMT")?.split([' ', ':']);
     let mut next = || parts.next();
     let (day, month, year) = (next()?.parse::<u64>().ok()?, next()?, next()?.parse::<u64>().ok()?);
-    let month = MONTHS.iter().position(|name| *name == month)? as u64;
+    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
     let mut number = || next()?.parse::<u64>().ok();
-    let (hour, minute, second) = (number()?, number()?, number()?);
-    if !(1970..10_000).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    seconds_since_1970([year, month, day, number()?, number()?, number()?])
+}
+
+/// The seconds from 1970 to a year, month, day, hour, minute and second in UTC.
+pub(crate) fn seconds_since_1970([year, month, day, hour, minute, second]: [u64; 6]) -> Option<u64> {
+    let is_date = (1970..10_000).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !is_date || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     // Years that begin in March end with the leap day.
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     // The 1st of March of the year 0 is 719,469 days before the 1st of January 1970, counted as here.
     Some((days - 719_469) * 86_400 + hour * 3600 + minute * 60 + second)

@@ -120,6 +120,8 @@ mod socket;
 mod socket_driver;
 mod state;
 mod tally;
+#[cfg(feature = "client")]
+mod tls;
 mod url;
 mod warning;
 

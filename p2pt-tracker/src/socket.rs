@@ -18,6 +18,7 @@ use tokio_tungstenite::{
 
 use crate::dial::dial;
 use crate::http_answer::{MAX_TARGET_CHARS, refusal, shown};
+use crate::tls::tls_config;
 use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, RedirectReason, Route};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
@@ -118,6 +119,8 @@ fn handshake_failed(url: &AnnounceUrl, error: tungstenite::Error) -> ConnectErro
 #[derive(Debug, Clone)]
 pub struct WebSocketConnector {
     roots: RootCertStore,
+    /// Those that were given besides the usual roots.
+    certificates: Vec<CertificateDer<'static>>,
     tls: Arc<TlsConfig>,
     headers: HeaderMap,
     proxy: Option<ProxyUrl>,
@@ -128,10 +131,14 @@ impl WebSocketConnector {
     /// Trusts the usual certificate authorities.
     pub fn new() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new(), proxy: None, follow_redirects: false }
+        let tls = tls_config(roots.clone(), Vec::new());
+        Self { tls, roots, certificates: Vec::new(), headers: HeaderMap::new(), proxy: None, follow_redirects: false }
     }
 
     /// Trusts further certificate authorities or self-signed certificates: one in DER form, or all those in PEM form.
+    ///
+    /// A tracker that shows one of these very certificates as its own is trusted too, whatever the certificate says that
+    /// it is for: `openssl req -x509` makes certificates of authorities. Its names and its dates are checked all the same.
     ///
     /// # Errors
     /// If the bytes are no such certificates.
@@ -142,9 +149,11 @@ impl WebSocketConnector {
             certificates.push(der_or_pem.into());
         }
         for certificate in certificates {
-            self.roots.add(certificate).map_err(|_| CertificateError)?;
+            let certificate = certificate.into_owned();
+            self.roots.add(certificate.clone()).map_err(|_| CertificateError)?;
+            self.certificates.push(certificate);
         }
-        self.tls = tls_config(self.roots.clone());
+        self.tls = tls_config(self.roots.clone(), self.certificates.clone());
         Ok(self)
     }
 
@@ -213,17 +222,6 @@ impl Default for WebSocketConnector {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The provider is named here, since asking for the process-wide default panics where another crate has set none.
-fn tls_config(roots: RootCertStore) -> Arc<TlsConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = TlsConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 #[async_trait]

@@ -88,7 +88,7 @@ pub(crate) struct AccessArgs {
     /// Reach trackers through this proxy, http://… or socks5://[USER:PASSWORD@]HOST:PORT; peers are reached without it
     #[arg(long, value_name = "URL", env = PROXY_VARIABLE, hide_env_values = true)]
     proxy: Option<ProxyUrl>,
-    /// Trust the certificate authorities in this file too, PEM or DER; may be repeated
+    /// Trust the certificate authorities and self-signed certificates in this file too, PEM or DER; may be repeated
     #[arg(long = "root-certificate", value_name = "FILE")]
     root_certificates: Vec<PathBuf>,
     /// Follow redirects of trackers within their host
