@@ -66,7 +66,8 @@ impl ConnectError {
 pub struct HttpRefusal {
     /// The status.
     pub status: u16,
-    /// The beginning of what it says, on one line and without control characters.
+    /// The beginning of what it says, as far as that came together with the head; on one line and without control
+    /// characters.
     pub body: Option<String>,
     /// What its `Retry-After` says.
     pub retry_after: Option<Duration>,
