@@ -174,7 +174,10 @@ impl Chat {
                 "{} is reached ({} of {} trackers)",
                 tracker.tracker, tracker.connected, tracker.total
             )),
-            Event::TrackerWarning { tracker, warning } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::TrackerWarning { tracker, warning, missed: 0 } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::TrackerWarning { tracker, warning, missed } => {
+                self.warn(format_args!("{tracker}: {warning} ({missed} more since)"))
+            }
             Event::ConnectionFailed(failed) => {
                 self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
             }

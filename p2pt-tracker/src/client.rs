@@ -114,8 +114,7 @@ impl TrackerClient {
     }
 
     /// Asks how many members swarms have, whether joined or not; no info hashes at all ask for every swarm, which
-    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerWarning::ScrapeFailed`](crate::TrackerWarning)
-    /// follow, one or the other for each 64 info hashes.
+    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerEvent::ScrapeFailed`] follow, one or the other for each 64 info hashes.
     pub fn scrape(&self, info_hashes: Vec<InfoHash>) {
         self.feed(Input::Scrape(info_hashes));
     }

@@ -20,6 +20,7 @@ pub(crate) mod test_support;
 mod tests;
 #[cfg(test)]
 mod warning_tests;
+mod warnings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -40,6 +41,7 @@ pub(crate) use receive::shorten;
 use scrape::Scrapes;
 use socket::SocketState;
 use swarm::Swarm;
+use warnings::Warnings;
 
 /// No message to a tracker is longer: aquatic closes the socket at a WebSocket frame of 16 KiB, without an error.
 const MAX_FRAME_BYTES: usize = 15 * 1024;
@@ -208,6 +210,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     events: VecDeque<TrackerEvent>,
     suspicions: Suspicions,
+    warnings: Warnings,
     counters: TrackerCounters,
     last_error: Option<(Instant, TrackerWarning)>,
 }
@@ -234,6 +237,7 @@ impl Session {
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             suspicions: Suspicions::new(now),
+            warnings: Warnings::default(),
             counters: TrackerCounters::default(),
             last_error: None,
             config,
@@ -382,7 +386,7 @@ impl Session {
             return;
         }
         for info_hashes in self.scrapes.request(self.now, info_hashes) {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
     }
 
@@ -390,12 +394,19 @@ impl Session {
         self.events.push_back(TrackerEvent::OfferEnded { info_hash, offer_id, end });
     }
 
+    fn scrape_failed(&mut self, info_hashes: Vec<InfoHash>) {
+        self.events.push_back(TrackerEvent::ScrapeFailed { info_hashes: info_hashes.clone() });
+        self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+    }
+
     fn warn(&mut self, warning: TrackerWarning) {
-        tracing::debug!(%warning, "trouble");
-        self.last_error = Some((self.now, warning.clone()));
         self.counters.warnings += 1;
-        if self.events.len() < MAX_EVENTS {
-            self.events.push_back(TrackerEvent::Warning(warning));
+        self.last_error = Some((self.now, warning.clone()));
+        if self.events.len() >= MAX_EVENTS {
+            self.warnings.leave_out(&warning);
+        } else if let Some(missed) = self.warnings.admit(self.now, &warning) {
+            tracing::debug!(%warning, missed, "trouble");
+            self.events.push_back(TrackerEvent::Warning { warning, missed });
         }
     }
 }

@@ -38,6 +38,10 @@ pub enum Event {
         tracker: AnnounceUrl,
         /// What is wrong.
         warning: TrackerWarning,
+        /// How many warnings of this kind, which is a variant of [`TrackerWarning`], this tracker has caused since the
+        /// last one that was read: each kind is reported once a minute at most, and while one is unread a later one
+        /// takes its place.
+        missed: u64,
     },
     /// An attempt to connect to a peer, of which no more is known than what a tracker said, has failed.
     ConnectionFailed(ConnectionFailed),
@@ -187,7 +191,10 @@ impl fmt::Display for Event {
             Self::SendFailed(failed) => failed.fmt(f),
             Self::InvalidFrame(invalid) => invalid.fmt(f),
             Self::TrackerConnected(connected) => connected.fmt(f),
-            Self::TrackerWarning { tracker, warning } => write!(OneLine(f), "tracker {tracker}: {warning}"),
+            Self::TrackerWarning { tracker, warning, missed } => {
+                write!(OneLine(f), "tracker {tracker}: {warning}")?;
+                if *missed > 0 { write!(f, " ({missed} more since)") } else { Ok(()) }
+            }
             Self::ConnectionFailed(failed) => failed.fmt(f),
             Self::ConnectionRejected(rejected) => rejected.fmt(f),
             Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),

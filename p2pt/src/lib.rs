@@ -139,9 +139,10 @@ pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameErro
 /// The client itself, for programs that talk to trackers without a node, is in the crate `p2pt-tracker`.
 pub mod tracker {
     pub use p2pt_tracker::{
-        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, HeaderError,
-        LastError, ProxyError, ProxyUrl, ProxyUrlError, Route, Socket, SocketEnd, SwarmState, TrackerCounters,
-        TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
+        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, FieldProblem,
+        HeaderError, HttpRefusal, LastError, OddField, Oddity, ProxyError, ProxyUrl, ProxyUrlError, RedirectReason,
+        Route, Socket, SocketEnd, SwarmState, TrackerCounters, TrackerState, TrackerStatus, TrackerWarning,
+        WebSocketConnector,
     };
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{

@@ -43,6 +43,7 @@ pub(super) enum Event<'a> {
         #[serde(serialize_with = "as_text")]
         tracker: &'a AnnounceUrl,
         error: String,
+        missed: u64,
     },
     ConnectionFailed {
         #[serde(serialize_with = "as_text")]
@@ -254,8 +255,8 @@ mod tests {
             r#"{"event":"tracker_connected","tracker":"ws://127.0.0.1:8000","connected":1,"total":2}"#
         );
         assert_eq!(
-            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into() }),
-            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down"}"#
+            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into(), missed: 2 }),
+            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down","missed":2}"#
         );
         assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
         assert_eq!(

@@ -110,7 +110,7 @@ fn events() -> Vec<Json> {
         Event::Left {},
         Event::Error { tag: Some(text()), error: text() },
         Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 },
-        Event::TrackerWarning { tracker: &tracker, error: text() },
+        Event::TrackerWarning { tracker: &tracker, error: text(), missed: 0 },
         Event::ConnectionFailed { peer, tracker: &tracker, role: role(), error: text(), missed: 0 },
         Event::ConnectionRejected { peer, tracker: &tracker, role: role(), reason: text(), missed: 0 },
         Event::PeerConnected { peer },

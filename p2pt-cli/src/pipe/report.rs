@@ -32,8 +32,8 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 connected: tracker.connected,
                 total: tracker.total,
             },
-            p2pt::Event::TrackerWarning { tracker, warning } => {
-                Event::TrackerWarning { tracker, error: warning.to_string() }
+            p2pt::Event::TrackerWarning { tracker, warning, missed } => {
+                Event::TrackerWarning { tracker, error: warning.to_string(), missed: *missed }
             }
             p2pt::Event::ConnectionFailed(failed) => Event::ConnectionFailed {
                 peer: failed.peer_id,

@@ -21,7 +21,7 @@ impl Session {
             }
         }
         for info_hashes in self.scrapes.expire(now) {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
         self.tick_socket();
         if matches!(self.socket, SocketState::Open(_)) {

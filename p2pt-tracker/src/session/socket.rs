@@ -11,6 +11,10 @@ use crate::{ConnectError, Route, SocketEnd, TrackerEvent, TrackerWarning};
 /// A reply may be this late and still be to what was sent then.
 const REPLY_DELAY: Duration = Duration::from_secs(30);
 
+/// A tracker may ask for so long a wait before the next attempt and not for more (`Retry-After`). Those who limit rates
+/// count in windows of seconds to ten minutes, and a wrong or ill-meant number must not cost a tracker for a day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
 #[derive(Debug)]
 pub(super) enum SocketState {
     /// No socket, nothing to do.
@@ -235,7 +239,8 @@ impl Session {
             return;
         }
         self.unreachable = true;
-        let retry_in = self.wait_to_reconnect();
+        let retry_in = self.wait_to_reconnect(error.retry_after());
+        self.events.push_back(TrackerEvent::ConnectFailed { retry_in });
         self.warn(TrackerWarning::ConnectFailed { error, retry_in });
     }
 
@@ -246,7 +251,7 @@ impl Session {
             self.backoff.reset();
         }
         self.families.lost();
-        let retry_in = self.wait_to_reconnect();
+        let retry_in = self.wait_to_reconnect(None);
         self.socket_is_gone(end.clone());
         if self.stop_by.is_none() {
             self.counters.sockets_lost += 1;
@@ -272,18 +277,20 @@ impl Session {
             swarm.on_disconnected(self.now, broken);
         }
         if let Some(info_hashes) = self.scrapes.fail_sent() {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
         tracing::debug!(reason = %end, "disconnected");
         self.events.push_back(TrackerEvent::Disconnected { end });
     }
 
-    fn wait_to_reconnect(&mut self) -> Duration {
+    /// Waits as long as the back-off says, or longer if the tracker has asked for that.
+    fn wait_to_reconnect(&mut self, asked: Option<Duration>) -> Duration {
         if self.stop_by.is_some() {
             self.socket = SocketState::Stopped;
             return Duration::ZERO;
         }
-        let delay = self.backoff.next(&mut self.rng);
+        let asked = asked.unwrap_or_default().min(MAX_RETRY_AFTER);
+        let delay = self.backoff.next(&mut self.rng).max(asked);
         self.socket = SocketState::Waiting { until: self.now + delay };
         tracing::debug!(after = ?delay, "reconnecting");
         delay

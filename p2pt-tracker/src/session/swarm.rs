@@ -325,7 +325,7 @@ impl Swarm {
 
     /// Counts another peer's offer that has just come in.
     pub(super) fn admit(&mut self, now: Instant, is_sound: bool) -> Verdict {
-        let verdict = if is_sound { self.incoming.add(now) } else { self.incoming.refuse(now) };
+        let verdict = if is_sound { self.incoming.add(now) } else { Verdict::Beyond };
         if verdict == Verdict::Within {
             self.meet();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2pt_mesh::TrackerId;
-use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
+use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent};
 use rand::RngExt as _;
 use tracing::debug;
 
@@ -132,13 +132,13 @@ impl Engine {
                     membership.offers.remove(&offer_id);
                 }
             }
-            TrackerEvent::Warning(warning) => {
-                debug!(tracker = %url, %warning, "the tracker gives trouble");
-                if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
-                    self.set_reached(id, false);
-                }
+            TrackerEvent::ConnectFailed { .. } => {
+                self.set_reached(id, false);
+            }
+            TrackerEvent::Warning { warning, missed, .. } => {
+                debug!(tracker = %url, %warning, missed, "the tracker gives trouble");
                 for (_, membership) in self.memberships.iter() {
-                    membership.shared.queue.tracker_warning(url.clone(), warning.clone());
+                    membership.shared.queue.tracker_warning(url.clone(), warning.clone(), missed);
                 }
             }
             _ => {}
