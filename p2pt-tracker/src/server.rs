@@ -33,7 +33,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::ToSocketAddrs,
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -49,7 +49,10 @@ pub use self::{
     stats::ServerStats,
 };
 use self::{hub::Hub, refusals::Refused};
-use crate::AnnounceUrl;
+use crate::{
+    AnnounceUrl,
+    tally::{Tally, Verdict},
+};
 
 /// How long to wait after the operating system refused a new socket, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -259,6 +262,8 @@ impl TrackerServer {
 async fn accept(listeners: Vec<TrackerListener>, hub: Arc<Hub>, limit: usize) {
     let stopping: CancellationToken = hub.stopping.clone();
     let mut connections = JoinSet::new();
+    let mut failures = Tally::new(Instant::now().into_std(), 1);
+    let mut left_out = 0_u64;
     let mut turn = 0;
     loop {
         tokio::select! {
@@ -276,7 +281,13 @@ async fn accept(listeners: Vec<TrackerListener>, hub: Arc<Hub>, limit: usize) {
                     }
                 }
                 (listener, Err(error)) => {
-                    tracing::warn!(%error, local_addr = %listener.local_addr(), "cannot accept a socket");
+                    // Once a minute: clients cause it, and it comes back ten times a second while they do.
+                    if failures.add(Instant::now().into_std()) == Verdict::Within {
+                        let left_out = std::mem::take(&mut left_out);
+                        tracing::warn!(%error, local_addr = %listener.local_addr(), left_out, "cannot accept a socket");
+                    } else {
+                        left_out += 1;
+                    }
                     tokio::select! {
                         () = stopping.cancelled() => break,
                         () = sleep(ACCEPT_PAUSE) => {}

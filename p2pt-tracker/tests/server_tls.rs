@@ -68,7 +68,7 @@ fn client(server: &TrackerServer, identity: &Identity, number: u8) -> (TrackerCl
 async fn until(events: &mut Events, wanted: impl Fn(&TrackerEvent) -> bool) -> TrackerEvent {
     loop {
         let event = timeout(GUARD, events.recv()).await.unwrap().unwrap().1;
-        assert!(!matches!(event, TrackerEvent::Warning(_)), "{event:?}");
+        assert!(!matches!(event, TrackerEvent::Warning { .. }), "{event:?}");
         if wanted(&event) {
             return event;
         }

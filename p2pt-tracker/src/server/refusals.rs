@@ -68,14 +68,14 @@ pub(super) struct Refusals {
 
 impl Refusals {
     pub(super) fn new() -> Self {
-        Self { counts: Default::default(), proxies: Mutex::new(Tally::new(Instant::now().into_std(), 0)) }
+        Self { counts: Default::default(), proxies: Mutex::new(Tally::new(Instant::now().into_std(), 1)) }
     }
 
     /// Says what is wrong with what a proxy says, once a minute: the proxy's operator should know, but a client may
     /// cause it too.
     pub(super) fn complain(&self, proxy: IpAddr, error: &dyn Display) {
         let mut proxies = self.proxies.lock().unwrap_or_else(PoisonError::into_inner);
-        if proxies.refuse(Instant::now().into_std()) == Verdict::First {
+        if proxies.add(Instant::now().into_std()) == Verdict::Within {
             let before = self.stats().proxy;
             tracing::warn!(%proxy, %error, before, "a proxy's word for its client cannot be taken, and the client is refused");
         }
