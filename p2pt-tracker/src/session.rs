@@ -8,6 +8,9 @@ mod family_tests;
 mod idle_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
+mod own_id;
+#[cfg(test)]
+mod own_id_tests;
 mod receive;
 mod scrape;
 mod socket;
@@ -34,6 +37,7 @@ use crate::{
     TrackerEvent, TrackerState, TrackerStatus, TrackerWarning,
 };
 use families::Families;
+use own_id::OwnId;
 use receive::Suspicions;
 #[cfg(feature = "client")]
 pub(crate) use receive::shorten;
@@ -208,6 +212,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     events: VecDeque<TrackerEvent>,
     suspicions: Suspicions,
+    own_id: OwnId,
     counters: TrackerCounters,
     last_error: Option<(Instant, TrackerWarning)>,
 }
@@ -234,6 +239,7 @@ impl Session {
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             suspicions: Suspicions::new(now),
+            own_id: OwnId::default(),
             counters: TrackerCounters::default(),
             last_error: None,
             config,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::{Event, PeerId, RejectReason};
+use p2pt::{Event, PeerId, PeerIdSign, RejectReason, TrackerWarning};
 use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_tests::events::next_of_peers;
 use p2pt_tests::sim::{Sim, SimNode, is_mesh, open_channels, until};
+use p2pt_tests::tracker_profile::{SameId, TrackerProfile};
 use p2pt_tracker::{ClientConfig, TrackerClient, TrackerEvent};
 use p2pt_transport::{Channel, Frame, PendingOffer, Transport};
 use tokio::sync::mpsc;
@@ -203,4 +204,70 @@ async fn a_peer_that_is_killed_and_started_anew_under_its_id_is_met_once_its_old
     }
     assert!(slowest <= IDLE + 5 * SECOND, "{slowest:?}");
     println!("met again within {slowest:?}");
+}
+
+/// What two nodes under one id are among.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Company {
+    None,
+    /// A node of this library.
+    Ours,
+    /// A peer that answers every offer, as JavaScript does.
+    JavaScript,
+}
+
+/// By what each of two nodes under one id has seen that there are two, within a minute of the start of the second.
+async fn seen_within_a_minute(profile: Option<&TrackerProfile>, company: Company) -> [Vec<PeerIdSign>; 2] {
+    let sim = Sim::new(21);
+    match profile {
+        Some(profile) => drop(sim.start_profile(A, profile.clone())),
+        None => drop(sim.start_tracker(A)),
+    }
+    let _ours = sim.start_all(usize::from(company == Company::Ours), "room", &[A], |node| node).await;
+    if company == Company::JavaScript {
+        let mut javascript = Stranger::start(&sim, A, id(9));
+        tokio::spawn(async move {
+            while let Some(((), event)) = javascript.events.recv().await {
+                let TrackerEvent::Offer { from, offer_id, sdp, .. } = event else { continue };
+                let pending = javascript.transport.answer(&sdp).await.expect("an offer that can be answered");
+                javascript.client.answer(javascript.swarm, from, offer_id, pending.sdp().to_owned());
+                tokio::spawn(pending.open());
+            }
+        });
+    }
+    let mut first = sim.start_with("room", &[A], |node| node.peer_id(id(1))).await;
+    sleep(15 * SECOND).await;
+    let mut second = sim.start_with("room", &[A], |node| node.peer_id(id(1))).await;
+    sleep(PATIENCE).await;
+    [&mut first, &mut second].map(|node| {
+        let mut signs = Vec::new();
+        while let Ok(event) = node.events.try_next() {
+            if let Event::TrackerWarning { warning: TrackerWarning::PeerIdInUse { sign, .. }, .. } = event {
+                signs.push(sign);
+            }
+        }
+        signs
+    })
+}
+
+/// A node is never said to be two where it is one: `hostile_trackers` and `own_id_tests` of the client see to that.
+#[tokio::test(start_paused = true)]
+async fn a_second_node_under_ones_own_id_is_said_to_be_one_where_the_tracker_lets_it_be_seen() {
+    for company in [Company::None, Company::Ours, Company::JavaScript] {
+        let [first, second] = seen_within_a_minute(None, company).await;
+        assert!(first.is_empty() && second.first() == Some(&PeerIdSign::Refusal), "{company:?}: {first:?} {second:?}");
+        for profile in TrackerProfile::all() {
+            let [first, second] = seen_within_a_minute(Some(&profile), company).await;
+            println!("{} {company:?}: {first:?} {second:?}", profile.name);
+            let (sees_first, sees_second) = match profile.same_id {
+                SameId::Ignored => (None, Some(&PeerIdSign::Silence)),
+                // Offers of the second are answered to the first.
+                SameId::HolderStays if company == Company::JavaScript => (Some(&PeerIdSign::Answer), None),
+                // Each is a member by turns, or nothing of the second comes to the first.
+                SameId::HolderStays | SameId::Evicts => (None, None),
+            };
+            let seen = (first.first(), second.first());
+            assert_eq!(seen, (sees_first, sees_second), "{} among {company:?}", profile.name);
+        }
+    }
 }

@@ -265,6 +265,9 @@ impl Session {
         let broken =
             !matches!(end, SocketEnd::Closed { .. } | SocketEnd::Idle | SocketEnd::OtherFamily | SocketEnd::Stopped);
         self.departures.clear();
+        if broken {
+            self.own_id.socket_broke(self.now);
+        }
         for answer in std::mem::take(&mut self.answers) {
             self.warn_answer_dropped(&answer);
         }
