@@ -138,8 +138,8 @@ pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameErro
 pub mod tracker {
     pub use p2pt_tracker::{
         AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, HeaderError,
-        LastError, ProxyError, ProxyUrl, ProxyUrlError, Route, Socket, SocketEnd, SwarmState, TrackerCounters,
-        TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
+        LastError, PeerIdSign, ProxyError, ProxyUrl, ProxyUrlError, Route, Socket, SocketEnd, SwarmState,
+        TrackerCounters, TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
     };
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService};
