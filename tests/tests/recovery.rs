@@ -25,7 +25,10 @@ const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 /// two.
 const BACK_WITHIN: Duration = Duration::from_secs(65);
 
-/// That, and one burst of announces, in case an offer met a channel that was not known to be dead yet.
+/// Where the only tracker keeps address families apart, and the nodes have both: that, and a look over the other family.
+const BACK_ACROSS_FAMILIES: Duration = Duration::from_secs(100);
+
+/// [`BACK_WITHIN`], and one burst of announces, in case an offer met a channel that was not known to be dead yet.
 const BACK_WITHIN_A_BURST: Duration = Duration::from_secs(80);
 
 /// So many nodes that have met, and to which every tracker's last reply has reported that there is no unknown peer.
@@ -204,6 +207,31 @@ async fn after_an_hour_without_a_network_nodes_meet_again_as_soon_as_promised() 
                     slowest = slowest.max(back);
                 }
             }
+        }
+    }
+    println!("the slowest took {slowest:?}");
+}
+
+/// The only tracker keeps the address families apart, and nodes that are alone there look over both.
+#[tokio::test(start_paused = true)]
+async fn after_an_hour_nodes_find_each_other_across_address_families_too() {
+    let mut slowest = Duration::ZERO;
+    for seed in 0..16 {
+        for [count, cut] in [[2, 2], [2, 1], [4, 4]] {
+            let sim = Sim::new(seed * 7 + 1000);
+            sim.start_profile(A, TrackerProfile::aquatic());
+            let mut nodes = Vec::new();
+            for _ in 0..count {
+                nodes.push(sim.start_from(&[Family::V6, Family::V4], "room", &[A], |node| node).await);
+            }
+            assert!(until(60 * SECOND, || is_mesh(&nodes)).await.is_some(), "seed {seed}: they meet");
+            sleep(130 * SECOND).await;
+            nodes[..cut].iter().for_each(|node| sim.unplug(node.node));
+            sleep(3600 * SECOND + Duration::from_millis(977) * u32::try_from(seed).expect("few")).await;
+            nodes[..cut].iter().for_each(|node| sim.plug_in(node.node));
+            let back = until(600 * SECOND, || is_mesh(&nodes)).await;
+            assert!(back.is_some_and(|back| back <= BACK_ACROSS_FAMILIES), "seed {seed}, {cut} of {count}: {back:?}");
+            slowest = slowest.max(back.unwrap_or_default());
         }
     }
     println!("the slowest took {slowest:?}");
