@@ -157,4 +157,4 @@ pub use state::{LastError, SwarmState, TrackerCounters, TrackerState, TrackerSta
 #[cfg(feature = "server")]
 pub use swarms::{CloseReason, ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput, SwarmsStats};
 pub use url::{AnnounceUrl, AnnounceUrlError};
-pub use warning::{SocketEnd, TrackerWarning};
+pub use warning::{PeerIdSign, SocketEnd, TrackerWarning};

@@ -8,6 +8,9 @@ mod family_tests;
 mod idle_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
+mod own_id;
+#[cfg(test)]
+mod own_id_tests;
 mod receive;
 mod scrape;
 mod socket;
@@ -35,6 +38,7 @@ use crate::{
     TrackerEvent, TrackerState, TrackerStatus, TrackerWarning,
 };
 use families::Families;
+use own_id::OwnId;
 use receive::Suspicions;
 #[cfg(feature = "client")]
 pub(crate) use receive::shorten;
@@ -104,6 +108,9 @@ pub enum Input {
     },
     /// Ask how many members these swarms have; no info hash means all swarms.
     Scrape(Vec<InfoHash>),
+    /// Try to connect now rather than when the wait after a failure is over: there is reason to believe that the network
+    /// works again. Ignored if the last attempt began less than 10 s ago, or the tracker has asked for a longer wait.
+    Retry,
     /// Leave everything and close.
     Stop,
     /// The socket is open, the WebSocket handshake done.
@@ -201,6 +208,8 @@ pub struct Session {
     families: Families,
     /// The last attempt to connect failed, so offers are not asked for before the next one succeeds.
     unreachable: bool,
+    /// The last attempt to connect began then.
+    attempted: Option<Instant>,
     stop_by: Option<Instant>,
     swarms: BTreeMap<InfoHash, Swarm>,
     /// Swarms to which `stopped` is yet to be sent.
@@ -211,6 +220,7 @@ pub struct Session {
     events: VecDeque<TrackerEvent>,
     suspicions: Suspicions,
     warnings: Warnings,
+    own_id: OwnId,
     counters: TrackerCounters,
     last_error: Option<(Instant, TrackerWarning)>,
 }
@@ -229,6 +239,7 @@ impl Session {
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             families: Families::new(&config),
             unreachable: false,
+            attempted: None,
             stop_by: None,
             swarms: BTreeMap::new(),
             departures: VecDeque::new(),
@@ -238,6 +249,7 @@ impl Session {
             events: VecDeque::new(),
             suspicions: Suspicions::new(now),
             warnings: Warnings::default(),
+            own_id: OwnId::default(),
             counters: TrackerCounters::default(),
             last_error: None,
             config,
@@ -256,6 +268,7 @@ impl Session {
             Input::WithdrawOffers { info_hash, offers } => self.withdraw_offers(info_hash, offers),
             Input::Answer { info_hash, to, offer_id, sdp } => self.queue_answer(info_hash, to, offer_id, sdp),
             Input::Scrape(info_hashes) => self.request_scrape(info_hashes),
+            Input::Retry => self.retry(),
             Input::Stop => self.stop(),
             Input::Connected { socket, route } => self.on_connected(socket, route),
             Input::ConnectFailed { socket, error } => self.on_connect_failed(socket, error),

@@ -69,6 +69,19 @@ pub enum TrackerWarning {
         /// In which swarm.
         info_hash: InfoHash,
     },
+    /// Another node seems to take part in a swarm under this node's peer id. Trackers give one of the two what is meant for
+    /// the other, and peers that are connected to one reject the other, so at least one of them is not met; each node
+    /// needs an id of its own. Reported at most once a minute.
+    ///
+    /// Not every tracker lets it be seen: at bittorrent-tracker, wt-tracker and openwebtorrent-tracker two nodes with one id see
+    /// nothing of it as long as no third peer answers their offers.
+    #[error("another node seems to use this node's peer id in {info_hash}: {sign}")]
+    PeerIdInUse {
+        /// In which swarm.
+        info_hash: InfoHash,
+        /// By what that was seen.
+        sign: PeerIdSign,
+    },
     /// More offers of other peers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
     /// or too large ones); the rest of this minute's are ignored.
     #[error("too many or too large offers arrive for {info_hash}; some are ignored")]
@@ -125,6 +138,24 @@ pub enum TrackerWarning {
 
 fn listed(fields: &[OddField]) -> String {
     fields.iter().map(OddField::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// By what it was seen that another node has this node's peer id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum PeerIdSign {
+    /// An offer came under the id that is not of this node. Offers of this node that a tracker hands back are none.
+    #[error("an offer came under it that this node did not make")]
+    Offer,
+    /// An answer came to an offer that this node never made.
+    #[error("an offer was answered that this node did not make")]
+    Answer,
+    /// The tracker replies to scrapes and not to announces, as aquatic does while another socket holds the id.
+    #[error("the tracker replies to scrapes but not to announces")]
+    Silence,
+    /// The tracker says so, as this library's does: another socket holds the id, and lives.
+    #[error("the tracker refuses it as in use")]
+    Refusal,
 }
 
 /// How an open socket ended.

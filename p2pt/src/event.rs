@@ -163,6 +163,11 @@ pub enum RejectReason {
     Filtered,
     /// The peer is banned.
     Banned,
+    /// A peer is connected under this id, and this is another one: one of the two runs another library, or shows another
+    /// certificate, of which a node of this library has one for each run. It is a stranger under the peer's id, two nodes
+    /// were given one id, or the peer was started anew under its old id and is let in once its old connection has ended
+    /// here, which takes the idle timeout (4 s unless configured) if it did not say goodbye.
+    NotTheSamePeer,
 }
 
 impl fmt::Display for RejectReason {
@@ -173,6 +178,7 @@ impl fmt::Display for RejectReason {
             Self::Busy => "too many attempts to connect are under way",
             Self::Filtered => "the application's filter does not admit it",
             Self::Banned => "it is banned",
+            Self::NotTheSamePeer => "another peer is connected under its id",
         })
     }
 }

@@ -130,7 +130,7 @@ pub use p2pt_messaging::{
     Malformed, MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
-pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
+pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};
 pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
 
 /// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
@@ -140,9 +140,9 @@ pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameErro
 pub mod tracker {
     pub use p2pt_tracker::{
         AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, FieldProblem,
-        HeaderError, HttpRefusal, LastError, OddField, Oddity, ProxyError, ProxyUrl, ProxyUrlError, RedirectReason,
-        Route, Socket, SocketEnd, SwarmState, TrackerCounters, TrackerState, TrackerStatus, TrackerWarning,
-        WebSocketConnector,
+        HeaderError, HttpRefusal, LastError, OddField, Oddity, PeerIdSign, ProxyError, ProxyUrl, ProxyUrlError,
+        RedirectReason, Route, Socket, SocketEnd, SwarmState, TrackerCounters, TrackerState, TrackerStatus,
+        TrackerWarning, WebSocketConnector,
     };
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{

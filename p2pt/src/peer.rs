@@ -281,7 +281,11 @@ impl Peer {
             return Err(TrySendError::Full(payload));
         }
         loop {
-            match self.0.channel()?.try_send_message(&id, &payload) {
+            let channel = self.0.channel()?;
+            if channel.is_ending() {
+                return Err(TrySendError::Full(payload));
+            }
+            match channel.try_send_message(&id, &payload) {
                 Ok(()) => {
                     self.0.sent(&payload);
                     return Ok(());
@@ -444,7 +448,7 @@ impl PeerShared {
     /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
     pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         loop {
-            let channel = self.channel()?;
+            let channel = self.channel_in_turn().await?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
                 // The whole message starts again on the next channel, under the same id.
                 Err(ChannelError::Closed) => {
@@ -461,7 +465,7 @@ impl PeerShared {
 
     pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
         loop {
-            let channel = self.channel()?;
+            let channel = self.channel_in_turn().await?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
                 Err(ChannelError::Closed) => {}
                 Err(error) => return Err(error.into()),
@@ -500,6 +504,17 @@ impl PeerShared {
 
     pub(crate) fn channels(&self) -> Vec<Arc<PeerChannel>> {
         lock(&self.channels).open.clone()
+    }
+
+    /// The channel that a new message takes, once no earlier one is under way on a channel that is about to be closed.
+    async fn channel_in_turn(&self) -> Result<Arc<PeerChannel>, SendError> {
+        loop {
+            let channel = self.channel()?;
+            if !channel.is_ending() {
+                return Ok(channel);
+            }
+            channel.has_ended().await;
+        }
     }
 
     /// The channel new messages take: the oldest that is not about to be closed. As long as that one is the same,

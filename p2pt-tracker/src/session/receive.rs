@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use p2pt_proto::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, InfoHash, TrackerMessage};
 
+use super::scrape::Answered;
 use super::swarm::Reply;
 use super::{Session, SocketId, SocketState};
 use crate::tally::{Tally, Verdict};
@@ -56,7 +57,11 @@ impl Session {
             Ok(TrackerMessage::Offer(offer)) => self.on_offer(offer),
             Ok(TrackerMessage::Answer(answer)) => self.on_answer(answer),
             Ok(TrackerMessage::Scrape(reply)) => match self.scrapes.take_reply(reply.files) {
-                Some(files) => {
+                Some(Answered::Silence(info_hash)) => {
+                    self.on_silence(info_hash);
+                    true
+                }
+                Some(Answered::Request(files)) => {
                     self.events.push_back(TrackerEvent::Scraped { files });
                     true
                 }
@@ -106,6 +111,7 @@ impl Session {
     fn on_offer(&mut self, offer: ForwardedOffer) -> bool {
         let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp, .. } = offer;
         if from == self.peer_id {
+            self.on_own_offer(info_hash, offer_id, &sdp);
             return false;
         }
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
@@ -131,6 +137,7 @@ impl Session {
             if self.suspicions.strays.add(self.now) == Verdict::Beyond {
                 self.warn(TrackerWarning::StrayAnswers { info_hash });
             }
+            self.on_stray_answer(info_hash, from, offer_id);
             return false;
         }
         swarm.meet();
@@ -150,6 +157,9 @@ impl Session {
 
     fn on_failure(&mut self, failure: Failure) {
         let Failure { reason, action, info_hash, .. } = failure;
+        if let Some(info_hash) = info_hash {
+            self.on_refusal(info_hash, &reason);
+        }
         for (joined, swarm) in &mut self.swarms {
             if info_hash.is_none_or(|info_hash| info_hash == *joined) {
                 swarm.on_failure();

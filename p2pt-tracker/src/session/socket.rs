@@ -15,6 +15,9 @@ const REPLY_DELAY: Duration = Duration::from_secs(30);
 /// count in windows of seconds to ten minutes, and a wrong or ill-meant number must not cost a tracker for a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
+/// The shortest time between two attempts to connect where the second is made because another tracker was reached.
+const RETRY_SPACING: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(super) enum SocketState {
     /// No socket, nothing to do.
@@ -86,6 +89,7 @@ impl Session {
         let id = SocketId(self.sockets);
         let (family, timeout) = self.families.next(&self.config);
         self.socket = SocketState::Connecting { id, deadline: self.now + timeout };
+        self.attempted = Some(self.now);
         tracing::debug!(family = family.map(tracing::field::display), "connecting");
         self.outputs.push_back(Output::Connect { socket: id, family });
         if !self.unreachable {
@@ -240,8 +244,33 @@ impl Session {
         }
         self.unreachable = true;
         let retry_in = self.wait_to_reconnect(error.retry_after());
+        let retry_in = self.shorten_wait(retry_in, &error);
         self.events.push_back(TrackerEvent::ConnectFailed { retry_in });
         self.warn(TrackerWarning::ConnectFailed { error, retry_in });
+    }
+
+    /// An attempt that met nothing but silence cost the tracker nothing, so that the time it took is a part of the wait.
+    fn shorten_wait(&mut self, retry_in: Duration, error: &ConnectError) -> Duration {
+        let (ConnectError::Timeout(took), SocketState::Waiting { until }) = (error, &mut self.socket) else {
+            return retry_in;
+        };
+        let left = retry_in.saturating_sub(*took).max(self.config.backoff_min);
+        *until = self.now + left;
+        left
+    }
+
+    /// The network works again, or so it seems.
+    pub(super) fn retry(&mut self) {
+        let is_old = self.attempted.is_some_and(|at| self.now >= at + RETRY_SPACING);
+        // A longer wait than the longest of this side is one that the tracker has asked for.
+        let longest = self.now + self.config.backoff_max;
+        if let SocketState::Waiting { until } = &mut self.socket
+            && is_old
+            && *until <= longest
+        {
+            tracing::debug!("reconnecting at once, since another tracker is reached");
+            *until = self.now;
+        }
     }
 
     fn lose_socket(&mut self, end: SocketEnd) {
@@ -270,6 +299,9 @@ impl Session {
         let broken =
             !matches!(end, SocketEnd::Closed { .. } | SocketEnd::Idle | SocketEnd::OtherFamily | SocketEnd::Stopped);
         self.departures.clear();
+        if broken {
+            self.own_id.socket_broke(self.now);
+        }
         for answer in std::mem::take(&mut self.answers) {
             self.warn_answer_dropped(&answer);
         }

@@ -60,6 +60,49 @@ fn failed_attempts_back_off_and_ask_for_no_offers() {
     assert_eq!(harness.announces().len(), 1);
 }
 
+/// An attempt that hangs for 30 s and a wait of 60 s behind it would be 90 s without a try.
+#[test]
+fn attempts_that_hang_are_a_part_of_the_wait() {
+    let mut harness = joined();
+    harness.acts();
+    for longest in [1, 1, 1, 1, 2, 30, 30, 30] {
+        harness.advance(secs(30));
+        harness.acts();
+        let wait = retry_in(&harness);
+        assert!(secs(1) <= wait && wait <= secs(longest), "{wait:?}");
+        harness.advance(wait);
+        assert_eq!(harness.acts(), [Act::Connect]);
+    }
+}
+
+#[test]
+fn when_the_network_is_back_a_tracker_is_tried_at_once() {
+    let mut harness = joined();
+    for _ in 0..8 {
+        harness.refused();
+        harness.advance(retry_in(&harness));
+    }
+    harness.refused();
+    harness.acts();
+    assert!(retry_in(&harness) >= secs(30));
+    harness.advance(millis(9_999));
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), [], "it was tried just now");
+    harness.advance(millis(1));
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), [Act::Connect]);
+    // The wait does not become shorter for it.
+    harness.refused();
+    assert!(retry_in(&harness) >= secs(30));
+    // Where there is a socket, or none is wanted, it changes nothing.
+    harness.advance(secs(60));
+    harness.connected();
+    harness.advance(secs(20));
+    harness.acts();
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), []);
+}
+
 #[test]
 fn an_attempt_to_connect_has_a_deadline() {
     let mut harness = joined();

@@ -67,6 +67,7 @@ impl Engine {
             TrackerEvent::Connected => {
                 debug!(tracker = %url, "there is a socket to the tracker");
                 self.set_connected(id, true);
+                self.retry_others(id);
             }
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily, .. } => {
@@ -142,6 +143,16 @@ impl Engine {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A tracker that could not be reached answers, so that the network may be back: others need not wait until it is
+    /// their time to be tried again.
+    fn retry_others(&self, id: TrackerId) {
+        let trackers = lock(&self.parts.shared.trackers);
+        if trackers.get(&id).is_some_and(|tracker| !tracker.reached) {
+            let lost = trackers.values().filter(|tracker| !tracker.connected);
+            lost.for_each(|tracker| tracker.client.retry());
         }
     }
 
