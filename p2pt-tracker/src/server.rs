@@ -68,7 +68,9 @@ impl TrackerService {
     }
 
     /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Offers are handed out by
-    /// address first, so that a single host that makes up many members keeps no others apart.
+    /// address first, so that a single host that makes up many members keeps no others apart, and an address has a
+    /// [share](crate::SwarmsConfig::address_share) and a [rate](ServerConfig::messages_per_second_per_address). A stream
+    /// without an address counts as one for itself.
     pub fn serve_from<S>(&self, address: IpAddr, stream: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
