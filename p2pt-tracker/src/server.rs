@@ -93,9 +93,11 @@ impl TrackerService {
         connection::serve(Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, None)))
     }
 
-    /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Limits are per address, and
-    /// offers are handed out by address first, so that a single host that makes up many members keeps no others apart. If
-    /// the address is that of a [trusted proxy](ServerConfig::trusted_proxies), the request says who the client is.
+    /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Offers are handed out by
+    /// address first, so that a single host that makes up many members keeps no others apart, and an address has a
+    /// [share](crate::SwarmsConfig::address_share) and a [rate](ServerConfig::messages_per_second_per_address). A stream
+    /// without an address counts as one for itself. If the address is that of a
+    /// [trusted proxy](ServerConfig::trusted_proxies), the request says who the client is.
     pub fn serve_from<S>(&self, address: IpAddr, stream: S) -> impl Future<Output = ()> + Send + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
