@@ -8,6 +8,10 @@ check:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     cargo test --workspace
 
+# Licences, bans, sources and advisories of what is depended on; the last need a network that reaches github.com.
+deny:
+    .ci/deny
+
 # Writes the public API of the crates into api/*.txt, which CI compares. Needs Rust 1.95.0, or rustup to bring it.
 api:
     cp Cargo.lock api/Cargo.lock
@@ -46,7 +50,9 @@ bench name="*":
     cp Cargo.lock benches/Cargo.lock
     cargo bench --manifest-path benches/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --bench '{{name}}'
 
-# What the embedded tracker holds, beside npm bittorrent-tracker: prints a table after some five minutes. Linux, npm.
-tracker-load:
+# What the embedded tracker holds, beside npm bittorrent-tracker and, where its program is given, aquatic_ws: prints a table
+# after three minutes for each round. Linux, npm. `cargo install aquatic_ws` needs cmake and a C compiler, and its program
+# io_uring and 512 KiB of locked memory (`ulimit -l`).
+tracker-load aquatic="" rounds="3":
     tests/js/setup.sh
-    cargo run --release -p p2pt-tracker --no-default-features --features server --example tracker_load -- tests/js/tracker.mjs 3
+    cargo run --release -p p2pt-tracker --no-default-features --features server --example tracker_load -- --npm tests/js/tracker.mjs {{ if aquatic == "" { "" } else { "--aquatic " + aquatic } }} --rounds {{rounds}}

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use p2pt_mesh::TrackerId;
-use p2pt_mesh::mesh::{ChannelId, Input, Library, Mesh, MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role};
+use p2pt_mesh::mesh::{ChannelId, Identity, Input, Library, Mesh, MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role};
 
 use crate::{base, peer};
 
@@ -20,6 +20,8 @@ impl Objects for Nothing {
 }
 
 const TRACKER: TrackerId = TrackerId(1);
+
+const OURS: Identity = Identity { library: Library::Ours, fingerprint: None };
 
 /// A node that is connected to others, each step with what the engine would do about it.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Swarm {
         let outputs = self.input(Input::Offer { from: peer(self.newcomers), offer: offer() });
         let [Output::Answer { attempt, .. }, ..] = outputs[..] else { panic!("{outputs:?}") };
         let label = "a label of a channel".to_owned();
-        let outputs = self.input(Input::AttemptSucceeded { attempt, label, channel: () });
+        let outputs = self.input(Input::AttemptSucceeded { attempt, label, fingerprint: None, channel: () });
         let opened = outputs.iter().find_map(|output| match output {
             Output::ChannelOpened { id, .. } => Some(*id),
             _ => None,
@@ -78,7 +80,7 @@ impl Swarm {
 
     /// A peer that has its channel answers an offer of this side.
     pub fn take_answer(&mut self) {
-        let answer = Input::Answer { from: peer(1), tracker: TRACKER, library: Library::Ours, answer: () };
+        let answer = Input::Answer { from: peer(1), tracker: TRACKER, identity: OURS, answer: () };
         let outputs = self.input(answer);
         let [Output::Rejected { reason: RejectReason::Duplicate, role: Role::Offerer, .. }] = outputs[..] else {
             panic!("{outputs:?}")
@@ -87,5 +89,5 @@ impl Swarm {
 }
 
 fn offer() -> RemoteOffer<()> {
-    RemoteOffer { tracker: TRACKER, library: Library::Ours, offer: () }
+    RemoteOffer { tracker: TRACKER, identity: OURS, offer: () }
 }

@@ -2,8 +2,8 @@
 
 mod bench;
 mod network;
+mod tracker;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,6 +12,7 @@ use p2pt::{AnnounceUrl, Builder, PeerId};
 pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
 pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
+pub(crate) use tracker::TrackerArgs;
 
 /// The longest time that can be given: a day, which no deadline here needs.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -104,28 +105,6 @@ impl PipeArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TrackerArgs {
-    /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = listen_address)]
-    pub(crate) listen: SocketAddr,
-    /// How long peers are asked to wait between announces [default: 120]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(crate) interval: Option<u64>,
-    /// Connections open at the same time [default: 10000]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_connections: Option<usize>,
-    /// Connections of one address; raise it behind a reverse proxy, where all share one [default: 1000]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_connections_per_address: Option<usize>,
-    /// Swarms with at least one member [default: 100000]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_swarms: Option<usize>,
-    /// Members of one swarm [default: 10000]
-    #[arg(long, value_name = "N")]
-    pub(crate) max_peers_per_swarm: Option<usize>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ScrapeArgs {
     /// The tracker's announce URL
     pub(crate) url: AnnounceUrl,
@@ -167,10 +146,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an address and a port are needed, such as 0.0.0.0:8000 or [::1]:8000".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -189,15 +164,6 @@ mod tests {
         // Both ways to it have the same deadline.
         let Some(Command::Demo(args)) = Cli::try_parse_from(["p2pt", "demo"]).unwrap().command else { panic!() };
         assert_eq!(args.deadline, DemoArgs::default().deadline);
-    }
-
-    #[test]
-    fn a_tracker_listens_on_an_address_and_a_port() {
-        let listen = |address| Cli::try_parse_from(["p2pt", "tracker", "--listen", address]);
-        assert!(listen("[::1]:0").is_ok());
-        for address in ["8000", "localhost:8000", "127.0.0.1"] {
-            assert!(listen(address).unwrap_err().to_string().contains("such as 0.0.0.0:8000"), "{address}");
-        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn part(args: BenchArgs) -> Result<(), BenchError> {
 
 /// Is the partner of every measurer that comes, until it is stopped.
 async fn serve(identifier: &str, network: &NetworkArgs) -> Result<(), BenchError> {
-    let mut signals = StopSignals::new()?;
+    let mut signals = StopSignals::with_hangup()?;
     let (swarm, events) = network.builder()?.join(identifier).await?;
     let mut terminal = Terminal::stdout();
     terminal.line(format_args!("serving those who measure under {identifier:?}, until Ctrl-C"))?;

@@ -1,15 +1,16 @@
 //! `p2pt chat`: a terminal chat with everyone under an identifier.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Event, Peer, PeerId, Swarm};
+use p2pt::{Event, Events, Peer, PeerId, Swarm};
 use tokio::io::BufReader;
 
 use crate::args::ChatArgs;
 use crate::lines::{Line, Lines};
+use crate::reader::OutputReader;
 use crate::signals::StopSignals;
-use crate::terminal::{Colour, Terminal, clean, short};
+use crate::terminal::{Colour, Terminal, clean, output_error, short};
 
 /// The longest line of a chat, in bytes; `p2pt pipe` takes longer ones.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -52,34 +53,23 @@ impl<'a> Input<'a> {
 }
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
-    let mut signals = StopSignals::new()?;
+    let mut signals = StopSignals::with_hangup()?;
+    let mut reader = OutputReader::watch();
     let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
-    let (swarm, mut events) = builder.join(&args.identifier).await?;
+    let (swarm, events) = builder.join(&args.identifier).await?;
     let mut chat = Chat { swarm, terminal: Terminal::stdout() };
-    let own_id = short(chat.swarm.peer_id());
-    chat.note(format_args!("You are {own_id}, under {:?}. {HELP}", args.identifier))?;
-    let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
-    loop {
-        tokio::select! {
-            line = lines.next() => match line? {
-                Some(Line::Whole(line)) => {
-                    if chat.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
-                        break;
-                    }
-                }
-                Some(Line::TooLong) => chat.warn(format_args!("a line is longer than {MAX_LINE_BYTES} bytes"))?,
-                None => break,
-            },
-            Some(event) = events.next() => chat.show(event)?,
-            () = signals.next() => break,
-        }
-    }
+    let ended = tokio::select! {
+        ended = chat.converse(&args.identifier, events) => ended,
+        () = signals.next() => Ok(()),
+        () = reader.gone() => Err(output_error(ErrorKind::BrokenPipe.into())),
+    };
+    // However it ends, the others are told.
     tokio::select! {
         () = chat.swarm.shutdown() => {}
         // A second signal asks not to wait.
         () = signals.next() => {}
     }
-    Ok(())
+    Ok(ended?)
 }
 
 struct Chat {
@@ -88,6 +78,27 @@ struct Chat {
 }
 
 impl Chat {
+    /// Shows what happens and does what is asked for, until the input ends or says to leave.
+    async fn converse(&mut self, identifier: &str, mut events: Events) -> io::Result<()> {
+        let own_id = short(self.swarm.peer_id());
+        self.note(format_args!("You are {own_id}, under {identifier:?}. {HELP}"))?;
+        let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
+        loop {
+            tokio::select! {
+                line = lines.next() => match line? {
+                    Some(Line::Whole(line)) => {
+                        if self.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
+                            return Ok(());
+                        }
+                    }
+                    Some(Line::TooLong) => self.warn(format_args!("a line is longer than {MAX_LINE_BYTES} bytes"))?,
+                    None => return Ok(()),
+                },
+                Some(event) = events.next() => self.show(event)?,
+            }
+        }
+    }
+
     /// Does what a line asks for; returns whether it was to leave.
     fn obey(&mut self, input: Input<'_>) -> io::Result<bool> {
         match input {
@@ -163,7 +174,10 @@ impl Chat {
                 "{} is reached ({} of {} trackers)",
                 tracker.tracker, tracker.connected, tracker.total
             )),
-            Event::TrackerWarning { tracker, warning } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::TrackerWarning { tracker, warning, missed: 0 } => self.warn(format_args!("{tracker}: {warning}")),
+            Event::TrackerWarning { tracker, warning, missed } => {
+                self.warn(format_args!("{tracker}: {warning} ({missed} more since)"))
+            }
             Event::ConnectionFailed(failed) => {
                 self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
             }

@@ -184,7 +184,9 @@ async fn next(name: &str, events: &mut Events) -> Result<Event, Problem> {
         match events.next().await {
             Some(Event::TrackerConnected(_)) => {}
             // Seen on standard error: it may be why nothing happens.
-            Some(Event::TrackerWarning { tracker, warning }) => tracing::warn!(name, %tracker, %warning),
+            Some(Event::TrackerWarning { tracker, warning, missed }) => {
+                tracing::warn!(name, %tracker, %warning, missed);
+            }
             Some(Event::ConnectionFailed(_) | Event::ConnectionRejected(_)) => {}
             Some(event) => return Ok(event),
             None => return Err(format!("{name} has stopped").into()),
@@ -195,7 +197,7 @@ async fn next(name: &str, events: &mut Events) -> Result<Event, Problem> {
 fn unexpected(name: &str, event: &Event) -> Problem {
     match event {
         Event::PeerClosed(closed) => format!("{name} lost the other: {}", closed.reason).into(),
-        other => format!("something else happened to {name}: {other:?}").into(),
+        other => format!("something else happened to {name}: {other}").into(),
     }
 }
 

@@ -4,6 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
+/// What some programs, on Windows above all, write before any text: U+FEFF in UTF-8. It is no part of the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// One line of input, without its line feed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -18,14 +21,17 @@ pub(crate) struct Lines<R> {
     max_bytes: usize,
     line: Vec<u8>,
     too_long: bool,
+    /// No line has been taken yet.
+    at_start: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     pub(crate) fn new(reader: R, max_bytes: usize) -> Self {
-        Self { reader, max_bytes, line: Vec::new(), too_long: false }
+        Self { reader, max_bytes, line: Vec::new(), too_long: false, at_start: true }
     }
 
-    /// The next line, or `None` at the end. The last line needs no line feed. Cancel-safe.
+    /// The next line, or `None` at the end. The last line needs no line feed; a byte-order mark before the first is
+    /// passed over. Cancel-safe.
     ///
     /// # Errors
     /// What the reader fails with.
@@ -33,11 +39,16 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         loop {
             let read = self.reader.fill_buf().await?;
             if read.is_empty() {
-                return Ok((self.too_long || !self.line.is_empty()).then(|| self.take()));
+                let at_start = self.at_start;
+                let last = (self.too_long || !self.line.is_empty()).then(|| self.take());
+                // A mark alone is no line.
+                return Ok(last.filter(|line| !(at_start && *line == Line::Whole(Vec::new()))));
             }
             let end = read.iter().position(|&byte| byte == b'\n');
             let part = &read[..end.unwrap_or(read.len())];
-            self.too_long |= self.line.len() + part.len() > self.max_bytes;
+            // A mark that may be there is not counted: whether it is one shows when the line is whole.
+            let room = if self.at_start { BYTE_ORDER_MARK.len() } else { 0 };
+            self.too_long |= self.line.len() + part.len() > self.max_bytes + room;
             if self.too_long {
                 self.line = Vec::new();
             } else {
@@ -52,8 +63,12 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     }
 
     fn take(&mut self) -> Line {
-        let line = std::mem::take(&mut self.line);
-        if std::mem::take(&mut self.too_long) { Line::TooLong } else { Line::Whole(line) }
+        let mut line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.at_start) && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        let too_long = std::mem::take(&mut self.too_long) || line.len() > self.max_bytes;
+        if too_long { Line::TooLong } else { Line::Whole(line) }
     }
 }
 
@@ -89,6 +104,21 @@ mod tests {
         for buffer_bytes in [1, 2, 3, 5, 64] {
             let found = all(b"1234\n12345\n123456789\n1\n12345", 4, buffer_bytes).await;
             assert_eq!(found, [whole("1234"), Line::TooLong, Line::TooLong, whole("1"), Line::TooLong]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mark_at_the_start_is_passed_over_and_nowhere_else() {
+        for buffer_bytes in [1, 2, 3, 5, 64] {
+            assert_eq!(
+                all(b"\xef\xbb\xbf1234\n\xef\xbb\xbf5", 4, buffer_bytes).await,
+                [whole("1234"), whole("\u{feff}5")]
+            );
+            assert_eq!(all(b"\xef\xbb\xbf12345\n1", 4, buffer_bytes).await, [Line::TooLong, whole("1")]);
+            assert_eq!(all(b"12345\n\xef\xbb\xbf1", 4, buffer_bytes).await, [Line::TooLong, whole("\u{feff}1")]);
+            assert_eq!(all(b"\xef\xbb\xbf\n\n", 4, buffer_bytes).await, [whole(""), whole("")]);
+            assert_eq!(all(b"\xef\xbb\xbf", 4, buffer_bytes).await, []);
+            assert_eq!(all(b"\xef\xbb", 4, buffer_bytes).await, [Line::Whole(b"\xef\xbb".to_vec())]);
         }
     }
 

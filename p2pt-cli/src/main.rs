@@ -4,9 +4,11 @@ mod args;
 mod bench;
 mod chat;
 mod demo;
+mod descriptors;
 mod doctor;
 mod lines;
 mod pipe;
+mod reader;
 mod scrape;
 mod signals;
 mod terminal;
@@ -14,7 +16,7 @@ mod tracker;
 
 use std::env;
 use std::error::Error;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,33 +27,57 @@ use tracing_subscriber::filter::ParseError;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return print(&answer),
+    };
     let (filter, unusable) = filter(cli.verbose, env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Where the log cannot be written, the complaint about that cannot either, and would panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && terminal::colours_wanted())
         .init();
     if let Some(error) = unusable {
         warn!(%error, "RUST_LOG cannot be used, and is ignored");
     }
+    if let Err(error) = p2pt::tracker::raise_descriptor_limit() {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("p2pt: {}", terminal::clean(&error.to_string()));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&*error),
+    }
+}
+
+/// Says why the program failed.
+fn fail(error: &dyn Error) -> ExitCode {
+    // Where standard error cannot be written either, the exit code says it alone.
+    let _ = writeln!(io::stderr(), "p2pt: {}", terminal::clean(&error.to_string()));
+    ExitCode::FAILURE
+}
+
+/// Prints the help or the version, which were asked for, or what is wrong with the command line.
+fn print(answer: &clap::Error) -> ExitCode {
+    match answer.print() {
+        Ok(()) => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(u8::MAX)),
+        Err(error) => fail(&terminal::output_error(error)),
     }
 }
 
 fn run(command: Option<Command>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    descriptors::check()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot be started: {error}"))?;
     // As a task: what runs in `block_on` itself is woken across threads by everything it waits for.
     let result = runtime.block_on(runtime.spawn(async {
         match command.unwrap_or_default() {
             Command::Demo(args) => demo::run(args).await.map_err(Into::into),
             Command::Chat(args) => chat::run(args).await,
-            Command::Tracker(args) => tracker::run(args).await.map_err(Into::into),
+            Command::Tracker(args) => tracker::run(args).await,
             Command::Scrape(args) => scrape::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),

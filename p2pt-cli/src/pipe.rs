@@ -3,25 +3,33 @@
 //! Commands and events flow independently: while the events are not read, peers wait, but commands are still taken.
 
 mod command;
+mod confirm;
 mod event;
 mod known;
 mod output;
+#[cfg(test)]
+mod page_tests;
+mod report;
+mod swarms;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Events, NodeError, Peer, PeerId, PendingResponse, Request, RequestError, StartError, Swarm};
+use p2pt::{Events, InfoHash, Node, NodeError, PeerId, StartError, Swarm};
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::{AccessError, PipeArgs};
 use crate::lines::{Line, Lines};
+use crate::reader::OutputReader;
 use crate::signals::StopSignals;
-use command::{BadLine, Command, Respond, SendMessage, To};
-use event::{Event, Value};
-use known::{KnownConnection, KnownTracker};
+use crate::terminal::output_error;
+use command::{BadLine, Command};
+use confirm::MAX_CONFIRMATIONS;
+use event::{Event, Limits};
 use output::{EmitError, Output};
+use swarms::{Joined, Swarms};
 
 /// The longest line taken: a message of the largest size (64 MiB), with room for escapes.
 const MAX_LINE_BYTES: usize = 96 << 20;
@@ -29,9 +37,18 @@ const MAX_LINE_BYTES: usize = 96 << 20;
 /// What is read from standard input at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// How long an event that answers a command may wait while the output is not read; then it is dropped, so that the commands
-/// behind it, perhaps a stop, are reached.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// The version of this protocol. It grows with every change that a program could notice that keeps to PIPE.md.
+const PROTOCOL: u32 = 1;
+
+/// The largest raw frame that every peer takes: what a WebRTC stack that says nothing else takes (RFC 8841). Larger ones
+/// go as far as the peer announces.
+const FRAME_BYTES: usize = 65_536;
+
+/// Connections of one swarm, and bans, that may be closing at the same time.
+const MAX_PARTINGS: usize = 1024;
+
+/// Swarms that may be being left at the same time.
+const MAX_LEAVING: usize = 256;
 
 /// Bytes that may wait for one peer: as much as the largest message, which may also be larger and wait alone.
 const SEND_QUEUE_BYTES: usize = 64 << 20;
@@ -49,8 +66,13 @@ pub(crate) enum PipeError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("standard input or output: {0}")]
-    Io(#[from] io::Error),
+    #[error("signals cannot be listened for: {0}")]
+    Signals(io::Error),
+    #[error("standard input: {0}")]
+    Input(io::Error),
+    /// It says by itself what it is about.
+    #[error(transparent)]
+    Output(io::Error),
     #[error(transparent)]
     Emit(#[from] EmitError),
     #[error("the last events were not read")]
@@ -60,104 +82,51 @@ pub(crate) enum PipeError {
 }
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
-    let mut signals = StopSignals::new()?;
+    let mut signals = StopSignals::with_hangup().map_err(PipeError::Signals)?;
+    let mut reader = OutputReader::watch();
     let builder = args.restrict(args.network.builder()?).request_timeout(args.request_timeout);
     let builder = builder.send_queue_bytes(SEND_QUEUE_BYTES).flush_timeout(FLUSH_TIMEOUT);
     let (swarm, events) = builder.join(&args.identifier).await?;
     let (output, writer) = Output::start(io::stdout());
-    output.emit(&Event::Ready { peer_id: swarm.peer_id(), info_hash: swarm.info_hash() }).await?;
-
-    let mut reports = tokio::spawn(report(output.clone(), events));
-    let mut pipe = Pipe { swarm, output, asked: JoinSet::new(), partings: JoinSet::new() };
-    let lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES);
+    let written = output.clone();
+    let (node, swarms, partings, leaving) = (swarm.node(), Swarms::default(), JoinSet::new(), JoinSet::new());
+    let mut pipe = Pipe { node, output, swarms, partings, leaving };
     let ended = tokio::select! {
-        ended = pipe.obey(lines) => ended,
+        ended = pipe.begin(swarm, events, limits(&args)) => ended,
         () = signals.next() => Ok(()),
-        // Before the node has stopped it ends only when its reader is gone.
-        _ = &mut reports => {
-            pipe.swarm.shutdown().await;
-            return Err(EmitError::Closed.into());
+        () = reader.gone() => Err(PipeError::Output(output_error(ErrorKind::BrokenPipe.into()))),
+        () = written.closed() => Err(EmitError::Closed.into()),
+    };
+    drop(written);
+    let stop = async {
+        match ended {
+            // Nothing can be said any more, but the other peers are still told.
+            Err(error @ (PipeError::Emit(_) | PipeError::Output(_))) => {
+                pipe.node.shutdown().await;
+                Err(why_closed(error, writer).await)
+            }
+            ended => {
+                let left = pipe.leave(writer).await;
+                ended.and(left)
+            }
         }
     };
     tokio::select! {
-        left = pipe.leave(reports, writer) => ended.and(left),
+        stopped = stop => stopped,
         // A second signal asks not to wait.
         () = signals.next() => Err(PipeError::Interrupted),
     }
 }
 
-/// Writes what peers and trackers say, until there is no more to come.
-async fn report(output: Output, mut events: Events) -> Result<(), EmitError> {
-    while let Some(event) = events.next().await {
-        let event = match &event {
-            p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
-            p2pt::Event::PeerClosed(closed) => Event::PeerClosed {
-                peer: closed.peer.id(),
-                reason: closed.reason.to_string(),
-                unacknowledged_bytes: closed.unacknowledged_bytes,
-                unsent_messages: closed.unsent_messages,
-                unsent_bytes: closed.unsent_bytes,
-            },
-            p2pt::Event::SendFailed(failed) => {
-                Event::Error { tag: None, error: format!("peer {}: {}", failed.peer.id(), failed.error) }
-            }
-            p2pt::Event::Message(message) => {
-                Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
-            }
-            p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
-            p2pt::Event::InvalidFrame(refused) => {
-                Event::Error { tag: None, error: format!("from peer {}: {}", refused.peer.id(), refused.error) }
-            }
-            p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
-                tracker: &tracker.tracker,
-                connected: tracker.connected,
-                total: tracker.total,
-            },
-            p2pt::Event::TrackerWarning { tracker, warning } => {
-                Event::TrackerWarning { tracker, error: warning.to_string() }
-            }
-            p2pt::Event::ConnectionFailed(failed) => Event::ConnectionFailed {
-                peer: failed.peer_id,
-                tracker: &failed.tracker,
-                role: failed.role.into(),
-                error: failed.error.to_string(),
-                missed: failed.missed,
-            },
-            p2pt::Event::ConnectionRejected(refused) => Event::ConnectionRejected {
-                peer: refused.peer_id,
-                tracker: &refused.tracker,
-                role: refused.role.into(),
-                reason: refused.reason.to_string(),
-                missed: refused.missed,
-            },
-            p2pt::Event::OfferFailed(error) => {
-                Event::Error { tag: None, error: format!("no offer could be made: {error}") }
-            }
-            _ => continue,
-        };
-        output.emit(&event).await?;
+fn limits(args: &PipeArgs) -> Limits {
+    Limits {
+        line_bytes: MAX_LINE_BYTES,
+        message_bytes: p2pt::Limits::default().max_message_bytes,
+        frame_bytes: FRAME_BYTES,
+        send_queue_bytes: SEND_QUEUE_BYTES,
+        confirmations: MAX_CONFIRMATIONS,
+        peers: args.network.max_peers(),
     }
-    Ok(())
-}
-
-/// Writes what came of a request.
-async fn report_response(
-    output: Output,
-    peer: PeerId,
-    tag: String,
-    response: PendingResponse,
-) -> Result<(), EmitError> {
-    match response.await {
-        Ok(message) => {
-            let (id, said) = (message.id(), Value(message.payload()));
-            output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await
-        }
-        Err(error) => output.emit(&Event::Error { tag: Some(tag), error: format!("peer {peer}: {error}") }).await,
-    }
-}
-
-fn text(error: impl std::error::Error) -> String {
-    error.to_string()
 }
 
 /// What a task of the pipe has come to.
@@ -167,18 +136,28 @@ fn check(reported: Result<Result<(), EmitError>, JoinError>) -> Result<(), EmitE
 
 /// What commands act on.
 struct Pipe {
-    swarm: Swarm,
+    node: Node,
     output: Output,
-    /// Responses that are awaited.
-    asked: JoinSet<Result<(), EmitError>>,
-    /// Closing the connections of those who are sent away or were banned.
+    swarms: Swarms,
+    /// Closing the connections of those who were banned.
     partings: JoinSet<Result<(), NodeError>>,
+    /// Leaving swarms.
+    leaving: JoinSet<Result<(), EmitError>>,
 }
 
 impl Pipe {
+    /// Says that it is ready, and carries out commands.
+    async fn begin(&mut self, swarm: Swarm, events: Events, limits: Limits) -> Result<(), PipeError> {
+        let (peer_id, info_hash) = (swarm.peer_id(), swarm.info_hash());
+        let (version, protocol) = (env!("CARGO_PKG_VERSION"), PROTOCOL);
+        self.output.emit(&Event::Ready { peer_id, info_hash, version, protocol, limits }).await?;
+        self.swarms.push(Joined::new(swarm, events, &self.output));
+        self.obey(Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES)).await
+    }
+
     /// Carries out commands, in order, until the input ends or says to stop. Waits for no peer.
     async fn obey(&mut self, mut lines: Lines<impl AsyncBufRead + Unpin>) -> Result<(), PipeError> {
-        while let Some(line) = lines.next().await? {
+        while let Some(line) = lines.next().await.map_err(PipeError::Input)? {
             let command = match line {
                 Line::Whole(line) => Command::parse(&line),
                 Line::TooLong => {
@@ -189,192 +168,142 @@ impl Pipe {
             match command {
                 Ok(None) => {}
                 Ok(Some(Command::Stop(_))) => break,
-                Ok(Some(command)) => self.carry_out(command).await?,
-                Err(BadLine { tag, error }) => self.complain(tag, error).await?,
+                Ok(Some(command)) => {
+                    let tag = command.tag().map(str::to_owned);
+                    match self.carry_out(command).await {
+                        Ok(()) => {}
+                        Err(Unable::Emit(error)) => return Err(error.into()),
+                        Err(Unable::Refused(error)) => self.output.complain(tag, error).await?,
+                    }
+                }
+                Err(BadLine { tag, error }) => self.output.complain(tag, error).await?,
             }
         }
         Ok(())
     }
 
-    async fn carry_out(&mut self, command: Command) -> Result<(), EmitError> {
+    async fn carry_out(&mut self, command: Command) -> Result<(), Unable> {
         match command {
-            Command::Send(SendMessage { peer, message, tag, wait: true }) => match tag {
-                Some(tag) => self.ask(peer, tag, |peer| peer.request(message.clone())).await,
-                None => self.for_each(peer, None, |peer| peer.queue(message.clone()).map_err(text)).await,
-            },
-            Command::Send(SendMessage { peer, message, tag, wait: false }) => {
-                self.for_each(peer, tag, |peer| peer.try_send(message.clone()).map_err(text)).await
+            Command::Send(send) => self.swarms.find(send.swarm)?.send(send).await?,
+            Command::Respond(respond) => self.swarms.find(respond.swarm)?.respond(respond).await?,
+            Command::SendFrame(send) => self.swarms.find(send.swarm)?.send_frame(send).await?,
+            Command::Join(identifier) => self.join(&identifier).await?,
+            Command::Leave(which) => self.start_to_leave(which.swarm)?,
+            Command::SetIdentifier(new) => self.swarms.find(new.swarm)?.set_identifier(new.identifier).await?,
+            Command::Swarms(_) => {
+                let swarms = self.swarms.iter().map(Into::into).collect();
+                self.output.answer(&Event::Swarms { swarms }).await?;
             }
-            Command::Respond(Respond { peer, id, message, tag }) => {
-                let to = To::Peer(peer);
-                match tag {
-                    Some(tag) => {
-                        let request = |peer: &Peer| peer.request_in_response_to(id.clone(), message.clone());
-                        self.ask(to, tag, request).await
-                    }
-                    None => {
-                        let respond = |peer: &Peer| peer.queue_response_to(id.clone(), message.clone());
-                        self.for_each(to, None, |peer| respond(peer).map_err(text)).await
-                    }
-                }
+            Command::AddTracker(url) => {
+                let added = self.node.add_tracker(&url).await;
+                added.map_err(|error| format!("tracker {url}: {error}"))?;
             }
-            Command::SendFrame(mut send) => match send.frame() {
-                Ok(frame) => {
-                    self.for_each(send.peer, send.tag, |peer| peer.queue_frame(frame.clone()).map_err(text)).await
-                }
-                Err(error) => self.complain(send.tag, error).await,
+            Command::RemoveTracker(url) => match self.node.remove_tracker(&url).await {
+                Ok(true) => {}
+                Ok(false) => return Err(format!("tracker {url}: there is no such tracker").into()),
+                Err(error) => return Err(format!("tracker {url}: {error}").into()),
             },
-            Command::AddTracker(url) => match self.swarm.node().add_tracker(&url).await {
-                Ok(()) => Ok(()),
-                Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
-            },
-            Command::RemoveTracker(url) => match self.swarm.node().remove_tracker(&url).await {
-                Ok(true) => Ok(()),
-                Ok(false) => self.complain(None, format!("tracker {url}: there is no such tracker")).await,
-                Err(error) => self.complain(None, format!("tracker {url}: {error}")).await,
-            },
-            Command::Trackers(_) => {
-                let (stats, info_hash) = (self.swarm.node().tracker_stats(), self.swarm.info_hash());
-                let trackers = stats.trackers.iter().map(|state| KnownTracker::new(state, &info_hash)).collect();
-                self.answer(&Event::Trackers { connected: stats.connected, total: stats.total, trackers }).await
-            }
-            Command::RequestMorePeers(_) => match self.swarm.request_more_peers().await {
-                Ok(()) => Ok(()),
-                Err(error) => self.complain(None, error.to_string()).await,
-            },
-            Command::Peers(_) => {
-                let peers = self.swarm.peers().into_iter().map(Into::into).collect();
-                self.answer(&Event::Peers { peers }).await
-            }
-            Command::Stats(id) => match self.swarm.peer(&id) {
-                Some(peer) => {
-                    let connections = peer.connection_stats().await.into_iter().map(KnownConnection::from).collect();
-                    self.answer(&Event::Stats { peer: id, connections }).await
-                }
-                None => self.not_connected(None, id).await,
-            },
-            Command::Disconnect(id) => match self.swarm.peer(&id) {
-                Some(peer) => {
-                    self.part(async move {
-                        peer.disconnect().await;
-                        Ok(())
-                    });
-                    Ok(())
-                }
-                None => self.not_connected(None, id).await,
-            },
+            Command::Trackers(which) => self.swarms.find(which.swarm)?.trackers().await?,
+            Command::RequestMorePeers(which) => self.swarms.find(which.swarm)?.request_more_peers().await?,
+            Command::Peers(which) => self.swarms.find(which.swarm)?.peers().await?,
+            Command::Stats(one) => self.swarms.find(one.swarm)?.stats(one.peer).await?,
+            Command::Disconnect(one) => self.swarms.find(one.swarm)?.disconnect(one.peer).await?,
             Command::Ban(id) => {
-                let ban = self.swarm.node().ban(id);
-                self.part(ban);
-                Ok(())
+                // It holds from this call on; the task closes connections.
+                let ban = self.node.ban(id);
+                while self.partings.try_join_next().is_some() {}
+                if self.partings.len() >= MAX_PARTINGS {
+                    return Err(format!("peer {id}: {MAX_PARTINGS} others are being sent away").into());
+                }
+                self.partings.spawn(ban);
             }
-            Command::Unban(id) if self.swarm.node().unban(&id) => Ok(()),
-            Command::Unban(id) => self.complain(None, format!("peer {id} is not banned")).await,
+            Command::Unban(id) if self.node.unban(&id) => {}
+            Command::Unban(id) => return Err(format!("peer {id} is not banned").into()),
             Command::Banned(_) => {
-                let peers = self.swarm.node().banned().iter().map(PeerId::to_string).collect();
-                self.answer(&Event::Banned { peers }).await
+                let peers = self.node.banned().iter().map(PeerId::to_string).collect();
+                self.output.answer(&Event::Banned { peers }).await?;
             }
-            Command::Stop(_) => Ok(()),
-        }
-    }
-
-    /// Queues a request for each peer that is meant, and has what comes of it reported.
-    async fn ask(&mut self, to: To, tag: String, request: impl Fn(&Peer) -> Request) -> Result<(), EmitError> {
-        while let Some(reported) = self.asked.try_join_next() {
-            check(reported)?;
-        }
-        let mut asked = Vec::new();
-        let mut ask = |peer: &Peer| {
-            asked.push((peer.id(), request(peer).queue()?));
-            Ok::<_, RequestError>(())
-        };
-        self.for_each(to, Some(tag.clone()), |peer| ask(peer).map_err(text)).await?;
-        for (peer, response) in asked {
-            self.asked.spawn(report_response(self.output.clone(), peer, tag.clone(), response));
+            Command::Stop(_) => {}
         }
         Ok(())
     }
 
-    /// Closes a peer's connection, for which nothing waits.
-    fn part(&mut self, parting: impl Future<Output = Result<(), NodeError>> + Send + 'static) {
-        while self.partings.try_join_next().is_some() {}
-        self.partings.spawn(parting);
-    }
-
-    /// Does something for each peer that is meant; `tag` is what an error bears.
-    async fn for_each(
-        &mut self,
-        to: To,
-        tag: Option<String>,
-        mut act: impl FnMut(&Peer) -> Result<(), String>,
-    ) -> Result<(), EmitError> {
-        let peers = match to {
-            To::Everyone => self.swarm.peers(),
-            To::Peer(id) => self.swarm.peer(&id).into_iter().collect(),
-        };
-        if peers.is_empty() {
-            return match to {
-                To::Peer(id) => self.not_connected(tag, id).await,
-                // No response will come.
-                To::Everyone if tag.is_some() => self.complain(tag, "no peer is connected".to_owned()).await,
-                To::Everyone => Ok(()),
-            };
-        }
-        for peer in peers {
-            if let Err(error) = act(&peer) {
-                self.complain(tag.clone(), format!("peer {}: {error}", peer.id())).await?;
-            }
-        }
+    async fn join(&mut self, identifier: &str) -> Result<(), Unable> {
+        let (swarm, events) =
+            self.node.join(identifier).await.map_err(|error| format!("join {identifier:?}: {error}"))?;
+        self.swarms.push(Joined::begin(swarm, events, &self.output, identifier).await?);
         Ok(())
     }
 
-    async fn not_connected(&self, tag: Option<String>, peer: PeerId) -> Result<(), EmitError> {
-        self.complain(tag, format!("peer {peer} is not connected")).await
-    }
-
-    async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, error }).await
-    }
-
-    async fn answer(&self, event: &Event<'_>) -> Result<(), EmitError> {
-        match timeout(ANSWER_DEADLINE, self.output.emit(event)).await {
-            Ok(emitted) => emitted,
-            Err(_) => {
-                tracing::warn!(?event, "dropped, since standard output is not read");
-                Ok(())
-            }
+    fn start_to_leave(&mut self, swarm: Option<InfoHash>) -> Result<(), Unable> {
+        while let Some(left) = self.leaving.try_join_next() {
+            check(left)?;
         }
+        if self.leaving.len() >= MAX_LEAVING {
+            return Err(format!("{MAX_LEAVING} swarms are being left already").into());
+        }
+        self.leaving.spawn(self.swarms.take(swarm)?.leave());
+        Ok(())
     }
 
     /// Sends what was commanded, leaves politely, and says everything there is to say, `stopped` last.
-    async fn leave(
-        self,
-        mut reports: JoinHandle<Result<(), EmitError>>,
-        writer: JoinHandle<io::Result<()>>,
-    ) -> Result<(), PipeError> {
+    async fn leave(self, writer: JoinHandle<io::Result<()>>) -> Result<(), PipeError> {
         // Shutting down closes what has not been closed yet.
-        let Self { swarm, output, mut asked, partings: _ } = self;
-        swarm.shutdown().await;
+        let Self { node, swarms, output, mut leaving, partings: _ } = self;
+        node.shutdown().await;
         let last_words = async {
-            // Every request has ended with its peer.
-            while let Some(reported) = asked.join_next().await {
-                check(reported)?;
+            while let Some(left) = leaving.join_next().await {
+                check(left)?;
             }
-            match (&mut reports).await {
-                Ok(reported) => reported?,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            for joined in swarms.into_joined() {
+                joined.wind_up().await?;
             }
             output.emit(&Event::Stopped {}).await?;
             drop(output);
             Ok::<(), PipeError>(())
         };
-        let said = timeout(FAREWELL_DEADLINE, last_words).await;
-        reports.abort();
-        said.map_err(|_| PipeError::Unread)??;
+        match timeout(FAREWELL_DEADLINE, last_words).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(why_closed(error, writer).await),
+            Err(_) => return Err(PipeError::Unread),
+        }
         match timeout(FAREWELL_DEADLINE, writer).await {
-            Ok(Ok(written)) => Ok(written?),
+            Ok(Ok(written)) => written.map_err(|error| PipeError::Output(output_error(error))),
             Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(PipeError::Unread),
         }
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+enum Unable {
+    /// There is an answer, which says why.
+    Refused(String),
+    /// Nothing can be answered any more.
+    Emit(EmitError),
+}
+
+impl From<String> for Unable {
+    fn from(error: String) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<EmitError> for Unable {
+    fn from(error: EmitError) -> Self {
+        Self::Emit(error)
+    }
+}
+
+/// What the writer failed with, if `error` is that it has ended.
+async fn why_closed(error: PipeError, writer: JoinHandle<io::Result<()>>) -> PipeError {
+    if !matches!(error, PipeError::Emit(EmitError::Closed)) {
+        return error;
+    }
+    match timeout(FAREWELL_DEADLINE, writer).await {
+        Ok(Ok(Err(error))) => PipeError::Output(output_error(error)),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Ok(Ok(Ok(()))) | Err(_) => error,
     }
 }

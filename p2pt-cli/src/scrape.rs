@@ -110,10 +110,13 @@ async fn reply(
                 return Ok(swarms.collect());
             }
             TrackerEvent::Disconnected { end, .. } => return Err(ScrapeError::Disconnected(url, end)),
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error, .. }) => {
+            TrackerEvent::Warning { warning: TrackerWarning::ConnectFailed { error, .. }, .. } => {
                 return Err(ScrapeError::Connect(url, error));
             }
-            TrackerEvent::Warning(warning @ (TrackerWarning::Failure { .. } | TrackerWarning::ScrapeFailed { .. })) => {
+            TrackerEvent::Warning {
+                warning: warning @ (TrackerWarning::Failure { .. } | TrackerWarning::ScrapeFailed { .. }),
+                ..
+            } => {
                 return Err(ScrapeError::Refused(url, warning));
             }
             other => tracing::debug!(?other, "before the reply"),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 use p2pt::PeerId;
 
@@ -46,11 +46,22 @@ impl Terminal {
     /// Writes one line, at once.
     ///
     /// # Errors
-    /// When the reader of standard output is gone.
+    /// [In words](output_error), when the reader of standard output is gone or the disk is full.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")?;
-        self.out.flush()
+        writeln!(self.out, "{text}").and_then(|()| self.out.flush()).map_err(output_error)
     }
+}
+
+/// Says in words why standard output could not be written.
+pub(crate) fn output_error(error: io::Error) -> io::Error {
+    let text = match error.kind() {
+        ErrorKind::BrokenPipe => "standard output is closed: its reader is gone".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!("the disk that standard output goes to is full: {error}")
+        }
+        _ => format!("standard output: {error}"),
+    };
+    io::Error::new(error.kind(), text)
 }
 
 /// The first eight digits of an id: enough for people to tell peers apart.

@@ -9,6 +9,12 @@
 //! it and an older one have both been open for [`JS_SETTLE`]: JavaScript registers channels late, reports only the first
 //! one it sees, and breaks if that one goes first.
 //!
+//! A node of this library has one certificate. So while a peer is connected, an offer or an answer under its id that is not
+//! marked as this library's, or is with another certificate, is of another peer, which does not get in
+//! ([`RejectReason::NotTheSamePeer`]): not before the first one has gone. A JavaScript peer does not become one of this
+//! library, or the other way round. What a description claims is looked at before an attempt begins, and what the channel was
+//! secured with when it is open.
+//!
 //! Attempts with unknown peers may be more than there are places, so that no tracker takes them all. When the last place
 //! is taken, those that are left are given up before their channels open, as far as that can be helped.
 
@@ -25,7 +31,9 @@ use crate::{Instant, TrackerId};
 use attempts::{Attempt, Attempts};
 use entry::{Channel, Entry};
 
-pub use io::{AttemptId, ChannelId, Input, Library, Objects, Output, RejectReason, RemoteOffer, Role};
+pub use io::{
+    AttemptId, ChannelId, Fingerprint, Identity, Input, Library, Objects, Output, RejectReason, RemoteOffer, Role,
+};
 
 /// How long two channels to a JavaScript peer are left alone before the younger may be closed.
 pub const JS_SETTLE: Duration = Duration::from_secs(10);
@@ -157,10 +165,12 @@ impl<T: Objects> Mesh<T> {
                 self.vacancies.remove(&tracker);
             }
             Input::Offer { from, offer } => self.handle_offer(now, from, offer),
-            Input::Answer { from, tracker, library, answer } => {
-                self.handle_answer(now, from, tracker, library, answer);
+            Input::Answer { from, tracker, identity, answer } => {
+                self.handle_answer(now, from, tracker, identity, answer);
             }
-            Input::AttemptSucceeded { attempt, label, channel } => self.handle_success(now, attempt, label, channel),
+            Input::AttemptSucceeded { attempt, label, fingerprint, channel } => {
+                self.handle_success(now, attempt, label, fingerprint, channel);
+            }
             Input::AttemptFailed { attempt, error } => self.handle_failure(now, attempt, error),
             Input::ChannelClosed(channel) => self.handle_closed(now, channel),
             Input::Disconnect(peer) => self.handle_disconnect(now, peer),
@@ -225,7 +235,7 @@ impl<T: Objects> Mesh<T> {
     }
 
     fn handle_disconnect(&mut self, now: Instant, peer: PeerId) {
-        for (attempt, _) in self.attempts.remove_with(|other| *other == peer) {
+        for (attempt, _) in self.attempts.remove_which(|attempt| attempt.peer == peer) {
             self.outputs.push_back(Output::GiveUp(attempt));
         }
         if let Some(entry) = self.peers.get_mut(&peer) {
@@ -240,16 +250,30 @@ impl<T: Objects> Mesh<T> {
         let is_crowded = self.is_crowded(&from);
         match self.peers.get_mut(&from) {
             Some(_) if is_crowded => self.reject(from, offer.tracker, Role::Answerer, RejectReason::Duplicate),
-            Some(entry) if entry.live() >= wanted => entry.hold(now + REJOIN_GRACE, offer),
+            // It may be the same peer, started anew, whose old channels are about to end.
+            Some(entry) if !entry.may_be(&offer.identity) => self.hold_another(now, from, offer),
+            Some(entry) if entry.live() >= wanted => drop(entry.hold(now + REJOIN_GRACE, offer)),
             // The attempt under way may fail: keep the newest offer for that case.
-            Some(entry) if entry.live() + before >= wanted => entry.hold(now + HELD_OFFER_LIFETIME, offer),
+            Some(entry) if entry.live() + before >= wanted => {
+                drop(entry.hold(now + HELD_OFFER_LIFETIME, offer));
+            }
             _ => match self.admits(&from, offer.tracker) {
                 Ok(()) => self.answer(now, from, offer),
                 Err(RejectReason::Busy) if self.waiting(offer.tracker) < MAX_WAITING => {
-                    self.peers.entry(from).or_insert_with(Entry::new).hold(now + HELD_OFFER_LIFETIME, offer);
+                    let entry = self.peers.entry(from).or_insert_with(Entry::new);
+                    drop(entry.hold(now + HELD_OFFER_LIFETIME, offer));
                 }
                 Err(reason) => self.reject(from, offer.tracker, Role::Answerer, reason),
             },
+        }
+    }
+
+    /// Keeps an offer of another peer than the one that is connected under this id, and rejects the one before.
+    fn hold_another(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<T::Offer>) {
+        let Some(entry) = self.peers.get_mut(&from) else { return };
+        let older = entry.hold(now + REJOIN_GRACE, offer);
+        if let Some(older) = older.filter(|older| !entry.may_be(&older.identity)) {
+            self.reject(from, older.tracker, Role::Answerer, RejectReason::NotTheSamePeer);
         }
     }
 
@@ -272,7 +296,7 @@ impl<T: Objects> Mesh<T> {
     }
 
     fn answer(&mut self, now: Instant, peer: PeerId, offer: RemoteOffer<T::Offer>) {
-        let attempt = self.begin(now, peer, offer.tracker, Role::Answerer, offer.library);
+        let attempt = self.begin(now, peer, offer.tracker, Role::Answerer, offer.identity);
         self.outputs.push_back(Output::Answer { attempt, peer, offer });
     }
 
@@ -280,8 +304,10 @@ impl<T: Objects> Mesh<T> {
         self.outputs.push_back(Output::Rejected { peer, tracker, role, reason });
     }
 
-    fn handle_answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, library: Library, answer: T::Answer) {
+    fn handle_answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, identity: Identity, answer: T::Answer) {
         let wanted = self.config.connections_per_peer;
+        let library = identity.library;
+        let is_another = self.peers.get(&from).is_some_and(|entry| !entry.may_be(&identity));
         let is_duplicate = match self.peers.get(&from) {
             Some(_) if self.is_crowded(&from) => true,
             // A JavaScript peer that answers has begun to count on this channel, and may not have seen the other yet.
@@ -289,42 +315,56 @@ impl<T: Objects> Mesh<T> {
             _ => false,
         };
         // Not limited by what other trackers cause: these are bounded by the offers of this side, and cannot wait.
-        let reason = if is_duplicate {
+        let reason = if is_another {
+            RejectReason::NotTheSamePeer
+        } else if is_duplicate {
             RejectReason::Duplicate
         } else if self.is_unknown(&from) && self.places() == 0 {
             RejectReason::Full
         } else if self.is_unknown(&from) && self.vacancies(tracker) == 0 {
             RejectReason::Busy
         } else {
-            let attempt = self.begin(now, from, tracker, Role::Offerer, library);
+            let attempt = self.begin(now, from, tracker, Role::Offerer, identity);
             self.outputs.push_back(Output::Accept { attempt, peer: from, tracker, answer });
             return;
         };
         self.reject(from, tracker, Role::Offerer, reason);
     }
 
-    fn begin(&mut self, now: Instant, peer: PeerId, tracker: TrackerId, role: Role, library: Library) -> AttemptId {
+    fn begin(&mut self, now: Instant, peer: PeerId, tracker: TrackerId, role: Role, identity: Identity) -> AttemptId {
         let attempt = AttemptId(self.next_id);
         self.next_id += 1;
-        self.attempts.begin(now, attempt, peer, tracker, role);
-        let entry = self.peers.entry(peer).or_insert_with(Entry::new);
-        if library == Library::JavaScript {
-            entry.library = library;
-        }
+        self.attempts.begin(now, attempt, peer, tracker, role, identity);
+        self.peers.entry(peer).or_insert_with(Entry::new);
         attempt
     }
 
-    fn handle_success(&mut self, now: Instant, attempt: AttemptId, label: String, channel: T::Channel) {
-        let Some(Attempt { peer, tracker, .. }) = self.attempts.remove(attempt) else { return };
+    fn handle_success(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        label: String,
+        fingerprint: Option<Fingerprint>,
+        channel: T::Channel,
+    ) {
+        let Some(Attempt { peer, tracker, role, identity, .. }) = self.attempts.remove(attempt) else { return };
+        // What the channel was secured with counts, not what the description claimed.
+        let identity = Identity { fingerprint, ..identity };
+        let Some(entry) = self.peers.get_mut(&peer) else { return };
+        if entry.identity().is_some_and(|connected| !identity.is(&connected)) {
+            self.reject(peer, tracker, role, RejectReason::NotTheSamePeer);
+            self.settle(now, peer);
+            return;
+        }
         self.attempts.succeeded(tracker);
         let id = ChannelId(self.next_id);
         self.next_id += 1;
-        let Some(entry) = self.peers.get_mut(&peer) else { return };
         let is_first = !entry.is_connected();
-        entry.channels.push(Channel { id, label, opened: now, retiring: false });
+        entry.open(Channel { id, label, opened: now, retiring: false }, identity);
         if is_first {
             entry.sought_until = Some(now + CHANNELS_SOUGHT);
             self.outputs.push_back(Output::PeerConnected { peer, tracker });
+            self.give_up_others(&peer, &identity);
         }
         self.outputs.push_back(Output::ChannelOpened { peer, id, channel });
         if self.connected() >= self.config.max_peers {
@@ -344,10 +384,19 @@ impl<T: Objects> Mesh<T> {
         self.settle(now, peer);
     }
 
+    /// A peer is connected: under its id no other one gets there.
+    fn give_up_others(&mut self, peer: &PeerId, connected: &Identity) {
+        let is_another = |attempt: &Attempt| attempt.peer == *peer && !attempt.identity.may_be(connected);
+        for (attempt, Attempt { tracker, role, .. }) in self.attempts.remove_which(is_another) {
+            self.outputs.push_back(Output::GiveUp(attempt));
+            self.reject(*peer, tracker, role, RejectReason::NotTheSamePeer);
+        }
+    }
+
     /// The last place is taken: peers on their way must not get here only to be turned away.
     fn give_up_unknown(&mut self) {
         let peers = &self.peers;
-        let given_up = self.attempts.remove_with(|peer| is_unknown(peers, peer));
+        let given_up = self.attempts.remove_which(|attempt| is_unknown(peers, &attempt.peer));
         for (attempt, Attempt { peer, tracker, role, .. }) in given_up {
             self.outputs.push_back(Output::GiveUp(attempt));
             self.reject(peer, tracker, role, RejectReason::Full);
@@ -386,12 +435,23 @@ impl<T: Objects> Mesh<T> {
         {
             self.outputs.push_back(Output::Sought { peer, sought });
         }
-        if entry.live() >= wanted {
-            entry.held.iter_mut().for_each(|(until, _)| *until = (*until).min(now + REJOIN_GRACE));
+        let (identity, has_all) = (entry.identity(), entry.live() >= wanted);
+        let is_another =
+            |offer: &RemoteOffer<T::Offer>| identity.is_some_and(|connected| !offer.identity.may_be(&connected));
+        for (until, offer) in &mut entry.held {
+            if has_all || is_another(offer) {
+                *until = (*until).min(now + REJOIN_GRACE);
+            }
         }
         let is_waiting = !entry.is_connected() && self.attempts.with(&peer) == 0;
         for (_, offer) in entry.held.extract_if(.., |(until, _)| now >= *until).collect::<Vec<_>>() {
-            let reason = if is_waiting { RejectReason::Busy } else { RejectReason::Duplicate };
+            let reason = if is_another(&offer) {
+                RejectReason::NotTheSamePeer
+            } else if is_waiting {
+                RejectReason::Busy
+            } else {
+                RejectReason::Duplicate
+            };
             self.reject(peer, offer.tracker, Role::Answerer, reason);
         }
         while let Some(offer) = self.next_held(&peer) {
@@ -408,7 +468,8 @@ impl<T: Objects> Mesh<T> {
     fn next_held(&mut self, peer: &PeerId) -> Option<RemoteOffer<T::Offer>> {
         let entry = self.peers.get(peer).filter(|_| !self.is_crowded(peer))?;
         let is_ready = |(_, offer): &(_, RemoteOffer<T::Offer>)| {
-            entry.live() + self.attempts.before(peer, offer.tracker) < self.config.connections_per_peer
+            entry.may_be(&offer.identity)
+                && entry.live() + self.attempts.before(peer, offer.tracker) < self.config.connections_per_peer
                 && self.admits(peer, offer.tracker).is_ok()
         };
         let index = entry.held.iter().rposition(is_ready)?;
@@ -439,7 +500,10 @@ fn is_unknown<O>(peers: &BTreeMap<PeerId, Entry<O>>, peer: &PeerId) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod identity_tests;
 
 #[cfg(test)]
 mod pair_tests;
+
+#[cfg(test)]
+mod tests;

@@ -161,10 +161,16 @@ pub enum FieldProblem {
         /// The number as a text.
         found: String,
     },
+    /// A time span is negative.
+    #[error("expected a number not below zero, found {found}")]
+    Negative {
+        /// The number as a text.
+        found: String,
+    },
     /// The field is not an id.
     #[error(transparent)]
     Id(#[from] IdWireError),
-    /// An info hash occurs twice as a key.
+    /// A key occurs twice whose values decide what the frame means, or an info hash occurs twice as a key.
     #[error("given twice")]
     Duplicate,
     /// A list that must name something is empty.
@@ -186,6 +192,11 @@ impl Fault {
 
     pub(crate) fn unexpected(expected: &'static str, found: &str) -> Self {
         Self::new(FieldProblem::Value { expected, found: shortened(found) })
+    }
+
+    /// The path and the problem.
+    pub(crate) fn into_parts(self) -> (String, FieldProblem) {
+        (self.path, self.problem)
     }
 
     /// This problem as seen from the value that holds this one as `field`: a name, or an index in brackets.

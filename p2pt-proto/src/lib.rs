@@ -42,10 +42,15 @@
 //!   takes `null` for absent in every optional field: JavaScript writes `NaN` as `null` (the `left` of a torrent of
 //!   unknown size). The one exception is [`TrackerMessage::decode`] on `offer` and `answer`, see there.
 //! - An id is exactly 20 code points, none above U+00FF. Nothing is truncated or wrapped.
-//! - Keys outside the protocol are ignored. A key of the protocol given twice is an error.
+//! - Keys outside the protocol are ignored. In what a peer sends to a tracker, and in the ids and descriptions of what a
+//!   tracker sends, a key given twice is an error.
 //! - Counts are whole and not negative; one beyond its type's range is taken for the largest value. Intervals may be
-//!   anything a JSON number can say: negative is zero, huge is [`Duration::MAX`](std::time::Duration::MAX). Clamping
-//!   them to what is sensible is the caller's job.
+//!   anything that is not negative; a huge one is [`Duration::MAX`](std::time::Duration::MAX). Clamping them to what is
+//!   sensible is the caller's job.
+//! - Optional fields of what a tracker sends cost nothing but themselves when they are odd, as in JavaScript. A number in a
+//!   text is that number, a negative interval is zero, the fraction of a count is dropped; a number or `true` in place of a
+//!   text is that as a text. What makes no sense so, a negative count or a list, counts as absent. Of a key given twice the
+//!   last one counts, and a byte order mark is passed over. [`TrackerMessage::decode_noting`] says which fields were odd.
 //! - An `sdp` is any string, as trackers relay it unread; it need not be SDP. A string with a lone surrogate escape
 //!   (`"\ud800"`) is not text, can be repaired to nothing useful, and makes its frame an error.
 //!
@@ -65,10 +70,12 @@ struct Readme;
 mod client;
 mod error;
 mod id;
+mod lenient;
 mod tracker;
 mod wire;
 
 pub use client::{Announce, AnnounceEvent, AnswerRequest, ClientMessage, Offer, ScrapeRequest};
 pub use error::{DecodeError, DecodeErrorKind, FieldProblem, IdParseError, IdWireError, JsonError};
 pub use id::{InfoHash, OfferId, PeerId};
+pub use lenient::{OddField, Oddity};
 pub use tracker::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, ScrapeReply, ScrapeStats, TrackerMessage};

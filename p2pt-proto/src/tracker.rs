@@ -7,11 +7,13 @@ use serde::de::MapAccess;
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::error::{DecodeError, DecodeErrorKind, Fault, FieldProblem};
+use crate::error::{DecodeError, DecodeErrorKind, Fault};
 use crate::id::{InfoHash, OfferId, PeerId};
-use crate::wire::{
-    self, Action, BinaryString, Description, Field, FromField, RawDescription, SdpType, Seconds, object_field,
-};
+use crate::lenient::{Lenient, OddField, OddFields, Oddity, Reason, lenient_object};
+use crate::wire::{self, Action, BinaryString, Description, Field, FromField, RawDescription, SdpType, Seconds};
+
+/// What some programs put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A frame from a tracker to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,21 +62,41 @@ impl TrackerMessage {
     ///
     /// Of the other frames those with a `failure reason` are a [`Failure`](Self::Failure), whatever their action.
     ///
+    /// Optional fields are read as leniently as JavaScript reads them, see [the crate](crate#how-strict-it-is);
+    /// [`decode_noting`](Self::decode_noting) says which were odd.
+    ///
     /// # Errors
     ///
     /// If the frame is not one JSON object, or a field that its kind of frame needs is missing or unusable.
     pub fn decode(frame: impl AsRef<[u8]>) -> Result<Self, DecodeError> {
-        let frame = frame.as_ref();
+        Self::decode_noting(frame).map(|(message, _)| message)
+    }
+
+    /// Reads a frame as [`decode`](Self::decode) does, and notes which of the optional fields that were read are odd, at
+    /// most eight. A tracker with odd fields works all the same; its operator may want to know.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_noting(frame: impl AsRef<[u8]>) -> Result<(Self, Vec<OddField>), DecodeError> {
+        let mut odd = OddFields::default();
+        let frame = match frame.as_ref().strip_prefix(BYTE_ORDER_MARK) {
+            Some(frame) => {
+                odd.push("", Oddity::ByteOrderMark);
+                frame
+            }
+            None => frame.as_ref(),
+        };
         let mut raw: RawReply = wire::parse(frame)?;
         let info_hash = match raw.info_hash {
             Field::Valid(info_hash) => Some(info_hash),
             _ => None,
         };
         let action = std::mem::take(&mut raw.action).valid();
-        match raw.into_message(action.as_ref()) {
-            Ok(Some(message)) => Ok(message),
+        match raw.into_message(action.as_ref(), &mut odd) {
+            Ok(Some(message)) => Ok((message, odd.into_vec())),
             Ok(None) => serde_json::from_slice(frame)
-                .map(Self::Unknown)
+                .map(|value| (Self::Unknown(value), odd.into_vec()))
                 .map_err(|error| DecodeError::new(DecodeErrorKind::json(error))),
             Err(fault) => Err(DecodeError::new(fault).with_context(action, info_hash)),
         }
@@ -269,35 +291,30 @@ impl Failure {
     }
 }
 
-/// A frame as received, each field for itself.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct RawReply {
-    action: Field<Action>,
-    info_hash: Field<InfoHash>,
-    peer_id: Field<PeerId>,
-    offer_id: Field<OfferId>,
-    offer: Field<RawDescription>,
-    answer: Field<RawDescription>,
-    interval: Field<Seconds>,
-    #[serde(rename = "min interval")]
-    min_interval: Field<Seconds>,
-    #[serde(rename = "tracker id")]
-    tracker_id: Field<String>,
-    complete: Field<u32>,
-    incomplete: Field<u32>,
-    #[serde(rename = "warning message")]
-    warning: Field<String>,
-    #[serde(rename = "failure reason")]
-    failure: Field<String>,
-    files: Field<Files>,
-    flags: Field<RawFlags>,
+lenient_object! {
+    /// A frame as received. What decides for whom a signal is and what it says must not be ambiguous.
+    struct RawReply {
+        last action: Action = "action",
+        once info_hash: InfoHash = "info_hash",
+        once peer_id: PeerId = "peer_id",
+        once offer_id: OfferId = "offer_id",
+        once offer: RawDescription = "offer",
+        once answer: RawDescription = "answer",
+        last interval: Lenient<Seconds> = "interval",
+        last min_interval: Lenient<Seconds> = "min interval",
+        last tracker_id: Lenient<String> = "tracker id",
+        last complete: Lenient<u32> = "complete",
+        last incomplete: Lenient<u32> = "incomplete",
+        last warning: Lenient<String> = "warning message",
+        last failure: Lenient<Reason> = "failure reason",
+        last files: Files = "files",
+        last flags: RawFlags = "flags",
+    }
 }
-object_field!(RawReply);
 
 impl RawReply {
     /// The message, or none if it is not a known one.
-    fn into_message(mut self, action: Option<&Action>) -> Result<Option<TrackerMessage>, Fault> {
+    fn into_message(mut self, action: Option<&Action>, odd: &mut OddFields) -> Result<Option<TrackerMessage>, Fault> {
         if self.answer.is_present() {
             return Ok(Some(TrackerMessage::Answer(ForwardedAnswer {
                 info_hash: self.info_hash.required("info_hash")?,
@@ -314,93 +331,105 @@ impl RawReply {
                 sdp: self.offer.sdp(SdpType::Offer)?,
             })));
         }
-        if let Some(reason) = std::mem::take(&mut self.failure).optional("failure reason")? {
+        odd.append(std::mem::take(&mut self.odd));
+        if let Some(Reason(reason)) = odd.convert("failure reason", std::mem::take(&mut self.failure)) {
             let action = action.map(|action| action.name().to_owned());
             return Ok(Some(TrackerMessage::Failure(Failure { reason, action, info_hash: self.info_hash.valid() })));
         }
         match action {
-            Some(Action::Announce) => self.announced().map(TrackerMessage::Announced).map(Some),
-            Some(Action::Scrape) => self.scraped().map(TrackerMessage::Scrape).map(Some),
+            Some(Action::Announce) => self.announced(odd).map(TrackerMessage::Announced).map(Some),
+            Some(Action::Scrape) => self.scraped(odd).map(TrackerMessage::Scrape).map(Some),
             Some(Action::Other(_)) | None => Ok(None),
         }
     }
 
-    fn announced(self) -> Result<AnnounceReply, Fault> {
+    fn announced(self, odd: &mut OddFields) -> Result<AnnounceReply, Fault> {
         Ok(AnnounceReply {
             info_hash: self.info_hash.required("info_hash")?,
-            interval: self.interval.optional("interval")?.map(|Seconds(interval)| interval),
-            min_interval: self.min_interval.optional("min interval")?.map(|Seconds(interval)| interval),
-            tracker_id: self.tracker_id.optional("tracker id")?,
-            complete: self.complete.optional("complete")?,
-            incomplete: self.incomplete.optional("incomplete")?,
-            warning: self.warning.optional("warning message")?,
+            interval: odd.convert("interval", self.interval).map(|Seconds(interval)| interval),
+            min_interval: odd.convert("min interval", self.min_interval).map(|Seconds(interval)| interval),
+            tracker_id: odd.convert("tracker id", self.tracker_id),
+            complete: odd.convert("complete", self.complete),
+            incomplete: odd.convert("incomplete", self.incomplete),
+            warning: odd.convert("warning message", self.warning),
         })
     }
 
-    fn scraped(self) -> Result<ScrapeReply, Fault> {
-        let Files(files) = self.files.required("files")?;
-        let min_request_interval = match self.flags.optional("flags")? {
-            None => None,
-            Some(flags) => {
-                flags.min_request_interval.optional("min_request_interval").map_err(|fault| fault.inside("flags"))?
-            }
-        };
-        Ok(ScrapeReply { files, min_request_interval: min_request_interval.map(|Seconds(interval)| interval) })
+    fn scraped(self, odd: &mut OddFields) -> Result<ScrapeReply, Fault> {
+        let files = self.files.required("files")?;
+        odd.append(files.odd);
+        let min_request_interval = odd.tolerate("flags", self.flags).and_then(|mut flags| {
+            let interval = flags.odd.convert("min_request_interval", flags.min_request_interval);
+            odd.extend_inside("flags", flags.odd);
+            interval
+        });
+        Ok(ScrapeReply {
+            files: files.stats,
+            min_request_interval: min_request_interval.map(|Seconds(interval)| interval),
+        })
     }
 }
 
 #[derive(Debug)]
-struct Files(BTreeMap<InfoHash, ScrapeStats>);
+struct Files {
+    stats: BTreeMap<InfoHash, ScrapeStats>,
+    odd: OddFields,
+}
 
 impl FromField for Files {
     const EXPECTED: &'static str = "an object";
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Result<Self, Fault>, A::Error> {
-        let mut files = BTreeMap::new();
+        let (mut files, mut index) = (Self { stats: BTreeMap::new(), odd: OddFields::default() }, 0);
         while let Some((key, stats)) = object.next_entry::<Field<InfoHash>, Field<RawStats>>()? {
-            let index = files.len();
-            if let Err(fault) = insert_file(&mut files, key, stats) {
+            if let Err(fault) = files.insert(index, key, stats) {
                 wire::skip_object(&mut object)?;
                 return Ok(Err(fault.inside(format_args!("[{index}]"))));
             }
+            index += 1;
         }
-        Ok(Ok(Self(files)))
+        Ok(Ok(files))
     }
 }
 
-fn insert_file(
-    files: &mut BTreeMap<InfoHash, ScrapeStats>,
-    key: Field<InfoHash>,
-    stats: Field<RawStats>,
-) -> Result<(), Fault> {
-    let info_hash = key.value()?;
-    let stats = stats.value()?;
-    let stats = ScrapeStats {
-        complete: stats.complete.optional("complete")?.unwrap_or(0),
-        incomplete: stats.incomplete.optional("incomplete")?.unwrap_or(0),
-        downloaded: stats.downloaded.optional("downloaded")?.unwrap_or(0),
-    };
-    match files.insert(info_hash, stats) {
-        None => Ok(()),
-        Some(_) => Err(Fault::new(FieldProblem::Duplicate)),
+impl Files {
+    /// Adds an entry; one that holds no numbers is passed over.
+    fn insert(&mut self, index: usize, key: Field<InfoHash>, stats: Field<RawStats>) -> Result<(), Fault> {
+        let info_hash = key.value()?;
+        let mut stats = match stats.value() {
+            Ok(stats) => stats,
+            Err(fault) => {
+                self.odd.push(format!("files[{index}]"), Oddity::PassedOver(fault.into_parts().1));
+                return Ok(());
+            }
+        };
+        let mut count = |name, field| stats.odd.convert(name, field).unwrap_or(0);
+        let read = ScrapeStats {
+            complete: count("complete", stats.complete),
+            incomplete: count("incomplete", stats.incomplete),
+            downloaded: count("downloaded", stats.downloaded),
+        };
+        self.odd.extend_inside(format_args!("files[{index}]"), stats.odd);
+        if self.stats.insert(info_hash, read).is_some() {
+            self.odd.push(format!("files[{index}]"), Oddity::Repeated);
+        }
+        Ok(())
     }
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct RawStats {
-    complete: Field<u32>,
-    incomplete: Field<u32>,
-    downloaded: Field<u32>,
+lenient_object! {
+    struct RawStats {
+        last complete: Lenient<u32> = "complete",
+        last incomplete: Lenient<u32> = "incomplete",
+        last downloaded: Lenient<u32> = "downloaded",
+    }
 }
-object_field!(RawStats);
 
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct RawFlags {
-    min_request_interval: Field<Seconds>,
+lenient_object! {
+    struct RawFlags {
+        last min_request_interval: Lenient<Seconds> = "min_request_interval",
+    }
 }
-object_field!(RawFlags);
 
 #[derive(serde::Serialize)]
 struct AnnounceReplyFrame<'a> {

@@ -77,17 +77,34 @@ pub(crate) enum Number {
     Float(f64),
 }
 
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Negative(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+        }
+    }
+}
+
 /// A value that a field can hold, made from the JSON types it accepts. The types it does not accept are consumed.
 pub(crate) trait FromField: Sized {
     /// What the field should hold, with its article.
     const EXPECTED: &'static str;
 
+    #[inline]
     fn from_text(_: &str) -> Result<Self, Fault> {
         Err(wrong_type::<Self>("a string"))
     }
 
+    #[inline]
     fn from_number(_: Number) -> Result<Self, Fault> {
         Err(wrong_type::<Self>("a number"))
+    }
+
+    #[inline]
+    fn from_bool(_: bool) -> Result<Self, Fault> {
+        Err(wrong_type::<Self>("a boolean"))
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Result<Self, Fault>, A::Error> {
@@ -101,7 +118,7 @@ pub(crate) trait FromField: Sized {
     }
 }
 
-fn wrong_type<T: FromField>(found: &'static str) -> Fault {
+pub(crate) fn wrong_type<T: FromField>(found: &'static str) -> Fault {
     Fault::new(FieldProblem::Type { expected: T::EXPECTED, found })
 }
 
@@ -156,8 +173,8 @@ impl<'de, T: FromField> Visitor<'de> for FieldVisitor<T> {
         Ok(Field::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Field<T>, E> {
-        Ok(Err(wrong_type::<T>("a boolean")).into())
+    fn visit_bool<E>(self, boolean: bool) -> Result<Field<T>, E> {
+        Ok(T::from_bool(boolean).into())
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Field<T>, E> {
@@ -236,6 +253,7 @@ pub(crate) fn print_with<'a>(frame: &impl Serialize, sdps: impl IntoIterator<Ite
 impl FromField for String {
     const EXPECTED: &'static str = "a string";
 
+    #[inline]
     fn from_text(text: &str) -> Result<Self, Fault> {
         Ok(text.to_owned())
     }
@@ -244,6 +262,7 @@ impl FromField for String {
 impl FromField for u64 {
     const EXPECTED: &'static str = "a number";
 
+    #[inline]
     fn from_number(number: Number) -> Result<Self, Fault> {
         let found = match number {
             Number::Whole(count) => return Ok(count),
@@ -259,6 +278,7 @@ impl FromField for u64 {
 impl FromField for u32 {
     const EXPECTED: &'static str = u64::EXPECTED;
 
+    #[inline]
     fn from_number(number: Number) -> Result<Self, Fault> {
         u64::from_number(number).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
     }
@@ -297,20 +317,24 @@ fn serialize_binary<S: Serializer>(bytes: &[u8; 20], serializer: S) -> Result<S:
     serializer.serialize_str(std::str::from_utf8(&buffer[..length]).map_err(S::Error::custom)?)
 }
 
-/// A time span in seconds. A value out of range decodes as the nearest one that a [`Duration`] can hold.
+/// A time span in seconds. One that is too long decodes as the longest that a [`Duration`] can hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl FromField for Seconds {
     const EXPECTED: &'static str = "a number of seconds";
 
+    #[inline]
     fn from_number(number: Number) -> Result<Self, Fault> {
-        Ok(Self(match number {
-            Number::Whole(seconds) => Duration::from_secs(seconds),
-            Number::Negative(_) => Duration::ZERO,
-            Number::Float(seconds) if seconds < 0.0 => Duration::ZERO,
-            Number::Float(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
-        }))
+        match number {
+            Number::Whole(seconds) => Ok(Self(Duration::from_secs(seconds))),
+            Number::Float(seconds) if seconds >= 0.0 => {
+                Ok(Self(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+            }
+            Number::Float(_) | Number::Negative(_) => {
+                Err(Fault::new(FieldProblem::Negative { found: shortened(&number.to_string()) }))
+            }
+        }
     }
 }
 
@@ -347,6 +371,7 @@ impl Action {
 impl FromField for Action {
     const EXPECTED: &'static str = "a string";
 
+    #[inline]
     fn from_text(text: &str) -> Result<Self, Fault> {
         Ok(match text {
             Self::ANNOUNCE => Self::Announce,
@@ -375,6 +400,7 @@ impl SdpType {
 impl FromField for SdpType {
     const EXPECTED: &'static str = "\"offer\" or \"answer\"";
 
+    #[inline]
     fn from_text(text: &str) -> Result<Self, Fault> {
         match text {
             "offer" => Ok(Self::Offer),

@@ -191,6 +191,9 @@ fn frame() -> impl Strategy<Value = Value> {
     )
 }
 
+const OPTIONAL_FIELDS: [&str; 7] =
+    ["interval", "min interval", "tracker id", "complete", "incomplete", "warning message", "downloaded"];
+
 fn has_null(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -269,6 +272,28 @@ proptest! {
             check_client(&bytes)?;
             check_tracker(&bytes)?;
         }
+    }
+
+    #[test]
+    fn an_optional_field_never_costs_the_reply(
+        info_hash in id::<InfoHash>(),
+        fields in vec((select(OPTIONAL_FIELDS.to_vec()), json()), 1..6),
+        bom: bool,
+    ) {
+        let wire = Value::from(info_hash.to_wire());
+        let fields: Vec<_> = fields.iter().map(|(key, value)| format!(",\"{key}\":{value}")).collect();
+        let fields = fields.concat();
+        let bom = if bom { "\u{feff}" } else { "" };
+        let reply = format!("{bom}{{\"action\":\"announce\",\"info_hash\":{wire}{fields}}}");
+        let (message, odd) = TrackerMessage::decode_noting(&reply).unwrap();
+        prop_assert!(matches!(&message, TrackerMessage::Announced(reply) if reply.info_hash == info_hash));
+        prop_assert!(odd.len() <= 8 && odd.iter().all(|odd| odd.to_string().len() < 300), "{:?}", odd);
+        prop_assert_eq!(TrackerMessage::decode(message.encode()).unwrap(), message);
+        let scrape = format!("{{\"action\":\"scrape\",\"files\":{{{wire}:{{\"x\":0{fields}}}}},\"flags\":0}}");
+        prop_assert!(matches!(
+            TrackerMessage::decode(scrape).unwrap(),
+            TrackerMessage::Scrape(reply) if reply.files.contains_key(&info_hash)
+        ));
     }
 
     #[test]

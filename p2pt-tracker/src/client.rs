@@ -90,6 +90,13 @@ impl TrackerClient {
         self.feed(Input::SetWanted { info_hash, offers });
     }
 
+    /// Tries to connect now rather than when the wait after a failure is over: there is reason to believe that the network
+    /// works again. Without effect if the last attempt began less than 10 s ago, or the tracker has asked for a longer
+    /// wait.
+    pub fn retry(&self) {
+        self.feed(Input::Retry);
+    }
+
     /// Announces again, as soon as offers are there and the last announce is some seconds old
     /// ([`ClientConfig::request_spacing`]).
     pub fn announce(&self, info_hash: InfoHash) {
@@ -114,8 +121,7 @@ impl TrackerClient {
     }
 
     /// Asks how many members swarms have, whether joined or not; no info hashes at all ask for every swarm, which
-    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerWarning::ScrapeFailed`](crate::TrackerWarning)
-    /// follow, one or the other for each 64 info hashes.
+    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerEvent::ScrapeFailed`] follow, one or the other for each 64 info hashes.
     pub fn scrape(&self, info_hashes: Vec<InfoHash>) {
         self.feed(Input::Scrape(info_hashes));
     }

@@ -1,5 +1,6 @@
 //! Why a socket to a tracker could not be opened, and other errors of the client.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -20,12 +21,24 @@ pub enum ConnectError {
         /// A description for people.
         message: String,
     },
-    /// The tracker's certificate is not trusted, or it speaks no TLS.
+    /// The tracker's certificate is not trusted, or it speaks no TLS. The text says what is wrong and what can be done.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The tracker, or what stands in its place, answered with an HTTP status instead of a WebSocket.
-    #[error("HTTP status {0}")]
-    Status(u16),
+    /// The tracker, or what stands in its place, refused with an HTTP status.
+    #[error("{0}")]
+    Status(HttpRefusal),
+    /// The tracker, or what stands in its place, redirects to another URL, which was not followed: that is not asked for
+    /// (`WebSocketConnector::follow_redirects`), or the URL is at another host, leads from `wss` to `ws`, or on and on. If
+    /// the target is to be trusted, it can be given as the tracker's URL.
+    #[error("HTTP status {status}: redirected to {target}, {reason}")]
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// Where to: an announce URL, or the tracker's words, shortened, if they name none.
+        target: String,
+        /// Why it was not followed.
+        reason: RedirectReason,
+    },
     /// The other side does not speak WebSocket.
     #[error("WebSocket handshake: {0}")]
     Handshake(String),
@@ -35,6 +48,78 @@ pub enum ConnectError {
     /// The proxy failed, or refused.
     #[error("proxy: {0}")]
     Proxy(#[from] ProxyError),
+}
+
+impl ConnectError {
+    /// How long the tracker, or a proxy on the way to it, has asked to wait before the next attempt.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status(refusal) | Self::Proxy(ProxyError::Status(refusal)) => refusal.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+/// An HTTP answer that refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpRefusal {
+    /// The status.
+    pub status: u16,
+    /// The beginning of what it says, as far as that came together with the head; on one line and without control
+    /// characters.
+    pub body: Option<String>,
+    /// What its `Retry-After` says.
+    pub retry_after: Option<Duration>,
+}
+
+impl HttpRefusal {
+    /// A refusal that says nothing but its status.
+    pub fn new(status: u16) -> Self {
+        Self { status, body: None, retry_after: None }
+    }
+
+    /// Sets when to come back.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
+    }
+
+    /// When to come back, if the status is one with which that is meant: 429 (too many requests) or 503 (unavailable).
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.filter(|_| matches!(self.status, 429 | 503))
+    }
+}
+
+impl fmt::Display for HttpRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP status {}", self.status)?;
+        match &self.body {
+            Some(body) => write!(f, " ({body})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a redirect was not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RedirectReason {
+    /// None is followed unless that is asked for.
+    #[error("which may be given as the tracker's URL")]
+    NotAllowed,
+    /// It leads to another host.
+    #[error("another host, which may be given as the tracker's URL if it is trusted")]
+    OtherHost,
+    /// It leads from `wss` to `ws`, where everything can be read on the way.
+    #[error("which is not encrypted")]
+    Downgrade,
+    /// So many were followed before it that it is taken for a circle.
+    #[error("after too many redirects")]
+    TooMany,
+    /// It leads to what is no announce URL.
+    #[error("which is no announce URL")]
+    NoUrl,
 }
 
 /// Why there is no way to a tracker through a proxy.
@@ -48,8 +133,8 @@ pub enum ProxyError {
     #[error("wants another user name and password")]
     Login,
     /// An HTTP proxy refused with this status.
-    #[error("refused with HTTP status {0}")]
-    Status(u16),
+    #[error("refused with {0}")]
+    Status(HttpRefusal),
     /// A SOCKS5 proxy refused, or could not reach the tracker.
     #[error("refused: {0}")]
     Refused(String),
@@ -66,12 +151,11 @@ pub enum ProxyError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        let message = error.to_string();
         #[cfg(feature = "client")]
-        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return Self::Tls(message);
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(crate::tls::explain(error));
         }
-        Self::Io { kind: error.kind(), message }
+        Self::Io { kind: error.kind(), message: error.to_string() }
     }
 }
 

@@ -82,8 +82,29 @@ pub enum TrackerEvent {
         /// What the tracker knows; info hashes it does not know may be missing.
         files: BTreeMap<InfoHash, ScrapeStats>,
     },
-    /// Something went wrong that the client copes with.
-    Warning(TrackerWarning),
+    /// A scrape, or a part of one, has no answer and gets none: the tracker refused it or did not reply in time, the
+    /// socket was lost, or too many scrapes were waiting already. [`TrackerWarning::ScrapeFailed`] follows.
+    #[non_exhaustive]
+    ScrapeFailed {
+        /// What was asked; empty for everything.
+        info_hashes: Vec<InfoHash>,
+    },
+    /// An attempt to connect failed, and none over another address family follows at once. Each such attempt is reported
+    /// by this; why it failed says [`TrackerWarning::ConnectFailed`], which follows, but not more than once a minute.
+    #[non_exhaustive]
+    ConnectFailed {
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// Something went wrong that the client copes with. Of each kind of warning, which is a variant of [`TrackerWarning`],
+    /// the first is reported at once and then one a minute at most, however many a tracker causes.
+    #[non_exhaustive]
+    Warning {
+        /// What went wrong; of those left out, [`TrackerState::last_error`](crate::TrackerState) holds the latest.
+        warning: TrackerWarning,
+        /// How many warnings of this kind were left out since the one before.
+        missed: u64,
+    },
 }
 
 /// Why an offer ended without an answer.

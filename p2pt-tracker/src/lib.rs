@@ -4,7 +4,7 @@
 //! offers that the tracker hands to other members, whose answers it relays back. This crate holds both sides. The
 //! client is [`Session`], a state machine without sockets or clocks that decides when to connect, announce, repeat and
 //! give up, and [`TrackerClient`], the tokio task that runs it over WebSockets (`ws://` and `wss://`). Behind the
-//! feature `server` there is a tracker to embed.
+//! feature `server` there is a tracker to embed, and behind `server-tls` TLS for its ports.
 //!
 //! ```
 //! # #[cfg(feature = "client")]
@@ -30,7 +30,7 @@
 //!             }
 //!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
 //!             TrackerEvent::Answer { from, .. } => println!("{from} answered"),
-//!             TrackerEvent::Warning(warning) => eprintln!("{tracker}: {warning}"),
+//!             TrackerEvent::Warning { warning, .. } => eprintln!("{tracker}: {warning}"),
 //!             other => println!("{other:?}"),
 //!         }
 //!     }
@@ -74,12 +74,14 @@
 //!
 //! # What to expect when a tracker misbehaves
 //!
-//! Every trouble is a [`TrackerWarning`], reported once rather than each time, and the last one is kept in
-//! [`TrackerState::last_error`]. A tracker that is down is tried again after 1 s, then after longer and longer times up
-//! to a minute; one that opens no socket within 30 s is down. A socket that is lost is reported at once; one that has gone
-//! silent is noticed within 50 s, by a ping. Trackers that do not reply, reply late, name absurd intervals, send frames
-//! for other swarms, answers to nothing, floods of offers, too much at once or nonsense are put up with: none of it is
-//! passed on beyond the limits of [`ClientConfig`], and offers wait to be answered all the same.
+//! Every trouble is a [`TrackerWarning`]. Each kind is reported at once, then at most once a minute with a count of those
+//! left out, and the last one is kept in [`TrackerState::last_error`]. A tracker that is down is tried again after 1 s, then
+//! after longer and longer times up to a minute, or when its `Retry-After` says, at most ten minutes later; one that opens no
+//! socket within 30 s is down. A socket that is lost is reported at once; one that has gone silent is noticed within 50 s,
+//! by a ping. Optional fields of a frame that are odd are read as JavaScript reads them. Trackers that do not reply, reply
+//! late, name absurd intervals, send frames for other swarms, answers to nothing, floods of offers, too much at once or
+//! nonsense are put up with: none of it is passed on beyond the limits of [`ClientConfig`], and offers wait to be answered
+//! all the same.
 //!
 //! Some trackers keep peers that connect over IPv4 and over IPv6 apart. Where both can be used and none of our swarms has
 //! another member, the socket is closed and another opened over the other family, for the first time after 15 to 30 s and
@@ -105,6 +107,8 @@ mod dial;
 mod error;
 mod event;
 mod family;
+#[cfg(feature = "client")]
+mod http_answer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
 mod offer_pool;
@@ -118,6 +122,8 @@ mod socket;
 mod socket_driver;
 mod state;
 mod tally;
+#[cfg(feature = "client")]
+mod tls;
 mod url;
 mod warning;
 
@@ -131,14 +137,19 @@ pub use client::TrackerClient;
 pub use config::ClientConfig;
 #[cfg(feature = "client")]
 pub use error::{CertificateError, HeaderError};
-pub use error::{ConnectError, ProxyError};
+pub use error::{ConnectError, HttpRefusal, ProxyError, RedirectReason};
 pub use event::{OfferEnd, TrackerEvent};
 pub use family::{Family, Route};
-pub use p2pt_proto::ScrapeStats;
+pub use p2pt_proto::{FieldProblem, OddField, Oddity, ScrapeStats};
 #[cfg(feature = "client")]
 pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
-pub use server::{ServerConfig, ServerStats, TrackerServer, TrackerService};
+pub use server::{
+    ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, TrackerListener, TrackerServer,
+    TrackerService, raise_descriptor_limit,
+};
+#[cfg(feature = "server-tls")]
+pub use server::{ServerTls, ServerTlsError};
 pub use session::{Frame, Input, Output, Session, SocketId};
 #[cfg(feature = "client")]
 pub use socket::{Connector, Socket, WebSocketConnector};
@@ -146,4 +157,4 @@ pub use state::{LastError, SwarmState, TrackerCounters, TrackerState, TrackerSta
 #[cfg(feature = "server")]
 pub use swarms::{CloseReason, ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput, SwarmsStats};
 pub use url::{AnnounceUrl, AnnounceUrlError};
-pub use warning::{SocketEnd, TrackerWarning};
+pub use warning::{PeerIdSign, SocketEnd, TrackerWarning};

@@ -12,7 +12,8 @@ use tokio_socks::tcp::Socks5Stream;
 
 use crate::ConnectError;
 use crate::dial::dial;
-use crate::error::ProxyError;
+use crate::error::{HttpRefusal, ProxyError};
+use crate::http_answer::refusal;
 use crate::url::split_authority;
 
 /// Longer answers to `CONNECT` are refused; real ones have a few hundred bytes.
@@ -152,24 +153,29 @@ async fn connect_http(
         if (&mut stream).take(room).read_buf(&mut head).await? == 0 {
             return Err(ProxyError::Closed);
         }
-        if let Some((status, bytes)) = parse_head(&head)? {
-            return match status {
+        if let Some((refusal, bytes)) = parse_head(&head)? {
+            return match refusal.status {
                 // The tracker waits for our first word, so what came after the head is none of it.
                 200..=299 if bytes < head.len() => Err(ProxyError::Protocol("more than an answer".to_owned())),
                 200..=299 => Ok(stream),
                 407 => Err(ProxyError::Login),
-                status => Err(ProxyError::Status(status)),
+                _ => Err(ProxyError::Status(refusal)),
             };
         }
     }
 }
 
-/// The status of an answer to `CONNECT`, and how long its head is, once that is complete.
-fn parse_head(head: &[u8]) -> Result<Option<(u16, usize)>, ProxyError> {
+/// The answer to `CONNECT` as the refusal that it may be, and how long its head is, once that is complete.
+fn parse_head(head: &[u8]) -> Result<Option<(HttpRefusal, usize)>, ProxyError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(head) {
-        Ok(httparse::Status::Complete(bytes)) => Ok(response.code.map(|status| (status, bytes))),
+        Ok(httparse::Status::Complete(bytes)) => Ok(response.code.map(|status| {
+            let header = |name: &str| {
+                response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+            };
+            (refusal(status, header, &head[bytes..]), bytes)
+        })),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(httparse::Error::TooManyHeaders) => Err(ProxyError::HeadTooLong),
         Err(error) => Err(ProxyError::Protocol(error.to_string())),

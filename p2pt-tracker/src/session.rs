@@ -8,6 +8,9 @@ mod family_tests;
 mod idle_tests;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
+mod own_id;
+#[cfg(test)]
+mod own_id_tests;
 mod receive;
 mod scrape;
 mod socket;
@@ -20,6 +23,7 @@ pub(crate) mod test_support;
 mod tests;
 #[cfg(test)]
 mod warning_tests;
+mod warnings;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -34,12 +38,14 @@ use crate::{
     TrackerEvent, TrackerState, TrackerStatus, TrackerWarning,
 };
 use families::Families;
+use own_id::OwnId;
 use receive::Suspicions;
 #[cfg(feature = "client")]
 pub(crate) use receive::shorten;
 use scrape::Scrapes;
 use socket::SocketState;
 use swarm::Swarm;
+use warnings::Warnings;
 
 /// No message to a tracker is longer: aquatic closes the socket at a WebSocket frame of 16 KiB, without an error.
 const MAX_FRAME_BYTES: usize = 15 * 1024;
@@ -102,6 +108,9 @@ pub enum Input {
     },
     /// Ask how many members these swarms have; no info hash means all swarms.
     Scrape(Vec<InfoHash>),
+    /// Try to connect now rather than when the wait after a failure is over: there is reason to believe that the network
+    /// works again. Ignored if the last attempt began less than 10 s ago, or the tracker has asked for a longer wait.
+    Retry,
     /// Leave everything and close.
     Stop,
     /// The socket is open, the WebSocket handshake done.
@@ -199,6 +208,8 @@ pub struct Session {
     families: Families,
     /// The last attempt to connect failed, so offers are not asked for before the next one succeeds.
     unreachable: bool,
+    /// The last attempt to connect began then.
+    attempted: Option<Instant>,
     stop_by: Option<Instant>,
     swarms: BTreeMap<InfoHash, Swarm>,
     /// Swarms to which `stopped` is yet to be sent.
@@ -208,6 +219,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     events: VecDeque<TrackerEvent>,
     suspicions: Suspicions,
+    warnings: Warnings,
+    own_id: OwnId,
     counters: TrackerCounters,
     last_error: Option<(Instant, TrackerWarning)>,
 }
@@ -226,6 +239,7 @@ impl Session {
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             families: Families::new(&config),
             unreachable: false,
+            attempted: None,
             stop_by: None,
             swarms: BTreeMap::new(),
             departures: VecDeque::new(),
@@ -234,6 +248,8 @@ impl Session {
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             suspicions: Suspicions::new(now),
+            warnings: Warnings::default(),
+            own_id: OwnId::default(),
             counters: TrackerCounters::default(),
             last_error: None,
             config,
@@ -252,6 +268,7 @@ impl Session {
             Input::WithdrawOffers { info_hash, offers } => self.withdraw_offers(info_hash, offers),
             Input::Answer { info_hash, to, offer_id, sdp } => self.queue_answer(info_hash, to, offer_id, sdp),
             Input::Scrape(info_hashes) => self.request_scrape(info_hashes),
+            Input::Retry => self.retry(),
             Input::Stop => self.stop(),
             Input::Connected { socket, route } => self.on_connected(socket, route),
             Input::ConnectFailed { socket, error } => self.on_connect_failed(socket, error),
@@ -382,7 +399,7 @@ impl Session {
             return;
         }
         for info_hashes in self.scrapes.request(self.now, info_hashes) {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
     }
 
@@ -390,12 +407,19 @@ impl Session {
         self.events.push_back(TrackerEvent::OfferEnded { info_hash, offer_id, end });
     }
 
+    fn scrape_failed(&mut self, info_hashes: Vec<InfoHash>) {
+        self.events.push_back(TrackerEvent::ScrapeFailed { info_hashes: info_hashes.clone() });
+        self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+    }
+
     fn warn(&mut self, warning: TrackerWarning) {
-        tracing::debug!(%warning, "trouble");
-        self.last_error = Some((self.now, warning.clone()));
         self.counters.warnings += 1;
-        if self.events.len() < MAX_EVENTS {
-            self.events.push_back(TrackerEvent::Warning(warning));
+        self.last_error = Some((self.now, warning.clone()));
+        if self.events.len() >= MAX_EVENTS {
+            self.warnings.leave_out(&warning);
+        } else if let Some(missed) = self.warnings.admit(self.now, &warning) {
+            tracing::debug!(%warning, missed, "trouble");
+            self.events.push_back(TrackerEvent::Warning { warning, missed });
         }
     }
 }

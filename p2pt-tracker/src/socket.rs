@@ -17,11 +17,15 @@ use tokio_tungstenite::{
 };
 
 use crate::dial::dial;
-use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, Route};
+use crate::http_answer::{MAX_TARGET_CHARS, refusal, shown};
+use crate::tls::tls_config;
+use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, RedirectReason, Route};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
 /// big tracker is long.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Redirects followed in one attempt to connect. One leads from `ws` to `wss` or adds a slash; more are rare.
+const MAX_REDIRECTS: usize = 3;
 /// Read buffer of one socket, allocated at once; most frames are below 4 KiB.
 const READ_BUFFER_BYTES: usize = 8 << 10;
 
@@ -68,7 +72,7 @@ impl Socket {
         let stream = MaybeTlsStream::Plain(Box::new(stream) as BoxedStream);
         let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config()))
             .await
-            .map_err(handshake_failed)?;
+            .map_err(|error| handshake_failed(url, error))?;
         Ok(Self { stream, route: Route::default() })
     }
 
@@ -89,10 +93,24 @@ fn web_socket_config() -> WebSocketConfig {
 }
 
 /// Not a `From`: the type would be in the public API then.
-fn handshake_failed(error: tungstenite::Error) -> ConnectError {
+fn handshake_failed(url: &AnnounceUrl, error: tungstenite::Error) -> ConnectError {
     match error {
         tungstenite::Error::Io(error) => error.into(),
-        tungstenite::Error::Http(response) => ConnectError::Status(response.status().as_u16()),
+        tungstenite::Error::Http(response) => {
+            let header = |name: &str| response.headers().get(name).map(HeaderValue::as_bytes);
+            let status = response.status().as_u16();
+            match header("location").filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308)) {
+                Some(target) => {
+                    let text = String::from_utf8_lossy(target);
+                    let (target, reason) = match url.resolve(&text) {
+                        Ok(target) => (target.to_string(), RedirectReason::NotAllowed),
+                        Err(_) => (shown(&text, MAX_TARGET_CHARS), RedirectReason::NoUrl),
+                    };
+                    ConnectError::Redirect { status, target, reason }
+                }
+                None => ConnectError::Status(refusal(status, header, response.body().as_deref().unwrap_or_default())),
+            }
+        }
         other => ConnectError::Handshake(other.to_string()),
     }
 }
@@ -101,19 +119,26 @@ fn handshake_failed(error: tungstenite::Error) -> ConnectError {
 #[derive(Debug, Clone)]
 pub struct WebSocketConnector {
     roots: RootCertStore,
+    /// Those that were given besides the usual roots.
+    certificates: Vec<CertificateDer<'static>>,
     tls: Arc<TlsConfig>,
     headers: HeaderMap,
     proxy: Option<ProxyUrl>,
+    follow_redirects: bool,
 }
 
 impl WebSocketConnector {
     /// Trusts the usual certificate authorities.
     pub fn new() -> Self {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self { tls: tls_config(roots.clone()), roots, headers: HeaderMap::new(), proxy: None }
+        let tls = tls_config(roots.clone(), Vec::new());
+        Self { tls, roots, certificates: Vec::new(), headers: HeaderMap::new(), proxy: None, follow_redirects: false }
     }
 
     /// Trusts further certificate authorities or self-signed certificates: one in DER form, or all those in PEM form.
+    ///
+    /// A tracker that shows one of these very certificates as its own is trusted too, whatever the certificate says that
+    /// it is for: `openssl req -x509` makes certificates of authorities. Its names and its dates are checked all the same.
     ///
     /// # Errors
     /// If the bytes are no such certificates.
@@ -124,9 +149,11 @@ impl WebSocketConnector {
             certificates.push(der_or_pem.into());
         }
         for certificate in certificates {
-            self.roots.add(certificate).map_err(|_| CertificateError)?;
+            let certificate = certificate.into_owned();
+            self.roots.add(certificate.clone()).map_err(|_| CertificateError)?;
+            self.certificates.push(certificate);
         }
-        self.tls = tls_config(self.roots.clone());
+        self.tls = tls_config(self.roots.clone(), self.certificates.clone());
         Ok(self)
     }
 
@@ -150,6 +177,45 @@ impl WebSocketConnector {
     pub fn with_proxy(self, proxy: ProxyUrl) -> Self {
         Self { proxy: Some(proxy), ..self }
     }
+
+    /// Follows HTTP redirects (301, 302, 303, 307, 308) of a tracker, three for an attempt to connect, as long as they stay
+    /// at its host name and do not lead from `wss` to `ws`; the port may be another one. Off by default, as in browsers:
+    /// each attempt to connect costs the detour, and the URL that it leads to is in the error
+    /// ([`ConnectError::Redirect`]).
+    #[must_use]
+    pub fn follow_redirects(self, follow: bool) -> Self {
+        Self { follow_redirects: follow, ..self }
+    }
+
+    async fn connect_once(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
+        let (stream, route) = match &self.proxy {
+            Some(proxy) => (proxy.tunnel(url.host(), url.port()).await?, Route::default()),
+            None => dial(url.host(), url.port(), family).await?,
+        };
+        let failed = |error| handshake_failed(url, error);
+        let mut request = url.as_str().into_client_request().map_err(failed)?;
+        request.headers_mut().extend(self.headers.clone());
+        let stream = Box::new(stream) as BoxedStream;
+        // Makes no TLS handshake for a `ws` URL.
+        let tls = Some(TlsConnector::Rustls(self.tls.clone()));
+        let (stream, _) =
+            client_async_tls_with_config(request, stream, Some(web_socket_config()), tls).await.map_err(failed)?;
+        Ok(Socket { stream, route })
+    }
+}
+
+/// Where a redirect leads, if it may be followed.
+fn redirected(from: &AnnounceUrl, target: &str, followed: usize) -> Result<AnnounceUrl, RedirectReason> {
+    let target = AnnounceUrl::parse(target).map_err(|_| RedirectReason::NoUrl)?;
+    if target.host() != from.host() {
+        Err(RedirectReason::OtherHost)
+    } else if from.is_secure() && !target.is_secure() {
+        Err(RedirectReason::Downgrade)
+    } else if followed == MAX_REDIRECTS {
+        Err(RedirectReason::TooMany)
+    } else {
+        Ok(target)
+    }
 }
 
 impl Default for WebSocketConnector {
@@ -158,32 +224,46 @@ impl Default for WebSocketConnector {
     }
 }
 
-/// The provider is named here, since asking for the process-wide default panics where another crate has set none.
-fn tls_config(roots: RootCertStore) -> Arc<TlsConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = TlsConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
 #[async_trait]
 impl Connector for WebSocketConnector {
     async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError> {
-        let (stream, route) = match &self.proxy {
-            Some(proxy) => (proxy.tunnel(url.host(), url.port()).await?, Route::default()),
-            None => dial(url.host(), url.port(), family).await?,
-        };
-        let mut request = url.as_str().into_client_request().map_err(handshake_failed)?;
-        request.headers_mut().extend(self.headers.clone());
-        let stream = Box::new(stream) as BoxedStream;
-        // Makes no TLS handshake for a `ws` URL.
-        let tls = Some(TlsConnector::Rustls(self.tls.clone()));
-        let (stream, _) = client_async_tls_with_config(request, stream, Some(web_socket_config()), tls)
-            .await
-            .map_err(handshake_failed)?;
-        Ok(Socket { stream, route })
+        let (mut url, mut followed) = (url.clone(), 0);
+        loop {
+            match self.connect_once(&url, family).await {
+                Err(ConnectError::Redirect { status, target, .. }) if self.follow_redirects => {
+                    match redirected(&url, &target, followed) {
+                        Ok(target) => {
+                            tracing::debug!(status, %target, "redirected");
+                            (url, followed) = (target, followed + 1);
+                        }
+                        Err(reason) => return Err(ConnectError::Redirect { status, target, reason }),
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_at_the_host_and_do_not_lose_encryption() {
+        use RedirectReason::{Downgrade, NoUrl, OtherHost, TooMany};
+        for (from, target, followed, expected) in [
+            ("ws://a/", "wss://a/x", 0, Ok("wss://a/x")),
+            ("wss://a/", "wss://a:8443/", 2, Ok("wss://a:8443")),
+            ("ws://a/", "ws://a:81/", 0, Ok("ws://a:81")),
+            ("wss://a/", "ws://a/", 0, Err(Downgrade)),
+            ("wss://a/", "wss://b.a/", 0, Err(OtherHost)),
+            ("wss://a/", "ws://b/", 0, Err(OtherHost)),
+            ("wss://a/", "wss://a/x", 3, Err(TooMany)),
+            ("wss://a/", "ftp://a", 0, Err(NoUrl)),
+        ] {
+            let url = redirected(&AnnounceUrl::parse(from).unwrap(), target, followed);
+            assert_eq!(url.as_ref().map(AnnounceUrl::as_str).map_err(|reason| *reason), expected, "{from} to {target}");
+        }
     }
 }

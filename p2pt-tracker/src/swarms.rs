@@ -1,10 +1,12 @@
 //! The tracker's state machine: which peers are in which swarm, which member gets which offer, which answers are awaited.
 
 mod config;
+mod memberships;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod model;
 mod recipients;
 mod refusal;
+mod shares;
 mod stats;
 mod swarm;
 #[cfg(test)]
@@ -25,8 +27,10 @@ use rand::{SeedableRng, rngs::StdRng};
 pub(crate) use self::recipients::owner;
 pub use self::{config::SwarmsConfig, stats::SwarmsStats};
 use self::{
+    memberships::{Membership, Memberships},
     recipients::Origin,
     refusal::Refusal,
+    shares::Shares,
     swarm::{Member, Swarm},
 };
 
@@ -106,12 +110,10 @@ pub enum CloseReason {
     Unresponsive,
 }
 
-type Membership = (InfoHash, PeerId);
-
 #[derive(Debug)]
 struct Connection {
     origin: Origin,
-    memberships: BTreeSet<Membership>,
+    memberships: Memberships,
     bad_frames: u32,
     /// By when it must show a sign of life.
     probe: Option<Instant>,
@@ -119,7 +121,7 @@ struct Connection {
 
 impl Connection {
     fn new(origin: Origin) -> Self {
-        Self { origin, memberships: BTreeSet::new(), bad_frames: 0, probe: None }
+        Self { origin, memberships: Memberships::default(), bad_frames: 0, probe: None }
     }
 }
 
@@ -127,6 +129,7 @@ impl Connection {
 #[derive(Debug)]
 struct Claim {
     conn: ConnectionId,
+    origin: Origin,
     announce: Announce,
 }
 
@@ -173,6 +176,7 @@ pub struct Swarms {
     swarms: BTreeMap<InfoHash, Swarm>,
     connections: BTreeMap<ConnectionId, Connection>,
     claims: BTreeMap<Membership, Claim>,
+    shares: Shares,
     timers: BTreeSet<(Instant, Timer)>,
     outputs: VecDeque<SwarmsOutput>,
     stats: SwarmsStats,
@@ -187,6 +191,7 @@ impl Swarms {
             swarms: BTreeMap::new(),
             connections: BTreeMap::new(),
             claims: BTreeMap::new(),
+            shares: Shares::default(),
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
             stats: SwarmsStats::default(),
@@ -275,6 +280,7 @@ impl Swarms {
     fn announced(&mut self, now: Instant, conn: ConnectionId, announce: Announce) {
         let info_hash = announce.info_hash;
         if let Err(refusal) = self.announce(now, conn, announce) {
+            self.stats.refused_by_share += u64::from(refusal.is_share());
             self.fail(conn, refusal.to_string(), Some("announce".into()), Some(info_hash));
         }
     }
@@ -311,12 +317,15 @@ impl Swarms {
         if connection.memberships.len() >= config.max_memberships_per_connection {
             return Err(Refusal::TooManyMemberships(config.max_memberships_per_connection));
         }
-        let first = (info_hash, PeerId::from([0; 20]));
-        let own = connection.memberships.range(first..).take_while(|(hash, _)| *hash == info_hash).count();
-        if own >= config.max_peer_ids_per_swarm {
+        if connection.memberships.in_swarm(info_hash) >= config.max_peer_ids_per_swarm {
             return Err(Refusal::TooManyPeerIds(config.max_peer_ids_per_swarm));
         }
-        match self.swarms.get(&info_hash) {
+        let swarm = self.swarms.get(&info_hash);
+        self.shares.check(config, connection.origin, swarm)?;
+        if self.stats.peers >= config.max_peers {
+            return Err(Refusal::TooManyPeers(config.max_peers));
+        }
+        match swarm {
             Some(swarm) if swarm.len() >= config.max_peers_per_swarm => {
                 return Err(Refusal::SwarmFull(config.max_peers_per_swarm));
             }
@@ -324,7 +333,9 @@ impl Swarms {
             _ => {}
         }
         let expires = now + config.expiry();
-        self.swarms.entry(info_hash).or_default().insert(Member::new(peer_id, conn, connection.origin, expires));
+        let swarm = self.swarms.entry(info_hash).or_default();
+        swarm.insert(Member::new(peer_id, conn, connection.origin, expires));
+        self.shares.joined(connection.origin, swarm);
         connection.memberships.insert((info_hash, peer_id));
         self.timers.insert((expires, Timer::Expire((info_hash, peer_id))));
         self.stats.peers += 1;
@@ -440,14 +451,18 @@ impl Swarms {
         announce: Announce,
     ) -> Result<(), Refusal> {
         let membership = (announce.info_hash, announce.peer_id);
+        let Some(origin) = self.connections.get(&conn).map(|connection| connection.origin) else { return Ok(()) };
         let taken = match self.claims.get(&membership) {
             Some(claim) => claim.conn != conn,
-            None => self.claims.len() >= self.config.max_pending_claims,
+            None => {
+                let own = self.claims.values().filter(|claim| claim.origin == origin).count();
+                self.claims.len() >= self.config.max_pending_claims || own >= self.config.claims_of_an_address()
+            }
         };
         if taken {
             return Err(Refusal::PeerIdInUse(announce.peer_id));
         }
-        self.claims.insert(membership, Claim { conn, announce });
+        self.claims.insert(membership, Claim { conn, origin, announce });
         if let Some(connection) = self.connections.get_mut(&holder).filter(|connection| connection.probe.is_none()) {
             let deadline = now + self.config.claim_timeout;
             connection.probe = Some(deadline);
@@ -487,6 +502,7 @@ impl Swarms {
         let (info_hash, peer_id) = membership;
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
         let Some(member) = swarm.remove(peer_id) else { return };
+        self.shares.left(member.origin, swarm);
         self.stats.peers -= 1;
         self.stats.seeders -= usize::from(member.seeder);
         self.timers.remove(&(member.expires, Timer::Expire(membership)));
@@ -505,10 +521,10 @@ impl Swarms {
             self.timers.remove(&(deadline, Timer::Probe(conn)));
         }
         self.claims.retain(|_, claim| claim.conn != conn);
-        for &membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             self.remove(membership);
         }
-        for &membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             self.admit_claim(now, membership);
         }
     }

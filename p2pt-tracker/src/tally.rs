@@ -11,20 +11,17 @@ pub(crate) struct Tally {
     limit: u32,
     count: u32,
     window_ends: Instant,
-    reported: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Within,
-    /// The first beyond the limit in this minute, which is reported.
-    First,
     Beyond,
 }
 
 impl Tally {
     pub(crate) fn new(now: Instant, limit: u32) -> Self {
-        Self { limit, count: 0, window_ends: now, reported: false }
+        Self { limit, count: 0, window_ends: now }
     }
 
     pub(crate) fn add(&mut self, now: Instant) -> Verdict {
@@ -33,13 +30,7 @@ impl Tally {
             self.count += 1;
             return Verdict::Within;
         }
-        self.refuse(now)
-    }
-
-    /// Counts something that is beyond any limit.
-    pub(crate) fn refuse(&mut self, now: Instant) -> Verdict {
-        self.turn(now);
-        if std::mem::replace(&mut self.reported, true) { Verdict::Beyond } else { Verdict::First }
+        Verdict::Beyond
     }
 
     fn turn(&mut self, now: Instant) {
@@ -51,19 +42,17 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::{Beyond, First, Within};
+    use super::Verdict::{Beyond, Within};
     use super::*;
     use crate::session::test_support::{base, secs};
 
     #[test]
-    fn what_is_beyond_the_limit_is_reported_once_a_minute() {
+    fn so_many_are_within_the_limit_in_each_minute() {
         let mut tally = Tally::new(base(), 2);
         for minute in [0, 60, 150] {
             let now = base() + secs(minute);
             let verdicts = [0, 1, 58, 59].map(|at| tally.add(now + secs(at)));
-            assert_eq!(verdicts, [Within, Within, First, Beyond], "minute {minute}");
+            assert_eq!(verdicts, [Within, Within, Beyond, Beyond], "minute {minute}");
         }
-        assert_eq!(tally.refuse(base() + secs(300)), First);
-        assert_eq!(tally.add(base() + secs(300)), Within);
     }
 }

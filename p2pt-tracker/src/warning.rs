@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use p2pt_proto::{InfoHash, OfferId, PeerId};
+use p2pt_proto::{InfoHash, OddField, OfferId, PeerId};
 use thiserror::Error;
 
 use crate::ConnectError;
 
 /// Something that went wrong at a tracker, and that the client copes with.
+///
+/// A client reports each kind, which is a variant of this, at most once a minute, and says how many it left out
+/// ([`TrackerEvent::Warning`](crate::TrackerEvent)).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TrackerWarning {
@@ -45,8 +48,7 @@ pub enum TrackerWarning {
         /// How long this reply took.
         took: Duration,
     },
-    /// The tracker wants to be asked at an interval that makes no sense, under five seconds or over a day. Reported at most
-    /// once a minute.
+    /// The tracker wants to be asked at an interval that makes no sense, under five seconds or over a day.
     #[error("an announce interval of {named:?} is absurd; {used:?} is used")]
     AbsurdInterval {
         /// The interval that the tracker named.
@@ -55,18 +57,30 @@ pub enum TrackerWarning {
         used: Duration,
     },
     /// Frames arrive for swarms that were not joined, more than a few late ones after leaving; they are ignored.
-    /// Reported at most once a minute.
     #[error("frames arrive for swarms that were not joined, such as {info_hash}")]
     ForeignSwarm {
         /// One of these swarms.
         info_hash: InfoHash,
     },
     /// Answers arrive to offers that were never made, have ended, or are ours; more than a few late ones. They are
-    /// ignored. Reported at most once a minute.
+    /// ignored.
     #[error("answers arrive for {info_hash} that no offer awaits")]
     StrayAnswers {
         /// In which swarm.
         info_hash: InfoHash,
+    },
+    /// Another node seems to take part in a swarm under this node's peer id. Trackers give one of the two what is meant for
+    /// the other, and peers that are connected to one reject the other, so at least one of them is not met; each node
+    /// needs an id of its own. Reported at most once a minute.
+    ///
+    /// Not every tracker lets it be seen: at bittorrent-tracker, wt-tracker and openwebtorrent-tracker two nodes with one id see
+    /// nothing of it as long as no third peer answers their offers.
+    #[error("another node seems to use this node's peer id in {info_hash}: {sign}")]
+    PeerIdInUse {
+        /// In which swarm.
+        info_hash: InfoHash,
+        /// By what that was seen.
+        sign: PeerIdSign,
     },
     /// More offers of other peers arrive than may ([`ClientConfig::max_incoming_offers_per_minute`](crate::ClientConfig)
     /// or too large ones); the rest of this minute's are ignored.
@@ -75,11 +89,18 @@ pub enum TrackerWarning {
         /// In which swarm.
         info_hash: InfoHash,
     },
-    /// The tracker sent a frame that is not understood; it was ignored. Reported at most once a minute.
+    /// The tracker sent a frame that is not understood; it was ignored.
     #[error("frame not understood: {reason}")]
     BadFrame {
         /// What is wrong with it, shortened to 256 characters.
         reason: String,
+    },
+    /// Optional fields of a frame do not hold what they should. The frame was used all the same, with what JavaScript would
+    /// make of them; the tracker's operator may want to know.
+    #[error("odd fields in a frame: {}", listed(.fields))]
+    OddFields {
+        /// Which ones, the first eight.
+        fields: Vec<OddField>,
     },
     /// The tracker refused something.
     #[error("the tracker reports a failure: {reason}")]
@@ -113,6 +134,28 @@ pub enum TrackerWarning {
         /// What was asked; empty for everything.
         info_hashes: Vec<InfoHash>,
     },
+}
+
+fn listed(fields: &[OddField]) -> String {
+    fields.iter().map(OddField::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// By what it was seen that another node has this node's peer id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum PeerIdSign {
+    /// An offer came under the id that is not of this node. Offers of this node that a tracker hands back are none.
+    #[error("an offer came under it that this node did not make")]
+    Offer,
+    /// An answer came to an offer that this node never made.
+    #[error("an offer was answered that this node did not make")]
+    Answer,
+    /// The tracker replies to scrapes and not to announces, as aquatic does while another socket holds the id.
+    #[error("the tracker replies to scrapes but not to announces")]
+    Silence,
+    /// The tracker says so, as this library's does: another socket holds the id, and lives.
+    #[error("the tracker refuses it as in use")]
+    Refusal,
 }
 
 /// How an open socket ended.

@@ -73,9 +73,9 @@ async fn comes_back_after_refusals_with_growing_waits() {
     harness.client.join(swarm());
     let mut promised = Duration::ZERO;
     for base in [1, 2, 4, 8, 16] {
-        let failed = |event: &TrackerEvent| matches!(event, TrackerEvent::Warning(_));
-        let TrackerEvent::Warning(TrackerWarning::ConnectFailed { error, retry_in, .. }) =
-            harness.event_where(failed).await
+        let failed = |event: &TrackerEvent| matches!(event, TrackerEvent::ConnectFailed { .. });
+        let TrackerEvent::ConnectFailed { retry_in, .. } = harness.event_where(failed).await else { unreachable!() };
+        let Some(TrackerWarning::ConnectFailed { error, .. }) = harness.state().last_error.map(|last| last.warning)
         else {
             panic!("another warning")
         };
@@ -111,7 +111,7 @@ async fn gives_up_a_handshake_that_does_not_end() {
     let mut harness = Setup::default().start();
     harness.client.join(swarm());
     let stream = harness.stream().await;
-    harness.event_where(|event| matches!(event, TrackerEvent::Warning(TrackerWarning::ConnectFailed { .. }))).await;
+    harness.event_where(|event| matches!(event, TrackerEvent::ConnectFailed { .. })).await;
     assert_eq!(harness.elapsed().as_secs(), 30);
     harness.accept().await;
     drop(stream);
@@ -124,7 +124,7 @@ async fn an_http_answer_is_reported_for_what_it_is() {
     harness.client.join(swarm());
     let mut stream = harness.stream().await;
     stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-    let failed = |event: &TrackerEvent| matches!(event, TrackerEvent::Warning(_));
+    let failed = |event: &TrackerEvent| matches!(event, TrackerEvent::Warning { .. });
     let text = format!("{:?}", harness.event_where(failed).await);
     assert!(text.contains("404"), "{text}");
 }
@@ -309,7 +309,7 @@ async fn clients_that_wait_for_the_same_receiver_get_their_turns() {
     let mut seen = std::collections::BTreeSet::new();
     while seen.len() < clients.len() {
         let (key, event) = timeout(support::GUARD, events.recv()).await.expect("in time").expect("an event");
-        if matches!(event, TrackerEvent::Warning(TrackerWarning::ConnectFailed { .. })) {
+        if matches!(event, TrackerEvent::ConnectFailed { .. }) {
             seen.insert(key);
         }
     }

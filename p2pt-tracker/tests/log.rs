@@ -13,7 +13,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use p2pt_proto::{Announce, ClientMessage, ForwardedAnswer, ForwardedOffer, Offer, TrackerMessage};
 use p2pt_tracker::{ServerConfig, TrackerEvent, TrackerService};
 use support::{Setup, offer_id, peer, reply, swarm};
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tracing_subscriber::EnvFilter;
@@ -33,9 +33,14 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// Takes what was logged.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().expect("no panic before"))).expect("text")
+    }
+
     /// Takes what was logged, and looks for these texts one after the other.
     fn expect(&self, expected: &[&str]) {
-        let log = String::from_utf8(std::mem::take(&mut *self.0.lock().expect("no panic before"))).expect("text");
+        let log = self.take();
         let mut rest = log.as_str();
         for event in expected {
             let at = rest.find(event).unwrap_or_else(|| panic!("no {event:?} in\n{rest}\nof\n{log}"));
@@ -76,12 +81,21 @@ async fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_
     ]);
     server().await;
     log.expect(&[
-        "DEBUG p2pt_tracker::server::connection: socket opened connection=1",
+        "DEBUG p2pt_tracker::server::connection: socket opened connection=1 address=192.0.2.1",
         "announce connection=1 swarm=",
         "offers=1",
         "request refused connection=1 reason=",
         "socket closed connection=1 reason=\"closed by the client\"",
     ]);
+    let proxies = vec!["192.0.2.1".parse().expect("an address")];
+    let service = TrackerService::new(ServerConfig::default().trusted_proxies(proxies));
+    proxied(&service).await;
+    let complaints = |log: &str| log.matches("WARN p2pt_tracker::server::refusals: a proxy's word").count();
+    let first = log.take();
+    assert_eq!(complaints(&first), 1, "one complaint in a minute: {first}");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    proxied(&service).await;
+    assert_eq!(complaints(&log.take()), 1);
 }
 
 async fn client() {
@@ -102,7 +116,7 @@ async fn client() {
 async fn server() {
     let service = TrackerService::new(ServerConfig::default());
     let (near, far) = duplex(64 * 1024);
-    let served = tokio::spawn(service.serve(far));
+    let served = tokio::spawn(service.serve_from([192, 0, 2, 1].into(), far));
     let (mut socket, _) = client_async("ws://tracker.test/", near).await.expect("a handshake");
     let announce = Announce::new(swarm(), peer(1)).offers([Offer::new(offer_id(1), "offer 1")]);
     for frame in [ClientMessage::Announce(announce).encode(), "nonsense".to_owned()] {
@@ -112,4 +126,18 @@ async fn server() {
     socket.close(None).await.expect("an open socket");
     while let Some(Ok(_)) = socket.next().await {}
     tokio::time::timeout(Duration::from_secs(60), served).await.expect("an end in time").expect("no panic");
+}
+
+/// Three requests of a proxy that does not say who its client is.
+async fn proxied(service: &TrackerService) {
+    for _ in 0..3 {
+        let (mut near, far) = duplex(1024);
+        let served = tokio::spawn(service.serve_from([192, 0, 2, 1].into(), far));
+        near.write_all(b"GET / HTTP/1.1\r\nX-Forwarded-For: me\r\n\r\n").await.expect("the tracker reads");
+        let mut response = String::new();
+        near.read_to_string(&mut response).await.expect("a response");
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        drop(near);
+        served.await.expect("no panic");
+    }
 }

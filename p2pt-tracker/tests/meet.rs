@@ -56,7 +56,7 @@ impl Peer {
                 TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
                     self.client.answer(*info_hash, *from, *offer_id, format!("answer to {sdp}"));
                 }
-                TrackerEvent::Warning(warning) => panic!("{warning}"),
+                TrackerEvent::Warning { warning, .. } => panic!("{warning}"),
                 _ => {}
             }
             if interesting(&event) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::{
-    AnnounceUrl, ClientConfig, ConnectError, Connector, ProxyError, ProxyUrl, ServerConfig, Socket, TrackerClient,
-    TrackerEvent, TrackerServer, TrackerStatus, TrackerWarning, WebSocketConnector,
+    AnnounceUrl, ClientConfig, ConnectError, Connector, HttpRefusal, ProxyError, ProxyUrl, ServerConfig, Socket,
+    TrackerClient, TrackerEvent, TrackerServer, TrackerStatus, TrackerWarning, WebSocketConnector,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -136,7 +136,7 @@ async fn a_client_announces_through_either_kind_of_proxy() {
         loop {
             match timeout(GUARD, events.recv()).await.expect("an event in time").unwrap().1 {
                 TrackerEvent::Announced { .. } => break,
-                TrackerEvent::Warning(warning) => panic!("{proxy}: {warning}"),
+                TrackerEvent::Warning { warning, .. } => panic!("{proxy}: {warning}"),
                 _ => {}
             }
         }
@@ -175,7 +175,11 @@ async fn a_proxy_that_is_down_is_told_from_a_tracker_that_is() {
 #[tokio::test]
 async fn http_proxies_that_refuse_or_talk_nonsense() {
     let refused = fails("http", b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n".into(), false).await;
-    assert_eq!(refused, ProxyError::Status(502));
+    assert_eq!(refused, ProxyError::Status(HttpRefusal::new(502)));
+    let busy = b"HTTP/1.1 503 Unavailable\r\nretry-after: 90\r\nContent-Length: 5\r\n\r\nBusy\n";
+    let ProxyError::Status(refused) = fails("http", busy.into(), false).await else { panic!("another error") };
+    assert_eq!((refused.status, refused.body.as_deref()), (503, Some("Busy")));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(90)));
     assert_eq!(fails("http", b"HTTP/1.1 200".into(), true).await, ProxyError::Closed);
     assert_eq!(fails("http", vec![], true).await, ProxyError::Closed);
     for nonsense in [&b"SSH-2.0-OpenSSH\r\n"[..], b"\x05\x00\x00\x01", b"HTTP/1.1 200 OK\r\n\r\nHello"] {

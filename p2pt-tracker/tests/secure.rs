@@ -15,8 +15,10 @@ use p2pt_tracker::{
     AnnounceUrl, CertificateError, ClientConfig, ConnectError, Connector as _, HeaderError, TrackerClient,
     TrackerEvent, TrackerWarning, WebSocketConnector,
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::generate_simple_self_signed;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -35,13 +37,23 @@ struct Tracker {
 
 fn secure_tracker() -> Tracker {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    tracker_with(vec![cert.der().clone()], &signing_key.serialize_der())
+}
+
+/// A tracker that shows this certificate, and those behind it.
+fn tracker_with(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Tracker {
+    let key = PrivateKeyDer::try_from(key.to_vec()).unwrap();
+    let certificate = chain[0].to_vec();
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
+        .with_single_cert(chain, key)
         .unwrap();
+    serve(config, certificate)
+}
+
+fn serve(config: ServerConfig, certificate: Vec<u8>) -> Tracker {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let first_message = std::thread::spawn(move || {
@@ -51,7 +63,7 @@ fn secure_tracker() -> Tracker {
         let mut socket = tungstenite::accept(StreamOwned::new(tls, stream)).ok()?;
         Some(socket.read().unwrap().into_text().unwrap().to_string())
     });
-    Tracker { port, certificate: cert.der().to_vec(), first_message }
+    Tracker { port, certificate, first_message }
 }
 
 impl Tracker {
@@ -134,11 +146,14 @@ async fn refuses_a_certificate_nobody_vouches_for() {
     let (_client, mut events) = start(tracker.url(), WebSocketConnector::new());
     loop {
         match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. }) => {
+            TrackerEvent::Warning {
+                warning: TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. },
+                ..
+            } => {
                 assert!(reason.contains("certificate"), "{reason}");
                 break;
             }
-            TrackerEvent::OffersWanted { .. } => {}
+            TrackerEvent::OffersWanted { .. } | TrackerEvent::ConnectFailed { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -184,4 +199,204 @@ fn a_root_certificate_must_be_one() {
         let error = WebSocketConnector::new().with_root_certificate(bad.as_bytes()).unwrap_err();
         assert_eq!(error, CertificateError, "{bad}");
     }
+}
+
+/// The request line of the handshake with a tracker at this URL, `HOST` being its address.
+async fn request_line(url: &str) -> String {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = url.replace("HOST", &listener.local_addr().unwrap().to_string());
+    let read = tokio::spawn(async move {
+        let mut line = String::new();
+        tokio::io::BufReader::new(listener.accept().await.unwrap().0).read_line(&mut line).await.unwrap();
+        line
+    });
+    let connector = WebSocketConnector::new();
+    // The tracker hangs up after that line.
+    timeout(GUARD, connector.connect(&url.parse().unwrap(), None)).await.unwrap().unwrap_err();
+    timeout(GUARD, read).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn every_request_has_a_path() {
+    for (url, target) in [
+        ("ws://HOST", "/"),
+        ("ws://HOST?key=a%20b", "/?key=a%20b"),
+        ("ws://HOST/announce?key", "/announce?key"),
+        ("ws://HOST/a/../announce", "/announce"),
+    ] {
+        assert_eq!(request_line(url).await, format!("GET {target} HTTP/1.1\r\n"), "{url}");
+    }
+}
+
+/// What `openssl req -x509` has made, see `certificates/README.md`.
+macro_rules! made_by_openssl {
+    ($name:literal) => {
+        (
+            include_bytes!(concat!("certificates/", $name, ".pem")),
+            include_bytes!(concat!("certificates/", $name, ".key")),
+        )
+    };
+}
+
+fn tracker_with_pem((certificate, key): (&[u8], &[u8])) -> Tracker {
+    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+    tracker_with(vec![CertificateDer::from_pem_slice(certificate).unwrap()], key.secret_der())
+}
+
+/// Why a client does not connect to a tracker, by this URL, that trusts the usual authorities and these certificates.
+async fn distrust(tracker: &Tracker, host: &str, roots: &[&[u8]]) -> String {
+    let connector =
+        roots.iter().fold(WebSocketConnector::new(), |connector, root| connector.with_root_certificate(root).unwrap());
+    let url = AnnounceUrl::parse(&format!("wss://{host}:{}/announce", tracker.port)).unwrap();
+    match timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap_err() {
+        ConnectError::Tls(words) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_made_by_openssl_can_be_a_root_and_the_servers_own() {
+    let made: (&[u8], &[u8]) = made_by_openssl!("self-signed");
+    announces_as_root(tracker_with_pem(made), made.0).await;
+    // By its address too, and with others beside it.
+    let tracker = tracker_with_pem(made);
+    let file = [made_by_openssl!("common-name").0, made.0].concat();
+    let connector = WebSocketConnector::new().with_root_certificate(&file).unwrap();
+    let url = AnnounceUrl::parse(&format!("wss://127.0.0.1:{}", tracker.port)).unwrap();
+    timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap();
+}
+
+async fn announces_as_root(tracker: Tracker, root: &[u8]) {
+    let connector = WebSocketConnector::new().with_root_certificate(root).unwrap();
+    let _client = connected(&tracker, connector).await;
+    let message = tokio::task::spawn_blocking(move || tracker.first_message.join().unwrap()).await.unwrap();
+    assert!(matches!(ClientMessage::decode(message.unwrap()), Ok(ClientMessage::Announce(_))));
+}
+
+#[tokio::test]
+async fn a_given_certificate_does_not_vouch_for_others_names() {
+    let made: (&[u8], &[u8]) = made_by_openssl!("self-signed");
+    let words = distrust(&tracker_with_pem(made), "[::ffff:127.0.0.1]", &[made.0]).await;
+    assert!(words.starts_with("the tracker's certificate is for localhost, 127.0.0.1 and not for "), "{words}");
+}
+
+#[tokio::test]
+async fn the_server_has_to_have_the_key_of_a_given_certificate() {
+    let made: (&[u8], &[u8]) = made_by_openssl!("self-signed");
+    let certificate = CertificateDer::from_pem_slice(made.0).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(made_by_openssl!("common-name").1).unwrap();
+    // Another key, which rustls as a server does not notice if it is told what to show.
+    let provider = rustls::crypto::ring::default_provider();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let shown = Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate], key)));
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(shown);
+    let words = distrust(&serve(config, Vec::new()), "localhost", &[made.0]).await;
+    assert!(words.contains("has not the key of the certificate"), "{words}");
+}
+
+/// A certificate for localhost, changed, and its key.
+fn certificate(change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, Vec<u8>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    (params.self_signed(&key).unwrap().der().clone(), key.serialize_der())
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    let told = |tracker: Tracker, host: &'static str, trusted: bool| async move {
+        let roots: &[&[u8]] = if trusted { &[&tracker.certificate] } else { &[] };
+        distrust(&tracker, host, roots).await
+    };
+    let tracker = |(certificate, key): (CertificateDer<'static>, Vec<u8>)| tracker_with(vec![certificate], &key);
+    let authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 2, 29);
+    let early = |params: &mut CertificateParams| params.not_before = date_time_ymd(2999, 12, 31);
+    let made: (&[u8], &[u8]) = made_by_openssl!("common-name");
+    for (words, expected) in [
+        (told(tracker(certificate(expired)), "localhost", true).await, "has expired on 2020-02-29; its operator"),
+        (
+            told(
+                tracker(certificate(|params| {
+                    authority(params);
+                    expired(params)
+                })),
+                "localhost",
+                true,
+            )
+            .await,
+            "has expired on 2020-02-29; its operator",
+        ),
+        (
+            told(tracker(certificate(early)), "localhost", true).await,
+            "is not valid before 2999-12-31; most likely the clock",
+        ),
+        (
+            told(
+                tracker(certificate(|params| {
+                    authority(params);
+                    early(params)
+                })),
+                "localhost",
+                true,
+            )
+            .await,
+            "is not valid before 2999-12-31; most likely the clock",
+        ),
+        (told(tracker(certificate(|_| ())), "127.0.0.1", true).await, "is for localhost and not for 127.0.0.1"),
+        (
+            told(tracker_with_pem(made), "localhost", true).await,
+            "names no host as certificates have to, in a subjectAltName",
+        ),
+        (
+            told(tracker(certificate(|_| ())), "localhost", false).await,
+            "is self-signed, so that no authority vouches for it",
+        ),
+        (
+            told(tracker(certificate(authority)), "localhost", false).await,
+            "is self-signed, so that no authority vouches for it",
+        ),
+    ] {
+        assert!(words.contains(expected), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_signed_by_another_is_trusted_with_its_authority() {
+    let root_key = KeyPair::generate().unwrap();
+    let mut root = CertificateParams::new(Vec::new()).unwrap();
+    root.distinguished_name.push(rcgen::DnType::CommonName, "Root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root_certificate = root.self_signed(&root_key).unwrap().der().clone();
+    let issuer = Issuer::new(root, root_key);
+    let signed = |is_ca: IsCa| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        tracker_with(vec![params.signed_by(&key, &issuer).unwrap().der().clone()], &key.serialize_der())
+    };
+    announces_as_root(signed(IsCa::NoCa), &root_certificate).await;
+    let words = distrust(&signed(IsCa::NoCa), "localhost", &[]).await;
+    assert!(words.contains("signed by an authority that is not trusted here"), "{words}");
+    let words = distrust(&signed(IsCa::Ca(BasicConstraints::Unconstrained)), "localhost", &[&root_certificate]).await;
+    assert!(words.contains("for an authority and not for a server"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tracker_without_tls_is_said_to_have_none() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first_message = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Until the client hangs up.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        None
+    });
+    let words = distrust(&Tracker { port, certificate: Vec::new(), first_message }, "localhost", &[]).await;
+    assert!(words.contains("does not speak TLS there; one without TLS has a URL that begins with ws://"), "{words}");
 }

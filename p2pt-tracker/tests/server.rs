@@ -148,14 +148,17 @@ async fn other_requests_are_told_what_is_wrong() {
     let server = start(|_| {}).await;
     let key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for (request, status, text) in [
-        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "426 Upgrade Required", "connect with a WebSocket"),
         ("GET /announce?info_hash=x HTTP/1.1\r\n\r\n".to_owned(), "426 Upgrade Required", "connect with a WebSocket"),
         ("GET /favicon.ico HTTP/1.1\r\n\r\n".to_owned(), "404 Not Found", "/stats.json"),
         ("POST / HTTP/1.1\r\n\r\n".to_owned(), "405 Method Not Allowed", "GET"),
-        ("GET / HTTP/1.0\r\n\r\n".to_owned(), "505 HTTP Version Not Supported", "1.1"),
-        ("\x16\x03\x01\x02\x00\x01\x00".to_owned(), "400 Bad Request", ""),
+        ("GET / HTTP/2.0\r\n\r\n".to_owned(), "505 HTTP Version Not Supported", "1.1"),
+        ("\x16\x03\x01\x02\x00\x01\x00".to_owned(), "400 Bad Request", "not TLS"),
         (format!("GET / HTTP/1.1\r\n{key}\r\n"), "400 Bad Request", "Sec-WebSocket-Version"),
-        (format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(9000)), "431 Request Header Fields", "8192 bytes"),
+        (
+            format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(16384)),
+            "431 Request Header Fields",
+            "16384 bytes",
+        ),
     ] {
         let response = get(&server, &request).await;
         let (head, body) = response.split_once("\r\n\r\n").expect("a response");

@@ -15,7 +15,13 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{Role, frame::coding::CloseCode},
+    },
+};
 
 /// What the streams hold on to in each direction.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -185,7 +191,7 @@ async fn a_client_that_pings_and_does_not_read_is_dropped() {
     let ping: Vec<u8> = [&[0x89, 0xfd, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
     while client.0.get_mut().write_all(&ping).await.is_ok() {}
     served.await.expect("no panic");
-    assert_eq!(start.elapsed().as_secs(), 40, "at the next ping of the server, which has ten seconds");
+    assert_eq!(start.elapsed().as_secs(), 10, "a pong has as long as any message");
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,4 +249,69 @@ async fn dropping_the_last_handle_stops_the_tracker() {
     drop(clone);
     assert_eq!(client.close_frame().await.code, CloseCode::Away);
     served.await.expect("no panic");
+}
+
+/// A client whose HTTP request something else has answered, at this address.
+async fn upgraded(service: &TrackerService, address: [u8; 4]) -> (Client<DuplexStream>, JoinHandle<()>) {
+    let (near, far) = duplex(BUFFER_BYTES);
+    let served = tokio::spawn(service.serve_upgraded(far, Some(address.into())));
+    (Client(WebSocketStream::from_raw_socket(near, Role::Client, None).await), served)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgraded_stream_is_served_like_any_other() {
+    let service = service(|config| config.max_message_bytes = 4096);
+    let (mut one, served) = upgraded(&service, [192, 0, 2, 1]).await;
+    let (mut two, _) = connect(&service).await;
+    two.announce(announce(2)).await;
+    two.reply().await;
+    one.announce(with_offers(1, [5], 10)).await;
+    assert_eq!(one.reply().await, (0, 2));
+    let TrackerMessage::Offer(offer) = two.message().await else { panic!("no offer") };
+    assert_eq!(offer.offer_id, offer_id(5));
+    one.send("x".repeat(4097)).await;
+    assert_eq!(one.close_frame().await.code, CloseCode::Size);
+    drop(one);
+    served.await.expect("no panic");
+
+    let (silent, served) = upgraded(&service, [192, 0, 2, 1]).await;
+    let start = Instant::now();
+    served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 75 + 2, "75 s idle, 2 s for its close frame");
+    assert_was_told(silent, "no sign of life").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgraded_streams_beyond_a_limit_are_told_to_come_back_later() {
+    let service = service(|config| {
+        config.swarms.max_connections = 2;
+        config.max_connections_per_address = 1;
+    });
+    let (mut first, first_served) = upgraded(&service, [192, 0, 2, 1]).await;
+    let (mut same, _) = upgraded(&service, [192, 0, 2, 1]).await;
+    assert_eq!(same.close_frame().await.code, CloseCode::Again, "the address has its one socket");
+    let (_second, _) = upgraded(&service, [192, 0, 2, 2]).await;
+    let (mut third, _) = upgraded(&service, [192, 0, 2, 3]).await;
+    assert_eq!(third.close_frame().await.code, CloseCode::Again, "the tracker is full");
+    let refused = service.stats().refused;
+    assert_eq!((refused.per_address, refused.full, service.stats().connections_opened), (1, 1, 2));
+
+    // One that does not answer the close frame is given up.
+    let (_deaf, deaf_served) = upgraded(&service, [192, 0, 2, 4]).await;
+    let start = Instant::now();
+    deaf_served.await.expect("no panic");
+    assert_eq!(start.elapsed().as_secs(), 2);
+
+    first.announce(announce(1)).await;
+    first.reply().await;
+    first.close().await;
+    first_served.await.expect("no panic");
+    let (mut again, again_served) = upgraded(&service, [192, 0, 2, 1]).await;
+    again.announce(announce(1)).await;
+    assert_eq!(again.reply().await, (0, 1), "there is room again");
+    service.stop();
+    assert_eq!(again.close_frame().await.code, CloseCode::Away);
+    again_served.await.expect("no panic");
+    let (mut late, _) = upgraded(&service, [192, 0, 2, 1]).await;
+    assert_eq!(late.close_frame().await.code, CloseCode::Away, "none is served by a tracker that has stopped");
 }

@@ -43,6 +43,10 @@ use async_trait::async_trait;
 ///
 /// SDP is complete when handed over, because trackers carry nothing after it. Where the other side has another way to
 /// send what it finds later, [`RemoteCandidates`] takes it.
+///
+/// One transport shows the same certificate on all its connections, where it has certificates: by
+/// [`ChannelInfo::remote_fingerprint`] a peer is known again. One that has none leaves the fingerprints out.
+///
 /// Every wait inside has a deadline of the backend's configuration.
 #[cfg_attr(not(target_family = "wasm"), async_trait)]
 #[cfg_attr(target_family = "wasm", async_trait(?Send))]

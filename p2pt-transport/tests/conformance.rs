@@ -65,6 +65,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::ConnectsTheOtherWay, Fault::CannotOffer),
     (Check::LabelsDiffer, Fault::ConstantLabel),
     (Check::FingerprintsAgree, Fault::ForgetsFingerprint),
+    (Check::FingerprintsAgree, Fault::CertificatePerConnection),
     (Check::ConnectionsDoNotMix, Fault::MixesChannels),
     (Check::ForeignLinesAreIgnored, Fault::ChokesOnForeignLines),
     (Check::GarbageOffer, Fault::VagueErrors),

@@ -109,8 +109,8 @@ impl Builder {
         self
     }
 
-    /// Reaches trackers another way: by a [`WebSocketConnector`] with headers (`Origin`), a proxy or root certificates,
-    /// or in tests without a network.
+    /// Reaches trackers another way: by a [`WebSocketConnector`] with headers (`Origin`), a proxy or root certificates, or
+    /// one that follows redirects, or in tests without a network.
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = connector;
         self

@@ -10,7 +10,8 @@ use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progre
 use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use tracing::{Span, debug, error_span, trace};
 
 use crate::Peer;
@@ -26,6 +27,19 @@ const FRAME_BUDGET: usize = p2pt_messaging::DEFAULT_BUDGET;
 /// A retired channel closes when nothing has moved on it for this long: the other side, which retires it at the same
 /// time, has then finished too.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// A retired channel closes after this time however busy it is. The other side may be a stranger to the peer under whose
+/// id it came, and is heard as that peer until then; an honest one of this library has retired the channel too, and one
+/// of JavaScript, which never does, goes on over the peer's other channel.
+const RETIRED_FOR: Duration = Duration::from_secs(30);
+
+/// The last part of that time, in which the channel takes no further messages, so that those that it is taking may end:
+/// a quarter of the largest message (16 MB) arrives in it at 6.4 Mbit/s. What has not ended by then is sent again, from
+/// its beginning, over the next channel.
+const RETIRING_ENDS: Duration = Duration::from_secs(5);
+
+/// How often it is looked in that part whether all has arrived: messages wait for that, and nothing reports it.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Why a channel did not take a frame.
 #[derive(Debug)]
@@ -50,12 +64,25 @@ impl From<ChannelError> for TryChannelError {
     }
 }
 
+/// How far a channel is on its way to give way to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Retirement {
+    /// It is in use.
+    No,
+    /// It closes when it is quiet, and messages take another channel once all it was given has arrived.
+    Waiting,
+    /// It takes no further messages, and these wait until it is over, so that none overtakes what is still on its way.
+    Ending,
+    /// Messages take another channel.
+    Over,
+}
+
 #[derive(Debug)]
 pub(crate) struct PeerChannel {
     pub(crate) id: ChannelId,
     sender: Arc<dyn FrameSender>,
     good_frame_bytes: usize,
-    retiring: AtomicBool,
+    retirement: watch::Sender<Retirement>,
     closed: AtomicBool,
     /// Why it closed, once the backend has said so.
     reason: OnceLock<ChannelClosed>,
@@ -74,7 +101,7 @@ impl PeerChannel {
             id,
             sender,
             good_frame_bytes,
-            retiring: AtomicBool::new(false),
+            retirement: watch::Sender::new(Retirement::No),
             closed: AtomicBool::new(false),
             reason: OnceLock::new(),
             sending: AtomicUsize::new(0),
@@ -92,7 +119,22 @@ impl PeerChannel {
     /// Whether messages should take another channel if there is one. A retiring channel goes on until all it was given
     /// has arrived: a message on another channel could overtake what is still on its way.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.retiring.load(Ordering::Acquire) && self.is_idle()
+        match *self.retirement.borrow() {
+            Retirement::No | Retirement::Ending => false,
+            Retirement::Waiting => self.is_idle(),
+            Retirement::Over => true,
+        }
+    }
+
+    /// Whether messages that have not begun wait for what this channel was given before.
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.retirement.borrow() == Retirement::Ending
+    }
+
+    /// Waits until messages need not wait for this channel, which is [`RETIRING_ENDS`] at most.
+    pub(crate) async fn has_ended(&self) {
+        // The sender of the watch is a part of this channel.
+        let _ = self.retirement.subscribe().wait_for(|retirement| *retirement != Retirement::Ending).await;
     }
 
     /// Whether everything sent has been acknowledged.
@@ -204,20 +246,43 @@ impl PeerChannel {
 
     /// Marks the channel so that messages take another one, waits until both sides are done with it, closes it.
     ///
-    /// Waits as long as either side goes on sending: a JavaScript peer would lose what is cut off, and a surplus
-    /// channel costs little. The channel's own end ends the wait.
+    /// Waits while either side goes on sending, for [`RETIRED_FOR`] at most: a JavaScript peer would lose what is cut
+    /// off, and a surplus channel costs little. The channel's own end ends the wait.
     pub(crate) async fn retire(&self) {
-        self.retiring.store(true, Ordering::Release);
+        let ends_at = Instant::now() + RETIRED_FOR;
+        self.retirement.send_replace(Retirement::Waiting);
+        // However this ends, by being dropped too, no message waits for it.
+        let over = Over(&self.retirement);
+        if timeout_at(ends_at - RETIRING_ENDS, self.quiet()).await.is_err() {
+            debug!(parent: &self.span, "the retired channel stays busy, and takes no further messages");
+            self.retirement.send_replace(Retirement::Ending);
+            let _ = timeout_at(ends_at, self.emptied()).await;
+            self.retirement.send_replace(Retirement::Over);
+            // What the other side sends is taken until then.
+            let _ = timeout_at(ends_at, self.quiet()).await;
+        }
+        drop(over);
+        self.close().await;
+    }
+
+    /// Waits until nothing has moved for [`QUIET`], or the channel has closed.
+    async fn quiet(&self) {
         let mut seen = self.moved.load(Ordering::Relaxed);
         while !self.is_closed() {
             sleep(QUIET).await;
             let moved = self.moved.load(Ordering::Relaxed);
             if self.is_idle() && moved == seen {
-                break;
+                return;
             }
             seen = moved;
         }
-        self.close().await;
+    }
+
+    /// Waits until all that was sent has been acknowledged, or the channel has closed.
+    async fn emptied(&self) {
+        while !self.is_closed() && !self.is_idle() {
+            sleep(GLANCE).await;
+        }
     }
 
     /// Resolves when the channel has closed, even while received frames wait to be read. If this side closes it, only
@@ -229,6 +294,15 @@ impl PeerChannel {
             self.sender.close().await;
         }
         self.reason.get_or_init(|| reason).clone()
+    }
+}
+
+/// Ends a channel's retirement for messages.
+struct Over<'a>(&'a watch::Sender<Retirement>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(Retirement::Over);
     }
 }
 

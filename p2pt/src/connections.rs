@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use p2pt_mesh::TrackerId;
 use p2pt_mesh::discovery::{self, Discovery};
-use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Input, Library, Mesh, MeshConfig, Output, RemoteOffer};
+use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Identity, Input, Library, Mesh, MeshConfig, Output, RemoteOffer};
 use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
-use p2pt_transport::{Channel, ChannelClosed, FrameReceiver, PendingOffer, Role, TransportError};
+use p2pt_transport::{Channel, ChannelClosed, Fingerprint, FrameReceiver, PendingOffer, Role, TransportError};
 use rand::rngs::StdRng;
 use tracing::{Span, debug, error_span};
 
@@ -199,8 +199,8 @@ impl Connections {
     /// A peer's offer came by a tracker.
     pub(crate) fn offer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, offer: IncomingOffer) {
         if self.admits(from, tracker, Role::Answerer) {
-            let library = library(&offer.sdp);
-            self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, library, offer } });
+            let identity = claimed(&offer.sdp);
+            self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, identity, offer } });
             self.saw(now, from, tracker);
         }
     }
@@ -208,8 +208,8 @@ impl Connections {
     /// The answer to an offer of this side came by a tracker.
     pub(crate) fn answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, answer: AnsweredOffer) {
         if self.admits(from, tracker, Role::Offerer) {
-            let library = library(&answer.sdp);
-            self.step(now, Input::Answer { from, tracker, library, answer });
+            let identity = claimed(&answer.sdp);
+            self.step(now, Input::Answer { from, tracker, identity, answer });
             self.saw(now, from, tracker);
         }
     }
@@ -242,7 +242,8 @@ impl Connections {
             Ok(channel) => {
                 debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect has opened a channel");
                 let label = channel.info.label.clone();
-                self.step(now, Input::AttemptSucceeded { attempt, label, channel });
+                let fingerprint = channel.info.remote_fingerprint.map(fingerprint_of);
+                self.step(now, Input::AttemptSucceeded { attempt, label, fingerprint, channel });
             }
             Err(error) => {
                 debug!(parent: &self.span, attempt = attempt.0, error = %logged(&error), "an attempt to connect has failed");
@@ -434,9 +435,14 @@ fn span_of(shared: &SwarmShared) -> Span {
     error_span!("swarm", info_hash = %shared.identity().key.info_hash())
 }
 
-/// Which library made a description.
-fn library(sdp: &str) -> Library {
-    if sdp::is_marked(sdp) { Library::Ours } else { Library::JavaScript }
+/// What a description says of its maker.
+fn claimed(sdp: &str) -> Identity {
+    let library = if sdp::is_marked(sdp) { Library::Ours } else { Library::JavaScript };
+    Identity { library, fingerprint: Fingerprint::from_sdp(sdp).map(fingerprint_of) }
+}
+
+fn fingerprint_of(Fingerprint(bytes): Fingerprint) -> mesh::Fingerprint {
+    mesh::Fingerprint(bytes)
 }
 
 fn role_of(role: mesh::Role) -> Role {
@@ -451,6 +457,7 @@ fn reason_of(reason: mesh::RejectReason) -> RejectReason {
         mesh::RejectReason::Full => RejectReason::Full,
         mesh::RejectReason::Duplicate => RejectReason::Duplicate,
         mesh::RejectReason::Busy => RejectReason::Busy,
+        mesh::RejectReason::NotTheSamePeer => RejectReason::NotTheSamePeer,
     }
 }
 

@@ -96,6 +96,8 @@ table! {
     counter rejected_filtered = "p2pt_connections_rejected_total" { "reason" = "filtered" };
     /// Peers turned away because they were banned.
     counter rejected_banned = "p2pt_connections_rejected_total" { "reason" = "banned" };
+    /// Peers turned away because another one is connected under their id.
+    counter rejected_not_the_same = "p2pt_connections_rejected_total" { "reason" = "not_the_same" };
     /// Channels closed by this side, or with the transport.
     counter closed_local = "p2pt_connections_closed_total" { "cause" = "local" };
     /// Channels closed by the other side.
@@ -176,6 +178,7 @@ impl Counters {
             RejectReason::Busy => &self.rejected_busy,
             RejectReason::Filtered => &self.rejected_filtered,
             RejectReason::Banned => &self.rejected_banned,
+            RejectReason::NotTheSamePeer => &self.rejected_not_the_same,
         });
     }
 

@@ -79,8 +79,8 @@ pub(crate) struct Parts {
 enum Done {
     Offers {
         swarm: MembershipId,
-        /// The swarm's, when they were asked for.
-        info_hash: InfoHash,
+        /// How often its identifier had changed when they were asked for.
+        renamed: u64,
         tracker: TrackerId,
         made: Vec<Made>,
         /// Others have given way to some of them.
@@ -133,6 +133,8 @@ pub(crate) struct Engine {
 /// This node's membership in one swarm.
 struct SwarmMembership {
     info_hash: InfoHash,
+    /// How often the identifier has changed.
+    renamed: u64,
     shared: Arc<SwarmShared>,
     connections: Connections,
     offers: BTreeMap<OfferId, Waiting>,
@@ -316,7 +318,8 @@ impl Engine {
         let token = CancellationToken::new();
         let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
         let counted = Counted::new(self.parts.shared.counters.clone(), |counters| &counters.swarms);
-        let membership = SwarmMembership { info_hash, shared, connections, offers, attempts, token, _counted: counted };
+        let membership =
+            SwarmMembership { info_hash, renamed: 0, shared, connections, offers, attempts, token, _counted: counted };
         self.memberships.insert(id, info_hash, membership);
     }
 
@@ -331,6 +334,7 @@ impl Engine {
         if before == info_hash {
             return Ok(());
         }
+        membership.renamed += 1;
         membership.shared.set_identity(Identity { membership: swarm, key });
         membership.offers.clear();
         membership.connections.change_identifier(crate::now());
@@ -384,9 +388,9 @@ impl Engine {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Offers { swarm, info_hash, tracker, made, made_room } => {
-                // Those that were asked for under an earlier identifier are dropped.
-                if self.memberships.id(info_hash) == Some(swarm) {
+            Done::Offers { swarm, renamed, tracker, made, made_room } => {
+                // Those that were asked for before the identifier changed are dropped, also where it has changed back.
+                if self.memberships.get(swarm).is_some_and(|membership| membership.renamed == renamed) {
                     self.hand_in_offers(swarm, tracker, made, made_room);
                 }
             }

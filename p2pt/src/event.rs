@@ -38,6 +38,10 @@ pub enum Event {
         tracker: AnnounceUrl,
         /// What is wrong.
         warning: TrackerWarning,
+        /// How many warnings of this kind, which is a variant of [`TrackerWarning`], this tracker has caused since the
+        /// last one that was read: each kind is reported once a minute at most, and while one is unread a later one
+        /// takes its place.
+        missed: u64,
     },
     /// An attempt to connect to a peer, of which no more is known than what a tracker said, has failed.
     ConnectionFailed(ConnectionFailed),
@@ -159,6 +163,11 @@ pub enum RejectReason {
     Filtered,
     /// The peer is banned.
     Banned,
+    /// A peer is connected under this id, and this is another one: one of the two runs another library, or shows another
+    /// certificate, of which a node of this library has one for each run. It is a stranger under the peer's id, two nodes
+    /// were given one id, or the peer was started anew under its old id and is let in once its old connection has ended
+    /// here, which takes the idle timeout (4 s unless configured) if it did not say goodbye.
+    NotTheSamePeer,
 }
 
 impl fmt::Display for RejectReason {
@@ -169,6 +178,7 @@ impl fmt::Display for RejectReason {
             Self::Busy => "too many attempts to connect are under way",
             Self::Filtered => "the application's filter does not admit it",
             Self::Banned => "it is banned",
+            Self::NotTheSamePeer => "another peer is connected under its id",
         })
     }
 }
@@ -187,7 +197,10 @@ impl fmt::Display for Event {
             Self::SendFailed(failed) => failed.fmt(f),
             Self::InvalidFrame(invalid) => invalid.fmt(f),
             Self::TrackerConnected(connected) => connected.fmt(f),
-            Self::TrackerWarning { tracker, warning } => write!(OneLine(f), "tracker {tracker}: {warning}"),
+            Self::TrackerWarning { tracker, warning, missed } => {
+                write!(OneLine(f), "tracker {tracker}: {warning}")?;
+                if *missed > 0 { write!(f, " ({missed} more since)") } else { Ok(()) }
+            }
             Self::ConnectionFailed(failed) => failed.fmt(f),
             Self::ConnectionRejected(rejected) => rejected.fmt(f),
             Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),

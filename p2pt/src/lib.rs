@@ -95,6 +95,7 @@ mod inbox;
 mod message;
 mod node;
 mod peer;
+mod pending_send;
 mod queue;
 mod request;
 mod responses;
@@ -118,6 +119,7 @@ pub use event::{
 pub use message::Message;
 pub use node::{Node, TrackerStats};
 pub use peer::{Messages, Peer};
+pub use pending_send::PendingSend;
 pub use request::{PendingResponse, Request};
 pub use responses::Responses;
 pub use swarm::{Events, Swarm, SwarmKey};
@@ -128,7 +130,7 @@ pub use p2pt_messaging::{
     Malformed, MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
-pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};
+pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};
 pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
 
 /// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
@@ -137,12 +139,18 @@ pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameErro
 /// The client itself, for programs that talk to trackers without a node, is in the crate `p2pt-tracker`.
 pub mod tracker {
     pub use p2pt_tracker::{
-        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, HeaderError,
-        LastError, ProxyError, ProxyUrl, ProxyUrlError, Route, Socket, SocketEnd, SwarmState, TrackerCounters,
-        TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
+        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, FieldProblem,
+        HeaderError, HttpRefusal, LastError, OddField, Oddity, PeerIdSign, ProxyError, ProxyUrl, ProxyUrlError,
+        RedirectReason, Route, Socket, SocketEnd, SwarmState, TrackerCounters, TrackerState, TrackerStatus,
+        TrackerWarning, WebSocketConnector,
     };
     #[cfg(feature = "server")]
-    pub use p2pt_tracker::{ServerConfig, ServerStats, SwarmsConfig, SwarmsStats, TrackerServer, TrackerService};
+    pub use p2pt_tracker::{
+        ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, SwarmsConfig, SwarmsStats,
+        TrackerListener, TrackerServer, TrackerService, raise_descriptor_limit,
+    };
+    #[cfg(feature = "server-tls")]
+    pub use p2pt_tracker::{ServerTls, ServerTlsError};
 }
 
 /// What [`Builder::transport`] takes, and what a transport of one's own is made of.

@@ -26,7 +26,7 @@ use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Asked, Content, Pushed, SendQueue};
+use crate::send_queue::{Awaited, Content, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -209,17 +209,30 @@ impl Peer {
     /// # Errors
     /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
-        match self.0.enqueue(Content::Frame(frame), None) {
+        self.enqueue_frame(frame, None)
+    }
+
+    pub(crate) fn enqueue_frame(&self, frame: Frame, awaited: Option<Awaited>) -> Result<(), QueueError<Frame>> {
+        match self.0.enqueue(Content::Frame(frame), awaited) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
+        self.enqueue_message(id, payload, None)
+    }
+
+    pub(crate) fn enqueue_message(
+        &self,
+        id: MessageId,
+        payload: Arc<Payload>,
+        awaited: Option<Awaited>,
+    ) -> Result<(), QueueError<Arc<Payload>>> {
         if let Some((bytes, max)) = self.0.too_large(&payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.enqueue(Content::Message(id, payload), None) {
+        match self.0.enqueue(Content::Message(id, payload), awaited) {
             Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
             _ => Ok(()),
         }
@@ -268,7 +281,11 @@ impl Peer {
             return Err(TrySendError::Full(payload));
         }
         loop {
-            match self.0.channel()?.try_send_message(&id, &payload) {
+            let channel = self.0.channel()?;
+            if channel.is_ending() {
+                return Err(TrySendError::Full(payload));
+            }
+            match channel.try_send_message(&id, &payload) {
                 Ok(()) => {
                     self.0.sent(&payload);
                     return Ok(());
@@ -380,8 +397,8 @@ impl PeerShared {
     }
 
     /// Queues something to be handed over.
-    pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
-        let pushed = self.send_queue.push(content, asked);
+    pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
+        let pushed = self.send_queue.push(content, awaited);
         if matches!(pushed, Pushed::Full(_)) {
             count(&self.settings.counters.queue_full);
             debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
@@ -431,7 +448,7 @@ impl PeerShared {
     /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
     pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
         loop {
-            let channel = self.channel()?;
+            let channel = self.channel_in_turn().await?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
                 // The whole message starts again on the next channel, under the same id.
                 Err(ChannelError::Closed) => {
@@ -448,7 +465,7 @@ impl PeerShared {
 
     pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
         loop {
-            let channel = self.channel()?;
+            let channel = self.channel_in_turn().await?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
                 Err(ChannelError::Closed) => {}
                 Err(error) => return Err(error.into()),
@@ -487,6 +504,17 @@ impl PeerShared {
 
     pub(crate) fn channels(&self) -> Vec<Arc<PeerChannel>> {
         lock(&self.channels).open.clone()
+    }
+
+    /// The channel that a new message takes, once no earlier one is under way on a channel that is about to be closed.
+    async fn channel_in_turn(&self) -> Result<Arc<PeerChannel>, SendError> {
+        loop {
+            let channel = self.channel()?;
+            if !channel.is_ending() {
+                return Ok(channel);
+            }
+            channel.has_ended().await;
+        }
     }
 
     /// The channel new messages take: the oldest that is not about to be closed. As long as that one is the same,

@@ -188,8 +188,8 @@ impl EventQueue {
         self.report(Some(event.tracker.clone()), Event::TrackerConnected(event));
     }
 
-    pub(crate) fn tracker_warning(&self, tracker: AnnounceUrl, warning: TrackerWarning) {
-        self.report(Some(tracker.clone()), Event::TrackerWarning { tracker, warning });
+    pub(crate) fn tracker_warning(&self, tracker: AnnounceUrl, warning: TrackerWarning, missed: u64) {
+        self.report(Some(tracker.clone()), Event::TrackerWarning { tracker, warning, missed });
     }
 
     pub(crate) fn connection_failed(&self, event: ConnectionFailed) {
@@ -214,7 +214,11 @@ impl EventQueue {
             let before = events.len();
             match missed(&mut event) {
                 Some(_) => make_room_for_attempt(events),
-                None => events.retain(|older| kind(older) != kind(&event)),
+                None => {
+                    if let Some(older) = events.iter().position(|older| kind(older) == kind(&event)) {
+                        count_replaced(&mut event, &events.remove(older));
+                    }
+                }
             }
             add(&self.counters.events_dropped, before - events.len());
             events.push(event);
@@ -304,6 +308,13 @@ fn make_room_for_attempt(events: &mut Vec<Event>) {
     let dropped = oldest.and_then(|index| missed(&mut events.remove(index)).copied());
     if let (Some(dropped), Some(next)) = (dropped, events.iter_mut().find_map(missed)) {
         *next += dropped + 1;
+    }
+}
+
+/// A warning takes the place of an unread one, which it counts as left out, with those that that one counts.
+fn count_replaced(event: &mut Event, older: &Event) {
+    if let (Event::TrackerWarning { missed, .. }, Event::TrackerWarning { missed: before, .. }) = (event, older) {
+        *missed += before + 1;
     }
 }
 

@@ -95,11 +95,14 @@ fn of_each_tracker_the_latest_event_of_each_kind_is_kept() {
     for n in 0..1000 {
         let event = TrackerConnected { tracker: url.clone(), connected: n, total: 1000 };
         queue.tracker_connected(event);
-        queue.tracker_warning(url.clone(), TrackerWarning::ScrapeFailed { info_hashes: vec![] });
-        queue.tracker_warning(url.clone(), TrackerWarning::BadFrame { reason: n.to_string() });
+        queue.tracker_warning(url.clone(), TrackerWarning::ScrapeFailed { info_hashes: vec![] }, 0);
+        queue.tracker_warning(url.clone(), TrackerWarning::BadFrame { reason: n.to_string() }, 1);
     }
     let events: Vec<Event> = std::iter::from_fn(|| poll(&queue)).collect();
     assert_eq!(events.len(), 3, "one of each kind");
+    let missed = |event: &Event| if let Event::TrackerWarning { missed, .. } = event { *missed } else { 0 };
+    assert_eq!([&events[1], &events[2]].map(missed), [999, 999 + 1000], "with those that they count");
+    assert!(events[2].to_string().ends_with(" (1999 more since)"), "{}", events[2]);
     assert!(matches!(&events[0], Event::TrackerConnected(event) if event.connected == 999), "{events:?}");
 }
 
@@ -110,10 +113,10 @@ fn a_tracker_that_gives_trouble_without_end_delays_no_peer_and_no_tracker() {
     let trouble = |reason: &str| TrackerWarning::BadFrame { reason: reason.to_owned() };
     let peer = connect(&queue, 1);
     queue.try_push(&peer, message(7)).expect("room");
-    queue.tracker_warning(two, trouble("once"));
+    queue.tracker_warning(two, trouble("once"), 0);
     let mut events = Vec::new();
     for _ in 0..8 {
-        queue.tracker_warning(one.clone(), trouble("again"));
+        queue.tracker_warning(one.clone(), trouble("again"), 0);
         queue.offer_failed(TransportError::NoCandidate);
         let event = poll(&queue).expect("an event");
         events.push(match &event {
@@ -132,7 +135,7 @@ fn the_news_of_a_tracker_come_in_their_order() {
     let queue = EventQueue::new();
     let url: AnnounceUrl = "ws://127.0.0.1:1".parse().expect("a URL");
     queue.tracker_connected(TrackerConnected { tracker: url.clone(), connected: 1, total: 1 });
-    queue.tracker_warning(url, TrackerWarning::BadFrame { reason: String::new() });
+    queue.tracker_warning(url, TrackerWarning::BadFrame { reason: String::new() }, 0);
     assert!(matches!(poll(&queue), Some(Event::TrackerConnected(_))));
     assert!(matches!(poll(&queue), Some(Event::TrackerWarning { .. })));
     assert!(poll(&queue).is_none());
@@ -237,7 +240,7 @@ fn the_latest_attempts_of_each_tracker_are_kept_and_the_others_counted() {
     report("good", 200);
     for n in 0..100 {
         report("liar", n);
-        queue.tracker_warning(tracker("liar"), TrackerWarning::BadFrame { reason: n.to_string() });
+        queue.tracker_warning(tracker("liar"), TrackerWarning::BadFrame { reason: n.to_string() }, 0);
     }
     report("good", 201);
     let (mut good, mut liar, mut warnings) = (Vec::new(), Vec::new(), 0);

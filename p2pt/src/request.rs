@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use crate::counters::{Counters, count};
 use crate::queue::lock;
-use crate::send_queue::{Asked, Content, HandedOver, Pushed};
+use crate::send_queue::{Asked, Awaited, Content, HandedOver, Pushed};
 use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.
@@ -361,7 +361,7 @@ impl Waiting {
             return Err(self.failed(SendError::TooLarge { bytes, max }.into()));
         }
         let handed_over = Arc::<OnceLock<HandedOver>>::default();
-        let asked = Asked { number: self.number, handed_over: handed_over.clone() };
+        let asked = Awaited::Response(Asked { number: self.number, handed_over: handed_over.clone() });
         let error = match self.peer.shared().enqueue(Content::Message(self.id.clone(), payload), Some(asked)) {
             Pushed::Queued => {
                 self.sent = Sent::Queued(handed_over);

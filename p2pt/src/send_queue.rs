@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::channel::PeerChannel;
 use crate::counters::Counters;
+use crate::pending_send::Confirm;
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
 
@@ -56,16 +57,33 @@ pub(crate) struct Asked {
     pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
 
+/// What the application awaits of a queued item; of others it hears only if they fail, by an event.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    /// The response to it.
+    Response(Asked),
+    /// That a channel takes it.
+    Acceptance(Confirm),
+}
+
 #[derive(Debug)]
 struct Item {
     number: u64,
     content: Content,
-    asked: Option<Asked>,
+    awaited: Option<Awaited>,
 }
 
 impl Item {
     fn weight(&self) -> usize {
         ITEM_OVERHEAD + self.content.bytes()
+    }
+
+    /// The [number](Asked::number) of the request that it is.
+    fn request(&self) -> Option<u64> {
+        match &self.awaited {
+            Some(Awaited::Response(asked)) => Some(asked.number),
+            Some(Awaited::Acceptance(_)) | None => None,
+        }
     }
 }
 
@@ -132,9 +150,9 @@ impl SendQueue {
     }
 
     /// Queues something if there is room, which an empty queue always has.
-    pub(crate) fn push(&self, content: Content, asked: Option<Asked>) -> Pushed {
+    pub(crate) fn push(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
         let mut state = lock(&self.state);
-        let item = Item { number: state.next, content, asked };
+        let item = Item { number: state.next, content, awaited };
         if state.closed {
             return Pushed::Closed;
         }
@@ -162,7 +180,7 @@ impl SendQueue {
     /// sent again if its channel fails.
     pub(crate) fn cancel(&self, request: u64) {
         let mut state = lock(&self.state);
-        let is_of = |item: &Item| item.asked.as_ref().is_some_and(|asked| asked.number == request);
+        let is_of = |item: &Item| item.request() == Some(request);
         if let Some(index) = state.items.iter().position(is_of) {
             let weight = state.items.remove(index).map_or(0, |item| item.weight());
             state.weight -= weight;
@@ -221,7 +239,7 @@ impl SendQueue {
             return None;
         }
         let item = state.items.pop_front()?;
-        let request = item.asked.as_ref().map(|asked| asked.number);
+        let request = item.request();
         state.in_flight = Some(Flight { number: item.number, bytes: item.content.bytes(), request, cancelled: false });
         Some(InFlight { queue: self, item: Some(item) })
     }
@@ -299,22 +317,34 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             Err(SendError::PeerGone(_)) => return,
             Err(error) => (None, Some(error)),
         };
-        let Some(Item { content, asked, .. }) = item.done() else { return };
+        let Some(Item { content, awaited, .. }) = item.done() else { return };
         let id = match content {
             Content::Message(id, _) => Some(id),
             Content::Frame(_) => None,
         };
-        match (error, asked, id) {
-            (None, Some(asked), id) => {
+        match (error, awaited, id) {
+            (None, Some(Awaited::Response(asked)), id) => {
                 if let (Some(channel), Some(id)) = (taken_by, id) {
                     debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
                     let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
                 }
             }
+            (None, Some(Awaited::Acceptance(confirm)), _) => {
+                // An application that no longer waits for it hears of failures alone.
+                let _ = confirm.send(Ok(()));
+            }
             (None, None, _) => {}
-            (Some(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
-            (Some(error), _, id) => {
-                events.send_failed(peer, SendFailed { peer: peer.clone(), id, error, missed: 0 });
+            (Some(error), Some(Awaited::Response(asked)), Some(id)) => {
+                peer.shared().waiters.fail(crate::now(), id, asked.number, error);
+            }
+            (Some(error), awaited, id) => {
+                let unheard = match awaited {
+                    Some(Awaited::Acceptance(confirm)) => confirm.send(Err(error)).err().and_then(Result::err),
+                    _ => Some(error),
+                };
+                if let Some(error) = unheard {
+                    events.send_failed(peer, SendFailed { peer: peer.clone(), id, error, missed: 0 });
+                }
             }
         }
     }

@@ -186,6 +186,53 @@ async fn what_fails_while_the_peer_is_there_is_an_event_or_its_requests_error() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_to_be_confirmed_keeps_its_place_and_is_confirmed_when_a_channel_has_it() {
+    let mut bench = Bench::new(|_| {});
+    let (mut far, _task) = bench.open().await;
+    let peer = bench.peer.clone();
+    // More than the channel takes at once.
+    let first = peer.queue_confirmed(large("a", 4)).expect("room");
+    peer.queue("b").expect("room");
+    let third = peer.queue_response_confirmed(MessageId::from(7), "c").expect("room");
+    let fourth = peer.queue_frame_confirmed(Frame::text("d")).expect("room");
+    peer.queue("e").expect("room");
+    assert!(timeout(Duration::from_secs(1), fourth).await.is_err(), "nothing takes it yet");
+    let (mut first, mut third) = (first, third);
+    assert!(timeout(Duration::ZERO, &mut first).await.is_err(), "the other side takes nothing");
+    let confirmed = async {
+        assert_eq!((&mut first).await, Ok(()));
+        assert_eq!((&mut third).await, Ok(()));
+    };
+    let (texts, ()) = tokio::join!(received(&mut far, 5), timeout(DEADLINE, confirmed).map_ok());
+    assert_eq!(texts, "abcde");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_confirmed_and_is_not_sent_says_why() {
+    let mut bench = Bench::new(|_| {});
+    let (far, task) = bench.open().await;
+    assert!(matches!(bench.event().await, Event::PeerConnected(_)));
+    let timed_out = SendError::Timeout(Duration::from_secs(30));
+    // The other side takes nothing: the send buffer fills with the first of them.
+    let heard = bench.peer.queue_confirmed(large("a", 4)).expect("room");
+    let unheard = bench.peer.queue_confirmed(large("b", 3)).expect("room");
+    assert_eq!(timeout(DEADLINE, heard).await, Ok(Err(timed_out.clone())));
+    drop(unheard);
+    // The first one was no event, and of the second nothing else would tell.
+    let Event::SendFailed(failed) = bench.event().await else { panic!("not what failed") };
+    assert_eq!((failed.error, failed.missed), (timed_out, 0));
+
+    let waits = bench.peer.queue_confirmed(large("c", 4)).expect("room");
+    drop(far);
+    timeout(DEADLINE, task).await.expect("a task ends with its channel").expect("no panic");
+    bench.events.close(&bench.peer, ChannelClosed::Remote, 0);
+    assert!(matches!(bench.event().await, Event::PeerClosed(_)));
+    let gone = Err(SendError::PeerGone(ChannelClosed::Remote));
+    assert_eq!(timeout(DEADLINE, waits).await.expect("in time"), gone);
+    assert_eq!(bench.peer.queue_confirmed("late").expect("a future").await, gone);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queued_request_that_ends_is_not_sent_any_more() {
     let mut bench = Bench::new(|_| {});
     let (mut far, _task) = bench.open().await;
@@ -282,7 +329,7 @@ impl<F: Future> MapOk for tokio::time::Timeout<F> {
 fn a_request_that_ended_in_flight_is_not_sent_again_when_its_channel_fails() {
     for cancelled in [false, true] {
         let queue = SendQueue::new(1 << 20, Arc::default());
-        let asked = Asked { number: 7, handed_over: Arc::default() };
+        let asked = Awaited::Response(Asked { number: 7, handed_over: Arc::default() });
         let content = Content::Message(p2pt_messaging::MessageId::from(1), Arc::new("question".into()));
         assert!(matches!(queue.push(content, Some(asked)), Pushed::Queued));
         let in_flight = queue.take().expect("it is queued");

@@ -248,7 +248,8 @@ impl Swarm {
     /// stream go on. [`set_identifier`](Self::set_identifier) keeps the peers.
     ///
     /// # Errors
-    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, [`NodeError::Stopped`].
+    /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, with another swarm or with this one,
+    /// [`NodeError::Stopped`].
     pub async fn move_to(&self, key: impl Into<SwarmKey>) -> Result<(), NodeError> {
         let (swarm, key) = (self.shared.clone(), key.into());
         self.node.command(|reply| Command::MoveTo { swarm, key, reply }).await

@@ -106,9 +106,12 @@ async fn trackers_are_named_as_people_have_them() {
     node.add_tracker(url.clone()).await.expect("it is there already");
     node.add_tracker("ws://127.0.0.1:11").await.expect("added");
     node.add_tracker(&text).await.expect("it is there already");
+    // Other spellings of the same.
+    node.add_tracker("WS://127.0.0.1:010/").await.expect("it is there already");
+    node.add_tracker("ws://127.0.0.1:9/./announce").await.expect("it is there already");
     assert_eq!(node.tracker_stats().total, 3);
     assert!(node.remove_tracker(&url).await.expect("running"));
-    assert!(node.remove_tracker(text).await.expect("running"));
+    assert!(node.remove_tracker(format!("{text}/")).await.expect("running"));
 }
 
 /// All that gives out the handle of a peer whose `PeerConnected` was not read has its close reported.

@@ -6,11 +6,11 @@ mod mesh;
 mod underlay;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use p2pt::testing::{Trackers, Uplink};
 use p2pt::{Builder, Events, P2pt, Swarm};
-use p2pt_tracker::{ServerConfig, TrackerService};
+use p2pt_tracker::{Connector, ServerConfig, TrackerService};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -146,6 +146,11 @@ impl<N: Underlay> Sim<N> {
     /// next writes, and the trackers do not learn of it. Channels survive.
     pub fn change_address(&self, node: N::Node) {
         self.uplink(node).change_address();
+    }
+
+    /// The way of a node to the trackers, for a client that a test drives itself.
+    pub fn connector(&self, node: N::Node) -> Arc<dyn Connector> {
+        self.trackers.connector(&[Family::V4], &self.uplink(node))
     }
 
     fn others(&self, node: N::Node) -> impl Iterator<Item = N::Node> {

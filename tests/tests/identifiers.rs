@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use p2pt::{ChannelClosed, Event, InfoHash, NodeError, Peer, PeerId, RejectReason};
 use p2pt_tests::sim::{Sim, SimNode};
 use p2pt_transport::memory::{Break, Conditions};
+use p2pt_transport::{PendingAnswer, PendingOffer, Transport, TransportError};
 use tokio::time::{sleep, timeout};
 
 const A: &str = "ws://a.test/announce";
@@ -201,4 +203,44 @@ async fn an_identifier_is_that_of_one_swarm_of_a_node() {
     assert_eq!(met.id(), three.p2pt.peer_id());
     let met = [connected(&mut three).await.id(), connected(&mut three).await.id()];
     assert!(met.contains(&node.peer_id()) && met.contains(&two.p2pt.peer_id()));
+}
+
+/// A transport whose offers take a while, as those that ask a STUN server do.
+#[derive(Debug)]
+struct Slow(Arc<dyn Transport>);
+
+const GATHERING: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Transport for Slow {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        sleep(GATHERING).await;
+        self.0.offer().await
+    }
+
+    async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        self.0.answer(offer_sdp).await
+    }
+
+    async fn shutdown(&self) {
+        self.0.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identifier_that_changes_back_has_no_more_offers_than_one_that_stays() {
+    let made = async |changes: bool| {
+        let sim = Sim::new(6);
+        let _tracker = sim.start_tracker(A);
+        let slow = Arc::new(Slow(sim.network.transport()));
+        let node = sim.start_with("room", &[A], |node| node.transport(slow)).await;
+        sleep(GATHERING / 2).await;
+        if changes {
+            node.p2pt.set_identifier("other room").await.expect("it changes");
+            node.p2pt.set_identifier("room").await.expect("it changes back");
+        }
+        sleep(10 * GATHERING).await;
+        node.p2pt.node().metrics().offers_made
+    };
+    assert_eq!(made(true).await, made(false).await);
 }

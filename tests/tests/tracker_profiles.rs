@@ -263,7 +263,7 @@ async fn a_tracker_that_misbehaves_harms_no_other() {
                     pending = pending.max(sim.network.pending());
                     let next = Instant::now() + SECOND;
                     while let Ok(Some((n, event))) = timeout_at(next, heard.next()).await {
-                        if let Event::TrackerWarning { tracker, warning } = event {
+                        if let Event::TrackerWarning { tracker, warning, .. } = event {
                             assert_eq!(tracker.as_str(), BAD, "{what}: the good tracker is blamed: {warning}");
                             named[n] |= names(misbehaviour, &warning);
                         }

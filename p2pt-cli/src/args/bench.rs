@@ -16,8 +16,8 @@ const MAX_COUNT: u64 = 100_000_000;
 ]))]
 // Without an identifier no peer outside this machine takes part, so these would have no effect.
 #[command(group = ArgGroup::new("network").multiple(true).requires("identifier").args([
-    "trackers", "no_default_trackers", "headers", "root_certificates", "stun", "no_default_stun", "turn", "relay_only",
-    "loopback", "connections", "max_peers",
+    "trackers", "no_default_trackers", "headers", "root_certificates", "follow_redirects", "stun", "no_default_stun",
+    "turn", "relay_only", "loopback", "connections", "max_peers",
 ]))]
 pub(crate) struct BenchArgs {
     /// What the two peers share; without it both run on this machine, and need no internet

@@ -88,9 +88,12 @@ pub(crate) struct AccessArgs {
     /// Reach trackers through this proxy, http://… or socks5://[USER:PASSWORD@]HOST:PORT; peers are reached without it
     #[arg(long, value_name = "URL", env = PROXY_VARIABLE, hide_env_values = true)]
     proxy: Option<ProxyUrl>,
-    /// Trust the certificate authorities in this file too, PEM or DER; may be repeated
+    /// Trust the certificate authorities and self-signed certificates in this file too, PEM or DER; may be repeated
     #[arg(long = "root-certificate", value_name = "FILE")]
     root_certificates: Vec<PathBuf>,
+    /// Follow redirects of trackers within their host
+    #[arg(long)]
+    follow_redirects: bool,
 }
 
 /// Why trackers cannot be reached in the way that was asked for.
@@ -119,7 +122,7 @@ impl AccessArgs {
                 .with_root_certificate(&bytes)
                 .map_err(|error| AccessError::Certificate { path: path.clone(), error })?;
         }
-        Ok(Arc::new(connector))
+        Ok(Arc::new(connector.follow_redirects(self.follow_redirects)))
     }
 }
 
@@ -174,6 +177,11 @@ impl NetworkArgs {
         let user = self.turn_user.as_deref().unwrap_or_default();
         let password = self.turn_password.as_deref().unwrap_or_default();
         self.turn.iter().map(|url| (url.clone(), IceServer::turn(url, user, password))).collect()
+    }
+
+    /// Peers connected at most in each swarm.
+    pub(crate) fn max_peers(&self) -> usize {
+        self.max_peers
     }
 
     fn tracker_urls(&self) -> Vec<String> {
@@ -286,6 +294,8 @@ mod tests {
             let error = parse(arguments).unwrap_err().to_string();
             assert!(error.contains(complaint), "{arguments:?}: {error}");
         }
+        let access = parse(&["--follow-redirects"]).unwrap().access;
+        assert!(access.follow_redirects && access.connector().is_ok());
         let bad_header = parse(&["--header", "Ori gin: x"]).unwrap().access.connector();
         assert_eq!(bad_header.unwrap_err().to_string(), "header \"Ori gin\": not a header name");
         let no_file = parse(&["--root-certificate", "/nowhere.pem"]).unwrap().access.connector();

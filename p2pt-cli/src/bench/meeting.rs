@@ -94,7 +94,7 @@ async fn find(events: &mut Events, trouble: &mut Trouble) -> Result<(Peer, Strin
                     trouble.is(format!("{} was met, but answers nothing", short(peer.id())));
                     greetings.spawn(greet(peer));
                 }
-                Some(Event::TrackerWarning { tracker, warning }) => trouble.is(format!("{tracker}: {warning}")),
+                Some(Event::TrackerWarning { tracker, warning, .. }) => trouble.is(format!("{tracker}: {warning}")),
                 Some(Event::ConnectionFailed(failed)) => {
                     trouble.is(format!("no connection to {}: {}", short(failed.peer_id), failed.error));
                 }

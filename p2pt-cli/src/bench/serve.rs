@@ -93,7 +93,7 @@ impl Partner {
                     self.served.remove(&closed.peer.id());
                     self.tell(&closed.peer, "has left")?;
                 }
-                Event::TrackerWarning { tracker, warning } => tracing::warn!(%tracker, %warning),
+                Event::TrackerWarning { tracker, warning, missed } => tracing::warn!(%tracker, %warning, missed),
                 other => tracing::debug!(?other),
             }
             // Messages may be there as fast as they are read; others want their turn too.

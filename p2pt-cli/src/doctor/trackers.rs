@@ -58,8 +58,13 @@ async fn outcome(
                 let replied = state.swarms.get(&info_hash).and_then(|swarm| swarm.reply_time).unwrap_or_default();
                 return Outcome::Replied { reached, replied, interval, incomplete };
             }
-            TrackerEvent::Warning(TrackerWarning::ConnectFailed { error, .. }) => return Outcome::Unreachable(error),
-            TrackerEvent::Warning(warning @ (TrackerWarning::Failure { .. } | TrackerWarning::BadFrame { .. })) => {
+            TrackerEvent::Warning { warning: TrackerWarning::ConnectFailed { error, .. }, .. } => {
+                return Outcome::Unreachable(error);
+            }
+            TrackerEvent::Warning {
+                warning: warning @ (TrackerWarning::Failure { .. } | TrackerWarning::BadFrame { .. }),
+                ..
+            } => {
                 return Outcome::Refused { reached, warning };
             }
             TrackerEvent::Disconnected { end, .. } => return Outcome::Lost(end.to_string()),

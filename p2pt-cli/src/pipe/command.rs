@@ -1,11 +1,12 @@
 //! Commands: what comes in, one JSON object a line.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use p2pt::{Frame, Json, MessageId, Payload, PeerId};
-use serde::de::{Error as _, IgnoredAny, Unexpected};
+use p2pt::{Frame, IdParseError, InfoHash, Json, MessageId, Payload, PeerId};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, Unexpected};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -16,18 +17,20 @@ pub(super) enum Command {
     Send(SendMessage),
     Respond(Respond),
     SendFrame(SendFrame),
+    Join(String),
+    Leave(InSwarm),
+    SetIdentifier(NewIdentifier),
+    Swarms(True),
     AddTracker(String),
     RemoveTracker(String),
-    Trackers(True),
-    RequestMorePeers(True),
-    Peers(True),
-    #[serde(deserialize_with = "peer_id")]
-    Stats(PeerId),
-    #[serde(deserialize_with = "peer_id")]
-    Disconnect(PeerId),
-    #[serde(deserialize_with = "peer_id")]
+    Trackers(InSwarm),
+    RequestMorePeers(InSwarm),
+    Peers(InSwarm),
+    Stats(OnePeer),
+    Disconnect(OnePeer),
+    #[serde(deserialize_with = "hex")]
     Ban(PeerId),
-    #[serde(deserialize_with = "peer_id")]
+    #[serde(deserialize_with = "hex")]
     Unban(PeerId),
     Banned(True),
     Stop(True),
@@ -40,20 +43,26 @@ pub(super) struct SendMessage {
     #[serde(deserialize_with = "payload")]
     pub(super) message: Payload,
     pub(super) tag: Option<String>,
+    pub(super) confirm: Option<Confirm>,
     #[serde(default = "wait")]
     pub(super) wait: bool,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Respond {
-    #[serde(deserialize_with = "peer_id")]
+    #[serde(deserialize_with = "hex")]
     pub(super) peer: PeerId,
     #[serde(deserialize_with = "message_id")]
     pub(super) id: MessageId,
     #[serde(deserialize_with = "payload")]
     pub(super) message: Payload,
     pub(super) tag: Option<String>,
+    pub(super) confirm: Option<Confirm>,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +72,47 @@ pub(super) struct SendFrame {
     text: Option<String>,
     base64: Option<String>,
     pub(super) tag: Option<String>,
+    pub(super) confirm: Option<FrameConfirm>,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// What ends a message with a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Confirm {
+    /// That a channel has taken it.
+    Accepted,
+    /// The response to it.
+    Response,
+}
+
+/// What ends a frame with a tag; it has no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FrameConfirm {
+    /// That a channel has taken it.
+    Accepted,
+}
+
+/// The swarm that a command is about: `true` is the first one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InSwarm {
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// A peer of a swarm: an id alone is a peer of the first one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OnePeer {
+    pub(super) peer: PeerId,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// What a swarm is to be called from now on: text alone is meant for the first one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NewIdentifier {
+    pub(super) identifier: String,
+    pub(super) swarm: Option<InfoHash>,
 }
 
 /// What a message does unless it says otherwise.
@@ -103,6 +153,18 @@ impl Command {
     }
 }
 
+impl Command {
+    /// What its answer bears.
+    pub(super) fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Send(send) => send.tag.as_deref(),
+            Self::Respond(respond) => respond.tag.as_deref(),
+            Self::SendFrame(send) => send.tag.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 impl SendFrame {
     /// The frame to send.
     pub(super) fn frame(&mut self) -> Result<Frame, String> {
@@ -134,7 +196,7 @@ fn tag(line: &str) -> Option<String> {
 impl<'de> Deserialize<'de> for To {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text == "*" { Ok(Self::Everyone) } else { parse_peer_id(&text).map(Self::Peer) }
+        if text == "*" { Ok(Self::Everyone) } else { parse_hex(&text).map(Self::Peer) }
     }
 }
 
@@ -147,12 +209,81 @@ impl<'de> Deserialize<'de> for True {
     }
 }
 
-fn peer_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PeerId, D::Error> {
-    parse_peer_id(&String::deserialize(deserializer)?)
+impl<'de> Deserialize<'de> for InSwarm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            #[serde(deserialize_with = "hex")]
+            swarm: InfoHash,
+        }
+        short_or_full(deserializer, |True| Self { swarm: None }, |full: Full| Self { swarm: Some(full.swarm) })
+    }
 }
 
-fn parse_peer_id<E: serde::de::Error>(text: &str) -> Result<PeerId, E> {
-    text.parse().map_err(|error| E::custom(format_args!("peer id: {error}")))
+impl<'de> Deserialize<'de> for OnePeer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            #[serde(deserialize_with = "hex")]
+            peer: PeerId,
+            #[serde(default, deserialize_with = "some_hex")]
+            swarm: Option<InfoHash>,
+        }
+        let short = |Hex(peer)| Self { peer, swarm: None };
+        short_or_full(deserializer, short, |full: Full| Self { peer: full.peer, swarm: full.swarm })
+    }
+}
+
+impl<'de> Deserialize<'de> for NewIdentifier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            identifier: String,
+            #[serde(default, deserialize_with = "some_hex")]
+            swarm: Option<InfoHash>,
+        }
+        let short = |identifier| Self { identifier, swarm: None };
+        short_or_full(deserializer, short, |full: Full| Self { identifier: full.identifier, swarm: full.swarm })
+    }
+}
+
+/// Reads an object with all there is to say, or the one thing that must be said.
+fn short_or_full<'de, D: Deserializer<'de>, S: DeserializeOwned, F: DeserializeOwned, T>(
+    deserializer: D,
+    from_short: impl FnOnce(S) -> T,
+    from_full: impl FnOnce(F) -> T,
+) -> Result<T, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?.get();
+    let read = if raw.starts_with('{') {
+        serde_json::from_str(raw).map(from_full)
+    } else {
+        serde_json::from_str(raw).map(from_short)
+    };
+    read.map_err(D::Error::custom)
+}
+
+/// An id in hexadecimal digits.
+struct Hex<T>(T);
+
+impl<'de, T: FromStr<Err = IdParseError>> Deserialize<'de> for Hex<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_hex(&String::deserialize(deserializer)?).map(Self)
+    }
+}
+
+fn hex<'de, D: Deserializer<'de>, T: FromStr<Err = IdParseError>>(deserializer: D) -> Result<T, D::Error> {
+    Hex::deserialize(deserializer).map(|Hex(id)| id)
+}
+
+fn some_hex<'de, D: Deserializer<'de>, T: FromStr<Err = IdParseError>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Hex(id)| id))
+}
+
+fn parse_hex<E: serde::de::Error, T: FromStr<Err = IdParseError>>(text: &str) -> Result<T, E> {
+    text.parse().map_err(|error| E::custom(format_args!("{text:?} is no id: {error}")))
 }
 
 fn message_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageId, D::Error> {
@@ -183,7 +314,7 @@ mod tests {
 
     fn sent(message: &str) -> Payload {
         match parse(&format!(r#"{{"send":{{"peer":"*","message":{message}}}}}"#)) {
-            Command::Send(SendMessage { peer: To::Everyone, message, tag: None, wait: true }) => message,
+            Command::Send(SendMessage { peer: To::Everyone, message, tag: None, wait: true, .. }) => message,
             other => panic!("{other:?}"),
         }
     }
@@ -199,16 +330,60 @@ mod tests {
         assert_eq!((respond.peer, respond.id, respond.tag), (HEX.parse().unwrap(), 7.into(), None));
         assert!(matches!(parse(r#"{"add_tracker":"ws://x"}"#), Command::AddTracker(url) if url == "ws://x"));
         assert!(matches!(parse(r#"{"remove_tracker":"ws://x"}"#), Command::RemoveTracker(url) if url == "ws://x"));
-        assert!(matches!(parse(r#"{"request_more_peers":true}"#), Command::RequestMorePeers(True)));
-        assert!(matches!(parse(r#"{"trackers":true}"#), Command::Trackers(True)));
-        assert!(matches!(parse(r#"{"peers":true}"#), Command::Peers(True)));
+        assert!(matches!(parse(r#"{"request_more_peers":true}"#), Command::RequestMorePeers(InSwarm { swarm: None })));
+        assert!(matches!(parse(r#"{"trackers":true}"#), Command::Trackers(InSwarm { swarm: None })));
+        assert!(matches!(parse(r#"{"peers":true}"#), Command::Peers(InSwarm { swarm: None })));
         let id: PeerId = HEX.parse().unwrap();
-        assert!(matches!(parse(r#"{"stats":"HEX"}"#), Command::Stats(peer) if peer == id));
-        assert!(matches!(parse(r#"{"disconnect":"HEX"}"#), Command::Disconnect(peer) if peer == id));
+        let one = OnePeer { peer: id, swarm: None };
+        assert!(matches!(parse(r#"{"stats":"HEX"}"#), Command::Stats(peer) if peer == one));
+        assert!(matches!(parse(r#"{"disconnect":"HEX"}"#), Command::Disconnect(peer) if peer == one));
         assert!(matches!(parse(r#"{"ban":"HEX"}"#), Command::Ban(peer) if peer == id));
         assert!(matches!(parse(r#"{"unban":"HEX"}"#), Command::Unban(peer) if peer == id));
         assert!(matches!(parse(r#"{"banned":true}"#), Command::Banned(True)));
         assert!(matches!(parse(r#"{"stop":true}"#), Command::Stop(True)));
+    }
+
+    #[test]
+    fn a_command_is_about_the_first_swarm_or_about_one_that_it_names() {
+        let swarm = Some(InfoHash::from([0xa1; 20]));
+        assert!(matches!(parse(r#"{"join":"two"}"#), Command::Join(identifier) if identifier == "two"));
+        assert!(matches!(parse(r#"{"leave":{"swarm":"HEX"}}"#), Command::Leave(InSwarm { swarm: of }) if of == swarm));
+        assert!(matches!(parse(r#"{"peers":{"swarm":"HEX"}}"#), Command::Peers(InSwarm { swarm: of }) if of == swarm));
+        let peer = HEX.parse().unwrap();
+        for (line, of) in [
+            (r#"{"stats":{"peer":"HEX","swarm":"HEX"}}"#, swarm),
+            (r#"{"stats":{"peer":"HEX"}}"#, None),
+            (r#"{"stats":"HEX"}"#, None),
+        ] {
+            assert!(matches!(parse(line), Command::Stats(one) if one == OnePeer { peer, swarm: of }), "{line}");
+        }
+        for (line, of) in
+            [(r#"{"set_identifier":{"identifier":"new","swarm":"HEX"}}"#, swarm), (r#"{"set_identifier":"new"}"#, None)]
+        {
+            let new = NewIdentifier { identifier: "new".to_owned(), swarm: of };
+            assert!(matches!(parse(line), Command::SetIdentifier(said) if said == new), "{line}");
+        }
+        let Command::Send(send) = parse(r#"{"send":{"peer":"*","message":1,"swarm":"HEX"}}"#) else { panic!() };
+        assert_eq!(send.swarm, swarm);
+    }
+
+    #[test]
+    fn a_send_says_what_confirms_it() {
+        let confirm = |value: &str| {
+            let line = format!(r#"{{"send":{{"peer":"*","message":1,"tag":"t","confirm":{value}}}}}"#);
+            match Command::parse(line.as_bytes()) {
+                Ok(Some(Command::Send(send))) => Ok(send.confirm),
+                Ok(other) => panic!("{other:?}"),
+                Err(bad) => Err(bad),
+            }
+        };
+        assert_eq!(confirm(r#""accepted""#), Ok(Some(Confirm::Accepted)));
+        assert_eq!(confirm(r#""response""#), Ok(Some(Confirm::Response)));
+        let BadLine { tag, error } = confirm(r#""delivered""#).unwrap_err();
+        assert_eq!(tag.as_deref(), Some("t"));
+        assert!(error.contains("unknown variant `delivered`, expected `accepted` or `response`"), "{error}");
+        let BadLine { error, .. } = bad(r#"{"send_frame":{"peer":"*","text":"x","tag":"t","confirm":"response"}}"#);
+        assert!(error.contains("unknown variant `response`, expected `accepted`"), "{error}");
     }
 
     #[test]
@@ -268,10 +443,14 @@ mod tests {
             (r#"{"send":{"peer":"*"}}"#, "missing field `message`"),
             (r#"{"send":{"message":1}}"#, "missing field `peer`"),
             (r#"{"send":{"peer":"*","message":1,"tags":"x"}}"#, "unknown field `tags`"),
-            (r#"{"send":{"peer":"a1","message":1}}"#, "peer id"),
-            (r#"{"respond":{"peer":"*","id":1,"message":1}}"#, "peer id"),
+            (r#"{"send":{"peer":"a1","message":1}}"#, "\"a1\" is no id"),
+            (r#"{"respond":{"peer":"*","id":1,"message":1}}"#, "is no id"),
+            (r#"{"peers":{"swarm":"a1"}}"#, "\"a1\" is no id"),
+            (r#"{"peers":{}}"#, "missing field `swarm`"),
+            (r#"{"disconnect":{"swarm":"HEX"}}"#, "missing field `peer`"),
+            (r#"{"leave":false}"#, "expected true"),
             (r#"{"respond":{"peer":"HEX","message":1}}"#, "missing field `id`"),
-            (r#"{"ban":"*"}"#, "peer id"),
+            (r#"{"ban":"*"}"#, "is no id"),
             (r#"{"send":{"peer":"*","message":1,"wait":"no"}}"#, "expected a boolean"),
         ] {
             let BadLine { tag, error } = bad(line);

@@ -9,7 +9,7 @@ use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::known::{KnownConnection, KnownPeer, KnownTracker};
+use super::known::{KnownConnection, KnownPeer, KnownSwarm, KnownTracker};
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -20,7 +20,19 @@ pub(super) enum Event<'a> {
         peer_id: PeerId,
         #[serde(serialize_with = "as_text")]
         info_hash: InfoHash,
+        version: &'static str,
+        protocol: u32,
+        limits: Limits,
     },
+    Joined {
+        identifier: &'a str,
+    },
+    IdentifierSet {
+        identifier: &'a str,
+        #[serde(serialize_with = "as_text")]
+        was: InfoHash,
+    },
+    Left {},
     TrackerConnected {
         #[serde(serialize_with = "as_text")]
         tracker: &'a AnnounceUrl,
@@ -31,6 +43,7 @@ pub(super) enum Event<'a> {
         #[serde(serialize_with = "as_text")]
         tracker: &'a AnnounceUrl,
         error: String,
+        missed: u64,
     },
     ConnectionFailed {
         #[serde(serialize_with = "as_text")]
@@ -77,6 +90,11 @@ pub(super) enum Event<'a> {
         tag: &'a str,
         message: Value<'a>,
     },
+    Accepted {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        tag: &'a str,
+    },
     Data {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
@@ -87,6 +105,9 @@ pub(super) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<String>,
         error: String,
+    },
+    Swarms {
+        swarms: Vec<KnownSwarm>,
     },
     Peers {
         peers: Vec<KnownPeer>,
@@ -105,6 +126,26 @@ pub(super) enum Event<'a> {
         peers: Vec<String>,
     },
     Stopped {},
+}
+
+/// What the pipe takes at most.
+#[derive(Debug, Serialize)]
+pub(super) struct Limits {
+    pub(super) line_bytes: usize,
+    pub(super) message_bytes: usize,
+    pub(super) frame_bytes: usize,
+    pub(super) send_queue_bytes: usize,
+    pub(super) confirmations: usize,
+    pub(super) peers: usize,
+}
+
+/// An event in a swarm.
+#[derive(Debug, Serialize)]
+struct InSwarm<'a> {
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+    #[serde(serialize_with = "as_text")]
+    swarm: InfoHash,
 }
 
 /// Which side of an offer this is.
@@ -146,9 +187,12 @@ impl<'a> From<&'a Frame> for FrameText<'a> {
 }
 
 impl Event<'_> {
-    /// The event as a line, with its line feed.
-    pub(super) fn to_line(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = serde_json::to_vec(self)?;
+    /// The event as a line, with its line feed; it names the swarm it is about, if it is about one.
+    pub(super) fn to_line(&self, swarm: Option<InfoHash>) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = match swarm {
+            Some(swarm) => serde_json::to_vec(&InSwarm { event: self, swarm })?,
+            None => serde_json::to_vec(self)?,
+        };
         line.push(b'\n');
         Ok(line)
     }
@@ -192,7 +236,7 @@ mod tests {
     const HEX: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
 
     fn line(event: &Event<'_>) -> String {
-        let line = String::from_utf8(event.to_line().unwrap()).unwrap();
+        let line = String::from_utf8(event.to_line(None).unwrap()).unwrap();
         assert_eq!(line.find('\n'), Some(line.len() - 1), "one line, ended");
         line.trim_end().to_owned()
     }
@@ -206,15 +250,13 @@ mod tests {
     fn events_are_as_documented() {
         let tracker: AnnounceUrl = "ws://127.0.0.1:8000".parse().unwrap();
         let peer = PeerId::from(PEER);
-        let ready = Event::Ready { peer_id: peer, info_hash: InfoHash::from(PEER) };
-        assert_eq!(line(&ready), format!(r#"{{"event":"ready","peer_id":"{HEX}","info_hash":"{HEX}"}}"#));
         assert_eq!(
             line(&Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 }),
             r#"{"event":"tracker_connected","tracker":"ws://127.0.0.1:8000","connected":1,"total":2}"#
         );
         assert_eq!(
-            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into() }),
-            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down"}"#
+            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into(), missed: 2 }),
+            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down","missed":2}"#
         );
         assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
         assert_eq!(
@@ -248,6 +290,16 @@ mod tests {
             )
         );
         assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);
+    }
+
+    #[test]
+    fn an_event_names_its_swarm_and_keeps_its_message_as_it_came() {
+        let payload: Payload = Json::from_text("{\"z\":1.0000000000000000001,\"a\":1e400}").unwrap().into();
+        let event = Event::Message { peer: PEER.into(), id: &7.into(), message: Value(&payload) };
+        let line = String::from_utf8(event.to_line(Some(PEER.into())).unwrap()).unwrap();
+        let message = r#"{"z":1.0000000000000000001,"a":1e400}"#;
+        let expected = format!(r#"{{"event":"message","peer":"{HEX}","id":7,"message":{message},"swarm":"{HEX}"}}"#);
+        assert_eq!(line, expected + "\n");
     }
 
     #[test]

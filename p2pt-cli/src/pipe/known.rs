@@ -3,14 +3,29 @@
 use std::time::Duration;
 
 use p2pt::tracker::{TrackerCounters, TrackerState, TrackerStatus};
-use p2pt::{ChannelStats, InfoHash, Peer};
+use p2pt::{ChannelStats, InfoHash, Peer, Swarm};
 use serde::Serialize;
+
+/// A swarm that the pipe is in.
+#[derive(Debug, Serialize)]
+pub(super) struct KnownSwarm {
+    pub(super) swarm: String,
+    pub(super) identifier: Option<String>,
+    pub(super) peers: usize,
+}
+
+impl From<&Swarm> for KnownSwarm {
+    fn from(swarm: &Swarm) -> Self {
+        let (key, peers) = (swarm.key(), swarm.peers().len());
+        Self { swarm: key.info_hash().to_string(), identifier: key.identifier().map(str::to_owned), peers }
+    }
+}
 
 /// A connected peer.
 #[derive(Debug, Serialize)]
 pub(super) struct KnownPeer {
-    peer: String,
-    connections: usize,
+    pub(super) peer: String,
+    pub(super) connections: usize,
 }
 
 impl From<Peer> for KnownPeer {
@@ -22,11 +37,11 @@ impl From<Peer> for KnownPeer {
 /// An open data channel to a peer.
 #[derive(Debug, Serialize)]
 pub(super) struct KnownConnection {
-    local_candidate: Option<String>,
-    remote_candidate: Option<String>,
-    round_trip: Option<f64>,
-    bytes_sent: u64,
-    bytes_received: u64,
+    pub(super) local_candidate: Option<String>,
+    pub(super) remote_candidate: Option<String>,
+    pub(super) round_trip: Option<f64>,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
 }
 
 impl From<ChannelStats> for KnownConnection {
@@ -44,20 +59,20 @@ impl From<ChannelStats> for KnownConnection {
 /// A tracker as one swarm sees it.
 #[derive(Debug, Serialize)]
 pub(super) struct KnownTracker {
-    tracker: String,
-    status: &'static str,
+    pub(super) tracker: String,
+    pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_in: Option<f64>,
+    pub(super) retry_in: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    family: Option<String>,
-    announced: bool,
+    pub(super) family: Option<String>,
+    pub(super) announced: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<u32>,
+    pub(super) members: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub(super) error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_age: Option<f64>,
-    counters: Counters,
+    pub(super) error_age: Option<f64>,
+    pub(super) counters: Counters,
 }
 
 impl KnownTracker {
@@ -88,20 +103,20 @@ impl KnownTracker {
 
 /// What has happened at a tracker since it was added.
 #[derive(Debug, Serialize)]
-struct Counters {
-    connects: u64,
-    connects_failed: u64,
-    sockets_lost: u64,
-    families_changed: u64,
-    announces_sent: u64,
-    offers_made: u64,
-    offers_sent: u64,
-    offers_unanswered: u64,
-    answers_sent: u64,
-    offers_received: u64,
-    answers_received: u64,
-    frames_ignored: u64,
-    warnings: u64,
+pub(super) struct Counters {
+    pub(super) connects: u64,
+    pub(super) connects_failed: u64,
+    pub(super) sockets_lost: u64,
+    pub(super) families_changed: u64,
+    pub(super) announces_sent: u64,
+    pub(super) offers_made: u64,
+    pub(super) offers_sent: u64,
+    pub(super) offers_unanswered: u64,
+    pub(super) answers_sent: u64,
+    pub(super) offers_received: u64,
+    pub(super) answers_received: u64,
+    pub(super) frames_ignored: u64,
+    pub(super) warnings: u64,
 }
 
 impl From<TrackerCounters> for Counters {

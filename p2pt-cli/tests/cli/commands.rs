@@ -3,11 +3,11 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin};
 
-use crate::program::{Tracker, exit_code, line, p2pt, run, stdout, text};
+use crate::program::{Tracker, exit_code, p2pt, run, stdout, text, until};
 
 #[tokio::test]
 async fn help_names_every_command_and_option() {
@@ -22,7 +22,18 @@ async fn help_names_every_command_and_option() {
             &["bench", "--help"],
             &["[IDENTIFIER]", "--serve", "--one-process", "--json", "--reverse", "--only", "--tracker", "--loopback"],
         ),
-        (&["tracker", "--help"], &["--listen", "127.0.0.1:8000", "--interval"]),
+        (
+            &["tracker", "--help"],
+            &[
+                "--listen",
+                "127.0.0.1:8000",
+                "--tls-cert",
+                "--trusted-proxy",
+                "--proxy-protocol",
+                "--metrics",
+                "--interval",
+            ],
+        ),
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
         (
             &["pipe", "--help"],
@@ -127,17 +138,6 @@ fn chat(tracker: &Tracker) -> (Child, ChildStdin) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
     let stdin = child.stdin.take().expect("it is piped");
     (child, stdin)
-}
-
-/// Reads lines until one contains `wanted`, and returns that.
-async fn until(from: &mut (impl AsyncBufReadExt + Unpin), wanted: &str) -> String {
-    loop {
-        let said = line(from).await;
-        assert!(!said.is_empty(), "it ended before it said {wanted}");
-        if said.contains(wanted) {
-            return said;
-        }
-    }
 }
 
 #[tokio::test]

@@ -6,9 +6,14 @@ mod demo;
 mod doctor;
 mod logs;
 mod pipe;
+mod pipe_confirm;
 mod pipe_control;
+mod pipe_swarms;
 #[cfg(target_os = "linux")]
 mod ports;
 #[cfg(unix)]
 mod process_death;
 mod program;
+#[cfg(target_os = "linux")]
+mod shell;
+mod tracker;

@@ -102,7 +102,7 @@ async fn bad_lines_are_answered_and_do_no_harm() {
     for (bad, tag, complaint) in [
         ("hello", None, "not a command"),
         (r#"{"sned":{"tag":"a"}}"#, Some("a"), "unknown variant `sned`"),
-        (r#"{"send":{"peer":"xyz","message":1,"tag":"b"}}"#, Some("b"), "peer id"),
+        (r#"{"send":{"peer":"xyz","message":1,"tag":"b"}}"#, Some("b"), "is no id"),
         (r#"{"send":{"peer":"NOBODY","message":1,"tag":"c"}}"#, Some("c"), "is not connected"),
         (r#"{"respond":{"peer":"NOBODY","id":5,"message":1}}"#, None, "is not connected"),
         (r#"{"send":{"peer":"*","message":1,"tag":"d"}}"#, Some("d"), "no peer is connected"),

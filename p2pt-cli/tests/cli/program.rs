@@ -33,6 +33,17 @@ pub(crate) async fn line(from: &mut (impl AsyncBufReadExt + Unpin)) -> String {
     line.trim_end().to_owned()
 }
 
+/// Reads lines until one contains `wanted`, and returns that.
+pub(crate) async fn until(from: &mut (impl AsyncBufReadExt + Unpin), wanted: &str) -> String {
+    loop {
+        let said = line(from).await;
+        assert!(!said.is_empty(), "it ended before it said {wanted}");
+        if said.contains(wanted) {
+            return said;
+        }
+    }
+}
+
 /// Waits for a program to end, and returns its exit code.
 pub(crate) async fn exit_code(mut child: Child) -> Option<i32> {
     timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it can be waited for").code()
@@ -41,6 +52,12 @@ pub(crate) async fn exit_code(mut child: Child) -> Option<i32> {
 /// A started program's standard output.
 pub(crate) fn stdout(child: &mut Child) -> BufReader<impl AsyncRead + Unpin + use<>> {
     BufReader::new(child.stdout.take().expect("it is piped"))
+}
+
+/// A started program's standard error.
+#[cfg(target_os = "linux")]
+pub(crate) fn stderr(child: &mut Child) -> BufReader<impl AsyncRead + Unpin + use<>> {
+    BufReader::new(child.stderr.take().expect("it is piped"))
 }
 
 /// `p2pt tracker` on a free port of the loopback interface.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use p2pt_proto::PeerId;
 
-use super::{AttemptId, Role};
+use super::{AttemptId, Identity, Role};
 use crate::{Instant, TrackerId};
 
 /// How long an attempt holds back offers of the same peer by other trackers: twice what one takes over slow networks.
@@ -26,6 +26,8 @@ pub(super) struct Attempt {
     pub(super) peer: PeerId,
     pub(super) tracker: TrackerId,
     pub(super) role: Role,
+    /// What the other side's description claims.
+    pub(super) identity: Identity,
     begun: Instant,
     /// Its tracker is still there, so that a failure counts against it.
     counts: bool,
@@ -41,17 +43,25 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn begin(&mut self, now: Instant, id: AttemptId, peer: PeerId, tracker: TrackerId, role: Role) {
-        self.under_way.insert(id, Attempt { peer, tracker, role, begun: now, counts: true, slow: false });
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        id: AttemptId,
+        peer: PeerId,
+        tracker: TrackerId,
+        role: Role,
+        identity: Identity,
+    ) {
+        self.under_way.insert(id, Attempt { peer, tracker, role, identity, begun: now, counts: true, slow: false });
     }
 
     pub(super) fn remove(&mut self, id: AttemptId) -> Option<Attempt> {
         self.under_way.remove(&id)
     }
 
-    /// Takes out all with these peers.
-    pub(super) fn remove_with(&mut self, is_one: impl Fn(&PeerId) -> bool) -> Vec<(AttemptId, Attempt)> {
-        let with = self.under_way.iter().filter(|(_, attempt)| is_one(&attempt.peer));
+    /// Takes out some.
+    pub(super) fn remove_which(&mut self, is_one: impl Fn(&Attempt) -> bool) -> Vec<(AttemptId, Attempt)> {
+        let with = self.under_way.iter().filter(|(_, attempt)| is_one(attempt));
         let ids: Vec<AttemptId> = with.map(|(id, _)| *id).collect();
         ids.into_iter().filter_map(|id| Some((id, self.remove(id)?))).collect()
     }
@@ -132,6 +142,11 @@ impl Attempts {
         for attempt in self.under_way.values_mut() {
             attempt.slow |= now >= attempt.begun + PATIENCE;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn get(&self, id: AttemptId) -> Option<&Attempt> {
+        self.under_way.get(&id)
     }
 
     #[cfg(test)]

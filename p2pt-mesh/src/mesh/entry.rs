@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ChannelId, JS_SETTLE, Library, RemoteOffer};
+use super::{ChannelId, Identity, JS_SETTLE, Library, RemoteOffer};
 use crate::Instant;
 
 #[derive(Debug)]
@@ -22,14 +22,36 @@ pub(super) struct Entry<O> {
     pub(super) reported_sought: Option<bool>,
     /// By each tracker the newest offer that may still be answered, and until when.
     pub(super) held: Vec<(Instant, RemoteOffer<O>)>,
-    /// That of the peer, or [`Library::JavaScript`] if a channel or an attempt was with that.
-    pub(super) library: Library,
+    /// That of the peer, which its first channel has shown, while there is a channel.
+    identity: Option<Identity>,
 }
 
 impl<O> Entry<O> {
     pub(super) fn new() -> Self {
         let (channels, held) = (Vec::new(), Vec::new());
-        Self { channels, sought_until: None, reported_sought: None, held, library: Library::Ours }
+        Self { channels, sought_until: None, reported_sought: None, held, identity: None }
+    }
+
+    /// Who is connected, if any peer is.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity.filter(|_| self.is_connected())
+    }
+
+    /// Adds a channel. The first one says who the peer is.
+    pub(super) fn open(&mut self, channel: Channel, identity: Identity) {
+        if !self.is_connected() {
+            self.identity = Some(identity);
+        }
+        self.channels.push(channel);
+    }
+
+    /// Whether a description that claims this may be of the peer that is connected, or none is connected.
+    pub(super) fn may_be(&self, claimed: &Identity) -> bool {
+        self.identity().is_none_or(|identity| claimed.may_be(&identity))
+    }
+
+    fn is_ours(&self) -> bool {
+        self.identity().is_none_or(|identity| identity.library == Library::Ours)
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -56,15 +78,17 @@ impl<O> Entry<O> {
         self.is_connected().then(|| self.sought_until(wanted).is_some_and(|until| now < until))
     }
 
-    /// Keeps an offer in place of an older one by the same tracker.
-    pub(super) fn hold(&mut self, until: Instant, offer: RemoteOffer<O>) {
-        self.held.retain(|(_, older)| older.tracker != offer.tracker);
+    /// Keeps an offer in place of an older one by the same tracker, and hands that out.
+    pub(super) fn hold(&mut self, until: Instant, offer: RemoteOffer<O>) -> Option<RemoteOffer<O>> {
+        let index = self.held.iter().position(|(_, older)| older.tracker == offer.tracker);
+        let older = index.map(|index| self.held.remove(index).1);
         self.held.push((until, offer));
+        older
     }
 
     /// When the next channel to a JavaScript peer becomes surplus.
     pub(super) fn settled_at(&self, wanted: usize) -> Option<Instant> {
-        if self.library == Library::Ours || self.live() <= wanted {
+        if self.is_ours() || self.live() <= wanted {
             return None;
         }
         // Channels are in the order in which they opened; the first surplus one settles first.
@@ -73,7 +97,7 @@ impl<O> Entry<O> {
 
     /// Marks the channels that are too many, and names them.
     pub(super) fn retire_surplus(&mut self, now: Instant, wanted: usize) -> Vec<ChannelId> {
-        let is_ours = self.library == Library::Ours;
+        let is_ours = self.is_ours();
         let mut live: Vec<&mut Channel> = self.channels.iter_mut().filter(|channel| !channel.retiring).collect();
         if is_ours {
             live.sort_by(|a, b| a.label.cmp(&b.label));

@@ -45,6 +45,35 @@ pub enum Library {
     JavaScript,
 }
 
+/// The digest by which a peer's certificate is known, where its transport has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// What tells a peer from another under the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Which library it runs.
+    pub library: Library,
+    /// Its certificate: what a description claims, or what an open channel was secured with.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Identity {
+    /// Whether a description that claims this may be of the peer whose channel was secured with `other`. What is not
+    /// claimed is seen when the channel opens.
+    pub(super) fn may_be(&self, other: &Self) -> bool {
+        let is_other = |(one, two): (Fingerprint, Fingerprint)| one != two;
+        self.library == other.library
+            && (self.library == Library::JavaScript || !self.fingerprint.zip(other.fingerprint).is_some_and(is_other))
+    }
+
+    /// Whether the peer of this open channel is the peer of `other`. JavaScript has another certificate for each
+    /// connection, and nothing else by which it could be known.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.library == other.library && (self.library == Library::JavaScript || self.fingerprint == other.fingerprint)
+    }
+}
+
 /// Why an offer or an answer was not taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectReason {
@@ -54,6 +83,8 @@ pub enum RejectReason {
     Duplicate,
     /// As many attempts are under way as may be, or as this tracker may cause.
     Busy,
+    /// A peer is connected under this id, and this is another one.
+    NotTheSamePeer,
 }
 
 /// A peer's offer.
@@ -61,8 +92,8 @@ pub enum RejectReason {
 pub struct RemoteOffer<O> {
     /// The tracker by which it came.
     pub tracker: TrackerId,
-    /// Which library made it.
-    pub library: Library,
+    /// What it says of its maker.
+    pub identity: Identity,
     /// What it takes to answer it.
     pub offer: O,
 }
@@ -87,8 +118,8 @@ pub enum Input<T: Objects> {
         from: PeerId,
         /// The tracker by which the answer came.
         tracker: TrackerId,
-        /// Which library made it.
-        library: Library,
+        /// What the answer says of its maker.
+        identity: Identity,
         /// The offer and its answer.
         answer: T::Answer,
     },
@@ -98,6 +129,8 @@ pub enum Input<T: Objects> {
         attempt: AttemptId,
         /// The channel's label, which both sides see.
         label: String,
+        /// The certificate that the channel was secured with.
+        fingerprint: Option<Fingerprint>,
         /// The channel.
         channel: T::Channel,
     },
@@ -146,7 +179,7 @@ pub enum Output<T: Objects> {
         /// The offer and its answer.
         answer: T::Answer,
     },
-    /// An offer is not answered, or an answer is not taken up.
+    /// An offer is not answered, an answer is not taken up, or the channel of an attempt is dropped, which closes it.
     Rejected {
         /// Whose.
         peer: PeerId,

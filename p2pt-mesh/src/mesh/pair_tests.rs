@@ -1,5 +1,5 @@
-//! Two peers who meet again and again by several trackers: they keep as many channels as configured, and neither sees the
-//! other go.
+//! Two peers that meet again and again by several trackers: they keep as many channels as configured, and neither sees the
+//! other go, whatever strangers do under their ids.
 
 use proptest::prelude::*;
 
@@ -38,6 +38,28 @@ struct Try {
     tracker: TrackerId,
     /// The attempts of the sides.
     attempts: [Option<AttemptId>; 2],
+    /// The certificate of the stranger that offers or answers in place of a side, if one does.
+    stranger: Option<Fingerprint>,
+}
+
+/// The certificate of a side, or of the stranger with a higher number.
+fn certificate(n: usize) -> Fingerprint {
+    Fingerprint([n as u8; 32])
+}
+
+const STRANGER: usize = 2;
+
+/// What the description of a stranger claims.
+#[derive(Debug, Clone, Copy)]
+enum Claim {
+    /// Nothing: it bears no mark.
+    Unmarked,
+    /// Its own certificate.
+    Own,
+    /// The certificate of the peer under whose id it comes.
+    Stolen,
+    /// A mark, and no certificate.
+    NoCertificate,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,13 +109,39 @@ impl Pair {
         }
     }
 
-    fn library(&self) -> Library {
-        if self.js { Library::JavaScript } else { Library::Ours }
+    /// What the descriptions of a side say of it.
+    fn identity(&self, side: usize) -> Identity {
+        let library = if self.js { Library::JavaScript } else { Library::Ours };
+        Identity { library, fingerprint: Some(certificate(side)) }
+    }
+
+    /// A stranger offers or answers to a side under the id of the other one, with which the side is connected.
+    fn intrude(&mut self, side: usize, claim: Claim, answers: bool, tracker: TrackerId) {
+        // Where no channel shows who is there the first one to come is believed; and of JavaScript nothing is known.
+        if self.sides[side].connected == 0 || self.js && (side == 1 || matches!(claim, Claim::Unmarked)) {
+            return;
+        }
+        let n = self.tries.len();
+        let offerer = if answers { side } else { 1 - side };
+        self.tries.push(Try { offerer, tracker, attempts: [None; 2], stranger: Some(certificate(STRANGER)) });
+        let identity = match claim {
+            Claim::Unmarked => Identity { library: Library::JavaScript, fingerprint: Some(certificate(STRANGER)) },
+            Claim::Own => Identity { library: Library::Ours, fingerprint: Some(certificate(STRANGER)) },
+            Claim::Stolen => Identity { library: Library::Ours, fingerprint: Some(certificate(1 - side)) },
+            Claim::NoCertificate => Identity { library: Library::Ours, fingerprint: None },
+        };
+        let from = self.sides[1 - side].id;
+        if answers {
+            self.opening.push(n);
+            self.input_of(side, n, Input::Answer { from, tracker, identity, answer: () });
+        } else {
+            self.input(side, Input::Offer { from, offer: RemoteOffer { tracker, identity, offer: n } });
+        }
     }
 
     fn offer(&mut self, offerer: usize, tracker: TrackerId) {
         let n = self.tries.len();
-        self.tries.push(Try { offerer, tracker, attempts: [None; 2] });
+        self.tries.push(Try { offerer, tracker, attempts: [None; 2], stranger: None });
         self.flying.push((n, Flight::Offer));
     }
 
@@ -113,7 +161,7 @@ impl Pair {
             return self.flying.push((n, Flight::Answer));
         }
         let from = self.sides[offerer].id;
-        let offer = RemoteOffer { tracker, library: self.library(), offer: n };
+        let offer = RemoteOffer { tracker, identity: self.identity(offerer), offer: n };
         self.input(1 - offerer, Input::Offer { from, offer });
     }
 
@@ -121,18 +169,20 @@ impl Pair {
     fn answered(&mut self, n: usize) {
         let Try { offerer, tracker, .. } = self.tries[n];
         self.opening.push(n);
-        if self.js && offerer == 1 {
+        if self.js && offerer == 1 || self.tries[n].stranger.is_some() {
             return;
         }
         let from = self.sides[1 - offerer].id;
-        self.input_of(offerer, n, Input::Answer { from, tracker, library: self.library(), answer: () });
+        let identity = self.identity(1 - offerer);
+        self.input_of(offerer, n, Input::Answer { from, tracker, identity, answer: () });
     }
 
     /// What both sides work on opens; or fails, as it must if one of them does not.
     fn end(&mut self, n: usize, opens: bool, late: u64) {
         let attempts = self.tries[n].attempts;
         let ours = if self.js { &[0][..] } else { &[0, 1] };
-        let opens = opens && ours.iter().all(|side| attempts[*side].is_some());
+        let both = self.tries[n].stranger.is_some() || ours.iter().all(|side| attempts[*side].is_some());
+        let opens = opens && both;
         for side in [0, 1] {
             let Some(attempt) = self.tries[n].attempts[side] else { continue };
             if opens {
@@ -151,7 +201,9 @@ impl Pair {
         }
         let (side, n) = self.half_open.swap_remove(index % self.half_open.len());
         if let Some(attempt) = self.tries[n].attempts[side] {
-            self.input_of(side, n, Input::AttemptSucceeded { attempt, label: format!("{n:04}"), channel: () });
+            let fingerprint = Some(self.tries[n].stranger.unwrap_or_else(|| certificate(1 - side)));
+            let label = format!("{n:04}");
+            self.input_of(side, n, Input::AttemptSucceeded { attempt, label, fingerprint, channel: () });
         }
     }
 
@@ -169,6 +221,7 @@ impl Pair {
                     self.flying.push((offer.offer, Flight::Answer));
                 }
                 Output::ChannelOpened { id, .. } => {
+                    assert_eq!(self.tries[n].stranger, None, "a stranger is taken for the peer");
                     self.sides[side].channels.insert(id, (n, self.now));
                 }
                 Output::Retire { channel, .. } => {
@@ -223,6 +276,8 @@ impl Pair {
 #[derive(Debug, Clone)]
 enum Op {
     Offer(usize, TrackerId),
+    /// See [`Pair::intrude`].
+    Intrude(usize, Claim, bool, TrackerId),
     /// Which of those under way opens or fails, and how late JavaScript sees it.
     End(usize, bool, u64),
     /// Which offer or answer arrives.
@@ -234,7 +289,10 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let claim = prop::sample::select(vec![Claim::Unmarked, Claim::Own, Claim::Stolen, Claim::NoCertificate]);
     prop_oneof![
+        2 => (0..2usize, claim, any::<bool>(), 0..TRACKERS)
+            .prop_map(|(side, claim, answers, tracker)| Op::Intrude(side, claim, answers, TrackerId(tracker))),
         4 => (0..2usize, 0..TRACKERS).prop_map(|(side, tracker)| Op::Offer(side, TrackerId(tracker))),
         4 => (any::<usize>(), prop::bool::weighted(0.8), 0..LATE).prop_map(|(n, opens, late)| Op::End(n, opens, late)),
         8 => any::<usize>().prop_map(Op::Deliver),
@@ -253,6 +311,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::Offer(side, tracker) => pair.offer(side, tracker),
+                Op::Intrude(side, claim, answers, tracker) => pair.intrude(side, claim, answers, tracker),
                 Op::End(n, opens, late) if !pair.opening.is_empty() => {
                     let n = pair.opening.swap_remove(n % pair.opening.len());
                     pair.end(n, opens, late);

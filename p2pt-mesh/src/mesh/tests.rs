@@ -3,18 +3,23 @@ use std::collections::BTreeMap;
 use super::attempts::{DOUBTED_AFTER, DOUBTED_ATTEMPTS, PATIENCE};
 use super::*;
 
-const OURS: Library = Library::Ours;
-const JS: Library = Library::JavaScript;
+pub(super) const OURS: Identity = ours(1);
+pub(super) const JS: Identity = Identity { library: Library::JavaScript, fingerprint: None };
+
+/// A node of this library with another certificate for each number.
+pub(super) const fn ours(n: u8) -> Identity {
+    Identity { library: Library::Ours, fingerprint: Some(Fingerprint([n; 32])) }
+}
 
 const T: TrackerId = TrackerId(0);
-const A: TrackerId = TrackerId(1);
-const B: TrackerId = TrackerId(2);
+pub(super) const A: TrackerId = TrackerId(1);
+pub(super) const B: TrackerId = TrackerId(2);
 const C: TrackerId = TrackerId(3);
 const LIAR: TrackerId = A;
 const GOOD: TrackerId = B;
 
 #[derive(Debug, PartialEq, Eq)]
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Objects for Nothing {
     type Offer = ();
@@ -23,11 +28,11 @@ impl Objects for Nothing {
     type Error = ();
 }
 
-type In = Input<Nothing>;
-type Out = Output<Nothing>;
+pub(super) type In = Input<Nothing>;
+pub(super) type Out = Output<Nothing>;
 
-struct Harness {
-    mesh: Mesh<Nothing>,
+pub(super) struct Harness {
+    pub(super) mesh: Mesh<Nothing>,
     now: Instant,
     /// What was reported beside what is to be done.
     places: usize,
@@ -36,7 +41,7 @@ struct Harness {
 }
 
 impl Harness {
-    fn new(connections_per_peer: usize, max_peers: usize) -> Self {
+    pub(super) fn new(connections_per_peer: usize, max_peers: usize) -> Self {
         let mut harness = Self {
             mesh: Mesh::new(MeshConfig { connections_per_peer, max_peers }),
             now: base(),
@@ -51,7 +56,7 @@ impl Harness {
     }
 
     /// The outputs of which something is to be done; the others are checked and noted.
-    fn input(&mut self, input: In) -> Vec<Out> {
+    pub(super) fn input(&mut self, input: In) -> Vec<Out> {
         self.mesh.handle_input(self.now, input);
         let outputs: Vec<Out> = std::iter::from_fn(|| self.mesh.poll_output()).collect();
         let mut to_do = Vec::new();
@@ -83,25 +88,25 @@ impl Harness {
         to_do
     }
 
-    fn offer(&mut self, from: u8, library: Library) -> Vec<Out> {
-        self.offer_by(T, from, library)
+    fn offer(&mut self, from: u8, identity: Identity) -> Vec<Out> {
+        self.offer_by(T, from, identity)
     }
 
-    fn offer_by(&mut self, tracker: TrackerId, from: u8, library: Library) -> Vec<Out> {
-        self.input(Input::Offer { from: peer(from), offer: RemoteOffer { tracker, library, offer: () } })
+    pub(super) fn offer_by(&mut self, tracker: TrackerId, from: u8, identity: Identity) -> Vec<Out> {
+        self.input(Input::Offer { from: peer(from), offer: RemoteOffer { tracker, identity, offer: () } })
     }
 
-    fn answer(&mut self, from: u8, library: Library) -> Vec<Out> {
-        self.answer_by(T, from, library)
+    fn answer(&mut self, from: u8, identity: Identity) -> Vec<Out> {
+        self.answer_by(T, from, identity)
     }
 
-    fn answer_by(&mut self, tracker: TrackerId, from: u8, library: Library) -> Vec<Out> {
-        self.input(Input::Answer { from: peer(from), tracker, library, answer: () })
+    pub(super) fn answer_by(&mut self, tracker: TrackerId, from: u8, identity: Identity) -> Vec<Out> {
+        self.input(Input::Answer { from: peer(from), tracker, identity, answer: () })
     }
 
     /// Takes an offer through to an open channel.
-    fn connect(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
-        let attempt = match self.offer(from, library).as_slice() {
+    fn connect(&mut self, from: u8, identity: Identity, label: &str) -> (ChannelId, Vec<Out>) {
+        let attempt = match self.offer(from, identity).as_slice() {
             [Output::Answer { attempt, .. }] => *attempt,
             other => panic!("not answered: {other:?}"),
         };
@@ -109,16 +114,18 @@ impl Harness {
     }
 
     /// Takes the answer to an offer of ours through to an open channel.
-    fn accept(&mut self, from: u8, library: Library, label: &str) -> (ChannelId, Vec<Out>) {
-        let attempt = match self.answer(from, library).as_slice() {
+    fn accept(&mut self, from: u8, identity: Identity, label: &str) -> (ChannelId, Vec<Out>) {
+        let attempt = match self.answer(from, identity).as_slice() {
             [Output::Accept { attempt, .. }] => *attempt,
             other => panic!("not accepted: {other:?}"),
         };
         self.open(attempt, label)
     }
 
-    fn open(&mut self, attempt: AttemptId, label: &str) -> (ChannelId, Vec<Out>) {
-        let outputs = self.input(Input::AttemptSucceeded { attempt, label: label.into(), channel: () });
+    /// An attempt leads to the peer that it claims.
+    pub(super) fn open(&mut self, attempt: AttemptId, label: &str) -> (ChannelId, Vec<Out>) {
+        let fingerprint = self.mesh.attempts.get(attempt).and_then(|attempt| attempt.identity.fingerprint);
+        let outputs = self.succeed(attempt, label, fingerprint);
         let channel = outputs.iter().find_map(|output| match output {
             Output::ChannelOpened { id, .. } => Some(*id),
             _ => None,
@@ -126,7 +133,11 @@ impl Harness {
         (channel.expect("a channel opens"), outputs)
     }
 
-    fn advance(&mut self, by: Duration) -> Vec<Out> {
+    pub(super) fn succeed(&mut self, attempt: AttemptId, label: &str, fingerprint: Option<Fingerprint>) -> Vec<Out> {
+        self.input(Input::AttemptSucceeded { attempt, label: label.into(), fingerprint, channel: () })
+    }
+
+    pub(super) fn advance(&mut self, by: Duration) -> Vec<Out> {
         self.now += by;
         self.input(Input::Timeout)
     }
@@ -149,7 +160,7 @@ fn failed_by(tracker: TrackerId, n: u8, role: Role) -> Out {
     Output::AttemptFailed { peer: peer(n), tracker, role, error: () }
 }
 
-fn peer(n: u8) -> PeerId {
+pub(super) fn peer(n: u8) -> PeerId {
     PeerId::from([n; 20])
 }
 
@@ -207,7 +218,7 @@ fn parting_ends_attempts_and_forgets_what_was_offered() {
         Some(harness.now + CHANNELS_SOUGHT),
         "another channel is sought, and no offer kept"
     );
-    assert_eq!(harness.input(Input::AttemptSucceeded { attempt, label: "b".into(), channel: () }), []);
+    assert_eq!(harness.succeed(attempt, "b", OURS.fingerprint), []);
     assert_eq!(harness.input(Input::ChannelClosed(channel)), [Output::PeerClosed(peer(1))]);
     assert!(!harness.mesh.knows(&peer(1)));
     // It may come back, also one with whom there was nothing but an attempt.
@@ -315,13 +326,13 @@ fn peers_that_linger_take_the_place_of_others() {
 
 #[test]
 fn a_peer_that_keeps_its_retired_links_gets_no_more_than_a_few() {
-    for library in [OURS, JS] {
+    for identity in [OURS, JS] {
         let mut harness = Harness::new(1, 10);
         // Two channels at a time; the one that is not retired closes, and so on.
         let mut most = 0;
         for n in 0..100 {
-            let Some(Output::Answer { attempt, .. }) = harness.offer(1, library).pop() else { break };
-            let Some(Output::Accept { attempt: second, .. }) = harness.answer(1, library).pop() else {
+            let Some(Output::Answer { attempt, .. }) = harness.offer(1, identity).pop() else { break };
+            let Some(Output::Accept { attempt: second, .. }) = harness.answer(1, identity).pop() else {
                 break;
             };
             harness.open(attempt, &format!("{n} a"));
@@ -389,7 +400,7 @@ fn those_on_the_way_are_given_up_when_the_last_place_is_taken() {
     assert_eq!(*given_up, Output::GiveUp(second));
     assert_eq!(*refusal, rejected(2, Role::Offerer, RejectReason::Full));
     // Its channel may have opened meanwhile.
-    assert_eq!(harness.input(Input::AttemptSucceeded { attempt: second, label: "b".into(), channel: () }), []);
+    assert_eq!(harness.succeed(second, "b", OURS.fingerprint), []);
     assert_eq!(harness.mesh.connected(), 1);
 }
 

@@ -7,8 +7,8 @@ use p2pt_proto::PeerId;
 
 use super::{base, read};
 use crate::mesh::{
-    AttemptId, ChannelId, Input, JS_SETTLE, Library, MAX_ATTEMPTS, MAX_SURPLUS, Mesh, MeshConfig, Objects, Output,
-    RemoteOffer, Role,
+    AttemptId, ChannelId, Fingerprint, Identity, Input, JS_SETTLE, Library, MAX_ATTEMPTS, MAX_SURPLUS, Mesh,
+    MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role,
 };
 use crate::{Instant, TrackerId};
 
@@ -38,6 +38,7 @@ struct Channel {
 struct Attempt {
     peer: PeerId,
     tracker: TrackerId,
+    library: Library,
 }
 
 #[derive(Debug)]
@@ -52,9 +53,8 @@ struct Driver {
     offers: BTreeMap<usize, (PeerId, TrackerId)>,
     attempts: BTreeMap<AttemptId, Attempt>,
     channels: BTreeMap<ChannelId, Channel>,
-    connected: BTreeSet<PeerId>,
-    /// Those with which something was not of this library, while the mesh has known them.
-    javascript: BTreeSet<PeerId>,
+    /// Who is connected, as the first channel has shown.
+    connected: BTreeMap<PeerId, Identity>,
     places: usize,
     vacancies: BTreeMap<TrackerId, usize>,
     sought: BTreeMap<PeerId, bool>,
@@ -76,8 +76,7 @@ pub fn mesh(data: &[u8]) {
         offers: BTreeMap::new(),
         attempts: BTreeMap::new(),
         channels: BTreeMap::new(),
-        connected: BTreeSet::new(),
-        javascript: BTreeSet::new(),
+        connected: BTreeMap::new(),
         places: config.max_peers,
         vacancies: BTreeMap::new(),
         sought: BTreeMap::new(),
@@ -93,17 +92,18 @@ pub fn mesh(data: &[u8]) {
 impl Driver {
     fn perform(&mut self, [kind, one, two, three]: [u8; 4]) {
         let (peer, tracker) = (PeerId::from([one % PEERS; 20]), TrackerId((two % TRACKERS).into()));
-        let library = if three.is_multiple_of(2) { Library::Ours } else { Library::JavaScript };
+        let identity = identity(three);
         let number = self.inputs;
         match kind % 16 {
             0..3 => {
                 self.offers.insert(number, (peer, tracker));
-                self.input(Input::Offer { from: peer, offer: RemoteOffer { tracker, library, offer: number } });
+                self.input(Input::Offer { from: peer, offer: RemoteOffer { tracker, identity, offer: number } });
             }
-            3..6 => self.input(Input::Answer { from: peer, tracker, library, answer: number }),
+            3..6 => self.input(Input::Answer { from: peer, tracker, identity, answer: number }),
             6..9 => {
                 if let Some(attempt) = nth(&self.attempts, one) {
-                    self.input(Input::AttemptSucceeded { attempt, label: format!("{two}"), channel: number });
+                    let (label, fingerprint) = (format!("{two}"), identity.fingerprint);
+                    self.input(Input::AttemptSucceeded { attempt, label, fingerprint, channel: number });
                 }
             }
             9 => {
@@ -150,83 +150,102 @@ impl Driver {
             _ => None,
         };
         let (answered, library) = match &input {
-            Input::Answer { from, tracker, library, .. } => (Some((*from, *tracker)), Some(*library)),
+            Input::Answer { from, tracker, identity, .. } => (Some((*from, *tracker)), Some(identity.library)),
             _ => (None, None),
+        };
+        let (shown, has_succeeded) = match &input {
+            Input::AttemptSucceeded { fingerprint, .. } => (*fingerprint, true),
+            _ => (None, false),
         };
         let mut given_up = Vec::new();
         let ended = attempt.and_then(|attempt| self.attempts.remove(&attempt));
+        // The attempt that has succeeded, until it is known what becomes of its channel.
+        let mut succeeds = ended.as_ref().filter(|_| has_succeeded).map(|of| (of.peer, of.tracker));
         self.mesh.handle_input(self.now, input);
         let mut is_first = true;
         while let Some(output) = self.mesh.poll_output() {
+            let comes_first = std::mem::replace(&mut is_first, false);
             match output {
                 Output::Places(places) => {
-                    assert!(is_first, "places are reported after something else");
+                    assert!(comes_first, "places are reported after something else");
                     self.places = places;
                 }
                 Output::Answer { attempt, peer, offer } => {
                     let known = self.offers.remove(&offer.offer);
                     assert_eq!(known, Some((peer, offer.tracker)), "an offer that is not there is answered");
-                    self.begin(attempt, peer, offer.tracker, offer.library);
+                    self.begin(attempt, peer, offer.tracker, offer.identity.library);
                 }
                 Output::Accept { attempt, peer, tracker, answer } => {
                     assert!(answer == number && answered == Some((peer, tracker)), "another answer is accepted");
                     self.begin(attempt, peer, tracker, library.expect("an answer comes from a library"));
                 }
-                Output::Rejected { peer, tracker, role, .. } => {
+                Output::Rejected { peer, tracker, role, reason } => {
+                    let is_another = reason == RejectReason::NotTheSamePeer;
+                    assert!(!is_another || self.connected.contains_key(&peer), "it is another than which?");
+                    if let Some(index) = given_up.iter().position(|of| *of == (peer, tracker)) {
+                        given_up.remove(index);
+                        continue;
+                    }
+                    if is_another && succeeds == Some((peer, tracker)) {
+                        succeeds = None;
+                        continue;
+                    }
                     let held = self.mesh.held();
                     let is_one = |(n, from): &(&usize, &_)| **from == (peer, tracker) && !held.contains(n);
                     let offer = self.offers.iter().find(is_one).map(|(n, _)| *n);
                     let is_offer = role == Role::Answerer && offer.is_some_and(|n| self.offers.remove(&n).is_some());
                     let is_answer = role == Role::Offerer && answered == Some((peer, tracker));
-                    let is_given_up = given_up.contains(&(peer, tracker));
-                    assert!(is_offer || is_answer || is_given_up, "what is not there is rejected");
+                    assert!(is_offer || is_answer, "what is not there is rejected");
                 }
                 Output::AttemptFailed { peer, tracker, error, .. } => {
                     let of = ended.as_ref().expect("the attempt that failed is known");
                     assert_eq!((of.peer, of.tracker, error), (peer, tracker, number));
                 }
                 Output::GiveUp(attempt) => {
-                    let Attempt { peer, tracker } = self.attempts.remove(&attempt).expect("it is under way");
+                    let Attempt { peer, tracker, .. } = self.attempts.remove(&attempt).expect("it is under way");
                     given_up.push((peer, tracker));
                 }
                 Output::PeerConnected { peer, tracker } => {
                     let of = ended.as_ref().expect("an attempt has succeeded");
                     assert_eq!((of.peer, of.tracker), (peer, tracker));
-                    assert!(self.connected.insert(peer), "connected twice");
+                    let identity = Identity { library: of.library, fingerprint: shown };
+                    assert!(self.connected.insert(peer, identity).is_none(), "connected twice");
                 }
                 Output::ChannelOpened { peer, id, channel } => {
-                    assert!(self.connected.contains(&peer) && channel == number);
+                    assert!(channel == number && succeeds.take().is_some(), "a channel opens of itself");
+                    let library = ended.as_ref().expect("an attempt has succeeded").library;
+                    let connected = self.connected.get(&peer).expect("its peer is connected");
+                    let is_same = library == Library::JavaScript || shown == connected.fingerprint;
+                    assert!(
+                        library == connected.library && is_same,
+                        "another peer is taken for the one that is connected"
+                    );
                     let channel = Channel { peer, opened: self.now, is_retired: false };
                     assert!(self.channels.insert(id, channel).is_none());
                 }
                 Output::Retire { peer, channel } => self.retire(peer, channel),
                 Output::PeerClosed(peer) => {
-                    assert!(self.connected.remove(&peer), "closed and not connected");
+                    assert!(self.connected.remove(&peer).is_some(), "closed and not connected");
                     assert!(self.channels.values().all(|channel| channel.peer != peer), "closed with an open channel");
                     self.sought.remove(&peer);
                 }
                 Output::Sought { peer, sought } => {
-                    assert!(self.connected.contains(&peer), "it is not connected");
+                    assert!(self.connected.contains_key(&peer), "it is not connected");
                     assert_ne!(self.sought.insert(peer, sought), Some(sought), "reported again");
                 }
                 Output::PeerForgotten(peer) => {
-                    assert!(!self.connected.contains(&peer) && !self.mesh.knows(&peer));
-                    self.javascript.remove(&peer);
+                    assert!(!self.connected.contains_key(&peer) && !self.mesh.knows(&peer));
                 }
                 Output::Vacancies { tracker, vacancies } => {
                     assert_ne!(self.vacancies.insert(tracker, vacancies), Some(vacancies), "reported again");
                 }
             }
-            is_first = false;
         }
         self.check();
     }
 
     fn begin(&mut self, attempt: AttemptId, peer: PeerId, tracker: TrackerId, library: Library) {
-        if library == Library::JavaScript {
-            self.javascript.insert(peer);
-        }
-        assert!(self.attempts.insert(attempt, Attempt { peer, tracker }).is_none(), "it has begun before");
+        assert!(self.attempts.insert(attempt, Attempt { peer, tracker, library }).is_none(), "it has begun before");
     }
 
     fn retire(&mut self, peer: PeerId, id: ChannelId) {
@@ -235,7 +254,7 @@ impl Driver {
         let opened = channel.opened;
         let left: Vec<_> = self.channels.values().filter(|other| other.peer == peer && !other.is_retired).collect();
         assert!(left.len() >= self.config.connections_per_peer, "too much is retired");
-        if self.javascript.contains(&peer) {
+        if self.connected.get(&peer).is_some_and(|identity| identity.library == Library::JavaScript) {
             let is_settled = |opened: Instant| self.now >= opened + JS_SETTLE;
             let older = left.iter().filter(|other| other.opened <= opened && is_settled(other.opened)).count();
             assert!(is_settled(opened) && older > 0, "a JavaScript peer may not know of another channel yet");
@@ -247,7 +266,7 @@ impl Driver {
         let Self { mesh, attempts, channels, connected, .. } = self;
         assert!(connected.len() <= max_peers, "more peers than allowed");
         assert_eq!((mesh.connected(), mesh.places()), (connected.len(), self.places));
-        let unknown = attempts.values().filter(|attempt| !connected.contains(&attempt.peer)).count();
+        let unknown = attempts.values().filter(|attempt| !connected.contains_key(&attempt.peer)).count();
         assert!(connected.len() < max_peers || unknown == 0, "a peer is on its way to a full swarm");
         assert!(attempts.len() <= MAX_ATTEMPTS * 2 * usize::from(TRACKERS));
         let with = |peer| attempts.values().filter(move |attempt| attempt.peer == peer).count();
@@ -255,13 +274,13 @@ impl Driver {
             let peer = PeerId::from([n; 20]);
             let has = channels.values().filter(|channel| channel.peer == peer).count();
             assert!(has + with(peer) <= connections_per_peer + MAX_SURPLUS, "too many channels and attempts");
-            assert_eq!(has > 0, connected.contains(&peer));
+            assert_eq!(has > 0, connected.contains_key(&peer));
             assert!(mesh.knows(&peer) || has + with(peer) == 0);
-            assert_eq!(self.sought.contains_key(&peer), connected.contains(&peer));
+            assert_eq!(self.sought.contains_key(&peer), connected.contains_key(&peer));
         }
         for (tracker, vacancies) in &self.vacancies {
             assert_eq!(*vacancies, mesh.vacancies(*tracker), "of {tracker:?}");
-            let caused = attempts.values().any(|a| a.tracker == *tracker && !connected.contains(&a.peer));
+            let caused = attempts.values().any(|a| a.tracker == *tracker && !connected.contains_key(&a.peer));
             assert!(caused || (*vacancies > 0) == (self.places > 0), "{tracker:?} is kept out");
         }
         // An offer that the mesh has dropped without a word was replaced by a newer one, or its peer was forgotten.
@@ -271,6 +290,19 @@ impl Driver {
         let from: BTreeSet<_> = self.offers.values().collect();
         assert_eq!(self.offers.len(), from.len(), "two offers of a peer by one tracker are held");
     }
+}
+
+/// Of five peers under an id two run this library, one does without certificates, and two run JavaScript.
+fn identity(n: u8) -> Identity {
+    let certificate = |n| Some(Fingerprint([n; 32]));
+    let (library, fingerprint) = match n % 8 {
+        0..3 => (Library::Ours, certificate(0)),
+        3 => (Library::Ours, certificate(1)),
+        4 => (Library::Ours, None),
+        5..7 => (Library::JavaScript, certificate(2)),
+        _ => (Library::JavaScript, None),
+    };
+    Identity { library, fingerprint }
 }
 
 /// One of those that exist.

@@ -12,6 +12,7 @@ use std::{
 use futures_util::{SinkExt, StreamExt, stream};
 use p2pt_proto::{Announce, AnswerRequest, ClientMessage, InfoHash, Offer, PeerId, TrackerMessage};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::mpsc,
     task::JoinSet,
@@ -19,24 +20,37 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-pub(crate) type Client = WebSocketStream<TcpStream>;
+use crate::tls::Identity;
+
+/// A byte stream with or without TLS.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytes for S {}
+
+pub(crate) type Client = WebSocketStream<Box<dyn Bytes>>;
 
 /// How long a good client waits for a reply before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// As long as the offers of a browser with a few candidates.
 const SDP_BYTES: usize = 1000;
 
-pub(crate) async fn open(addr: SocketAddr) -> Option<Client> {
+pub(crate) async fn open(addr: SocketAddr, tls: Option<&Identity>) -> Option<Client> {
     let stream = timeout(PATIENCE, TcpStream::connect(addr)).await.ok()?.ok()?;
     let _ = stream.set_nodelay(true);
+    let stream: Box<dyn Bytes> = match tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let name = "localhost".try_into().ok()?;
+            Box::new(timeout(PATIENCE, tls.connector().connect(name, stream)).await.ok()?.ok()?)
+        }
+    };
     let (client, _) = timeout(PATIENCE, client_async("ws://tracker/announce", stream)).await.ok()?.ok()?;
     Some(client)
 }
 
 /// Opens so many connections, 50 at a time, and returns how long it took.
-pub(crate) async fn connect(addr: SocketAddr, count: usize) -> (Vec<Client>, Duration) {
+pub(crate) async fn connect(addr: SocketAddr, tls: Option<&Identity>, count: usize) -> (Vec<Client>, Duration) {
     let start = Instant::now();
-    let clients: Vec<_> = stream::iter(0..count).map(|_| open(addr)).buffer_unordered(50).collect().await;
+    let clients: Vec<_> = stream::iter(0..count).map(|_| open(addr, tls)).buffer_unordered(50).collect().await;
     let took = start.elapsed();
     let clients: Vec<_> = clients.into_iter().flatten().collect();
     assert_eq!(clients.len(), count, "the tracker takes so many connections");
@@ -83,9 +97,8 @@ pub(crate) async fn announce_alone(clients: Vec<Client>, span: Duration) -> f64 
     replies.load(Ordering::Relaxed) as f64 / span.as_secs_f64()
 }
 
-/// A member of a swarm that answers every offer; what it writes waits in a queue, so that it reads all the time.
+/// A member of swarms that answers every offer; what it writes waits in a queue, so that it reads all the time.
 struct Member {
-    swarm: InfoHash,
     me: PeerId,
     write: mpsc::Sender<Message>,
 }
@@ -95,14 +108,14 @@ impl Member {
     fn on_message(&self, message: &TrackerMessage) {
         let TrackerMessage::Offer(offer) = message else { return };
         let answer =
-            AnswerRequest::new(self.swarm, self.me, offer.peer_id, offer.offer_id, "v=0".repeat(SDP_BYTES / 3));
+            AnswerRequest::new(offer.info_hash, self.me, offer.peer_id, offer.offer_id, "v=0".repeat(SDP_BYTES / 3));
         // Too many to be answered are not answered.
         let _ = self.write.try_send(Message::text(ClientMessage::Answer(answer).encode()));
     }
 }
 
 /// Splits a client into a member and what it reads; a task writes.
-fn member(client: Client, swarm: InfoHash) -> (Member, stream::SplitStream<Client>) {
+fn member(client: Client) -> (Member, stream::SplitStream<Client>) {
     let (mut sink, source) = client.split();
     let (write, mut queue) = mpsc::channel::<Message>(64);
     tokio::spawn(async move {
@@ -113,23 +126,48 @@ fn member(client: Client, swarm: InfoHash) -> (Member, stream::SplitStream<Clien
         }
         let _ = sink.close().await;
     });
-    (Member { swarm, me: peer(), write }, source)
+    (Member { me: peer(), write }, source)
 }
 
-/// All clients in one swarm, each with five offers ten times a second at most, all of which are answered; returns
-/// announces, and offers and answers received, a second.
-pub(crate) async fn crowd(clients: Vec<Client>, span: Duration) -> (f64, f64) {
+/// What clients of a crowd do.
+#[derive(Clone, Copy)]
+pub(crate) struct Pattern {
+    /// Offers of an announce.
+    offers: usize,
+    /// At least so long from one announce to the next, which also waits for the reply.
+    pause: Duration,
+    /// The swarm of the next announce.
+    swarm: fn() -> InfoHash,
+}
+
+impl Pattern {
+    /// Clients in one swarm, with five offers ten times a second.
+    pub(crate) const CROWD: Self =
+        Self { offers: 5, pause: Duration::from_millis(100), swarm: || InfoHash::of("crowd") };
+
+    /// As aquatic's load test by its own defaults: announces with ten offers, one after another on each connection, in
+    /// swarms that are drawn by a gamma distribution of shape 0.2 and scale 100, to which this is close.
+    pub(crate) const LOAD: Self = Self {
+        offers: 10,
+        pause: Duration::ZERO,
+        swarm: || InfoHash::of(&format!("load {}", (100.0 * rand::random::<f64>().powi(5)) as u32)),
+    };
+}
+
+/// All clients announce by this pattern and answer all offers; returns announces replied to, and offers and answers
+/// received, a second.
+pub(crate) async fn crowd(clients: Vec<Client>, pattern: Pattern, span: Duration) -> (f64, f64) {
     let end = Instant::now() + span;
     let counts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-    let swarm = InfoHash::of("crowd");
     let mut tasks = JoinSet::new();
     for client in clients {
         let counts = Arc::clone(&counts);
         tasks.spawn(async move {
-            let (member, mut source) = member(client, swarm);
+            let (member, mut source) = member(client);
             while Instant::now() < end {
-                let again = Instant::now() + Duration::from_millis(100);
-                if member.write.send(announce(swarm, member.me, 5)).await.is_err() {
+                let again = Instant::now() + pattern.pause;
+                let request = announce((pattern.swarm)(), member.me, pattern.offers);
+                if member.write.send(request).await.is_err() {
                     return;
                 }
                 let mut replied = false;
@@ -207,7 +245,7 @@ async fn visit(
     end: Instant,
     samples: &mpsc::Sender<Option<Duration>>,
 ) -> Option<()> {
-    let (member, mut source) = member(open(addr).await?, swarm);
+    let (member, mut source) = member(open(addr, None).await?);
     let mut due = interval(Duration::from_millis(500));
     while Instant::now() < end {
         due.tick().await;

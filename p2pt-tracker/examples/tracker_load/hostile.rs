@@ -51,7 +51,7 @@ async fn half_open(addr: SocketAddr) -> Option<()> {
 
 /// A member that is given offers and replies, and never reads.
 async fn stalled(addr: SocketAddr, number: usize) -> Option<()> {
-    let mut client = open(addr).await?;
+    let mut client = open(addr, None).await?;
     let me = peer();
     loop {
         client.send(announce(shared_swarm(number), me, 5)).await.ok()?;
@@ -61,7 +61,7 @@ async fn stalled(addr: SocketAddr, number: usize) -> Option<()> {
 
 /// Messages as fast as may be; what comes back is read and thrown away.
 async fn flood(addr: SocketAddr, kind: usize, number: usize) -> Option<()> {
-    let (mut sink, mut source) = open(addr).await?.split();
+    let (mut sink, mut source) = open(addr, None).await?.split();
     tokio::select! {
         sent = send_all(&mut sink, kind, number) => sent,
         () = async { while let Some(Ok(_)) = source.next().await {} } => None,

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::{ForwardedHeader, Network, throttle::Rate};
 use crate::{setters::setters, swarms::SwarmsConfig};
 
 /// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
 /// from [`ServerConfig::default`], which suits a public tracker, and set what is to differ.
 ///
-/// Memory is bounded by `swarms.max_connections` × (`max_message_bytes` + `max_queued_bytes` + a few KiB), which only
-/// a crowd of hostile clients could reach; an idle connection takes a few KiB.
+/// Memory is bounded by `swarms.max_connections` × (2 × `max_message_bytes` + `max_queued_bytes` + a few KiB), which only
+/// a crowd of hostile clients could reach; an idle connection takes 1.6 KiB of the heap, and a member of a swarm of its own
+/// 1.1 KiB more.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerConfig {
@@ -26,21 +28,44 @@ pub struct ServerConfig {
     /// How many messages a connection may cause at once before it has to wait. Default 400: a client with many torrents
     /// announces them all when it connects.
     pub message_burst: u32,
+    /// How many messages a second all connections of one address together may cause in the long run, counted as for
+    /// [`messages_per_second`](Self::messages_per_second); no less than one connection may. If they cause more, each of
+    /// them waits, but no longer than if all had an equal part. The addresses of an IPv6 /64 count as one, and a
+    /// connection without an address counts for itself alone. An [`address_share`](SwarmsConfig::address_share) of 1 lifts
+    /// it. Default 1000, as much as 20 connections: 1000 clients behind
+    /// one address cause some 200, each announcing a swarm with ten offers every two minutes and answering ten.
+    pub messages_per_second_per_address: u32,
+    /// How many messages all connections of one address together may cause at once before they have to wait; no less
+    /// than one connection may. To connect is a message too. Default 8000: 600 clients that connect at the same moment
+    /// and announce ten offers each.
+    pub message_burst_per_address: u32,
     /// How many messages may wait for a connection that reads slowly; one more, and it is dropped. Default 256.
     pub max_queued_messages: usize,
     /// How many bytes may wait for a connection that reads slowly; more, and it is dropped. Default 1 MiB, as
     /// openwebtorrent-tracker.
     pub max_queued_bytes: usize,
-    /// Sockets of one IP address that a [`TrackerServer`](super::TrackerServer) takes, in whatever state; further ones
-    /// are closed without a word. The addresses of an IPv6 /64 count as one. Default 1000: many clients may share an
-    /// address, and **behind a reverse proxy all do**, so that [`usize::MAX`] is right there and the proxy has to count.
+    /// Sockets of one IP address, in whatever state. Further ones are closed without a word, and get the HTTP status 429
+    /// where a proxy says for whom they are. The addresses of an IPv6 /64 count as one. Default 1000: many clients may
+    /// share an address, and **behind a reverse proxy all do** unless it is one of
+    /// [`trusted_proxies`](Self::trusted_proxies). If that does not tell theirs, [`usize::MAX`] is right, with an
+    /// [`address_share`](SwarmsConfig::address_share) of 1, and the proxy has to count.
     pub max_connections_per_address: usize,
+    /// One's own reverse proxies, whose word is taken for the address of a client: it then counts in place of the
+    /// proxy's everywhere. They have to set [`forwarded_header`](Self::forwarded_header) themselves, adding to what the
+    /// client sent or replacing it, or speak the PROXY protocol to a listener that
+    /// [expects it](super::TrackerListener::proxy_protocol). Default none. The header is read from the right past the
+    /// addresses of these proxies. Requests without it count for the proxy, and if it has something else than addresses,
+    /// they are refused with the status 400.
+    pub trusted_proxies: Vec<Network>,
+    /// In which header field [`trusted_proxies`](Self::trusted_proxies) name the client. Default `X-Forwarded-For`.
+    pub forwarded_header: ForwardedHeader,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
     pub max_handshakes: usize,
     /// How long a client may take to send its HTTP request and read the response. Default 10 s.
     pub handshake_timeout: Duration,
-    /// How long a client may take to read one message. Default 10 s, as aquatic.
+    /// How long a client may take to read what is written at once: one message, or several that have 16 KiB together.
+    /// Default 10 s, as aquatic.
     pub write_timeout: Duration,
     /// How often each connection is pinged. Default 30 s: proxies drop what is idle for 60 s.
     pub ping_interval: Duration,
@@ -57,9 +82,13 @@ setters!(ServerConfig {
     max_message_bytes: usize,
     messages_per_second: u32,
     message_burst: u32,
+    messages_per_second_per_address: u32,
+    message_burst_per_address: u32,
     max_queued_messages: usize,
     max_queued_bytes: usize,
     max_connections_per_address: usize,
+    trusted_proxies: Vec<Network>,
+    forwarded_header: ForwardedHeader,
     max_handshakes: usize,
     handshake_timeout: Duration,
     write_timeout: Duration,
@@ -76,9 +105,13 @@ impl Default for ServerConfig {
             max_message_bytes: 128 * 1024,
             messages_per_second: 50,
             message_burst: 400,
+            messages_per_second_per_address: 1000,
+            message_burst_per_address: 8000,
             max_queued_messages: 256,
             max_queued_bytes: 1024 * 1024,
             max_connections_per_address: 1000,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
@@ -86,5 +119,21 @@ impl Default for ServerConfig {
             idle_timeout: Duration::from_secs(75),
             close_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn connection_rate(&self) -> Rate {
+        Rate::new(self.messages_per_second, self.message_burst)
+    }
+
+    pub(super) fn address_rate(&self) -> Rate {
+        if self.swarms.address_share <= 1 {
+            return Rate::new(u32::MAX, u32::MAX);
+        }
+        Rate::new(
+            self.messages_per_second_per_address.max(self.messages_per_second),
+            self.message_burst_per_address.max(self.message_burst),
+        )
     }
 }

@@ -1,95 +1,55 @@
-//! One socket from its HTTP request to its end.
+//! One WebSocket to its end.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
-use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error, Message,
-        http::StatusCode,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
-    },
-};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{
-    http::{self, Request},
+    arrival::Arrival,
     hub::{Hub, Registration},
     send_queue::Next,
-    throttle::Throttle,
+    websocket::{Error, Received, WebSocket, append_ping, append_pong, append_text, close_frame},
 };
 use crate::swarms::CloseReason;
 
-/// What tungstenite allocates for reading when a connection opens; it grows to the size of a message when one comes.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Messages that wait are written together up to so many bytes, so that many small ones cost one call.
+const WRITE_BYTES: usize = 16 * 1024;
 
-/// What may wait to be written besides one message: pongs, which tungstenite queues by itself.
-const CONTROL_BUFFER_BYTES: usize = 4 * 1024;
-
-/// Serves one socket until it closes or the tracker stops.
-pub(super) async fn serve<S>(hub: Arc<Hub>, stream: S, address: Option<IpAddr>)
+/// Serves the connection that comes of this until it closes or the tracker stops. The future is in a box, so that those
+/// around it are small, however often they are moved: what they take is taken for as long as the connection lives. So is
+/// that of which the connection comes, whose memory is given back before the connection is idle.
+pub(super) fn serve<S>(
+    connecting: Pin<Box<impl Future<Output = Option<Box<Connection<S>>>> + Send>>,
+) -> Pin<Box<impl Future<Output = ()> + Send>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let stopping = hub.stopping.clone();
-    let handshake = timeout(hub.config.handshake_timeout, handshake(&hub, stream, address));
-    let accepted = tokio::select! {
-        () = stopping.cancelled() => return,
-        accepted = handshake => accepted,
-    };
-    match accepted {
-        Ok(Ok(Some((socket, registration)))) => Connection::new(&hub, socket, registration).run().await,
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "socket lost in the handshake"),
-        Err(_) => tracing::debug!("handshake took too long"),
-    }
+    Box::pin(async move {
+        if let Some(mut connection) = connecting.await {
+            let end = connection.run().await;
+            Box::pin(connection.end(end)).await;
+        }
+    })
 }
 
-/// Reads the request and responds. `None` if it was no WebSocket handshake or there are too many connections.
-async fn handshake<S>(
-    hub: &Arc<Hub>,
-    mut stream: S,
-    address: Option<IpAddr>,
-) -> io::Result<Option<(WebSocketStream<S>, Registration)>>
+/// Closes a connection for which there is no room.
+pub(super) async fn turn_away<S>(hub: &Hub, mut socket: WebSocket<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    let response = match Request::read(&mut stream).await? {
-        Request::Upgrade { response, rest } => match hub.open(address) {
-            Some(registration) => {
-                stream.write_all(&response).await?;
-                stream.flush().await?;
-                let limit = hub.config.max_message_bytes;
-                let config = WebSocketConfig::default()
-                    .read_buffer_size(READ_BUFFER_BYTES)
-                    .write_buffer_size(0)
-                    .max_write_buffer_size(hub.config.max_queued_bytes.saturating_add(CONTROL_BUFFER_BYTES))
-                    .max_message_size(Some(limit))
-                    .max_frame_size(Some(limit));
-                let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await;
-                return Ok(Some((socket, registration)));
-            }
-            None => {
-                hub.count_refused();
-                http::response(StatusCode::SERVICE_UNAVAILABLE, TEXT, &CloseReason::Full.to_string())
-            }
-        },
-        Request::Stats => http::response(StatusCode::OK, "application/json", &hub.stats().to_json()),
-        Request::Refused(status, text) => http::response(status, TEXT, &text),
-    };
-    stream.write_all(&response).await?;
-    hang_up(&mut stream).await?;
-    Ok(None)
+    let end = End::Closed(CloseReason::Full);
+    if timeout(hub.config.close_timeout, close_gracefully(&mut socket, &end)).await.is_err() {
+        tracing::debug!("a client turned away did not answer the close frame in time");
+    }
 }
 
 /// Ends the writing side and reads to the end: a socket closed with unread bytes resets the connection, and the
 /// other side may then never see what was written last.
-async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+pub(super) async fn hang_up(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     stream.shutdown().await?;
     let mut discarded = Vec::with_capacity(1024);
     while stream.read_buf(&mut discarded).await? > 0 {
@@ -105,8 +65,8 @@ enum End {
     Stopping,
     /// The swarms want it closed.
     Closed(CloseReason),
-    /// The client sent a close frame.
-    ByClient,
+    /// The client sent a close frame, which is to be answered with this code.
+    ByClient(Option<CloseCode>),
     /// Nothing came for too long.
     Idle,
     /// The client does not read what is sent to it.
@@ -123,128 +83,155 @@ impl End {
             Self::Closed(CloseReason::Full) => "too many connections",
             Self::Closed(CloseReason::BadFrames) => "too many bad frames",
             Self::Closed(CloseReason::Unresponsive) => "its peer id was claimed and it did not answer a ping",
-            Self::ByClient => "closed by the client",
+            Self::ByClient(_) => "closed by the client",
             Self::Idle => "idle",
             Self::SlowReader => "the client does not read",
-            Self::Failed(Error::Capacity(_)) => "too large a message",
+            Self::Failed(Error::TooLong(_)) => "too large a message",
             Self::Failed(_) => "the connection broke",
         }
     }
 
     /// The close frame to send, if the client may still read one.
-    fn close_frame(&self, limit: usize) -> Option<CloseFrame> {
+    fn close_frame(&self) -> Option<Vec<u8>> {
         let (code, reason) = match self {
             Self::Stopping => (CloseCode::Away, "this tracker is stopping".into()),
             Self::Closed(CloseReason::Full) => (CloseCode::Again, CloseReason::Full.to_string()),
             Self::Closed(reason) => (CloseCode::Policy, reason.to_string()),
             Self::Idle => (CloseCode::Away, "no sign of life".into()),
-            Self::Failed(Error::Capacity(_)) => (CloseCode::Size, format!("the message is longer than {limit} bytes")),
-            Self::Failed(Error::Utf8(_)) => (CloseCode::Invalid, "the text message is not UTF-8".into()),
-            Self::Failed(Error::Protocol(error)) => (CloseCode::Protocol, error.to_string()),
-            Self::ByClient | Self::SlowReader | Self::Failed(_) => return None,
+            Self::ByClient(code) => return Some(close_frame(*code, "")),
+            Self::Failed(error @ Error::TooLong(_)) => (CloseCode::Size, error.to_string()),
+            Self::Failed(error @ Error::NotUtf8) => (CloseCode::Invalid, error.to_string()),
+            Self::Failed(error @ Error::Protocol(_)) => (CloseCode::Protocol, error.to_string()),
+            Self::SlowReader | Self::Failed(Error::Io(_) | Error::HungUp) => return None,
         };
-        Some(CloseFrame { code, reason: reason.into() })
+        Some(close_frame(Some(code), &reason))
     }
 }
 
-struct Connection<'a, S> {
-    hub: &'a Hub,
-    socket: WebSocketStream<S>,
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    hub: Arc<Hub>,
+    /// With the connection's place among those of its address.
+    arrival: Arrival,
+    socket: WebSocket<S>,
     registration: Registration,
-    throttle: Throttle,
+    /// What is to be answered to the latest ping.
+    pong: Option<Vec<u8>>,
     last_received: Instant,
     last_ping: Instant,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
-    fn new(hub: &'a Hub, socket: WebSocketStream<S>, registration: Registration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    pub(super) fn new(hub: Arc<Hub>, socket: WebSocket<S>, registration: Registration, arrival: Arrival) -> Self {
         let now = Instant::now();
-        let throttle = Throttle::new(now.into_std(), hub.config.messages_per_second, hub.config.message_burst);
-        Self { hub, socket, registration, throttle, last_received: now, last_ping: now }
+        Self { hub, arrival, socket, registration, pong: None, last_received: now, last_ping: now }
     }
 
-    async fn run(mut self) {
-        let connection = self.registration.conn.0;
-        tracing::debug!(connection, "socket opened");
-        let end = loop {
+    async fn run(&mut self) -> End {
+        let address = self.arrival.address().map(tracing::field::display);
+        tracing::debug!(connection = self.registration.conn.0, address, "socket opened");
+        loop {
             if let Err(end) = self.step().await {
-                break end;
+                return end;
             }
-        };
-        tracing::debug!(connection, reason = end.reason(), "socket closed");
-        if matches!(end, End::SlowReader) {
-            self.hub.count_slow_reader();
         }
-        let Self { hub, mut socket, registration, .. } = self;
+    }
+
+    async fn end(self: Box<Self>, end: End) {
+        let Self { hub, arrival: _place, mut socket, registration, .. } = *self;
+        tracing::debug!(connection = registration.conn.0, reason = end.reason(), "socket closed");
+        if matches!(end, End::SlowReader) {
+            hub.count_slow_reader();
+        }
         // From here on it is no member of anything, however long the client takes to hang up.
         drop(registration);
-        let close_gracefully = close_gracefully(&mut socket, &end, hub.config.max_message_bytes);
-        if timeout(hub.config.close_timeout, close_gracefully).await.is_err() {
+        if timeout(hub.config.close_timeout, close_gracefully(&mut socket, &end)).await.is_err() {
             tracing::debug!("the client did not answer the close frame in time");
         }
     }
 
-    /// Waits for whatever comes first and deals with it.
+    /// Writes what waits, or else waits for whatever comes first and deals with it.
     async fn step(&mut self) -> Result<(), End> {
-        match self.registration.send_queue.pop() {
-            Some(Next::Send(text)) => return self.write(Message::text(text)).await,
-            Some(Next::Ping) => return self.ping().await,
-            Some(Next::Close(reason)) => return Err(End::Closed(reason)),
-            Some(Next::Overflowed) => return Err(End::SlowReader),
-            None => {}
+        let (frames, end) = self.outgoing()?;
+        if !frames.is_empty() {
+            self.write(&frames).await?;
+        }
+        if let Some(reason) = end {
+            return Err(End::Closed(reason));
         }
         let now = Instant::now();
-        let idle_at = self.last_received + self.hub.config.idle_timeout;
+        let readable_at = self.registration.readable_at;
+        let throttled = readable_at > now;
+        if !throttled && self.take()? {
+            return Ok(());
+        }
+        // While nothing is read, its silence means nothing.
+        let idle_at = self.last_received.max(readable_at) + self.hub.config.idle_timeout;
         let ping_at = self.last_ping + self.hub.config.ping_interval;
-        let readable_at = self.throttle.wait_until(now.into_std()).map(Instant::from);
-        let wake_at = idle_at.min(ping_at).min(readable_at.unwrap_or(idle_at));
+        let wake_at = idle_at.min(ping_at).min(if throttled { readable_at } else { idle_at });
         tokio::select! {
             () = self.hub.stopping.cancelled() => Err(End::Stopping),
             () = self.registration.send_queue.changed() => Ok(()),
-            message = self.socket.next(), if readable_at.is_none() => self.read(message),
+            received = self.socket.receive(), if !throttled => received.map_err(End::Failed),
             () = sleep_until(wake_at) => {
                 if wake_at == idle_at {
-                    Err(End::Idle)
-                } else if wake_at == ping_at {
-                    self.ping().await
-                } else {
-                    Ok(())
+                    return Err(End::Idle);
                 }
+                if wake_at == ping_at {
+                    // Finds out, too, whether the client still reads.
+                    self.registration.send_queue.ping();
+                }
+                Ok(())
             }
         }
     }
 
-    fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
-        let now = Instant::now();
-        self.last_received = now;
-        let cost = match message {
-            Some(Ok(Message::Text(text))) => self.registration.received(text.as_bytes()),
-            Some(Ok(Message::Binary(bytes))) => self.registration.received(&bytes),
-            Some(Ok(Message::Close(_))) | None => return Err(End::ByClient),
-            Some(Ok(_)) => {
-                self.registration.alive();
-                1
+    /// The frames that are to be written next, and why the connection ends after them, if it does.
+    fn outgoing(&mut self) -> Result<(Vec<u8>, Option<CloseReason>), End> {
+        let mut frames = Vec::new();
+        if let Some(payload) = self.pong.take() {
+            append_pong(&mut frames, &payload);
+        }
+        while frames.len() < WRITE_BYTES {
+            match self.registration.send_queue.pop() {
+                Some(Next::Send(text)) => append_text(&mut frames, &text),
+                Some(Next::Ping) => {
+                    self.last_ping = Instant::now();
+                    append_ping(&mut frames);
+                }
+                Some(Next::Close(reason)) => return Ok((frames, Some(reason))),
+                Some(Next::Overflowed) => return Err(End::SlowReader),
+                None => break,
             }
-            Some(Err(error)) => return Err(End::Failed(error)),
-        };
-        self.throttle.spend(now.into_std(), cost);
-        Ok(())
+        }
+        Ok((frames, None))
     }
 
-    /// Also finds out whether the client still reads: pongs, which tungstenite queues by itself, are flushed with it.
-    async fn ping(&mut self) -> Result<(), End> {
-        self.last_ping = Instant::now();
-        self.write(Message::Ping(Default::default())).await
+    /// Takes one frame of what has been received; false if there is none.
+    fn take(&mut self) -> Result<bool, End> {
+        let Some(received) = self.socket.next().map_err(End::Failed)? else { return Ok(false) };
+        self.last_received = Instant::now();
+        match received {
+            Received::Text(bytes) | Received::Binary(bytes) => self.registration.received(bytes),
+            Received::Close(code) => return Err(End::ByClient(code)),
+            Received::Ping(payload) => {
+                self.pong = Some(payload.to_vec());
+                self.registration.alive();
+            }
+            Received::Pong | Received::Fragment => self.registration.alive(),
+        }
+        Ok(true)
     }
 
-    /// Writes a message, during which nothing is read: a client that does not read cannot make the tracker work.
-    async fn write(&mut self, message: Message) -> Result<(), End> {
+    /// Writes frames, during which nothing is read: a client that does not read cannot make the tracker work.
+    async fn write(&mut self, frames: &[u8]) -> Result<(), End> {
         tokio::select! {
             () = self.hub.stopping.cancelled() => Err(End::Stopping),
             () = self.registration.send_queue.overflowed() => Err(End::SlowReader),
-            written = timeout(self.hub.config.write_timeout, self.socket.send(message)) => match written {
+            written = timeout(self.hub.config.write_timeout, self.socket.write(frames)) => match written {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(End::Failed(error)),
+                Ok(Err(error)) => Err(End::Failed(Error::Io(error))),
                 Err(_) => Err(End::SlowReader),
             },
         }
@@ -252,24 +239,34 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'a, S> {
 }
 
 /// Ends a connection as its end allows: with a close frame, or an answer to one, or not at all.
-async fn close_gracefully<S>(socket: &mut WebSocketStream<S>, end: &End, limit: usize)
+async fn close_gracefully<S>(socket: &mut WebSocket<S>, end: &End)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    if let Some(frame) = end.close_frame(limit)
-        && socket.close(Some(frame)).await.is_err()
-    {
-        return;
-    }
-    match end {
-        // The client answers our close frame, or we answer its.
-        End::Stopping | End::Closed(_) | End::Idle | End::ByClient => while let Some(Ok(_)) = socket.next().await {},
-        // Nothing can be read any more, but the close frame should arrive.
-        End::Failed(Error::Capacity(_) | Error::Utf8(_) | Error::Protocol(_)) => {
-            if let Err(error) = hang_up(socket.get_mut()).await {
-                tracing::debug!(%error, "socket lost while closing");
-            }
+    let Some(frame) = end.close_frame() else { return };
+    let closed = async {
+        socket.write(&frame).await?;
+        match end {
+            // Nothing can be read any more, but the close frame should arrive.
+            End::Failed(_) => return hang_up(socket.stream()).await,
+            End::ByClient(_) => {}
+            // The client answers our close frame, which may come after what it sent before.
+            _ => while answers_later(socket).await {},
         }
-        End::SlowReader | End::Failed(_) => {}
+        socket.stream().shutdown().await
+    };
+    if let Err(error) = closed.await {
+        tracing::debug!(%error, "socket lost while closing");
+    }
+}
+
+/// Reads on behind a close frame of ours; false after the answer, or if there will be none.
+async fn answers_later<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocket<S>) -> bool {
+    loop {
+        match socket.next() {
+            Ok(None) => return socket.receive().await.is_ok(),
+            Ok(Some(Received::Close(_))) | Err(_) => return false,
+            Ok(Some(_)) => {}
+        }
     }
 }

@@ -15,8 +15,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ServerConfig, ServerStats, send_queue::SendQueue};
-use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput};
+use super::{
+    ServerConfig, ServerStats,
+    addresses::Addresses,
+    refusals::Refusals,
+    send_queue::SendQueue,
+    throttle::{AddressThrottle, Bucket, Rate},
+};
+use crate::swarms::{ConnectionId, Swarms, SwarmsInput, SwarmsOutput, owner};
 
 /// This many bytes cost as much as a message. An announce with five offers has a little more.
 const BYTES_PER_MESSAGE: usize = 4 * 1024;
@@ -25,13 +31,16 @@ const BYTES_PER_MESSAGE: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: ServerConfig,
+    connection_rate: Rate,
     /// Cancelled when the tracker stops.
     pub(super) stopping: CancellationToken,
     state: Mutex<State>,
     /// The next timeout has moved forward.
     rescheduled: Notify,
     started: Instant,
-    refused: AtomicU64,
+    /// The sockets of each address.
+    pub(super) places: Addresses,
+    pub(super) refusals: Refusals,
     slow_readers: AtomicU64,
 }
 
@@ -39,6 +48,7 @@ pub(super) struct Hub {
 struct State {
     swarms: Swarms,
     send_queues: HashMap<ConnectionId, Arc<SendQueue>>,
+    addresses: AddressThrottle,
     opened: u64,
 }
 
@@ -55,26 +65,46 @@ pub(super) struct Registration {
     hub: Arc<Hub>,
     pub(super) conn: ConnectionId,
     pub(super) send_queue: Arc<SendQueue>,
+    /// What stands for the address it comes from.
+    owner: Option<IpAddr>,
+    bucket: Bucket,
+    /// When the next message may be read.
+    pub(super) readable_at: Instant,
 }
 
 impl Registration {
-    /// Hands in a message. Returns what it costs, in messages: each that it made to be sent counts as one, and so do
-    /// all [`BYTES_PER_MESSAGE`] of either direction.
-    pub(super) fn received(&self, frame: &[u8]) -> u32 {
+    /// Hands in a message. It costs the connection and its address as many messages as it made to be sent, at least one,
+    /// and another for all [`BYTES_PER_MESSAGE`] of either direction.
+    pub(super) fn received(&mut self, frame: &[u8]) {
         let sent = self.hub.input(SwarmsInput::Received { conn: self.conn, frame });
         let cost = sent.messages.max(1) + (frame.len() + sent.bytes) / BYTES_PER_MESSAGE;
-        u32::try_from(cost).unwrap_or(u32::MAX)
+        self.spend(u32::try_from(cost).unwrap_or(u32::MAX));
     }
 
-    /// Reports that the connection lives.
-    pub(super) fn alive(&self) {
+    /// Reports that the connection lives, by something that costs a message.
+    pub(super) fn alive(&mut self) {
         self.hub.input(SwarmsInput::Alive { conn: self.conn });
+        self.spend(1);
+    }
+
+    fn spend(&mut self, messages: u32) {
+        let now = Instant::now().into_std();
+        let rate = self.hub.connection_rate;
+        self.bucket.spend(rate, now, messages);
+        let own = self.bucket.wait_until(rate, now);
+        let together = self.owner.and_then(|owner| self.hub.lock().addresses.spend(now, owner, messages));
+        self.readable_at = own.max(together).unwrap_or(now).into();
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.hub.lock().send_queues.remove(&self.conn);
+        let mut state = self.hub.lock();
+        state.send_queues.remove(&self.conn);
+        if let Some(owner) = self.owner {
+            state.addresses.closed(Instant::now().into_std(), owner);
+        }
+        drop(state);
         self.hub.input(SwarmsInput::Closed { conn: self.conn });
     }
 }
@@ -82,13 +112,16 @@ impl Drop for Registration {
 impl Hub {
     pub(super) fn new(config: ServerConfig) -> Self {
         let swarms = Swarms::new(config.swarms.clone(), config.seed.unwrap_or_else(rand::random));
+        let addresses = AddressThrottle::new(config.address_rate());
         Self {
+            places: Addresses::new(config.max_connections_per_address),
+            connection_rate: config.connection_rate(),
             config,
             stopping: CancellationToken::new(),
-            state: Mutex::new(State { swarms, send_queues: HashMap::new(), opened: 0 }),
+            state: Mutex::new(State { swarms, send_queues: HashMap::new(), addresses, opened: 0 }),
             rescheduled: Notify::new(),
             started: Instant::now(),
-            refused: AtomicU64::new(0),
+            refusals: Refusals::new(),
             slow_readers: AtomicU64::new(0),
         }
     }
@@ -103,14 +136,13 @@ impl Hub {
         let conn = ConnectionId(state.opened);
         let send_queue = Arc::new(SendQueue::new(self.config.max_queued_messages, self.config.max_queued_bytes));
         state.send_queues.insert(conn, Arc::clone(&send_queue));
-        state.handle(Instant::now().into_std(), SwarmsInput::Opened { conn, address });
+        let now = Instant::now();
+        state.handle(now.into_std(), SwarmsInput::Opened { conn, address });
+        let owner = address.map(owner);
+        let held = owner.and_then(|owner| state.addresses.opened(now.into_std(), owner));
         drop(state);
-        Some(Registration { hub: Arc::clone(self), conn, send_queue })
-    }
-
-    pub(super) fn count_refused(&self) {
-        tracing::debug!("socket refused, as there are too many");
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        let (bucket, readable_at) = (Bucket::new(now.into_std()), held.map_or(now, Instant::from));
+        Some(Registration { hub: Arc::clone(self), conn, send_queue, owner, bucket, readable_at })
     }
 
     pub(super) fn count_slow_reader(&self) {
@@ -119,10 +151,12 @@ impl Hub {
 
     pub(super) fn stats(&self) -> ServerStats {
         let state = self.lock();
+        let refused = self.refusals.stats();
         ServerStats {
             swarms: state.swarms.stats(),
             connections_opened: state.opened,
-            connections_refused: self.refused.load(Ordering::Relaxed),
+            connections_refused: refused.sockets + refused.full + refused.per_address,
+            refused,
             slow_readers_dropped: self.slow_readers.load(Ordering::Relaxed),
             uptime: self.started.elapsed(),
         }

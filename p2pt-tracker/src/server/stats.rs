@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::RefusalStats;
 use crate::swarms::SwarmsStats;
 
 /// Counts of a tracker, which `GET /stats.json` shows [as JSON](Self::to_json).
@@ -16,6 +17,8 @@ pub struct ServerStats {
     pub connections_opened: u64,
     /// Sockets and handshakes turned away because there were too many.
     pub connections_refused: u64,
+    /// Everything turned away, by reason.
+    pub refused: RefusalStats,
     /// Connections dropped because they did not read what was sent to them.
     pub slow_readers_dropped: u64,
     /// Time since the start.
@@ -44,6 +47,7 @@ impl ServerStats {
             "offersForwarded": swarms.offers_forwarded,
             "answersForwarded": swarms.answers_forwarded,
             "failures": swarms.failures,
+            "refusedByShare": swarms.refused_by_share,
             "uptime": self.uptime.as_secs(),
         })
         .to_string()

@@ -21,7 +21,7 @@ impl Session {
             }
         }
         for info_hashes in self.scrapes.expire(now) {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
         self.tick_socket();
         if matches!(self.socket, SocketState::Open(_)) {
@@ -47,6 +47,7 @@ impl Session {
     }
 
     pub(super) fn take_offers(&mut self, info_hash: InfoHash, offers: Vec<Offer>) {
+        self.own_id.made(&offers);
         for offer in offers {
             let offer_id = offer.offer_id;
             let taken = match self.swarms.get_mut(&info_hash) {
@@ -131,10 +132,12 @@ impl Session {
         }
         let silence = swarm.silence(now, &self.config);
         let (text, offers) = swarm.announce(now, info_hash, self.peer_id, &self.config);
+        self.own_id.announced(now);
         self.counters.announces_sent += 1;
         self.counters.offers_sent += offers as u64;
         tracing::debug!(swarm = %info_hash, event = "none", offers, "announce sent");
         if let Some(waited) = silence {
+            self.scrapes.ask_in_silence(now, info_hash);
             self.warn(TrackerWarning::Timeout { info_hash, waited });
         }
         Some(text)

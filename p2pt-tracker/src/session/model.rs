@@ -306,7 +306,7 @@ impl Harness {
                 assert_ne!(from, PeerId::from(ME));
                 assert!(sdp.len() <= 64 * 1024);
             }
-            TrackerEvent::Warning(warning) => {
+            TrackerEvent::Warning { warning, .. } => {
                 let text = warning.to_string();
                 assert!(text.len() <= MAX_WARNING_BYTES, "a warning of {} bytes", text.len());
                 assert!(!text.contains(char::is_control), "{text:?}");
@@ -403,7 +403,10 @@ impl Harness {
                     self.input(if was_open {
                         SessionInput::Disconnected { socket, end: SocketEnd::Broken("lost".into()) }
                     } else {
-                        SessionInput::ConnectFailed { socket, error: ConnectError::Status(500) }
+                        SessionInput::ConnectFailed {
+                            socket,
+                            error: ConnectError::Status(crate::HttpRefusal::new(500)),
+                        }
                     });
                 }
             }
@@ -476,7 +479,9 @@ impl Harness {
         let counters = self.session.state(self.now).counters;
         let input = match stale {
             Stale::Connected => SessionInput::Connected { socket, route: Route::new(Family::V4, true) },
-            Stale::ConnectFailed => SessionInput::ConnectFailed { socket, error: ConnectError::Status(500) },
+            Stale::ConnectFailed => {
+                SessionInput::ConnectFailed { socket, error: ConnectError::Status(crate::HttpRefusal::new(500)) }
+            }
             Stale::Disconnected => SessionInput::Disconnected { socket, end: SocketEnd::Broken("late".into()) },
             Stale::Sent => SessionInput::Sent(socket),
             Stale::Alive => SessionInput::Alive(socket),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use p2pt_proto::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, InfoHash, TrackerMessage};
 
+use super::scrape::Answered;
 use super::swarm::Reply;
 use super::{Session, SocketId, SocketState};
 use crate::tally::{Tally, Verdict};
@@ -25,15 +26,12 @@ const SANE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(5)..=Durati
 pub(super) struct Suspicions {
     foreign: Tally,
     strays: Tally,
-    garbage: Tally,
-    intervals: Tally,
 }
 
 impl Suspicions {
     pub(super) fn new(now: Instant) -> Self {
-        let [foreign, strays, garbage, intervals] =
-            [LATE_FRAMES, LATE_FRAMES, 0, 0].map(|limit| Tally::new(now, limit));
-        Self { foreign, strays, garbage, intervals }
+        let [foreign, strays] = [LATE_FRAMES; 2].map(|limit| Tally::new(now, limit));
+        Self { foreign, strays }
     }
 }
 
@@ -48,12 +46,22 @@ impl Session {
         if self.stop_by.is_some() {
             return;
         }
-        let used = match TrackerMessage::decode(frame) {
+        let message = TrackerMessage::decode_noting(frame).map(|(message, odd)| {
+            if !odd.is_empty() {
+                self.warn(TrackerWarning::OddFields { fields: odd });
+            }
+            message
+        });
+        let used = match message {
             Ok(TrackerMessage::Announced(reply)) => self.on_reply(reply),
             Ok(TrackerMessage::Offer(offer)) => self.on_offer(offer),
             Ok(TrackerMessage::Answer(answer)) => self.on_answer(answer),
             Ok(TrackerMessage::Scrape(reply)) => match self.scrapes.take_reply(reply.files) {
-                Some(files) => {
+                Some(Answered::Silence(info_hash)) => {
+                    self.on_silence(info_hash);
+                    true
+                }
+                Some(Answered::Request(files)) => {
                     self.events.push_back(TrackerEvent::Scraped { files });
                     true
                 }
@@ -65,9 +73,7 @@ impl Session {
             }
             Ok(_) => false,
             Err(error) => {
-                if self.suspicions.garbage.add(self.now) == Verdict::First {
-                    self.warn(TrackerWarning::BadFrame { reason: shorten(&error.to_string()) });
-                }
+                self.warn(TrackerWarning::BadFrame { reason: shorten(&error.to_string()) });
                 false
             }
         };
@@ -91,9 +97,7 @@ impl Session {
         if let Some(took) = swarm.state().reply_time.filter(|_| swarm.is_slow() && !was_slow) {
             self.warn(TrackerWarning::Slow { info_hash, took });
         }
-        if let Some(named) = named.filter(|named| !SANE_INTERVALS.contains(named))
-            && self.suspicions.intervals.add(self.now) == Verdict::First
-        {
+        if let Some(named) = named.filter(|named| !SANE_INTERVALS.contains(named)) {
             self.warn(TrackerWarning::AbsurdInterval { named, used: interval });
         }
         if let Some(message) = reply.warning {
@@ -107,6 +111,7 @@ impl Session {
     fn on_offer(&mut self, offer: ForwardedOffer) -> bool {
         let ForwardedOffer { info_hash, peer_id: from, offer_id, sdp, .. } = offer;
         if from == self.peer_id {
+            self.on_own_offer(info_hash, offer_id, &sdp);
             return false;
         }
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
@@ -117,12 +122,9 @@ impl Session {
                 self.events.push_back(TrackerEvent::Offer { info_hash, from, offer_id, sdp });
                 true
             }
-            Verdict::First => {
-                self.warn(TrackerWarning::OfferFlood { info_hash });
-                false
-            }
             Verdict::Beyond => {
                 tracing::debug!(swarm = %info_hash, peer = %from, offer = %offer_id, "offer declined");
+                self.warn(TrackerWarning::OfferFlood { info_hash });
                 false
             }
         }
@@ -132,9 +134,10 @@ impl Session {
         let ForwardedAnswer { info_hash, peer_id: from, offer_id, sdp, .. } = answer;
         let Some(swarm) = self.swarms.get_mut(&info_hash) else { return self.on_foreign(info_hash) };
         if from == self.peer_id || sdp.len() > MAX_SDP_BYTES || !swarm.pool.answer(offer_id) {
-            if self.suspicions.strays.add(self.now) == Verdict::First {
+            if self.suspicions.strays.add(self.now) == Verdict::Beyond {
                 self.warn(TrackerWarning::StrayAnswers { info_hash });
             }
+            self.on_stray_answer(info_hash, from, offer_id);
             return false;
         }
         swarm.meet();
@@ -146,7 +149,7 @@ impl Session {
 
     /// A frame is for a swarm that was not joined, or was left.
     fn on_foreign(&mut self, info_hash: InfoHash) -> bool {
-        if self.suspicions.foreign.add(self.now) == Verdict::First {
+        if self.suspicions.foreign.add(self.now) == Verdict::Beyond {
             self.warn(TrackerWarning::ForeignSwarm { info_hash });
         }
         false
@@ -154,6 +157,9 @@ impl Session {
 
     fn on_failure(&mut self, failure: Failure) {
         let Failure { reason, action, info_hash, .. } = failure;
+        if let Some(info_hash) = info_hash {
+            self.on_refusal(info_hash, &reason);
+        }
         for (joined, swarm) in &mut self.swarms {
             if info_hash.is_none_or(|info_hash| info_hash == *joined) {
                 swarm.on_failure();
@@ -163,7 +169,7 @@ impl Session {
         if action.as_deref() == Some("scrape")
             && let Some(info_hashes) = self.scrapes.fail_sent()
         {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
     }
 }

@@ -22,6 +22,24 @@ struct Scrape {
     /// Empty for all.
     info_hashes: Vec<InfoHash>,
     deadline: Instant,
+    /// Nothing but the tracker's silence has asked for it, so its end is of no interest.
+    in_silence: bool,
+}
+
+impl Scrape {
+    /// What is reported if it fails.
+    fn failed(self) -> Option<Vec<InfoHash>> {
+        (!self.in_silence).then_some(self.info_hashes)
+    }
+}
+
+/// What a scrape was for that is replied to.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answered {
+    /// These numbers were asked for.
+    Request(BTreeMap<InfoHash, ScrapeStats>),
+    /// The tracker does not reply to announces of this swarm.
+    Silence(InfoHash),
 }
 
 impl Scrapes {
@@ -40,12 +58,20 @@ impl Scrapes {
         let mut refused = Vec::new();
         for info_hashes in parts {
             if self.queue.len() < MAX_QUEUED {
-                self.queue.push_back(Scrape { info_hashes, deadline });
+                self.queue.push_back(Scrape { info_hashes, deadline, in_silence: false });
             } else {
                 refused.push(info_hashes);
             }
         }
         refused
+    }
+
+    /// Sees whether a tracker that does not reply to announces replies to anything, unless there is much to ask already.
+    pub(super) fn ask_in_silence(&mut self, now: Instant, info_hash: InfoHash) {
+        if self.queue.len() < MAX_QUEUED / 2 {
+            let (info_hashes, deadline) = (vec![info_hash], now + self.timeout);
+            self.queue.push_back(Scrape { info_hashes, deadline, in_silence: true });
+        }
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -65,10 +91,7 @@ impl Scrapes {
 
     /// What of a reply was asked for. `None` if the reply is not to the present request, but, say, to one that has
     /// been given up.
-    pub(super) fn take_reply(
-        &mut self,
-        mut files: BTreeMap<InfoHash, ScrapeStats>,
-    ) -> Option<BTreeMap<InfoHash, ScrapeStats>> {
+    pub(super) fn take_reply(&mut self, mut files: BTreeMap<InfoHash, ScrapeStats>) -> Option<Answered> {
         let asked = &self.sent.as_ref()?.info_hashes;
         if !asked.is_empty() {
             let had_files = !files.is_empty();
@@ -77,13 +100,16 @@ impl Scrapes {
                 return None;
             }
         }
-        self.sent = None;
-        Some(files)
+        let Scrape { info_hashes, in_silence, .. } = self.sent.take()?;
+        Some(match info_hashes[..] {
+            [info_hash] if in_silence => Answered::Silence(info_hash),
+            _ => Answered::Request(files),
+        })
     }
 
     /// Gives the unanswered request up and returns it.
     pub(super) fn fail_sent(&mut self) -> Option<Vec<InfoHash>> {
-        self.sent.take().map(|scrape| scrape.info_hashes)
+        self.sent.take().and_then(Scrape::failed)
     }
 
     /// Gives up the requests whose time is over and returns them.
@@ -91,7 +117,7 @@ impl Scrapes {
         let mut expired: Vec<_> = self.sent.take_if(|scrape| scrape.deadline <= now).into_iter().collect();
         let waiting = self.queue.iter().take_while(|scrape| scrape.deadline <= now).count();
         expired.extend(self.queue.drain(..waiting));
-        expired.into_iter().map(|scrape| scrape.info_hashes).collect()
+        expired.into_iter().filter_map(Scrape::failed).collect()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

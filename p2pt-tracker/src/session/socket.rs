@@ -11,6 +11,13 @@ use crate::{ConnectError, Route, SocketEnd, TrackerEvent, TrackerWarning};
 /// A reply may be this late and still be to what was sent then.
 const REPLY_DELAY: Duration = Duration::from_secs(30);
 
+/// A tracker may ask for so long a wait before the next attempt and not for more (`Retry-After`). Those who limit rates
+/// count in windows of seconds to ten minutes, and a wrong or ill-meant number must not cost a tracker for a day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// The shortest time between two attempts to connect where the second is made because another tracker was reached.
+const RETRY_SPACING: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(super) enum SocketState {
     /// No socket, nothing to do.
@@ -82,6 +89,7 @@ impl Session {
         let id = SocketId(self.sockets);
         let (family, timeout) = self.families.next(&self.config);
         self.socket = SocketState::Connecting { id, deadline: self.now + timeout };
+        self.attempted = Some(self.now);
         tracing::debug!(family = family.map(tracing::field::display), "connecting");
         self.outputs.push_back(Output::Connect { socket: id, family });
         if !self.unreachable {
@@ -235,8 +243,34 @@ impl Session {
             return;
         }
         self.unreachable = true;
-        let retry_in = self.wait_to_reconnect();
+        let retry_in = self.wait_to_reconnect(error.retry_after());
+        let retry_in = self.shorten_wait(retry_in, &error);
+        self.events.push_back(TrackerEvent::ConnectFailed { retry_in });
         self.warn(TrackerWarning::ConnectFailed { error, retry_in });
+    }
+
+    /// An attempt that met nothing but silence cost the tracker nothing, so that the time it took is a part of the wait.
+    fn shorten_wait(&mut self, retry_in: Duration, error: &ConnectError) -> Duration {
+        let (ConnectError::Timeout(took), SocketState::Waiting { until }) = (error, &mut self.socket) else {
+            return retry_in;
+        };
+        let left = retry_in.saturating_sub(*took).max(self.config.backoff_min);
+        *until = self.now + left;
+        left
+    }
+
+    /// The network works again, or so it seems.
+    pub(super) fn retry(&mut self) {
+        let is_old = self.attempted.is_some_and(|at| self.now >= at + RETRY_SPACING);
+        // A longer wait than the longest of this side is one that the tracker has asked for.
+        let longest = self.now + self.config.backoff_max;
+        if let SocketState::Waiting { until } = &mut self.socket
+            && is_old
+            && *until <= longest
+        {
+            tracing::debug!("reconnecting at once, since another tracker is reached");
+            *until = self.now;
+        }
     }
 
     fn lose_socket(&mut self, end: SocketEnd) {
@@ -246,7 +280,7 @@ impl Session {
             self.backoff.reset();
         }
         self.families.lost();
-        let retry_in = self.wait_to_reconnect();
+        let retry_in = self.wait_to_reconnect(None);
         self.socket_is_gone(end.clone());
         if self.stop_by.is_none() {
             self.counters.sockets_lost += 1;
@@ -265,6 +299,9 @@ impl Session {
         let broken =
             !matches!(end, SocketEnd::Closed { .. } | SocketEnd::Idle | SocketEnd::OtherFamily | SocketEnd::Stopped);
         self.departures.clear();
+        if broken {
+            self.own_id.socket_broke(self.now);
+        }
         for answer in std::mem::take(&mut self.answers) {
             self.warn_answer_dropped(&answer);
         }
@@ -272,18 +309,20 @@ impl Session {
             swarm.on_disconnected(self.now, broken);
         }
         if let Some(info_hashes) = self.scrapes.fail_sent() {
-            self.warn(TrackerWarning::ScrapeFailed { info_hashes });
+            self.scrape_failed(info_hashes);
         }
         tracing::debug!(reason = %end, "disconnected");
         self.events.push_back(TrackerEvent::Disconnected { end });
     }
 
-    fn wait_to_reconnect(&mut self) -> Duration {
+    /// Waits as long as the back-off says, or longer if the tracker has asked for that.
+    fn wait_to_reconnect(&mut self, asked: Option<Duration>) -> Duration {
         if self.stop_by.is_some() {
             self.socket = SocketState::Stopped;
             return Duration::ZERO;
         }
-        let delay = self.backoff.next(&mut self.rng);
+        let asked = asked.unwrap_or_default().min(MAX_RETRY_AFTER);
+        let delay = self.backoff.next(&mut self.rng).max(asked);
         self.socket = SocketState::Waiting { until: self.now + delay };
         tracing::debug!(after = ?delay, "reconnecting");
         delay

@@ -50,10 +50,7 @@ fn failed_attempts_back_off_and_ask_for_no_offers() {
         let wait = retry_in(&harness);
         assert!(secs(base) <= wait && wait <= secs(2 * base), "{wait:?}");
         let events = harness.events();
-        assert!(
-            matches!(&events[..], [TrackerEvent::Warning(TrackerWarning::ConnectFailed { retry_in, .. })] if *retry_in == wait),
-            "{events:?}"
-        );
+        assert!(matches!(&events[0], TrackerEvent::ConnectFailed { retry_in } if *retry_in == wait), "{events:?}");
         harness.advance(wait);
         assert_eq!(harness.acts(), [Act::Connect]);
     }
@@ -63,13 +60,62 @@ fn failed_attempts_back_off_and_ask_for_no_offers() {
     assert_eq!(harness.announces().len(), 1);
 }
 
+/// An attempt that hangs for 30 s and a wait of 60 s behind it would be 90 s without a try.
+#[test]
+fn attempts_that_hang_are_a_part_of_the_wait() {
+    let mut harness = joined();
+    harness.acts();
+    for longest in [1, 1, 1, 1, 2, 30, 30, 30] {
+        harness.advance(secs(30));
+        harness.acts();
+        let wait = retry_in(&harness);
+        assert!(secs(1) <= wait && wait <= secs(longest), "{wait:?}");
+        harness.advance(wait);
+        assert_eq!(harness.acts(), [Act::Connect]);
+    }
+}
+
+#[test]
+fn when_the_network_is_back_a_tracker_is_tried_at_once() {
+    let mut harness = joined();
+    for _ in 0..8 {
+        harness.refused();
+        harness.advance(retry_in(&harness));
+    }
+    harness.refused();
+    harness.acts();
+    assert!(retry_in(&harness) >= secs(30));
+    harness.advance(millis(9_999));
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), [], "it was tried just now");
+    harness.advance(millis(1));
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), [Act::Connect]);
+    // The wait does not become shorter for it.
+    harness.refused();
+    assert!(retry_in(&harness) >= secs(30));
+    // Where there is a socket, or none is wanted, it changes nothing.
+    harness.advance(secs(60));
+    harness.connected();
+    harness.advance(secs(20));
+    harness.acts();
+    harness.input(Input::Retry);
+    assert_eq!(harness.acts(), []);
+}
+
 #[test]
 fn an_attempt_to_connect_has_a_deadline() {
     let mut harness = joined();
     harness.acts();
     harness.advance(secs(30));
     let acts = harness.acts();
-    assert!(matches!(acts[..], [Act::Abort, Act::Event(TrackerEvent::Warning(_))]), "{acts:?}");
+    assert!(
+        matches!(
+            acts[..],
+            [Act::Abort, Act::Event(TrackerEvent::ConnectFailed { .. }), Act::Event(TrackerEvent::Warning { .. })]
+        ),
+        "{acts:?}"
+    );
     harness.advance(secs(2));
     assert_eq!(harness.acts(), [Act::Connect]);
 }
@@ -197,7 +243,8 @@ fn pings_every_30_seconds_and_gives_up_20_seconds_after_one_without_any_sign_of_
     let end = SocketEnd::DoesNotAnswer;
     assert!(acts.contains(&Act::Event(TrackerEvent::Disconnected { end: end.clone() })), "{acts:?}");
     let retry_in = retry_in(&harness);
-    assert_eq!(acts.last(), Some(&Act::Event(TrackerEvent::Warning(TrackerWarning::Disconnected { end, retry_in }))));
+    let warning = TrackerWarning::Disconnected { end, retry_in };
+    assert_eq!(acts.last(), Some(&Act::Event(TrackerEvent::Warning { warning, missed: 0 })));
 }
 
 #[test]
@@ -211,14 +258,15 @@ fn a_tracker_that_does_not_read_is_left_after_10_seconds_and_nothing_piles_up() 
     }
     let acts = harness.acts();
     let sent = acts.iter().filter(|act| matches!(act, Act::Sent(_))).count();
-    let dropped = |act: &&Act| matches!(act, Act::Event(TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })));
-    assert_eq!((sent, acts.iter().filter(dropped).count()), (1, 35), "one is being written, 64 wait");
+    // Each warning that was left out is counted.
+    let dropped = |harness: &Harness| harness.session.state(harness.now).counters.warnings;
+    assert_eq!((sent, dropped(&harness)), (1, 35), "one is being written, 64 wait");
     harness.advance(millis(9_999));
     assert_eq!(harness.acts(), []);
     harness.advance(millis(1));
     let acts = harness.acts();
     assert_eq!(acts[0], Act::Abort);
-    assert_eq!(acts.iter().filter(dropped).count(), 64);
+    assert_eq!(dropped(&harness), 35 + 64 + 1, "and the loss of the socket");
 }
 
 #[test]
@@ -227,7 +275,7 @@ fn answers_without_a_socket_are_refused() {
     harness.acts();
     harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp: "answer".into() });
     let warning = TrackerWarning::AnswerDropped { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1) };
-    assert_eq!(harness.events(), [TrackerEvent::Warning(warning)]);
+    assert_eq!(harness.events(), [TrackerEvent::Warning { warning, missed: 0 }]);
 }
 
 #[test]
@@ -235,7 +283,10 @@ fn too_large_answers_are_refused() {
     let mut harness = Harness::announced();
     let sdp = "\u{1}".repeat(3000);
     harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp });
-    assert!(matches!(&harness.events()[..], [TrackerEvent::Warning(TrackerWarning::AnswerDropped { .. })]));
+    assert!(matches!(
+        &harness.events()[..],
+        [TrackerEvent::Warning { warning: TrackerWarning::AnswerDropped { .. }, .. }]
+    ));
 }
 
 #[test]
@@ -390,19 +441,21 @@ fn large_scrapes_go_out_in_parts_one_after_the_other() {
 
 #[test]
 fn an_unanswered_scrape_is_given_up() {
-    let failed = |info_hashes| TrackerEvent::Warning(TrackerWarning::ScrapeFailed { info_hashes });
+    let failed = |info_hashes| TrackerEvent::ScrapeFailed { info_hashes };
+    let warned =
+        |info_hashes| TrackerEvent::Warning { warning: TrackerWarning::ScrapeFailed { info_hashes }, missed: 0 };
     // Without a connection, without a reply, by a failure, by a lost socket.
     let mut harness = Harness::new(ClientConfig::default());
     harness.input(Input::Scrape(vec![]));
     harness.advance(secs(15));
-    assert_eq!(harness.events(), [failed(vec![])]);
+    assert_eq!(harness.events(), [failed(vec![]), warned(vec![])]);
 
     let mut harness = Harness::announced();
     harness.input(Input::Scrape(vec![SWARM()]));
     harness.input(Input::Scrape(vec![OTHER_SWARM()]));
     harness.acts();
     harness.advance(secs(15));
-    assert_eq!(harness.events(), [failed(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
+    assert_eq!(harness.events(), [failed(vec![SWARM()]), warned(vec![SWARM()]), failed(vec![OTHER_SWARM()])]);
 
     harness.input(Input::Scrape(vec![SWARM()]));
     let failure = Failure::new("Full scrapes are not allowed").action("scrape");

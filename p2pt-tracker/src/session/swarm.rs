@@ -148,6 +148,11 @@ impl Swarm {
         self.company = Company::Present;
     }
 
+    /// Whether an announce waits for its reply.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent_since.is_some()
+    }
+
     /// The tracker does not reply for a reason that is known, so its silence is forgotten.
     pub(super) fn on_failure(&mut self) {
         (self.silent_since, self.silence_reported) = (None, false);
@@ -325,7 +330,7 @@ impl Swarm {
 
     /// Counts another peer's offer that has just come in.
     pub(super) fn admit(&mut self, now: Instant, is_sound: bool) -> Verdict {
-        let verdict = if is_sound { self.incoming.add(now) } else { self.incoming.refuse(now) };
+        let verdict = if is_sound { self.incoming.add(now) } else { Verdict::Beyond };
         if verdict == Verdict::Within {
             self.meet();
         }

@@ -308,7 +308,10 @@ fn a_flood_of_offers_is_cut_off_with_one_warning_a_minute() {
         }
         let events = harness.events();
         let passed = events.iter().filter(|event| matches!(event, TrackerEvent::Offer { .. })).count();
-        let warning = TrackerEvent::Warning(TrackerWarning::OfferFlood { info_hash: SWARM() });
+        let warning = TrackerEvent::Warning {
+            warning: TrackerWarning::OfferFlood { info_hash: SWARM() },
+            missed: if round == 0 { 0 } else { 199 },
+        };
         let warned = events.iter().filter(|event| **event == warning).count();
         assert_eq!((passed, warned), (300, 1), "round {round}");
         harness.advance(secs(60));
@@ -423,14 +426,16 @@ fn failures_and_nonsense_are_reported_and_survived() {
     let mut harness = Harness::announced();
     harness.receive(TrackerMessage::Failure(Failure::new(format!("no\u{1b}[31m{}", "x".repeat(1000)))));
     let events = harness.events();
-    let [TrackerEvent::Warning(TrackerWarning::Failure { reason, info_hash: None })] = &events[..] else {
+    let [TrackerEvent::Warning { warning: TrackerWarning::Failure { reason, info_hash: None }, missed: 0 }] =
+        &events[..]
+    else {
         panic!("{events:?}")
     };
     assert!(reason.starts_with("no [31mxxx") && reason.len() == 256);
     harness.receive_text("{}");
     assert_eq!(harness.acts(), [], "unknown frames are ignored");
     harness.receive_text("{\"action\":\"announce\",\"info_hash\":1}");
-    assert!(matches!(&harness.events()[..], [TrackerEvent::Warning(TrackerWarning::BadFrame { .. })]));
+    assert!(matches!(&harness.events()[..], [TrackerEvent::Warning { warning: TrackerWarning::BadFrame { .. }, .. }]));
     assert_eq!(harness.session.state(harness.now).counters.frames_ignored, 2);
     harness.receive(reply(SWARM(), 120, 1));
     assert_eq!(harness.events().len(), 1, "the socket is still in use");

@@ -121,7 +121,9 @@ impl Harness {
             config = config
                 .max_connections(4)
                 .max_swarms(2)
+                .max_peers(5)
                 .max_peers_per_swarm(3)
+                .address_share(2)
                 .max_memberships_per_connection(3)
                 .max_peer_ids_per_swarm(2)
                 .max_offers_per_announce(2)
@@ -180,7 +182,16 @@ impl Harness {
         assert!(stats.peers <= self.config.max_peers_per_swarm * stats.swarms);
         assert!(stats.peers <= self.config.max_memberships_per_connection * stats.connections);
         assert!(stats.peers <= self.config.max_peer_ids_per_swarm * stats.connections * stats.swarms);
+        assert!(stats.peers <= self.config.max_peers);
         assert!(stats.seeders <= stats.peers && stats.swarms <= stats.peers);
+        let mut peers = 0;
+        for (origin, held) in self.swarms.shares.iter() {
+            assert!(0 < held.swarms && held.swarms <= held.peers, "{origin:?} has {held:?}");
+            assert!(held.swarms <= self.config.swarms_of_an_address(), "{origin:?} has {held:?}");
+            assert!(held.peers <= self.config.peers_of_an_address(), "{origin:?} has {held:?}");
+            peers += held.peers;
+        }
+        assert_eq!(peers, stats.peers, "each member counts for its address");
     }
 
     fn check(&mut self, conn: ConnectionId, sender: Option<ConnectionId>, bytes: usize, message: TrackerMessage) {
@@ -328,6 +339,7 @@ fn run(Input { tight, seed, ops }: Input) {
     }
     let stats = harness.swarms.stats();
     assert_eq!((stats.connections, stats.swarms, stats.peers, stats.seeders), (0, 0, 0, 0));
+    assert_eq!(harness.swarms.shares.iter().count(), 0, "an address without members is left over");
     assert_eq!(harness.swarms.poll_timeout(), None, "a timer is left over");
 }
 

@@ -58,6 +58,10 @@ pub(super) struct Recipients {
 
 impl Recipients {
     pub(super) fn insert(&mut self, origin: Origin, conn: ConnectionId, peer_id: PeerId) {
+        if self.hosts.is_empty() {
+            // Most swarms have a single member, and room for four would be made otherwise.
+            self.hosts.reserve_exact(1);
+        }
         let position = *self.positions.entry(origin).or_insert_with(|| {
             self.hosts.push(Host { origin, sockets: Vec::with_capacity(1), members: 0 });
             self.hosts.len() - 1
@@ -88,6 +92,10 @@ impl Recipients {
                 self.positions.insert(moved.origin, position);
             }
         }
+    }
+
+    pub(super) fn members_of(&self, origin: Origin) -> usize {
+        self.positions.get(&origin).map_or(0, |&position| self.hosts[position].members)
     }
 
     /// Draws up to `count` members other than `except`, in random order of their addresses. None is drawn twice, and no

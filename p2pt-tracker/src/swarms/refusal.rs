@@ -19,6 +19,18 @@ pub(super) enum Refusal {
     TooManyMemberships(usize),
     #[error("this connection has reached its limit of {0} peer ids in one swarm")]
     TooManyPeerIds(usize),
+    #[error("this tracker has reached its limit of {0} peers: use another one, or announce later")]
+    TooManyPeers(usize),
+    #[error(
+        "this address is in {0} swarms, which is its share: leave some by announcing \"stopped\" before joining more"
+    )]
+    TooManySwarmsOfAddress(usize),
+    #[error("this address has {0} peers, which is its share: let some announce \"stopped\" before more join")]
+    TooManyPeersOfAddress(usize),
+    #[error(
+        "this address has {0} peers in this swarm, which is its share: let some announce \"stopped\" before more join"
+    )]
+    TooManyPeersOfAddressInSwarm(usize),
     #[error("a scrape may name {limit} info hashes, this one names {named}")]
     ScrapeTooLarge { named: usize, limit: usize },
     #[error("peer_id {0} is not in this swarm over this connection: announce before answering")]
@@ -31,4 +43,14 @@ pub(super) enum Refusal {
     AlreadyAnswered(OfferId),
     #[error("offer_id {offer_id} was forwarded more than {} s ago", .lifetime.as_secs())]
     OfferExpired { offer_id: OfferId, lifetime: Duration },
+}
+
+impl Refusal {
+    /// Whether the limit is that of an address rather than that of a connection or of all.
+    pub(super) fn is_share(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManySwarmsOfAddress(_) | Self::TooManyPeersOfAddress(_) | Self::TooManyPeersOfAddressInSwarm(_)
+        )
+    }
 }

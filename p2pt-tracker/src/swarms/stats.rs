@@ -22,6 +22,9 @@ pub struct SwarmsStats {
     pub answers_forwarded: u64,
     /// Failure frames sent.
     pub failures: u64,
+    /// Announces refused because their address had [its share](super::SwarmsConfig::address_share); among
+    /// [`failures`](Self::failures).
+    pub refused_by_share: u64,
     /// Members removed because they did not announce again.
     pub peers_expired: u64,
     /// Connections closed because they did not answer a ping while another announced their peer id.

@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Member {
     pub(super) peer_id: PeerId,
     pub(super) conn: ConnectionId,
-    origin: Origin,
+    pub(super) origin: Origin,
     pub(super) seeder: bool,
     pub(super) expires: Instant,
     /// Kept after the answer too, until they expire, so that no offer is forwarded twice.
@@ -57,6 +57,11 @@ impl Swarm {
         self.seeders
     }
 
+    /// How many members this address has here.
+    pub(super) fn members_of(&self, origin: Origin) -> usize {
+        self.recipients.members_of(origin)
+    }
+
     pub(super) fn get(&self, peer_id: PeerId) -> Option<&Member> {
         self.positions.get(&peer_id).map(|&position| &self.members[position])
     }
@@ -70,6 +75,10 @@ impl Swarm {
         self.seeders += usize::from(member.seeder);
         self.positions.insert(member.peer_id, self.members.len());
         self.recipients.insert(member.origin, member.conn, member.peer_id);
+        if self.members.is_empty() {
+            // Most swarms have a single member, and room for four would be made otherwise.
+            self.members.reserve_exact(1);
+        }
         self.members.push(member);
     }
 

@@ -48,7 +48,10 @@ pub(super) async fn fingerprints_agree(harness: &Harness<'_>) -> Result<(), Prob
             same(&what, &other.info.remote_fingerprint, &one.info.local_fingerprint)?;
         }
     }
-    Ok(())
+    // By its certificate a peer is known again on another connection.
+    let (next, _b) = harness.connect().await?;
+    same("the certificate of another connection", &next.info.local_fingerprint, &a.info.local_fingerprint)?;
+    same("the certificate seen on another connection", &next.info.remote_fingerprint, &a.info.remote_fingerprint)
 }
 
 pub(super) async fn connections_do_not_mix(harness: &Harness<'_>) -> Result<(), Problem> {

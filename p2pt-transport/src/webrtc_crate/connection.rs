@@ -19,8 +19,8 @@ use tokio::{
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent},
     peer_connection::{
-        PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit, RTCIceGatheringState,
-        RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+        PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+        RTCIceCandidateInit, RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
     },
 };
 
@@ -205,7 +205,15 @@ async fn keep(
     };
     // With its own mDNS, a connection could not be made on a machine that has nothing but a loopback interface.
     let settings = SettingEngineBuilder::new().with_multicast_dns_mode(MulticastDnsMode::Disabled).build();
+    let configuration = match node.certificate() {
+        Ok(certificate) => RTCConfigurationBuilder::default().with_certificates(vec![certificate]).build(),
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return;
+        }
+    };
     let stack: Arc<dyn PeerConnection> = match PeerConnectionBuilder::new()
+        .with_configuration(configuration)
         .with_setting_engine(settings)
         .with_handler(Arc::new(handler))
         .with_udp_addrs(vec![node.config.bind_address])
@@ -278,7 +286,7 @@ fn candidate_types(sdp: &str) -> String {
     if types.is_empty() { "none".to_owned() } else { types.join(" ") }
 }
 
-fn backend(error: webrtc::error::Error) -> TransportError {
+pub(super) fn backend(error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
     TransportError::Backend(Box::new(error))
 }
 

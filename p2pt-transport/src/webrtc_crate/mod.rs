@@ -1,9 +1,8 @@
 //! The [`webrtc`] crate as it comes: the independent counterpart of [`webrtc`](crate::webrtc), and an example of another
 //! backend. (Feature `webrtc-crate`.)
 //!
-//! Nothing of the crate is wrapped or tuned: its own runtime, sockets, timers and congestion control, a certificate for
-//! each connection. What is here is what the trait asks for beside: frames with a bounded buffer either way, deadlines,
-//! reasons, and a connection that is closed whichever way it goes. Use it to see whether trouble is of this workspace's
+//! Nothing of the crate is wrapped or tuned: its own runtime, sockets, timers and congestion control. What is here is what the trait asks for beside: frames with a bounded buffer either way, deadlines,
+//! reasons, one certificate for all connections, by which a peer of this library knows this node again, and a connection that is closed whichever way it goes. Use it to see whether trouble is of this workspace's
 //! backend or of the network, as the other side in tests, or to start another backend from:
 //!
 //! ```
@@ -47,12 +46,14 @@ mod connection;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use connection::Pending;
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+use rtc_crypto::SignatureScheme;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{PendingAnswer, PendingOffer, Transport, TransportError};
@@ -102,8 +103,23 @@ impl WebRtcCrateConfig {
 #[derive(Debug)]
 struct Node {
     config: WebRtcCrateConfig,
+    /// Made with the first connection.
+    certificate: OnceLock<RTCCertificate>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+}
+
+impl Node {
+    fn certificate(&self) -> Result<RTCCertificate, TransportError> {
+        if let Some(certificate) = self.certificate.get() {
+            return Ok(certificate.clone());
+        }
+        let crypto = rtc_crypto::default_provider().map_err(connection::backend)?;
+        let params = CertificateParams::new(vec!["p2pt".to_owned()]).map_err(connection::backend)?;
+        let made = RTCCertificate::generate(crypto.crypto(), SignatureScheme::EcdsaP256Sha256, params)
+            .map_err(connection::backend)?;
+        Ok(self.certificate.get_or_init(|| made).clone())
+    }
 }
 
 /// A transport over the `webrtc` crate as it comes. Dropping it closes nothing: connections live on their own.
@@ -119,7 +135,8 @@ impl WebRtcCrate {
 
     /// A transport with these settings.
     pub fn with_config(config: WebRtcCrateConfig) -> Self {
-        Self(Arc::new(Node { config, shutdown: CancellationToken::new(), tasks: TaskTracker::new() }))
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self(Arc::new(Node { config, certificate: OnceLock::new(), shutdown, tasks }))
     }
 }
 

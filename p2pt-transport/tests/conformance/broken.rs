@@ -13,8 +13,8 @@ use std::{
 
 use async_trait::async_trait;
 use p2pt_transport::{
-    AddCandidateError, Channel, ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, PendingAnswer,
-    PendingOffer, RemoteCandidates, Role, SendFrameError, Transport, TransportError, TrySendAllError,
+    AddCandidateError, Channel, ChannelClosed, ChannelStats, Fingerprint, Frame, FrameReceiver, FrameSender,
+    PendingAnswer, PendingOffer, RemoteCandidates, Role, SendFrameError, Transport, TransportError, TrySendAllError,
     TrySendFrameError, memory::MemoryTransport,
 };
 use tokio::time::{sleep, timeout};
@@ -28,6 +28,7 @@ pub(crate) enum Fault {
     ChokesOnForeignLines,
     ClosesOnce,
     ClosesWithHalf,
+    CertificatePerConnection,
     ConstantLabel,
     CountsDelivered,
     CountsFrames,
@@ -190,6 +191,13 @@ async fn spoil(
     match fault {
         Fault::ConstantLabel => channel.info.label = "p2pt".to_owned(),
         Fault::RoleSwapped => channel.info.role = Role::Offerer,
+        Fault::CertificatePerConnection => {
+            // The label is the same on both sides, and another for each connection.
+            let mut bytes = [0; 32];
+            bytes.iter_mut().zip(channel.info.label.bytes()).for_each(|(byte, of)| *byte = of);
+            (channel.info.local_fingerprint, channel.info.remote_fingerprint) =
+                (Some(Fingerprint(bytes)), Some(Fingerprint(bytes)));
+        }
         Fault::ForgetsFingerprint => channel.info.remote_fingerprint = None,
         Fault::AcceptsTooLarge => channel.info.max_frame_bytes -= 1,
         Fault::KeepsDropped => lock(&shared.kept).push(channel.sender.clone()),

@@ -80,12 +80,12 @@ impl Engine {
     fn make(&mut self, swarm: MembershipId, tracker: TrackerId, mut made: Vec<Made>, count: usize, made_room: bool) {
         let Some(membership) = self.memberships.get(swarm) else { return };
         let (token, transport) = (membership.token.clone(), self.parts.transport.clone());
-        let info_hash = membership.info_hash;
+        let renamed = membership.renamed;
         let task = async move {
             let making = join_all((0..count).map(|_| transport.offer()));
             let Some(more) = token.run_until_cancelled(making).await else { return Done::Nothing };
             made.extend(more);
-            Done::Offers { swarm, info_hash, tracker, made, made_room }
+            Done::Offers { swarm, renamed, tracker, made, made_room }
         };
         self.tasks.spawn(task.instrument(membership.connections.span().clone()));
     }

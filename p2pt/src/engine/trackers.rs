@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use p2pt_mesh::TrackerId;
-use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent, TrackerWarning};
+use p2pt_tracker::{AnnounceUrl, SocketEnd, TrackerClient, TrackerEvent};
 use rand::RngExt as _;
 use tracing::debug;
 
@@ -67,6 +67,7 @@ impl Engine {
             TrackerEvent::Connected => {
                 debug!(tracker = %url, "there is a socket to the tracker");
                 self.set_connected(id, true);
+                self.retry_others(id);
             }
             // The tracker is reached all the same, but other members are counted over there.
             TrackerEvent::Disconnected { end: SocketEnd::OtherFamily, .. } => {
@@ -132,16 +133,26 @@ impl Engine {
                     membership.offers.remove(&offer_id);
                 }
             }
-            TrackerEvent::Warning(warning) => {
-                debug!(tracker = %url, %warning, "the tracker gives trouble");
-                if matches!(warning, TrackerWarning::ConnectFailed { .. }) {
-                    self.set_reached(id, false);
-                }
+            TrackerEvent::ConnectFailed { .. } => {
+                self.set_reached(id, false);
+            }
+            TrackerEvent::Warning { warning, missed, .. } => {
+                debug!(tracker = %url, %warning, missed, "the tracker gives trouble");
                 for (_, membership) in self.memberships.iter() {
-                    membership.shared.queue.tracker_warning(url.clone(), warning.clone());
+                    membership.shared.queue.tracker_warning(url.clone(), warning.clone(), missed);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A tracker that could not be reached answers, so that the network may be back: others need not wait until it is
+    /// their time to be tried again.
+    fn retry_others(&self, id: TrackerId) {
+        let trackers = lock(&self.parts.shared.trackers);
+        if trackers.get(&id).is_some_and(|tracker| !tracker.reached) {
+            let lost = trackers.values().filter(|tracker| !tracker.connected);
+            lost.for_each(|tracker| tracker.client.retry());
         }
     }
 

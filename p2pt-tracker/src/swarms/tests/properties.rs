@@ -1,10 +1,11 @@
 //! Any sequence of inputs, beside a model that knows only who is where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
+use crate::swarms::shares::Held;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -220,15 +221,29 @@ impl Model {
 fn members(swarms: &Swarms) -> BTreeMap<Membership, (ConnectionId, bool, Instant)> {
     let mut members = BTreeMap::new();
     for (conn, connection) in &swarms.connections {
-        for membership in &connection.memberships {
+        for membership in connection.memberships.iter() {
             let member = swarms.swarms[&membership.0].get(membership.1).expect("a connection's memberships exist");
             assert_eq!(member.conn, *conn);
-            members.insert(*membership, (*conn, member.seeder, member.expires));
+            members.insert(membership, (*conn, member.seeder, member.expires));
         }
     }
     assert_eq!(members.len(), swarms.swarms.values().map(Swarm::len).sum::<usize>(), "each member has a connection");
     assert!(swarms.swarms.values().all(|swarm| swarm.len() > 0), "an empty swarm is gone");
     members
+}
+
+/// What each address has, counted anew.
+fn held(swarms: &Swarms) -> HashMap<Origin, Held> {
+    let mut swarms_of: BTreeSet<(InfoHash, String)> = BTreeSet::new();
+    let mut held: HashMap<Origin, Held> = HashMap::new();
+    for connection in swarms.connections.values() {
+        for (info_hash, _) in connection.memberships.iter() {
+            let of = held.entry(connection.origin).or_default();
+            of.peers += 1;
+            of.swarms += usize::from(swarms_of.insert((info_hash, format!("{:?}", connection.origin))));
+        }
+    }
+    held
 }
 
 fn perform(harness: &mut Harness, op: &Op) -> Vec<SwarmsOutput> {
@@ -301,12 +316,43 @@ proptest! {
             assert_eq!(stats.seeders, held.values().filter(|(_, seeder, _)| *seeder).count());
             let next = held.values().map(|(.., at)| *at).chain(model.open.values().filter_map(|probe| *probe)).min();
             assert_eq!(harness.swarms.poll_timeout(), next);
+            assert_eq!(harness.swarms.shares.iter().collect::<HashMap<_, _>>(), self::held(&harness.swarms));
         });
         for conn in 0..5 {
             harness.input(SwarmsInput::Closed { conn: ConnectionId(conn) });
         }
         let Swarms { swarms, connections, claims, timers, .. } = &harness.swarms;
         prop_assert!(swarms.is_empty() && connections.is_empty() && claims.is_empty() && timers.is_empty());
+    }
+
+    /// What is refused is what would be beyond a share, and what is not refused is within.
+    #[test]
+    fn shares_hold(ops in vec(any_op(), 0..120), max_swarms in 2..5usize, max_peers in 2..9usize) {
+        let config = SwarmsConfig {
+            max_swarms,
+            max_peers,
+            max_memberships_per_connection: 1,
+            max_pending_claims: 2,
+            address_share: 2,
+            ..SwarmsConfig::default()
+        };
+        let mut harness = Harness::new(config, []);
+        run(&mut harness, &ops, |harness, _, outputs| {
+            let held = held(&harness.swarms);
+            for (origin, held) in &held {
+                assert!(held.swarms <= max_swarms / 2 && held.peers <= max_peers / 2, "{origin:?} has {held:?}");
+                let claims = harness.swarms.claims.values().filter(|claim| claim.origin == *origin).count();
+                assert!(claims <= 1, "{origin:?} has {claims} claims");
+            }
+            for output in outputs {
+                let SwarmsOutput::Send { conn, text } = output else { continue };
+                let TrackerMessage::Failure(failure) = TrackerMessage::decode(&text).expect("it decodes") else { continue };
+                if failure.reason.contains("which is its share") {
+                    let held = held[&harness.swarms.connections[&conn].origin];
+                    assert!(held.swarms == max_swarms / 2 || held.peers == max_peers / 2, "{held:?}: {}", failure.reason);
+                }
+            }
+        });
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub(super) async fn read<N: Underlay>(node: usize, mut events: Events, watch: Wa
                 let _ = message.respond("pong").await;
             }
             Event::TrackerConnected(event) => watch.note(node, format_args!("reached {}", event.tracker)),
-            Event::TrackerWarning { tracker, warning } => watch.note(node, format_args!("{tracker}: {warning}")),
+            Event::TrackerWarning { tracker, warning, .. } => watch.note(node, format_args!("{tracker}: {warning}")),
             Event::ConnectionFailed(failed) => {
                 watch.note(node, format_args!("not connected to {}: {}", failed.peer_id, failed.error));
             }

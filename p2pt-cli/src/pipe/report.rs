@@ -1,0 +1,76 @@
+//! What happens in a swarm and what comes of requests, as events of the pipe.
+
+use p2pt::{Events, PeerId, PendingResponse};
+
+use super::event::{Event, Value};
+use super::output::{EmitError, SwarmOutput};
+
+/// Writes what peers and trackers say, until there is no more to come.
+pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<(), EmitError> {
+    while let Some(event) = events.next().await {
+        let event = match &event {
+            p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
+            p2pt::Event::PeerClosed(closed) => Event::PeerClosed {
+                peer: closed.peer.id(),
+                reason: closed.reason.to_string(),
+                unacknowledged_bytes: closed.unacknowledged_bytes,
+                unsent_messages: closed.unsent_messages,
+                unsent_bytes: closed.unsent_bytes,
+            },
+            p2pt::Event::SendFailed(failed) => {
+                Event::Error { tag: None, error: format!("peer {}: {}", failed.peer.id(), failed.error) }
+            }
+            p2pt::Event::Message(message) => {
+                Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
+            }
+            p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
+            p2pt::Event::InvalidFrame(refused) => {
+                Event::Error { tag: None, error: format!("from peer {}: {}", refused.peer.id(), refused.error) }
+            }
+            p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
+                tracker: &tracker.tracker,
+                connected: tracker.connected,
+                total: tracker.total,
+            },
+            p2pt::Event::TrackerWarning { tracker, warning, missed } => {
+                Event::TrackerWarning { tracker, error: warning.to_string(), missed: *missed }
+            }
+            p2pt::Event::ConnectionFailed(failed) => Event::ConnectionFailed {
+                peer: failed.peer_id,
+                tracker: &failed.tracker,
+                role: failed.role.into(),
+                error: failed.error.to_string(),
+                missed: failed.missed,
+            },
+            p2pt::Event::ConnectionRejected(refused) => Event::ConnectionRejected {
+                peer: refused.peer_id,
+                tracker: &refused.tracker,
+                role: refused.role.into(),
+                reason: refused.reason.to_string(),
+                missed: refused.missed,
+            },
+            p2pt::Event::OfferFailed(error) => {
+                Event::Error { tag: None, error: format!("no offer could be made: {error}") }
+            }
+            _ => continue,
+        };
+        output.emit(&event).await?;
+    }
+    Ok(())
+}
+
+/// Writes what came of a request.
+pub(super) async fn report_response(
+    output: SwarmOutput,
+    peer: PeerId,
+    tag: String,
+    response: PendingResponse,
+) -> Result<(), EmitError> {
+    match response.await {
+        Ok(message) => {
+            let (id, said) = (message.id(), Value(message.payload()));
+            output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await
+        }
+        Err(error) => output.emit(&Event::Error { tag: Some(tag), error: format!("peer {peer}: {error}") }).await,
+    }
+}

@@ -1,0 +1,125 @@
+//! Another peer under the id of one that is connected.
+
+use super::tests::*;
+use super::*;
+
+/// The peer with id 1 is connected, by tracker A, and another peer comes under its id, by tracker B.
+const OTHERS: [(Identity, Identity); 4] = [(OURS, JS), (OURS, ours(2)), (OURS, NO_CERTIFICATE), (JS, OURS)];
+
+/// A node of this library over a transport without certificates.
+const NO_CERTIFICATE: Identity = Identity { library: Library::Ours, fingerprint: None };
+
+fn not_the_same(role: Role) -> Out {
+    Output::Rejected { peer: peer(1), tracker: B, role, reason: RejectReason::NotTheSamePeer }
+}
+
+fn connected(identity: Identity, connections_per_peer: usize) -> (Harness, ChannelId) {
+    let mut harness = Harness::new(connections_per_peer, 10);
+    let outputs = harness.offer_by(A, 1, identity);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let channel = harness.open(attempt, "m").0;
+    (harness, channel)
+}
+
+#[test]
+fn an_offer_of_another_peer_is_not_answered() {
+    for (connected_as, other) in [OTHERS[0], OTHERS[1], OTHERS[3]] {
+        for connections_per_peer in [1, 2] {
+            let (mut harness, _) = connected(connected_as, connections_per_peer);
+            assert_eq!(harness.offer_by(B, 1, other), [], "{other:?}");
+            assert_eq!(harness.advance(REJOIN_GRACE), [not_the_same(Role::Answerer)], "{other:?}");
+            // One that offers without end is told of, and not kept for longer.
+            assert_eq!(harness.offer_by(B, 1, other), []);
+            assert_eq!(harness.offer_by(B, 1, other), [not_the_same(Role::Answerer)]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_another_peer_is_not_taken() {
+    for (connected_as, other) in [OTHERS[0], OTHERS[1], OTHERS[3]] {
+        let (mut harness, _) = connected(connected_as, 1);
+        assert_eq!(harness.answer_by(B, 1, other), [not_the_same(Role::Offerer)], "{other:?}");
+    }
+}
+
+/// What a description claims may be a lie, or nothing.
+#[test]
+fn a_channel_that_was_secured_with_another_certificate_is_dropped() {
+    for claimed in [OURS, NO_CERTIFICATE] {
+        for shown in [ours(2).fingerprint, None] {
+            let (mut harness, channel) = connected(OURS, 2);
+            let outputs = harness.offer_by(B, 1, claimed);
+            let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+            assert_eq!(harness.succeed(attempt, "a", shown), [not_the_same(Role::Answerer)]);
+            assert_eq!(harness.input(Input::ChannelClosed(channel)), [Output::PeerClosed(peer(1))]);
+        }
+    }
+}
+
+#[test]
+fn attempts_with_another_peer_are_given_up_when_one_connects() {
+    for (first, other) in [OTHERS[0], OTHERS[1], OTHERS[3]] {
+        let mut harness = Harness::new(1, 10);
+        let outputs = harness.answer_by(B, 1, other);
+        let [Output::Accept { attempt: late, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        let outputs = harness.answer_by(A, 1, first);
+        let [Output::Accept { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        let (_, outputs) = harness.open(attempt, "z");
+        assert!(
+            outputs.contains(&Output::GiveUp(late)) && outputs.contains(&not_the_same(Role::Offerer)),
+            "{outputs:?}"
+        );
+        assert_eq!(harness.succeed(late, "a", other.fingerprint), [], "it was open already, and is dropped");
+        assert_eq!(harness.mesh.connected(), 1);
+    }
+}
+
+#[test]
+fn an_offer_that_was_held_is_rejected_when_another_peer_connects() {
+    let mut harness = Harness::new(2, 10);
+    let outputs = harness.offer_by(A, 1, OURS);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let outputs = harness.offer_by(B, 1, OURS);
+    assert!(matches!(outputs[..], [Output::Answer { .. }]), "{outputs:?}");
+    assert_eq!(harness.offer_by(B, 1, ours(2)), [], "as many attempts as channels are kept");
+    harness.open(attempt, "a");
+    assert_eq!(harness.advance(REJOIN_GRACE), [not_the_same(Role::Answerer)]);
+}
+
+/// A node that was killed and started anew under its id has another certificate.
+#[test]
+fn another_peer_is_met_once_the_first_has_gone() {
+    for (first, next) in OTHERS {
+        let (mut harness, channel) = connected(first, 1);
+        assert_eq!(harness.offer_by(B, 1, next), []);
+        let outputs = harness.input(Input::ChannelClosed(channel));
+        let [Output::PeerClosed(_), Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        let (_, outputs) = harness.open(attempt, "a");
+        assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]), "{outputs:?}");
+        // From now on it is the first that is another one.
+        if first != NO_CERTIFICATE && next != NO_CERTIFICATE {
+            assert_eq!(harness.answer_by(B, 1, first), [not_the_same(Role::Offerer)]);
+        }
+    }
+}
+
+#[test]
+fn javascript_peers_have_a_certificate_for_each_connection() {
+    let javascript = |n| Identity { library: Library::JavaScript, fingerprint: Some(Fingerprint([n; 32])) };
+    let (mut harness, _) = connected(javascript(1), 2);
+    let outputs = harness.answer_by(B, 1, javascript(2));
+    let [Output::Accept { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let (_, outputs) = harness.open(attempt, "b");
+    assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]), "{outputs:?}");
+}
+
+/// Where the transport has no certificates the mark alone is compared.
+#[test]
+fn peers_without_certificates_are_the_same() {
+    let (mut harness, _) = connected(NO_CERTIFICATE, 2);
+    let outputs = harness.offer_by(B, 1, NO_CERTIFICATE);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    let (_, outputs) = harness.open(attempt, "b");
+    assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]), "{outputs:?}");
+}
