@@ -114,7 +114,8 @@ async fn scraped(events: &mut mpsc::Receiver<((), TrackerEvent)>) -> bool {
     while let Some(((), event)) = events.recv().await {
         match event {
             TrackerEvent::Scraped { .. } => return true,
-            TrackerEvent::Warning(TrackerWarning::ScrapeFailed { .. } | TrackerWarning::Failure { .. })
+            TrackerEvent::Warning { warning: TrackerWarning::Failure { .. }, .. }
+            | TrackerEvent::ScrapeFailed { .. }
             | TrackerEvent::Disconnected { .. } => return false,
             _ => {}
         }
