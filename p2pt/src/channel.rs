@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progress, Reassembler};
+use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, NotAChunk, Payload, Progress, Reassembler};
 use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
@@ -270,8 +270,16 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         channel.moved.fetch_add(1, Ordering::Relaxed);
         trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
         let now = crate::now();
-        let item = match reassembler.push(now, frame.bytes()) {
-            Ok(Progress::Foreign) => {
+        let progress = match &frame {
+            Frame::Text(text) => reassembler.push(now, text),
+            // Messages travel as text.
+            Frame::Binary(_) => Ok(Progress::Foreign(NotAChunk::NoMark)),
+        };
+        let item = match progress {
+            Ok(Progress::Foreign(why)) => {
+                if why != NotAChunk::NoMark {
+                    debug!(%why, "a text frame begins like a part of a message, and is data");
+                }
                 add(&counters.bytes_received, frame.len());
                 Inbound::Data(frame)
             }

@@ -80,6 +80,10 @@ pub enum SendError {
     /// The channel refused the frame itself.
     #[error(transparent)]
     Frame(p2pt_transport::SendFrameError),
+    /// The text frame is a `^` and a JSON object, so the other side may take it for a part of a message: send it as a
+    /// message or as a binary frame.
+    #[error("a text frame of a `^` and a JSON object may be taken for a part of a message: send a message, or binary")]
+    LooksLikeMessage,
 }
 
 /// Why a message was not sent at once. Nothing of it was sent.
@@ -120,6 +124,10 @@ pub enum QueueError<T = Payload> {
         /// The limit in bytes.
         max: usize,
     },
+    /// The text frame is a `^` and a JSON object, so the other side may take it for a part of a message. It comes back:
+    /// send it as a message or as a binary frame. Only [`Peer::queue_frame`](crate::Peer::queue_frame) has this error.
+    #[error("a text frame of a `^` and a JSON object may be taken for a part of a message: send a message, or binary")]
+    LooksLikeMessage(T),
 }
 
 impl fmt::Debug for TrySendError {
@@ -136,6 +144,7 @@ impl<T> fmt::Debug for QueueError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::LooksLikeMessage(_) => f.debug_tuple("LooksLikeMessage").finish_non_exhaustive(),
             Self::TooLarge { bytes, max } => {
                 f.debug_struct("TooLarge").field("bytes", bytes).field("max", max).finish()
             }
@@ -147,6 +156,7 @@ impl<T> QueueError<T> {
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
         match self {
             Self::Full(back) => QueueError::Full(change(back)),
+            Self::LooksLikeMessage(back) => QueueError::LooksLikeMessage(change(back)),
             Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
         }
     }
@@ -292,13 +302,13 @@ mod tests {
         let not_sendable = std::collections::BTreeMap::from([((1, 2), 3)]);
         let url = || "http://a.test".to_owned();
         let unusable = || url().parse::<p2pt_tracker::AnnounceUrl>().expect_err("no announce URL");
-        let malformed = FrameError::Malformed(p2pt_messaging::Malformed::NotAnObject);
+        let too_long = FrameError::IdTooLong { limit: 1 };
         let errors: [Box<dyn std::error::Error>; 7] = [
             Box::new(TypedError::from(Payload::from("secret").parse::<u8>().expect_err("no number"))),
             Box::new(TypedError::from(Payload::json(&not_sendable).expect_err("no JSON"))),
             Box::new(TypedError::from(RequestError::from(SendError::PeerGone(ChannelClosed::Local)))),
             Box::new(p2pt_messaging::Json::from_text("{").expect_err("no JSON")),
-            Box::new(ReceiveError::from(malformed)),
+            Box::new(ReceiveError::from(too_long)),
             Box::new(StartError::AnnounceUrl { url: url(), error: unusable() }),
             Box::new(NodeError::AnnounceUrl { url: url(), error: unusable() }),
         ];

@@ -125,7 +125,7 @@ pub use typed::{TypedRequest, TypedResponse};
 
 pub use p2pt_messaging::{
     BudgetTooSmall, DecodeError, EncodeError, FrameError, IntoPayload, InvalidMessage, Json, JsonError, Limits,
-    Malformed, MessageId, MessageIdError, Payload,
+    MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, TrackerState, TrackerWarning};

@@ -11,7 +11,7 @@ use std::{fmt, ptr};
 
 use futures_util::Stream;
 use futures_util::future::join_all;
-use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload};
+use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
@@ -207,8 +207,11 @@ impl Peer {
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
     ///
     /// # Errors
-    /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
+    /// [`QueueError::Full`], [`QueueError::LooksLikeMessage`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
+        if looks_like_message(&frame) {
+            return Err(QueueError::LooksLikeMessage(frame));
+        }
         match self.0.enqueue(Content::Frame(frame), None) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
             _ => Ok(()),
@@ -300,11 +303,15 @@ impl Peer {
     }
 
     /// Sends one frame as it is, outside the message format: JavaScript's `peer.send`. The other side sees it as
-    /// [`Event::Data`](crate::Event::Data). A frame that begins with `^` would be taken for a message's.
+    /// [`Event::Data`](crate::Event::Data), whatever it is: binary frames are never messages, and a text frame that may
+    /// be taken for a part of one, a `^` and a JSON object, is not sent.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
+        if looks_like_message(&frame) {
+            return Err(SendError::LooksLikeMessage);
+        }
         self.0.turn().await?;
         self.0.hand_over_frame(&frame).await
     }
@@ -503,6 +510,11 @@ impl PeerShared {
             }
         }
     }
+}
+
+/// Whether the other side may take the frame for a part of a message.
+fn looks_like_message(frame: &Frame) -> bool {
+    matches!(frame, Frame::Text(text) if may_be_taken_for_a_chunk(text))
 }
 
 /// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.

@@ -74,7 +74,7 @@ async fn received(far: &mut Channel, count: usize) -> String {
         let frame = timeout(DEADLINE, far.receiver.recv()).await.expect("in time").expect("the channel is open");
         match reassembler.push(crate::now(), frame.bytes()).expect("a frame of ours") {
             p2pt_messaging::Progress::Complete(message) => texts.push_str(&message.payload.as_str()[..1]),
-            p2pt_messaging::Progress::Foreign => texts.push_str(&frame.to_text()[..1]),
+            p2pt_messaging::Progress::Foreign(_) => texts.push_str(&frame.to_text()[..1]),
             _ => {}
         }
     }
