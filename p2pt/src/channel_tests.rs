@@ -4,9 +4,13 @@ use p2pt_proto::PeerId;
 use p2pt_transport::memory::MemoryNetwork;
 use p2pt_transport::{Channel, Transport};
 use proptest::{collection::vec, prelude::*};
+use tokio::time::{Instant, sleep_until};
 
 use super::*;
+use crate::Peer;
 use crate::peer::Settings;
+use crate::queue::EventQueue;
+use crate::reading::read;
 use crate::{Event, InvalidFrame, QueueError, ReceiveError, SendError};
 
 const STALL: Duration = Duration::from_secs(30);
@@ -242,7 +246,7 @@ async fn a_binary_frame_is_data_whatever_is_in_it() {
     let (near, far) = open(&MemoryNetwork::new(1)).await;
     let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
     queue.connect(&peer);
-    let frames = ["^", "^garbage", r#"^{"id":1,"msg":"a","c":0,"last":true}"#].map(|text| Frame::binary(text));
+    let frames = ["^", "^garbage", r#"^{"id":1,"msg":"a","c":0,"last":true}"#].map(Frame::binary);
     let sending = async {
         for frame in &frames {
             far.sender.send(frame.clone()).await.expect("the channel stays");

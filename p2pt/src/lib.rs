@@ -83,6 +83,7 @@
 #![doc = include_str!("../OPERATING.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod accounts;
 mod admission;
 mod builder;
 mod channel;
@@ -96,6 +97,7 @@ mod message;
 mod node;
 mod peer;
 mod queue;
+mod reading;
 mod request;
 mod responses;
 mod sdp;

@@ -20,13 +20,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Span, debug, error_span};
 
+use crate::accounts::{Account, Memory};
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
-use crate::counters::{Counters, add, count};
+use crate::counters::{Counters, Gauge, add, count};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Asked, Content, Pushed, SendQueue};
+use crate::send_queue::{Asked, Content, Outgoing, Pushed, SendQueue};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -35,6 +36,11 @@ const INBOX_BYTES: usize = 1 << 20;
 
 /// Bytes that may be queued for each peer unless configured; a larger message is queued alone.
 const SEND_QUEUE_BYTES: usize = 8 << 20;
+
+/// What all peers of a node together may make it hold of what they send, and what may be queued for all of them, each in
+/// bytes and unless configured: half is shared out, which is 1.3 MiB for each of 100 peers, more than an inbox holds, and
+/// the other half takes two messages of the largest size.
+const NODE_MEMORY: usize = 256 << 20;
 
 /// How long what is queued may take to leave when a connection is ended, unless configured.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +63,8 @@ pub(crate) struct PeerConfig {
     pub(crate) send_timeout: Duration,
     pub(crate) send_queue_bytes: usize,
     pub(crate) flush_timeout: Duration,
+    pub(crate) receive_memory: usize,
+    pub(crate) send_memory: usize,
 }
 
 impl Default for PeerConfig {
@@ -68,6 +76,8 @@ impl Default for PeerConfig {
             send_timeout: SEND_TIMEOUT,
             send_queue_bytes: SEND_QUEUE_BYTES,
             flush_timeout: FLUSH_TIMEOUT,
+            receive_memory: NODE_MEMORY,
+            send_memory: NODE_MEMORY,
         }
     }
 }
@@ -80,6 +90,8 @@ pub(crate) struct Settings {
     /// How many events about peers the application has taken.
     pub(crate) events_taken: AtomicU64,
     pub(crate) counters: Arc<Counters>,
+    /// What all peers may make the node hold.
+    pub(crate) accounts: Accounts,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -88,14 +100,40 @@ impl Settings {
     /// For peers without an engine.
     #[cfg(test)]
     pub(crate) fn alone(inbox_bytes: usize) -> Self {
-        let config = PeerConfig { inbox_bytes, ..PeerConfig::default() };
+        Self::sharing(PeerConfig { inbox_bytes, ..PeerConfig::default() }, 1)
+    }
+
+    /// For so many peers without an engine.
+    #[cfg(test)]
+    pub(crate) fn sharing(config: PeerConfig, max_peers: usize) -> Self {
+        let counters = Arc::<Counters>::default();
         Self {
+            accounts: Accounts::new(&config, max_peers, &counters),
             config,
             message_ids: Mutex::new(rand::make_rng()),
             events_taken: AtomicU64::new(0),
-            counters: Arc::default(),
+            counters,
             commands: mpsc::channel(1).0,
         }
+    }
+}
+
+/// The bounds that all peers of a node share.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    received: Arc<Memory>,
+    queued: Arc<Memory>,
+    /// For what is queued for several peers at once.
+    shared: Arc<Account>,
+}
+
+impl Accounts {
+    pub(crate) fn new(config: &PeerConfig, max_peers: usize, counters: &Arc<Counters>) -> Self {
+        let memory = |bytes, gauge: Gauge| Arc::new(Memory::new(bytes, max_peers, counters.clone(), gauge));
+        let received = memory(config.receive_memory, |counters| &counters.held_bytes);
+        let queued = memory(config.send_memory, |counters| &counters.queued_bytes);
+        let shared = Account::without_share(queued.clone());
+        Self { received, queued, shared }
     }
 }
 
@@ -115,6 +153,8 @@ pub(crate) struct PeerShared {
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) send_queue: SendQueue,
+    /// What the node holds of what the peer has sent.
+    pub(crate) received: Arc<Account>,
     channels: Mutex<Channels>,
     span: Span,
 }
@@ -129,11 +169,14 @@ struct Channels {
 
 impl Peer {
     pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
+        let accounts = &settings.accounts;
+        let queued = Account::new(accounts.queued.clone(), usize::MAX);
         Self(Arc::new(PeerShared {
             id,
+            received: Account::new(accounts.received.clone(), settings.config.limits.max_held_bytes),
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
-            send_queue: SendQueue::new(settings.config.send_queue_bytes, settings.counters.clone()),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes, queued, accounts.shared.clone()),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
             span: error_span!("peer", id = %id),
@@ -191,8 +234,8 @@ impl Peer {
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
     pub fn queue(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
-        self.queue_with_id(self.0.new_id(), Arc::new(payload.into_payload()))
-            .map_err(|error| error.map(Arc::unwrap_or_clone))
+        self.queue_with_id(self.0.new_id(), Outgoing::alone(payload.into_payload()))
+            .map_err(|error| error.map(given_back))
     }
 
     /// Queues a response to a message of which only the id is at hand;
@@ -201,29 +244,31 @@ impl Peer {
     /// # Errors
     /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
     pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
-        self.queue_with_id(id, Arc::new(payload.into_payload())).map_err(|error| error.map(Arc::unwrap_or_clone))
+        self.queue_with_id(id, Outgoing::alone(payload.into_payload())).map_err(|error| error.map(given_back))
     }
 
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
     ///
     /// # Errors
-    /// [`QueueError::Full`], [`QueueError::LooksLikeMessage`]. A frame that is too large for the channel is an event.
+    /// [`QueueError::Full`], [`QueueError::NodeFull`], [`QueueError::LooksLikeMessage`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
         if looks_like_message(&frame) {
             return Err(QueueError::LooksLikeMessage(frame));
         }
         match self.0.enqueue(Content::Frame(frame), None) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
+            Pushed::NodeFull(Content::Frame(frame)) => Err(QueueError::NodeFull(frame)),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
-        if let Some((bytes, max)) = self.0.too_large(&payload) {
+    pub(crate) fn queue_with_id(&self, id: MessageId, message: Arc<Outgoing>) -> Result<(), QueueError<Arc<Outgoing>>> {
+        if let Some((bytes, max)) = self.0.too_large(&message.payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.enqueue(Content::Message(id, payload), None) {
-            Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
+        match self.0.enqueue(Content::Message(id, message), None) {
+            Pushed::Full(Content::Message(_, message)) => Err(QueueError::Full(message)),
+            Pushed::NodeFull(Content::Message(_, message)) => Err(QueueError::NodeFull(message)),
             _ => Ok(()),
         }
     }
@@ -389,16 +434,19 @@ impl PeerShared {
     /// Queues something to be handed over.
     pub(crate) fn enqueue(&self, content: Content, asked: Option<Asked>) -> Pushed {
         let pushed = self.send_queue.push(content, asked);
-        if matches!(pushed, Pushed::Full(_)) {
+        if matches!(pushed, Pushed::Full(_) | Pushed::NodeFull(_)) {
+            let node = matches!(pushed, Pushed::NodeFull(_));
             count(&self.settings.counters.queue_full);
-            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
+            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), node, "the send queue is full");
         }
         pushed
     }
 
-    /// Waits until it is certain that the full inbox of this peer holds back what it sends.
+    /// Waits until it is certain that the full inbox of this peer, or responses that were not taken, hold back what it sends.
     pub(crate) async fn held_up(&self) {
-        self.inbox.held_up(HELD_UP, || self.settings.events_taken.load(Ordering::Relaxed)).await;
+        let events_taken = || self.settings.events_taken.load(Ordering::Relaxed);
+        let blocked_at = || [self.inbox.is_blocked().then(events_taken), self.waiters.blocked_at()];
+        self.inbox.held_up(HELD_UP, blocked_at).await;
     }
 
     /// The size of a message that is too large, and the limit.
@@ -509,6 +557,14 @@ impl PeerShared {
                 Err(SendError::PeerGone(newest.unwrap_or_else(|| channels.ended.clone())))
             }
         }
+    }
+}
+
+/// The payload of a message that was not queued.
+fn given_back(message: Arc<Outgoing>) -> Payload {
+    match Arc::try_unwrap(message) {
+        Ok(message) => message.payload,
+        Err(shared) => shared.payload.clone(),
     }
 }
 

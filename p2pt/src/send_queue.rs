@@ -16,26 +16,63 @@ use p2pt_transport::Frame;
 use tokio::sync::Notify;
 use tracing::debug;
 
+use crate::accounts::{Account, Charge};
 use crate::channel::PeerChannel;
-use crate::counters::Counters;
+use crate::inbox::{ITEM_OVERHEAD, weight_of};
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
-
-/// What every queued item is counted as besides its payload, so that empty ones fill a queue too.
-const ITEM_OVERHEAD: usize = 128;
 
 /// What is to be handed over.
 #[derive(Debug)]
 pub(crate) enum Content {
-    Message(MessageId, Arc<Payload>),
+    Message(MessageId, Arc<Outgoing>),
     Frame(Frame),
+}
+
+/// A message to be sent, to one peer or to several that share it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) payload: Payload,
+    /// What all peers together are charged with for it once, if several share it.
+    shared: Option<Charge>,
+}
+
+impl Outgoing {
+    /// For one peer.
+    pub(crate) fn alone(payload: Payload) -> Arc<Self> {
+        Arc::new(Self { payload, shared: None })
+    }
+
+    /// For several peers, which the node is to hold it for once. Where there is no room for that, each queue counts it by
+    /// itself, and takes it or not.
+    pub(crate) fn shared(payload: Payload, peers: &[Peer], one: &Peer) -> Arc<Self> {
+        let account = one.shared().send_queue.shared();
+        let bytes = payload.as_str().len();
+        let shared = (peers.len() > 1 && account.try_take(bytes)).then(|| Charge::taken(account, bytes));
+        Arc::new(Self { payload, shared })
+    }
 }
 
 impl Content {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message(_, payload) => payload.as_str().len(),
+            Self::Message(_, message) => message.payload.as_str().len(),
             Self::Frame(frame) => frame.len(),
+        }
+    }
+
+    /// What its peer is charged with for it.
+    fn charged(&self) -> usize {
+        match self {
+            Self::Message(_, message) if message.shared.is_some() => self.weight() - self.bytes(),
+            _ => self.weight(),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message(id, _) => weight_of(id, self.bytes()),
+            Self::Frame(_) => ITEM_OVERHEAD + self.bytes(),
         }
     }
 }
@@ -65,7 +102,7 @@ struct Item {
 
 impl Item {
     fn weight(&self) -> usize {
-        ITEM_OVERHEAD + self.content.bytes()
+        self.content.weight()
     }
 }
 
@@ -77,6 +114,8 @@ pub(crate) enum Pushed {
     Closed,
     /// There is no room for it.
     Full(Content),
+    /// There is none in what all peers of the node have together.
+    NodeFull(Content),
 }
 
 #[derive(Debug)]
@@ -87,7 +126,9 @@ pub(crate) struct SendQueue {
     /// Something was queued, handed over or given up, or a channel has closed.
     changed: Notify,
     capacity_bytes: usize,
-    counters: Arc<Counters>,
+    account: Arc<Account>,
+    /// The account for what several peers share.
+    shared: Arc<Account>,
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +137,8 @@ struct State {
     in_flight: Option<Flight>,
     /// Weight of what is queued or in flight.
     weight: usize,
-    /// How much of it the node has counted.
-    counted: usize,
+    /// How much of it the peer is charged with.
+    charged: usize,
     next: u64,
     closed: bool,
 }
@@ -126,9 +167,13 @@ impl State {
 }
 
 impl SendQueue {
-    pub(crate) fn new(capacity_bytes: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(capacity_bytes: usize, account: Arc<Account>, shared: Arc<Account>) -> Self {
         let (waiting, changed) = (AtomicUsize::new(0), Notify::new());
-        Self { state: Mutex::default(), waiting, changed, capacity_bytes, counters }
+        Self { state: Mutex::default(), waiting, changed, capacity_bytes, account, shared }
+    }
+
+    fn shared(&self) -> &Arc<Account> {
+        &self.shared
     }
 
     /// Queues something if there is room, which an empty queue always has.
@@ -141,8 +186,12 @@ impl SendQueue {
         if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
             return Pushed::Full(item.content);
         }
+        if !self.account.try_take(item.content.charged()) {
+            return Pushed::NodeFull(item.content);
+        }
         state.next += 1;
         state.weight += item.weight();
+        state.charged += item.content.charged();
         state.items.push_back(item);
         self.note(state);
         Pushed::Queued
@@ -164,8 +213,9 @@ impl SendQueue {
         let mut state = lock(&self.state);
         let is_of = |item: &Item| item.asked.as_ref().is_some_and(|asked| asked.number == request);
         if let Some(index) = state.items.iter().position(is_of) {
-            let weight = state.items.remove(index).map_or(0, |item| item.weight());
-            state.weight -= weight;
+            if let Some(item) = state.items.remove(index) {
+                self.gone(&mut state, &item);
+            }
             self.note(state);
         } else if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.request == Some(request)) {
             flight.cancelled = true;
@@ -186,6 +236,8 @@ impl SendQueue {
         let bytes = bytes + state.in_flight.as_ref().map_or(0, |flight| flight.bytes);
         let items = std::mem::take(&mut state.items);
         state.weight = 0;
+        self.account.give_back(std::mem::take(&mut state.charged));
+        self.account.retire();
         self.note(state);
         drop(items);
         (count as u64, bytes as u64)
@@ -226,20 +278,19 @@ impl SendQueue {
         Some(InFlight { queue: self, item: Some(item) })
     }
 
-    fn note(&self, mut state: std::sync::MutexGuard<'_, State>) {
-        let (now, before) = (state.weight as u64, state.counted as u64);
-        state.counted = state.weight;
-        // Wraps where it has become less, which adds up all the same.
-        self.counters.queued_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    /// An item is neither queued nor in flight any more.
+    fn gone(&self, state: &mut State, item: &Item) {
+        state.weight = state.weight.saturating_sub(item.weight());
+        // Nothing is left of what was charged after a close.
+        let charged = item.content.charged().min(state.charged);
+        state.charged -= charged;
+        self.account.give_back(charged);
+    }
+
+    fn note(&self, state: std::sync::MutexGuard<'_, State>) {
         self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
-    }
-}
-
-impl Drop for SendQueue {
-    fn drop(&mut self) {
-        self.counters.queued_bytes.fetch_sub(lock(&self.state).counted as u64, Ordering::Relaxed);
     }
 }
 
@@ -254,7 +305,7 @@ impl InFlight<'_> {
         let item = self.item.take()?;
         let mut state = lock(&self.queue.state);
         state.in_flight = None;
-        state.weight = state.weight.saturating_sub(item.weight());
+        self.queue.gone(&mut state, &item);
         self.queue.note(state);
         Some(item)
     }
@@ -266,7 +317,7 @@ impl Drop for InFlight<'_> {
             let mut state = lock(&self.queue.state);
             let cancelled = state.in_flight.take().is_some_and(|flight| flight.cancelled);
             if cancelled {
-                state.weight = state.weight.saturating_sub(item.weight());
+                self.queue.gone(&mut state, &item);
             } else if !state.closed {
                 state.items.push_front(item);
             }
@@ -289,7 +340,7 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             continue;
         };
         let result = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await.map(Some),
+            Some(Content::Message(id, message)) => peer.shared().hand_over(id, &message.payload).await.map(Some),
             Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await.map(|()| None),
             None => Ok(None),
         };

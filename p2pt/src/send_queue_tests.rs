@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::peer::{PeerConfig, Settings};
-use crate::{Event, QueueError, RequestError, TrySendError, channel};
+use crate::{Event, QueueError, RequestError, TrySendError};
 
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -52,7 +52,7 @@ impl Bench {
                 peer.shared().remove_channel(channel.id, reason);
             };
             tokio::join!(
-                channel::read(&channel, near.receiver, &peer, &events),
+                crate::reading::read(&channel, near.receiver, &peer, &events),
                 drain(&channel, &peer, &events),
                 watch
             );
@@ -281,9 +281,10 @@ impl<F: Future> MapOk for tokio::time::Timeout<F> {
 #[test]
 fn a_request_that_ended_in_flight_is_not_sent_again_when_its_channel_fails() {
     for cancelled in [false, true] {
-        let queue = SendQueue::new(1 << 20, Arc::default());
+        let bench = Bench::new(|_| {});
+        let queue = &bench.peer.shared().send_queue;
         let asked = Asked { number: 7, handed_over: Arc::default() };
-        let content = Content::Message(p2pt_messaging::MessageId::from(1), Arc::new("question".into()));
+        let content = Content::Message(p2pt_messaging::MessageId::from(1), Outgoing::alone("question".into()));
         assert!(matches!(queue.push(content, Some(asked)), Pushed::Queued));
         let in_flight = queue.take().expect("it is queued");
         if cancelled {
