@@ -219,13 +219,14 @@ proptest! {
                     assert!(matches!(next(), Some(Event::InvalidFrame(_))), "{frame:?}");
                     continue;
                 }
-                if last {
-                    ends.insert(id.clone(), index);
-                    parts.entry(id.clone()).or_default().retain(|other| *other < index);
-                } else if ends.get(&id).is_some_and(|end| index > *end) {
+                if ends.get(&id).is_some_and(|end| index > *end) {
                     // What follows is rejected until its end, which is the codec's concern.
                     assert!(matches!(next(), Some(Event::InvalidFrame(_))), "{frame:?}");
                     return;
+                }
+                if last {
+                    ends.insert(id.clone(), index);
+                    parts.entry(id.clone()).or_default().retain(|other| *other < index);
                 }
                 let held = parts.entry(id.clone()).or_default();
                 held.insert(index);

@@ -16,6 +16,7 @@ use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Span, debug, error_span};
@@ -27,7 +28,7 @@ use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Asked, Content, Outgoing, Pushed, SendQueue};
+use crate::send_queue::{Asked, Behind, Content, Outgoing, Pushed, SendQueue, Sent};
 use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
@@ -290,13 +291,14 @@ impl Peer {
     ///
     /// `Ok` means that a channel accepted all of it, in order, not that it was delivered: the wire format has no
     /// acknowledgements. If the channel fails half-way the message starts again on the peer's next one. Waits behind
-    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full. A future dropped half-way
-    /// leaves a message that never completes at the other side.
+    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full; what is queued while it
+    /// waits for its turn comes after it. A future dropped half-way leaves a message that never completes at the other
+    /// side, or one that is sent whole, if it had waited for its turn.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&self.0.new_id(), &payload.into_payload()).await
+        self.send_with_id(&self.0.new_id(), ToSend::Owned(payload.into_payload())).await
     }
 
     /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now, and nothing that
@@ -339,7 +341,7 @@ impl Peer {
     /// # Errors
     /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
     pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&id, &payload.into_payload()).await
+        self.send_with_id(&id, ToSend::Owned(payload.into_payload())).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
@@ -357,8 +359,10 @@ impl Peer {
         if looks_like_message(&frame) {
             return Err(SendError::LooksLikeMessage);
         }
-        self.0.turn().await?;
-        self.0.hand_over_frame(&frame).await
+        match self.0.send_queue.push_behind(frame, Content::Frame) {
+            Ok(behind) => self.0.sent_behind(behind).await.map(drop),
+            Err(frame) => self.0.hand_over_frame(&frame).await.map(drop),
+        }
     }
 
     /// The numbers of the connection that messages take, if there is one: candidate types, round-trip time, bytes.
@@ -413,15 +417,42 @@ impl Peer {
         self.0.waiters.late()
     }
 
-    pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
-        self.hand_over(id, payload).await.map(drop)
+    pub(crate) async fn send_with_id(&self, id: &MessageId, message: ToSend<'_>) -> Result<(), SendError> {
+        self.hand_over(id, message).await.map(drop)
     }
 
     /// Sends a message in its turn, and says which channel took it.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
-        self.0.check_size(payload)?;
-        self.0.turn().await?;
-        self.0.hand_over(id, payload).await
+    pub(crate) async fn hand_over(&self, id: &MessageId, message: ToSend<'_>) -> Sent {
+        self.0.check_size(message.payload())?;
+        let content = |message: ToSend<'_>| Content::Message(id.clone(), message.outgoing());
+        match self.0.send_queue.push_behind(message, content) {
+            // In a box, so that a send that does not wait does not carry it.
+            Ok(behind) => Box::pin(self.0.sent_behind(behind)).await,
+            Err(message) => self.0.hand_over(id, message.payload()).await,
+        }
+    }
+}
+
+/// A message to be sent, which is this send's own or shared with others.
+#[derive(Debug)]
+pub(crate) enum ToSend<'a> {
+    Owned(Payload),
+    Shared(&'a Arc<Outgoing>),
+}
+
+impl ToSend<'_> {
+    fn payload(&self) -> &Payload {
+        match self {
+            Self::Owned(payload) => payload,
+            Self::Shared(message) => &message.payload,
+        }
+    }
+
+    fn outgoing(self) -> Arc<Outgoing> {
+        match self {
+            Self::Owned(payload) => Outgoing::alone(payload),
+            Self::Shared(message) => message.clone(),
+        }
     }
 }
 
@@ -462,29 +493,35 @@ impl PeerShared {
         }
     }
 
-    /// Waits until what was queued before has left.
-    async fn turn(&self) -> Result<(), SendError> {
-        let Some(ticket) = self.send_queue.ticket() else { return Ok(()) };
+    /// Waits until what a send has put behind what was queued is sent.
+    async fn sent_behind(&self, mut behind: Behind<'_>) -> Sent {
         let stall = self.settings.config.send_timeout;
         let (mut since, mut before) = (Instant::now(), None);
         loop {
             let mut changed = pin!(self.send_queue.changed());
             changed.as_mut().enable();
-            if !self.send_queue.has_before(ticket) {
-                return Ok(());
-            }
+            let sent = match behind.sent.try_recv() {
+                Ok(sent) => return sent,
+                Err(TryRecvError::Closed) => return Err(SendError::PeerGone(self.ended())),
+                Err(TryRecvError::Empty) => &mut behind.sent,
+            };
             let taken = Some(self.channel()?.frames_taken());
             if std::mem::replace(&mut before, taken) != taken {
                 since = Instant::now();
             }
-            if timeout_at(since + stall, changed).await.is_err() && Some(self.channel()?.frames_taken()) == taken {
+            let stalled = tokio::select! {
+                biased;
+                sent = sent => return sent.unwrap_or_else(|_| Err(SendError::PeerGone(self.ended()))),
+                waited = timeout_at(since + stall, changed) => waited.is_err(),
+            };
+            if stalled && Some(self.channel()?.frames_taken()) == taken {
                 return Err(SendError::Timeout(stall));
             }
         }
     }
 
     /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Sent {
         loop {
             let channel = self.channel()?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
@@ -501,7 +538,7 @@ impl PeerShared {
         }
     }
 
-    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
+    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Sent {
         loop {
             let channel = self.channel()?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
@@ -509,7 +546,7 @@ impl PeerShared {
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
                     add(&self.settings.counters.bytes_sent, frame.len());
-                    return Ok(());
+                    return Ok(channel.id);
                 }
             }
         }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::accounts::Charge;
 use crate::counters::{Counters, count};
 use crate::inbox::weight_of;
+use crate::peer::ToSend;
 use crate::queue::lock;
 use crate::send_queue::{Asked, Content, HandedOver, Outgoing, Pushed};
 use crate::{Message, Peer, RequestError, SendError};
@@ -289,7 +290,7 @@ impl Request {
     /// [`RequestError`]: the request was not sent in time, or cannot be.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
         let (mut waiting, payload) = self.register()?;
-        waiting.send(&payload).await?;
+        waiting.send(payload).await?;
         Ok(PendingResponse::new(waiting))
     }
 
@@ -328,7 +329,7 @@ impl IntoFuture for Request {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {
             let (mut waiting, payload) = self.register()?;
-            waiting.send(&payload).await?;
+            waiting.send(payload).await?;
             waiting.response().await
         })
     }
@@ -436,10 +437,10 @@ impl Waiting {
         }
     }
 
-    async fn send(&mut self, payload: &Payload) -> Result<(), RequestError> {
+    async fn send(&mut self, payload: Payload) -> Result<(), RequestError> {
         let sent = tokio::select! {
             biased;
-            sent = timeout(self.after, self.peer.hand_over(&self.id, payload)) => sent,
+            sent = timeout(self.after, self.peer.hand_over(&self.id, ToSend::Owned(payload))) => sent,
             () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match sent {

@@ -1,8 +1,9 @@
 //! What an application has queued for one peer: bounded in bytes, handed over in order by the tasks of the peer's
 //! channels.
 //!
-//! One item is in flight at a time, whichever task hands it over, so that order holds with several channels too. Sends
-//! that wait take their turn behind what was queued before them.
+//! One item is in flight at a time, whichever task hands it over, so that order holds with several channels too. A send
+//! that finds something queued is [put behind it](SendQueue::push_behind), beyond the bound, since its caller waits: so it
+//! neither overtakes what was queued before it nor is overtaken by what is queued later, however rarely it is polled.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,7 +14,7 @@ use std::time::Instant;
 use p2pt_mesh::mesh::ChannelId;
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 
 use crate::accounts::{Account, Charge};
@@ -93,16 +94,30 @@ pub(crate) struct Asked {
     pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
 
+/// What became of a send: which channel has taken it.
+pub(crate) type Sent = Result<ChannelId, SendError>;
+
 #[derive(Debug)]
 struct Item {
     number: u64,
     content: Content,
     asked: Option<Asked>,
+    /// The send that waits for it, and keeps it in the place of the queue.
+    send: Option<oneshot::Sender<Sent>>,
 }
 
 impl Item {
     fn weight(&self) -> usize {
-        self.content.weight()
+        if self.send.is_some() { 0 } else { self.content.weight() }
+    }
+
+    fn charged(&self) -> usize {
+        if self.send.is_some() { 0 } else { self.content.charged() }
+    }
+
+    /// The bytes that were never handed over, should it not be.
+    fn unsent(&self) -> Option<usize> {
+        self.send.is_none().then(|| self.content.bytes())
     }
 }
 
@@ -147,10 +162,11 @@ struct State {
 #[derive(Debug)]
 struct Flight {
     number: u64,
-    bytes: usize,
+    /// See [`Item::unsent`].
+    unsent: Option<usize>,
     /// The [number](Asked::number) of the request that it is.
     request: Option<u64>,
-    /// The request has ended: should its channel fail, it is not sent again.
+    /// The request, or the send, has ended: should its channel fail, it is not sent again.
     cancelled: bool,
 }
 
@@ -179,22 +195,50 @@ impl SendQueue {
     /// Queues something if there is room, which an empty queue always has.
     pub(crate) fn push(&self, content: Content, asked: Option<Asked>) -> Pushed {
         let mut state = lock(&self.state);
-        let item = Item { number: state.next, content, asked };
+        let item = Item { number: state.next, content, asked, send: None };
         if state.closed {
             return Pushed::Closed;
         }
         if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
             return Pushed::Full(item.content);
         }
-        if !self.account.try_take(item.content.charged()) {
+        if !self.account.try_take(item.charged()) {
             return Pushed::NodeFull(item.content);
         }
         state.next += 1;
         state.weight += item.weight();
-        state.charged += item.content.charged();
+        state.charged += item.charged();
         state.items.push_back(item);
         self.note(state);
         Pushed::Queued
+    }
+
+    /// Puts what a send waits for behind what is queued; gives it back if nothing is.
+    pub(crate) fn push_behind<T>(&self, to_send: T, content: impl FnOnce(T) -> Content) -> Result<Behind<'_>, T> {
+        if self.is_empty() {
+            return Err(to_send);
+        }
+        let mut state = lock(&self.state);
+        if state.is_empty() || state.closed {
+            return Err(to_send);
+        }
+        let (send, sent) = oneshot::channel();
+        let number = state.next;
+        state.next += 1;
+        state.items.push_back(Item { number, content: content(to_send), asked: None, send: Some(send) });
+        self.note(state);
+        Ok(Behind { queue: self, number, sent })
+    }
+
+    /// A send is given up. One in flight goes on, but not over another channel.
+    fn withdraw(&self, number: u64) {
+        let mut state = lock(&self.state);
+        if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.number == number) {
+            flight.cancelled = true;
+        } else if let Some(index) = state.items.iter().position(|item| item.number == number) {
+            state.items.remove(index);
+            self.note(state);
+        }
     }
 
     /// The bytes that what is queued or in flight is counted as.
@@ -231,16 +275,16 @@ impl SendQueue {
     pub(crate) fn close(&self) -> (u64, u64) {
         let mut state = lock(&self.state);
         state.closed = true;
-        let bytes: usize = state.items.iter().map(|item| item.content.bytes()).sum();
-        let count = state.items.len() + usize::from(state.in_flight.is_some());
-        let bytes = bytes + state.in_flight.as_ref().map_or(0, |flight| flight.bytes);
+        let in_flight = state.in_flight.as_ref().and_then(|flight| flight.unsent);
+        let unsent = state.items.iter().filter_map(Item::unsent).chain(in_flight);
+        let (count, bytes) = unsent.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes as u64));
         let items = std::mem::take(&mut state.items);
         state.weight = 0;
         self.account.give_back(std::mem::take(&mut state.charged));
         self.account.retire();
         self.note(state);
         drop(items);
-        (count as u64, bytes as u64)
+        (count, bytes)
     }
 
     /// The peer is connected, and it was not reported that it is gone.
@@ -248,7 +292,7 @@ impl SendQueue {
         lock(&self.state).closed = false;
     }
 
-    /// What is queued after this is behind a send that begins now. `None` if nothing is before it.
+    /// The number that what is queued next will have. `None` if nothing is before it.
     pub(crate) fn ticket(&self) -> Option<u64> {
         if self.is_empty() {
             return None;
@@ -274,7 +318,8 @@ impl SendQueue {
         }
         let item = state.items.pop_front()?;
         let request = item.asked.as_ref().map(|asked| asked.number);
-        state.in_flight = Some(Flight { number: item.number, bytes: item.content.bytes(), request, cancelled: false });
+        let (number, unsent) = (item.number, item.unsent());
+        state.in_flight = Some(Flight { number, unsent, request, cancelled: false });
         Some(InFlight { queue: self, item: Some(item) })
     }
 
@@ -282,7 +327,7 @@ impl SendQueue {
     fn gone(&self, state: &mut State, item: &Item) {
         state.weight = state.weight.saturating_sub(item.weight());
         // Nothing is left of what was charged after a close.
-        let charged = item.content.charged().min(state.charged);
+        let charged = item.charged().min(state.charged);
         state.charged -= charged;
         self.account.give_back(charged);
     }
@@ -291,6 +336,21 @@ impl SendQueue {
         self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+/// A send that waits behind what is queued; dropping it gives it up.
+#[derive(Debug)]
+pub(crate) struct Behind<'a> {
+    queue: &'a SendQueue,
+    number: u64,
+    /// What became of it; ends without if it is reported that the peer is gone.
+    pub(crate) sent: oneshot::Receiver<Sent>,
+}
+
+impl Drop for Behind<'_> {
+    fn drop(&mut self) {
+        self.queue.withdraw(self.number);
     }
 }
 
@@ -339,32 +399,33 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             changed.await;
             continue;
         };
-        let result = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, message)) => peer.shared().hand_over(id, &message.payload).await.map(Some),
-            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await.map(|()| None),
-            None => Ok(None),
+        let handed_over = match item.item.as_ref().map(|item| &item.content) {
+            Some(Content::Message(id, message)) => peer.shared().hand_over(id, &message.payload).await,
+            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
+            None => return,
         };
-        let (taken_by, error) = match result {
-            Ok(channel) => (channel, None),
-            // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
-            Err(SendError::PeerGone(_)) => return,
-            Err(error) => (None, Some(error)),
-        };
-        let Some(Item { content, asked, .. }) = item.done() else { return };
+        // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
+        if let Err(SendError::PeerGone(_)) = handed_over {
+            return;
+        }
+        let Some(Item { content, asked, send, .. }) = item.done() else { return };
+        if let Some(send) = send {
+            // A send that was given up meanwhile is told nothing.
+            let _ = send.send(handed_over);
+            continue;
+        }
         let id = match content {
             Content::Message(id, _) => Some(id),
             Content::Frame(_) => None,
         };
-        match (error, asked, id) {
-            (None, Some(asked), id) => {
-                if let (Some(channel), Some(id)) = (taken_by, id) {
-                    debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
-                    let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
-                }
+        match (handed_over, asked, id) {
+            (Ok(channel), Some(asked), Some(id)) => {
+                debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
+                let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
             }
-            (None, None, _) => {}
-            (Some(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
-            (Some(error), _, id) => {
+            (Ok(_), ..) => {}
+            (Err(error), Some(asked), Some(id)) => peer.shared().waiters.fail(crate::now(), id, asked.number, error),
+            (Err(error), _, id) => {
                 events.send_failed(peer, SendFailed { peer: peer.clone(), id, error, missed: 0 });
             }
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
+use crate::peer::ToSend;
 use crate::queue::{EventQueue, lock};
 use crate::send_queue::Outgoing;
 use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
@@ -160,9 +161,9 @@ impl Swarm {
     /// and [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
     #[must_use = "it says which peers the message did not reach"]
     pub async fn broadcast(&self, payload: impl IntoPayload) -> Vec<(Peer, Result<(), SendError>)> {
-        let payload = &payload.into_payload();
+        let message = &Outgoing::alone(payload.into_payload());
         let sends = self.peers().into_iter().map(|peer| async move {
-            let result = peer.send_with_id(&peer.shared().new_id(), payload).await;
+            let result = peer.send_with_id(&peer.shared().new_id(), ToSend::Shared(message)).await;
             (peer, result)
         });
         join_all(sends).await
