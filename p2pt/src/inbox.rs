@@ -156,6 +156,9 @@ struct State {
     ready: bool,
     /// Readers of channels that wait for room.
     blocked: usize,
+    /// Which of them is next: what one channel of the peer brings does not overtake what waits of another.
+    waiting: VecDeque<u64>,
+    next_place: u64,
     /// The latest [`Messages`](crate::Messages) of the peer, which has its messages while it lives.
     taker: Option<Taker>,
     takers: u64,
@@ -211,6 +214,8 @@ impl Inbox {
             bytes: 0,
             ready: false,
             blocked: 0,
+            waiting: VecDeque::new(),
+            next_place: 0,
             taker: None,
             takers: 0,
             handed_out: false,
@@ -271,8 +276,14 @@ impl Inbox {
         true
     }
 
-    /// Queues what the peer sent if there is room, which an empty inbox always has; gives it back otherwise.
+    /// Queues what the peer sent if there is room, which an empty inbox always has, and nothing waits for room before it;
+    /// gives it back otherwise.
     pub(crate) fn try_push(&self, peer: &Peer, list: &ReadyList, item: Item) -> Result<(), Item> {
+        self.put(peer, list, item, None)
+    }
+
+    /// Queues what the peer sent if its place is the first of those that wait.
+    fn put(&self, peer: &Peer, list: &ReadyList, item: Item, place: Option<u64>) -> Result<(), Item> {
         let mut state = lock(&self.state);
         if state.phase == Phase::Over {
             // A reader that is not cancelled yet, when a swarm is left: nothing is read after `PeerClosed`.
@@ -281,7 +292,8 @@ impl Inbox {
         if list.is_abandoned() && !(state.taker.is_some() && item.inbound.is_message()) {
             return Ok(());
         }
-        if !state.items.is_empty() && state.bytes + item.weight > self.capacity_bytes {
+        let is_next = state.waiting.front() == place.as_ref();
+        if !is_next || !state.items.is_empty() && state.bytes + item.weight > self.capacity_bytes {
             return Err(item);
         }
         state.bytes += item.weight;
@@ -296,10 +308,11 @@ impl Inbox {
     /// Queues what the peer sent, waiting while the inbox is full.
     pub(crate) async fn push(&self, peer: &Peer, list: &ReadyList, mut item: Item) {
         let _blocked = self.block();
+        let place = Place::take(self);
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            match self.try_push(peer, list, item) {
+            match self.put(peer, list, item, Some(place.number)) {
                 Ok(()) => break,
                 Err(back) => item = back,
             }
@@ -516,6 +529,32 @@ impl Inbox {
             if before.iter().zip(blocked_at()).any(|(before, now)| now.is_some() && *before == now) {
                 return;
             }
+        }
+    }
+}
+
+/// A place among those that wait for room, until it is dropped.
+struct Place<'a> {
+    inbox: &'a Inbox,
+    number: u64,
+}
+
+impl<'a> Place<'a> {
+    fn take(inbox: &'a Inbox) -> Self {
+        let mut state = lock(&inbox.state);
+        let number = state.next_place;
+        state.next_place += 1;
+        state.waiting.push_back(number);
+        Self { inbox, number }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.inbox.state);
+        state.waiting.retain(|number| *number != self.number);
+        if !state.waiting.is_empty() {
+            self.inbox.room.notify_waiters();
         }
     }
 }

@@ -33,6 +33,15 @@ fn route(waiters: &Waiters, now: Instant, n: u64) -> &'static str {
 }
 
 #[test]
+fn the_debug_of_a_request_has_the_size_of_its_message_but_not_the_message() {
+    let peer = peer();
+    let many = crate::Responses::new(vec![peer.clone()], "secret".into());
+    for shown in [format!("{:?}", peer.request("secret")), format!("{many:?}")] {
+        assert!(!shown.contains("secret") && shown.contains("bytes: 6"), "{shown}");
+    }
+}
+
+#[test]
 fn a_response_finds_its_request_once() {
     let (waiters, now) = (waiters(), crate::now());
     let (_, mut response) = waiters.register(id(1)).expect("room");

@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use common::{DEADLINE, Member, Place, TRACKER};
-use p2pt::{Event, Frame, Node, NodeMetrics};
+use p2pt::transport::{PendingAnswer, PendingOffer};
+use p2pt::{Event, Frame, Node, NodeMetrics, Transport, TransportError};
+use p2pt_transport::memory::MemoryTransport;
 use tokio::time::timeout;
 
 /// A frame that begins as a part of a message does, and is none.
@@ -120,6 +124,42 @@ async fn peers_that_are_turned_away_are_counted_by_reason_and_unread_events_when
     assert_eq!(metrics.rejected_filtered, 32 + metrics.events_dropped, "{metrics:?}");
     assert_eq!((metrics.peers_connected, metrics.rejected_full, metrics.rejected_banned), (0, 0, 0));
     assert_ne!(metrics, NodeMetrics::default());
+}
+
+/// A transport with a fault.
+#[derive(Debug)]
+struct Faulty(Arc<MemoryTransport>);
+
+#[async_trait]
+impl Transport for Faulty {
+    async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+        self.0.offer().await
+    }
+
+    async fn answer(&self, _: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+        panic!("this transport panics where it should answer");
+    }
+
+    async fn shutdown(&self) {
+        self.0.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_panics_counts_nothing_any_more_as_held() {
+    let place = Place::new();
+    let faulty = Arc::new(Faulty(place.transport()));
+    let (swarm, mut events) = place.builder(1, faulty).join("room").await.expect("a node starts");
+    let node = swarm.node();
+    while !matches!(events.next().await, Some(Event::TrackerConnected(_))) {}
+    let announces = node.metrics().announces;
+    assert_eq!((node.metrics().trackers_connected, announces), (1, 1));
+    let _other = place.builder(2, place.transport()).join("room").await.expect("a node starts");
+    let ended = async { while events.next().await.is_some() {} };
+    timeout(DEADLINE, ended).await.expect("the events end with the node");
+    let metrics = node.metrics();
+    assert_eq!((metrics.trackers_connected, metrics.offers_waiting, metrics.swarms), (0, 0, 0), "{metrics:?}");
+    assert!(metrics.announces >= announces, "what was counted stays");
 }
 
 #[cfg(feature = "metrics")]
