@@ -103,9 +103,9 @@ impl Partial {
             // No room is asked for in vain.
             return Err(too_large.into());
         }
-        let (needed, room) = (self.needed(index, msg.decoded_len()), max_memory.saturating_sub(self.memory()));
-        if needed > room {
-            return Err(NotAdded::Short(needed - room));
+        let memory = self.memory() + self.needed(index, msg.decoded_len());
+        if memory > max_memory {
+            return Err(NotAdded::Short(memory - max_memory));
         }
         if let Some(is_json) = last {
             self.last = Some((index, is_json));

@@ -149,8 +149,9 @@ impl<'a> Reader<'a> {
                 Progress::NeedsRoom { bytes } => bytes,
                 progress => return Ok(progress),
             };
-            // Twice as much as is held, if that is to be had, so that bytes are moved a few times only.
-            if self.tab.try_make_room(bytes.max(self.reassembler.held_bytes())) {
+            // Twice as much as is held, or nearly, if that is to be had, so that bytes are moved a few times only.
+            let held = self.reassembler.held_bytes();
+            if [1, 2, 4, 8].into_iter().any(|part| self.tab.try_make_room(bytes.max(held / part))) {
                 self.reassembler.set_room(self.tab.room());
                 continue;
             }
