@@ -155,6 +155,7 @@ async fn the_greediest_peer_pays_and_the_application_is_told() {
     };
     queue.connect(&greedy);
     queue.connect(&modest);
+    let received = || settings.counters.messages_received.load(std::sync::atomic::Ordering::Relaxed);
     let saying = async {
         for index in 0..6 {
             greedy_pipe.1.sender.send(chunk(1, index, "")).await.expect("the channel stays");
@@ -169,6 +170,9 @@ async fn the_greediest_peer_pays_and_the_application_is_told() {
                 .await
                 .expect("it stays");
         }
+        // The greedy one pays while it says nothing.
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(received(), 1, "the modest one's message");
         // The id is free again when the message has ended.
         greedy_pipe.1.sender.send(chunk(1, 6, ",\"last\":true")).await.expect("the channel stays");
         greedy_pipe.1.sender.send(chunk(1, 0, ",\"last\":true")).await.expect("the channel stays");
