@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::counters::{Counters, Gauge, add};
+use crate::peer::PeerConfig;
 use crate::queue::lock;
 
 /// How often it is logged as a warning that the greediest peer pays.
@@ -497,6 +498,25 @@ impl Drop for Tab {
         lock(&self.account.memory.state).tabs.retain(|tab| !Arc::ptr_eq(tab, &self.tab));
         self.account.end_incomplete(self.room, false);
         self.account.memory.made_room();
+    }
+}
+
+/// The bounds that all peers of a node share.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    pub(crate) received: Arc<Memory>,
+    pub(crate) queued: Arc<Memory>,
+    /// For what is queued for several peers at once.
+    pub(crate) shared: Arc<Account>,
+}
+
+impl Accounts {
+    pub(crate) fn new(config: &PeerConfig, max_peers: usize, counters: &Arc<Counters>) -> Self {
+        let memory = |bytes, gauge: Gauge| Arc::new(Memory::new(bytes, max_peers, counters.clone(), gauge));
+        let received = memory(config.receive_memory, |counters| &counters.held_bytes);
+        let queued = memory(config.send_memory, |counters| &counters.queued_bytes);
+        let shared = Account::without_share(queued.clone());
+        Self { received, queued, shared }
     }
 }
 

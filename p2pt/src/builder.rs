@@ -21,12 +21,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
-use crate::accounts::Memory;
+use crate::accounts::{Accounts, Memory};
 use crate::admission::{Admission, Filters};
 use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
-use crate::peer::{Accounts, PeerConfig, Settings};
+use crate::peer::{PeerConfig, Settings};
 use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.

@@ -94,6 +94,7 @@ mod error;
 mod event;
 mod inbox;
 mod message;
+mod messages;
 mod node;
 mod peer;
 mod queue;
@@ -118,8 +119,9 @@ pub use event::{
     TrackerConnected,
 };
 pub use message::Message;
+pub use messages::Messages;
 pub use node::{Node, TrackerStats};
-pub use peer::{Messages, Peer};
+pub use peer::Peer;
 pub use request::{PendingResponse, Request};
 pub use responses::Responses;
 pub use swarm::{Events, Swarm, SwarmKey};

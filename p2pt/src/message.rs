@@ -4,7 +4,7 @@ use std::fmt;
 
 use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
-use crate::peer::ToSend;
+use crate::send_queue::ToSend;
 use crate::{Peer, QueueError, Request, SendError};
 
 /// A complete message from a peer: a new one, or the response to a request.

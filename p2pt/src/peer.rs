@@ -1,15 +1,12 @@
 //! A peer: the application's handle, and the state its channels share.
 
-use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, ptr};
 
-use futures_util::Stream;
 use futures_util::future::join_all;
 use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
@@ -21,15 +18,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Span, debug, error_span};
 
-use crate::accounts::{Account, Memory};
+use crate::accounts::{Account, Accounts};
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
-use crate::counters::{Counters, Gauge, add, count};
+use crate::counters::{Counters, add, count};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Asked, Behind, Content, Outgoing, Pushed, SendQueue, Sent};
-use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
+use crate::send_queue::{Asked, Behind, Content, Outgoing, Pushed, SendQueue, Sent, ToSend};
+use crate::{Messages, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
@@ -116,25 +113,6 @@ impl Settings {
             counters,
             commands: mpsc::channel(1).0,
         }
-    }
-}
-
-/// The bounds that all peers of a node share.
-#[derive(Debug)]
-pub(crate) struct Accounts {
-    received: Arc<Memory>,
-    queued: Arc<Memory>,
-    /// For what is queued for several peers at once.
-    shared: Arc<Account>,
-}
-
-impl Accounts {
-    pub(crate) fn new(config: &PeerConfig, max_peers: usize, counters: &Arc<Counters>) -> Self {
-        let memory = |bytes, gauge: Gauge| Arc::new(Memory::new(bytes, max_peers, counters.clone(), gauge));
-        let received = memory(config.receive_memory, |counters| &counters.held_bytes);
-        let queued = memory(config.send_memory, |counters| &counters.queued_bytes);
-        let shared = Account::without_share(queued.clone());
-        Self { received, queued, shared }
     }
 }
 
@@ -403,7 +381,7 @@ impl Peer {
     ///
     /// The messages end when the connection has ended, whether its `PeerClosed` was read or not.
     pub fn messages(&self) -> Messages {
-        Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
+        Messages::start(self)
     }
 
     /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event
@@ -429,29 +407,6 @@ impl Peer {
             // In a box, so that a send that does not wait does not carry it.
             Ok(behind) => Box::pin(self.0.sent_behind(behind)).await,
             Err(message) => self.0.hand_over(id, message.payload()).await,
-        }
-    }
-}
-
-/// A message to be sent, which is this send's own or shared with others.
-#[derive(Debug)]
-pub(crate) enum ToSend<'a> {
-    Owned(Payload),
-    Shared(&'a Arc<Outgoing>),
-}
-
-impl ToSend<'_> {
-    fn payload(&self) -> &Payload {
-        match self {
-            Self::Owned(payload) => payload,
-            Self::Shared(message) => &message.payload,
-        }
-    }
-
-    fn outgoing(self) -> Arc<Outgoing> {
-        match self {
-            Self::Owned(payload) => Outgoing::alone(payload),
-            Self::Shared(message) => message.clone(),
         }
     }
 }
@@ -608,45 +563,6 @@ fn given_back(message: Arc<Outgoing>) -> Payload {
 /// Whether the other side may take the frame for a part of a message.
 fn looks_like_message(frame: &Frame) -> bool {
     matches!(frame, Frame::Text(text) if may_be_taken_for_a_chunk(text))
-}
-
-/// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
-#[derive(Debug)]
-#[must_use = "dropping it gives the messages back to the event stream"]
-pub struct Messages {
-    peer: Peer,
-    number: u64,
-}
-
-impl Messages {
-    /// The next message, or `None` after the last one. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Message> {
-        poll_fn(|cx| self.poll(cx)).await
-    }
-
-    /// Whose messages these are.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let next = self.peer.0.inbox.poll_taken(&self.peer, self.number, cx);
-        next.map(|body| body.map(|body| Message::new(self.peer.clone(), body)))
-    }
-}
-
-impl Stream for Messages {
-    type Item = Message;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.poll(cx)
-    }
-}
-
-impl Drop for Messages {
-    fn drop(&mut self) {
-        self.peer.0.inbox.stop_taking(&self.peer, self.number);
-    }
 }
 
 impl fmt::Debug for Peer {

@@ -18,9 +18,8 @@ use tracing::{debug, warn};
 use crate::accounts::Charge;
 use crate::counters::{Counters, count};
 use crate::inbox::weight_of;
-use crate::peer::ToSend;
 use crate::queue::lock;
-use crate::send_queue::{Asked, Content, HandedOver, Outgoing, Pushed};
+use crate::send_queue::{Asked, Content, HandedOver, Outgoing, Pushed, ToSend};
 use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.

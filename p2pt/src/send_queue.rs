@@ -54,6 +54,29 @@ impl Outgoing {
     }
 }
 
+/// A message to be sent, which is this send's own or shared with others.
+#[derive(Debug)]
+pub(crate) enum ToSend<'a> {
+    Owned(Payload),
+    Shared(&'a Arc<Outgoing>),
+}
+
+impl ToSend<'_> {
+    pub(crate) fn payload(&self) -> &Payload {
+        match self {
+            Self::Owned(payload) => payload,
+            Self::Shared(message) => &message.payload,
+        }
+    }
+
+    pub(crate) fn outgoing(self) -> Arc<Outgoing> {
+        match self {
+            Self::Owned(payload) => Outgoing::alone(payload),
+            Self::Shared(message) => message.clone(),
+        }
+    }
+}
+
 impl Content {
     fn bytes(&self) -> usize {
         match self {

@@ -14,9 +14,8 @@ use tokio::time::timeout;
 use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
-use crate::peer::ToSend;
 use crate::queue::{EventQueue, lock};
-use crate::send_queue::Outgoing;
+use crate::send_queue::{Outgoing, ToSend};
 use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
 
 /// What the members of a swarm share: an identifier, or the info hash alone where that is all that is known.
