@@ -170,9 +170,14 @@ impl NetworkArgs {
     pub(crate) fn builder(&self) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;
         let builder = P2pt::builder().trackers(self.tracker_urls()).webrtc(self.webrtc()).connector(connector);
-        let [receive, send] = [self.receive_memory, self.send_memory].map(mebibytes);
+        let [receive, send] = self.memory();
         let builder = builder.receive_memory(receive).send_memory(send).limits(self.limits());
         Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
+    }
+
+    /// Bytes that all peers together may make the node hold: what they send, and what is sent to them.
+    pub(crate) fn memory(&self) -> [usize; 2] {
+        [self.receive_memory, self.send_memory].map(mebibytes)
     }
 
     /// Peers connected at most in each swarm.
@@ -181,7 +186,7 @@ impl NetworkArgs {
     }
 
     /// The library's own limits, where messages of that size fit.
-    fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         let (limits, largest) = (Limits::default(), mebibytes(self.receive_memory.min(self.send_memory)) / 4);
         let largest = limits.max_message_bytes.min(largest);
         limits.max_message_bytes(largest)
