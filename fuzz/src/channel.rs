@@ -6,7 +6,9 @@ use std::{
 };
 
 use arbitrary::Arbitrary;
-use p2pt_messaging::{FrameError, InvalidMessage, Limits, Message, MessageId, Payload, Progress, Reassembler};
+use p2pt_messaging::{
+    FrameError, InvalidMessage, Limits, Message, MessageId, NotAChunk, Payload, Progress, Reassembler,
+};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
@@ -323,11 +325,13 @@ pub fn data_frames(data: &[u8]) {
 }
 
 fn is_without_effect(result: &Result<Progress, FrameError>) -> bool {
-    matches!(result, Ok(Progress::Foreign) | Err(FrameError::Malformed(_) | FrameError::TooLarge { .. }))
+    matches!(result, Ok(Progress::Foreign(_)) | Err(FrameError::IdTooLong { .. } | FrameError::TooLarge { .. }))
 }
 
 fn check_frame(limits: &Limits, frame: &[u8], result: &Result<Progress, FrameError>) {
-    assert_eq!(matches!(result, Ok(Progress::Foreign)), frame.first() != Some(&b'^'));
+    let no_mark = matches!(result, Ok(Progress::Foreign(NotAChunk::NoMark)));
+    assert_eq!(no_mark, frame.first() != Some(&b'^'));
+    assert!(!matches!(result, Ok(Progress::NeedsRoom { .. })), "there is room without end");
     if let Ok(Progress::Complete(Message { id, payload })) = result {
         assert!(payload.as_str().len() <= limits.max_message_bytes);
         assert!(id.to_string().len() <= MessageId::MAX_BYTES);

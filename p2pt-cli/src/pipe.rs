@@ -119,11 +119,14 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
 }
 
 fn limits(args: &PipeArgs) -> Limits {
+    let [receive_memory_bytes, send_memory_bytes] = args.network.memory();
     Limits {
         line_bytes: MAX_LINE_BYTES,
-        message_bytes: p2pt::Limits::default().max_message_bytes,
+        message_bytes: args.network.limits().max_message_bytes,
         frame_bytes: FRAME_BYTES,
         send_queue_bytes: SEND_QUEUE_BYTES,
+        receive_memory_bytes,
+        send_memory_bytes,
         confirmations: MAX_CONFIRMATIONS,
         peers: args.network.max_peers(),
     }

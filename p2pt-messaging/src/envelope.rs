@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use crate::{Malformed, MessageId, text::RawText};
+use crate::{MessageId, MessageIdError, NotAChunk, text::RawText};
 
 /// The fields of a chunk, borrowing its text from the frame.
 #[derive(Debug)]
@@ -15,23 +15,34 @@ pub(crate) struct Envelope<'a> {
     pub(crate) is_last: bool,
 }
 
+/// Whether a peer may take this text frame for a part of a message: it is a `^` and one JSON object.
+///
+/// A [`Reassembler`](crate::Reassembler) takes fewer frames for chunks, but the JavaScript library takes every object for
+/// one, whatever fields it has. A program sends such a text as a message or as a binary frame.
+pub fn may_be_taken_for_a_chunk(text: &[u8]) -> bool {
+    let Some(json) = text.strip_prefix(b"^") else { return false };
+    Cursor { rest: json }.object(|cursor, _| cursor.value().map(drop)).is_ok()
+}
+
 impl<'a> Envelope<'a> {
-    /// Reads what follows the `^`: keys in any order, unknown ones skipped, of one given twice the later value, as
-    /// JavaScript does. `o` and `last` count if JavaScript would take them for true.
-    pub(crate) fn read(json: &'a [u8]) -> Result<Self, Malformed> {
+    /// Reads a text frame: keys in any order, unknown ones skipped, of one given twice the later value, as JavaScript
+    /// does. `o` and `last` count if JavaScript would take them for true. The outer error is that the frame is no chunk,
+    /// the inner one that it is one with an id that is too long.
+    pub(crate) fn read(text: &'a [u8]) -> Result<Result<Self, MessageIdError>, NotAChunk> {
+        let json = text.strip_prefix(b"^").ok_or(NotAChunk::NoMark)?;
         let (mut id, mut msg, mut index) = (None, None, None);
         let (mut is_json, mut is_last) = (false, false);
         let mut cursor = Cursor { rest: json };
         cursor.object(|cursor, key| {
             if key.is("msg") {
-                msg = Some(cursor.string().ok_or(Malformed::WrongType("msg"))?);
+                msg = Some(cursor.string().ok_or(NotAChunk::WrongType("msg"))?);
                 return Ok(());
             }
             let value = cursor.value()?;
             if key.is("id") {
-                id = Some(MessageId::from_json(value)?);
+                id = Some(MessageId::from_json(value));
             } else if key.is("c") {
-                index = Some(chunk_index(value).ok_or(Malformed::WrongType("c"))?);
+                index = Some(chunk_index(value).ok_or(NotAChunk::WrongType("c"))?);
             } else if key.is("o") {
                 is_json = is_truthy(value);
             } else if key.is("last") {
@@ -39,13 +50,14 @@ impl<'a> Envelope<'a> {
             }
             Ok(())
         })?;
-        Ok(Self {
-            id: id.ok_or(Malformed::Missing("id"))?,
-            msg: msg.ok_or(Malformed::Missing("msg"))?,
-            index: index.ok_or(Malformed::Missing("c"))?,
-            is_json,
-            is_last,
-        })
+        let id = id.ok_or(NotAChunk::Missing("id"))?;
+        let msg = msg.ok_or(NotAChunk::Missing("msg"))?;
+        let index = index.ok_or(NotAChunk::Missing("c"))?;
+        match id {
+            Ok(id) => Ok(Ok(Self { id, msg, index, is_json, is_last })),
+            Err(MessageIdError::NotJson) => Err(NotAChunk::WrongType("id")),
+            Err(too_long) => Ok(Err(too_long)),
+        }
     }
 }
 
@@ -72,22 +84,22 @@ impl<'a> Cursor<'a> {
     /// Reads one object and nothing after it; `field` reads each value.
     fn object(
         &mut self,
-        mut field: impl FnMut(&mut Self, RawText<'a>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        self.take(b'{').ok_or(Malformed::NotAnObject)?;
+        mut field: impl FnMut(&mut Self, RawText<'a>) -> Result<(), NotAChunk>,
+    ) -> Result<(), NotAChunk> {
+        self.take(b'{').ok_or(NotAChunk::NotAnObject)?;
         if self.take(b'}').is_none() {
             loop {
-                let key = self.string().ok_or(Malformed::NotAnObject)?;
-                self.take(b':').ok_or(Malformed::NotAnObject)?;
+                let key = self.string().ok_or(NotAChunk::NotAnObject)?;
+                self.take(b':').ok_or(NotAChunk::NotAnObject)?;
                 field(self, key)?;
                 if self.take(b',').is_none() {
-                    self.take(b'}').ok_or(Malformed::NotAnObject)?;
+                    self.take(b'}').ok_or(NotAChunk::NotAnObject)?;
                     break;
                 }
             }
         }
         self.skip_white_space();
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed::NotAnObject) }
+        if self.rest.is_empty() { Ok(()) } else { Err(NotAChunk::NotAnObject) }
     }
 
     fn skip_white_space(&mut self) {
@@ -111,10 +123,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Consumes one value of any kind, checked, without recursion.
-    fn value(&mut self) -> Result<&'a [u8], Malformed> {
+    fn value(&mut self) -> Result<&'a [u8], NotAChunk> {
         self.skip_white_space();
         let mut values = serde_json::Deserializer::from_slice(self.rest).into_iter::<IgnoredAny>();
-        values.next().and_then(Result::ok).ok_or(Malformed::NotAnObject)?;
+        values.next().and_then(Result::ok).ok_or(NotAChunk::NotAnObject)?;
         let (value, rest) = self.rest.split_at(values.byte_offset());
         self.rest = rest;
         Ok(value)

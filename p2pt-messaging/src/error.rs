@@ -75,11 +75,12 @@ pub enum MessageIdError {
     TooLong,
 }
 
-/// A received frame that begins like a chunk was not taken.
+/// A received text frame is a chunk, or may be one, and was not taken, because it violates a limit or its message does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The frame is larger than [`Limits::max_frame_bytes`](crate::Limits::max_frame_bytes) and was not looked into.
+    /// The frame begins with `^`, is larger than [`Limits::max_frame_bytes`](crate::Limits::max_frame_bytes) and was not
+    /// looked into.
     #[error("a chunk of {bytes} bytes exceeds the limit of {limit}")]
     TooLarge {
         /// Size of the frame.
@@ -87,9 +88,12 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
-    /// The frame is not a chunk.
-    #[error("the frame is not a chunk: {0}")]
-    Malformed(Malformed),
+    /// The id of the chunk's message is longer than [`MessageId::MAX_BYTES`].
+    #[error("a chunk whose message id is longer than the limit of {limit} bytes")]
+    IdTooLong {
+        /// The limit.
+        limit: usize,
+    },
     /// The chunk was understood, but its message is not taken; what was held of it has been freed.
     #[error("message {id} rejected: {reason}")]
     InvalidMessage {
@@ -100,28 +104,22 @@ pub enum FrameError {
     },
 }
 
-impl From<Malformed> for FrameError {
-    fn from(malformed: Malformed) -> Self {
-        Self::Malformed(malformed)
-    }
-}
-
-/// Why a frame that begins with `^` is not a chunk.
+/// Why a text frame is not a chunk, and so is the application's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Malformed {
+pub enum NotAChunk {
+    /// It does not begin with `^`.
+    #[error("no ^ at the beginning")]
+    NoMark,
     /// What follows `^` is not one JSON object.
     #[error("no JSON object after the ^")]
     NotAnObject,
     /// A field is missing: `id`, `msg` or `c`.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A field has the wrong type: `msg` is a string, `c` an integer from 0.
+    /// A field has the wrong type: `msg` is a string, `c` an integer from 0, `id` is UTF-8.
     #[error("{0} has the wrong type")]
     WrongType(&'static str),
-    /// The id cannot be kept.
-    #[error(transparent)]
-    Id(#[from] MessageIdError),
 }
 
 /// Why a message is rejected.

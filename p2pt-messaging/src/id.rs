@@ -57,8 +57,8 @@ impl MessageId {
         }
     }
 
-    /// Bytes of its own that the id keeps on the heap.
-    pub(crate) fn heap_bytes(&self) -> usize {
+    /// Bytes of its own that the id keeps on the heap, at most [`MAX_BYTES`](Self::MAX_BYTES): none for an integer.
+    pub fn heap_bytes(&self) -> usize {
         match &self.0 {
             Repr::Integer(_) => 0,
             Repr::Other(text) => text.len(),

@@ -15,13 +15,14 @@ mod text;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
 pub use convert::IntoPayload;
+pub use envelope::may_be_taken_for_a_chunk;
 pub use error::{
-    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, Malformed, MessageIdError,
+    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, MessageIdError, NotAChunk,
 };
 pub use id::MessageId;
 pub use limits::Limits;
 pub use payload::{Json, Message, Payload};
-pub use reassembler::{Expired, Progress, Reassembler};
+pub use reassembler::{Chunk, Expired, Progress, Reassembler, TextFrame};
 
 /// The clock of the callers; one line to change where there is another.
 use std::time::Instant;

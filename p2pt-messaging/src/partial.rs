@@ -7,8 +7,23 @@ use crate::{Instant, InvalidMessage, Limits, MessageId, text::RawText};
 /// Memory of a chunk kept by itself besides its bytes: its share of half-full tree nodes and the allocator's header.
 const CHUNK_OVERHEAD: usize = 96;
 
-/// Memory of a message besides its chunks: a table of messages may be half empty.
-const MESSAGE_OVERHEAD: usize = 2 * size_of::<(MessageId, Partial)>();
+/// Memory of a message besides its chunks: a table of messages may be more than half empty.
+const MESSAGE_OVERHEAD: usize = 3 * size_of::<(MessageId, Partial)>();
+
+/// Why a chunk was not added.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotAdded {
+    /// The message is of no more use.
+    Invalid(InvalidMessage),
+    /// So many bytes of memory are missing. Nothing has changed.
+    Short(usize),
+}
+
+impl From<InvalidMessage> for NotAdded {
+    fn from(reason: InvalidMessage) -> Self {
+        Self::Invalid(reason)
+    }
+}
 
 /// The chunks of a message that have come so far, as WTF-8.
 ///
@@ -30,6 +45,17 @@ pub(crate) struct Partial {
     id_bytes: usize,
     /// When the latest chunk came.
     pub(crate) latest: Instant,
+}
+
+/// What it takes to remove a chunk out of the joined ones.
+#[derive(Debug)]
+struct Split {
+    /// Chunks behind it, which are kept by themselves afterwards.
+    behind: usize,
+    behind_bytes: usize,
+    /// Whether memory of the joined ones is given back, and how much.
+    shrinks: bool,
+    freed: usize,
 }
 
 impl Partial {
@@ -59,7 +85,7 @@ impl Partial {
 
     /// Adds a chunk in the place of one of the same index, keeping [`memory`](Self::memory) within `max_memory`.
     /// `last` says that it is the last one, and whether the message is JSON; any behind it are dropped, as they can
-    /// only stem from an abandoned message of the same id. After an error the message is of no more use.
+    /// only stem from an abandoned message of the same id.
     pub(crate) fn insert(
         &mut self,
         index: u32,
@@ -67,31 +93,61 @@ impl Partial {
         last: Option<bool>,
         limits: &Limits,
         max_memory: usize,
-    ) -> Result<(), InvalidMessage> {
+    ) -> Result<(), NotAdded> {
         if self.last.is_some_and(|(last, _)| index > last) {
-            return Err(InvalidMessage::ChunkAfterLast);
+            return Err(InvalidMessage::ChunkAfterLast.into());
         }
-        let out_of_memory = InvalidMessage::TooManyBytesHeld { limit: limits.max_held_bytes };
+        let too_large = InvalidMessage::TooLarge { limit: limits.max_message_bytes };
+        let adds = last.is_none() && index as usize >= self.ends.len() && !self.apart.contains_key(&index);
+        if adds && !self.may_have(msg.decoded_len(), limits) {
+            // No room is asked for in vain.
+            return Err(too_large.into());
+        }
+        let memory = self.memory() + self.needed(index, msg.decoded_len());
+        if memory > max_memory {
+            return Err(NotAdded::Short(memory - max_memory));
+        }
         if let Some(is_json) = last {
             self.last = Some((index, is_json));
             self.cut(index);
         }
-        self.remove(index, max_memory).ok_or(out_of_memory.clone())?;
-        if msg.decoded_len() > limits.max_message_bytes.saturating_sub(self.joined.len() + self.apart_bytes) {
-            return Err(InvalidMessage::TooLarge { limit: limits.max_message_bytes });
+        self.remove(index);
+        if !self.may_have(msg.decoded_len(), limits) {
+            return Err(too_large.into());
         }
         if index as usize == self.ends.len() {
-            self.reserve(msg.decoded_len(), limits.max_message_bytes, max_memory).ok_or(out_of_memory)?;
+            self.reserve(msg.decoded_len(), limits.max_message_bytes, max_memory);
             msg.decode_into(&mut self.joined);
             self.ends.push(self.joined.len());
         } else {
-            if msg.decoded_len() + CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) {
-                return Err(out_of_memory);
-            }
             self.apart_bytes += msg.decoded_len();
             self.apart.insert(index, msg.decode());
         }
         Ok(())
+    }
+
+    /// Whether the message may have so many bytes more.
+    fn may_have(&self, bytes: usize, limits: &Limits) -> bool {
+        bytes <= limits.max_message_bytes.saturating_sub(self.joined.len() + self.apart_bytes)
+    }
+
+    /// The most memory that adding a chunk of this size takes, besides what is taken now.
+    fn needed(&self, index: u32, bytes: usize) -> usize {
+        let first = index as usize;
+        let replaced = self.apart.get(&index).map_or(0, |chunk| chunk.len() + CHUNK_OVERHEAD);
+        match self.split(first) {
+            Some(Split { behind, behind_bytes, freed, .. }) => {
+                let spare = if freed > 0 { 0 } else { self.joined.capacity() - self.start_of(first) };
+                let apart = behind_bytes + behind * CHUNK_OVERHEAD;
+                (apart + bytes.saturating_sub(spare)).saturating_sub(freed)
+            }
+            None if first == self.ends.len() => {
+                let ends = self.more_ends() * size_of::<usize>();
+                let joined = bytes.saturating_sub(self.joined.capacity() - self.joined.len());
+                (ends + joined).saturating_sub(replaced)
+            }
+            None => (bytes + CHUNK_OVERHEAD).saturating_sub(replaced),
+        }
     }
 
     /// Whether no chunk is missing any more.
@@ -121,56 +177,56 @@ impl Partial {
         self.joined.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    /// Drops one chunk, if it is there. The joined ones behind it are kept by themselves from then on, until they come
-    /// again: so no order of chunks makes more work than they are long. `None` if that takes too much memory.
-    fn remove(&mut self, index: u32, max_memory: usize) -> Option<()> {
-        if let Some(chunk) = self.apart.remove(&index) {
-            self.apart_bytes -= chunk.len();
-            return Some(());
-        }
-        let first = index as usize;
-        let Some(&end) = self.ends.get(first) else { return Some(()) };
-        let start = first.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let behind = self.ends.len() - first - 1;
-        let behind_bytes = self.joined.len() - end;
+    /// Where the joined chunk `index` begins.
+    fn start_of(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// What removing the joined chunk `first` comes to, if it is one.
+    fn split(&self, first: usize) -> Option<Split> {
+        let &end = self.ends.get(first)?;
+        let (start, behind) = (self.start_of(first), self.ends.len() - first - 1);
         // Memory is given back when it halves, so that the bytes in front are not moved for every chunk.
         let shrinks = behind > 0 && start <= self.joined.capacity() / 2;
         let freed = if shrinks { self.joined.capacity() - start } else { 0 };
-        if behind_bytes + behind * CHUNK_OVERHEAD > max_memory.saturating_sub(self.memory()) + freed {
-            return None;
+        Some(Split { behind, behind_bytes: self.joined.len() - end, shrinks, freed })
+    }
+
+    /// Drops one chunk, if it is there. The joined ones behind it are kept by themselves from then on, until they come
+    /// again: so no order of chunks makes more work than they are long.
+    fn remove(&mut self, index: u32) {
+        if let Some(chunk) = self.apart.remove(&index) {
+            self.apart_bytes -= chunk.len();
+            return;
         }
+        let first = index as usize;
+        let Some(split) = self.split(first) else { return };
         for (index, bounds) in (index + 1..).zip(self.ends[first..].windows(2)) {
             self.apart.insert(index, self.joined[bounds[0]..bounds[1]].to_vec());
         }
-        self.apart_bytes += behind_bytes;
+        self.apart_bytes += split.behind_bytes;
         self.cut_joined(first);
-        if shrinks {
+        if split.shrinks {
             self.joined.shrink_to_fit();
         }
-        Some(())
+    }
+
+    /// How many more places of chunks are to be made for the next one.
+    fn more_ends(&self) -> usize {
+        if self.ends.len() == self.ends.capacity() { self.ends.len().max(4) } else { 0 }
     }
 
     /// Makes room for a chunk at the end of `joined`. Room doubles, so that bytes are moved a few times only, but not
-    /// beyond what the message or the memory may be. `None` if the chunk does not fit.
-    fn reserve(&mut self, chunk: usize, max_message: usize, max_memory: usize) -> Option<()> {
-        if self.ends.len() == self.ends.capacity() {
-            let more = self.ends.len().max(4);
-            if more * size_of::<usize>() > max_memory.saturating_sub(self.memory()) {
-                return None;
-            }
-            self.ends.reserve_exact(more);
-        }
+    /// beyond what the message or the memory may be.
+    fn reserve(&mut self, chunk: usize, max_message: usize, max_memory: usize) {
+        self.ends.reserve_exact(self.more_ends());
         let capacity = self.joined.capacity();
         let needed = self.joined.len() + chunk;
         if needed > capacity {
             let most = capacity + max_memory.saturating_sub(self.memory());
             let target = (2 * capacity).min(max_message).min(most).max(needed);
-            if target > most {
-                return None;
-            }
             self.joined.reserve_exact(target - self.joined.len());
         }
-        Some(())
     }
 }
 
@@ -185,13 +241,7 @@ mod tests {
         Partial::new(&MessageId::from(1), Instant::now())
     }
 
-    fn insert(
-        partial: &mut Partial,
-        index: u32,
-        len: usize,
-        last: bool,
-        limits: &Limits,
-    ) -> Result<(), InvalidMessage> {
+    fn insert(partial: &mut Partial, index: u32, len: usize, last: bool, limits: &Limits) -> Result<(), NotAdded> {
         let quoted = "x".repeat(len) + "\"";
         let (msg, _) = RawText::read(quoted.as_bytes()).expect("a string");
         partial.insert(index, &msg, last.then_some(false), limits, limits.max_held_bytes)
@@ -251,8 +301,8 @@ mod tests {
             for index in 0..100 {
                 insert(&mut partial, index, 1, false, &limits).unwrap();
             }
-            let reason = InvalidMessage::TooManyBytesHeld { limit: 3000 };
-            assert_eq!(insert(&mut partial, again, 1, false, &limits), Err(reason));
+            let added = insert(&mut partial, again, 1, false, &limits);
+            assert!(matches!(added, Err(NotAdded::Short(_))), "{added:?}");
         }
     }
 

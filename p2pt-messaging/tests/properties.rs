@@ -271,3 +271,65 @@ proptest! {
         prop_assert_eq!((reassembler.in_flight(), reassembler.held_bytes()), (0, 0));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Room is asked for before it is taken, as little as is needed, and then the chunk is taken; what comes of a message
+    /// is the same as with all the room there is.
+    #[test]
+    fn room_is_never_exceeded_and_changes_nothing_else(
+        chunks in vec((0u64..4, 0u64..8, "[a-z]{0,400}", prop::bool::weighted(0.2)), 1..80), spare in 0usize..300,
+    ) {
+        let limits = || Limits::default().max_message_bytes(1500).max_held_bytes(8000);
+        let (mut free, mut tight) = (Reassembler::new(limits()), Reassembler::new(limits()));
+        let now = start();
+        let mut room = 0;
+        tight.set_room(room);
+        for (id, index, msg, last) in chunks {
+            let frame = format!("^{{\"id\":{id},\"msg\":\"{msg}\",\"c\":{index},\"last\":{last}}}");
+            let expected = free.push(now, frame.as_bytes());
+            let mut result = tight.push(now, frame.as_bytes());
+            if let Ok(Progress::NeedsRoom { bytes }) = result {
+                let held = (tight.held_bytes(), tight.in_flight());
+                prop_assert!(bytes > 0);
+                tight.set_room(room + bytes - 1);
+                let again = tight.push(now, frame.as_bytes());
+                prop_assert_eq!(again, Ok(Progress::NeedsRoom { bytes: 1 }));
+                prop_assert_eq!((tight.held_bytes(), tight.in_flight()), held, "nothing was taken");
+                room += bytes + spare;
+                tight.set_room(room);
+                result = tight.push(now, frame.as_bytes());
+            }
+            prop_assert!(tight.held_bytes() <= room, "{} bytes in a room of {room}", tight.held_bytes());
+            // With less room less is held, so that a limit is met later.
+            let full = |result: &Result<Progress, FrameError>| {
+                let reason = InvalidMessage::TooManyBytesHeld { limit: 8000 };
+                matches!(result, Err(FrameError::InvalidMessage { reason: why, .. }) if *why == reason)
+            };
+            if full(&expected) || full(&result) {
+                return Ok(());
+            }
+            prop_assert_eq!(result, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_given_up_is_the_largest_and_its_further_chunks_are_rejected(sizes in vec(0usize..2000, 1..8)) {
+        let (mut reassembler, now) = (Reassembler::new(Limits::default()), start());
+        for (id, size) in sizes.iter().enumerate() {
+            let frame = format!("^{{\"id\":{id},\"msg\":\"{}\",\"c\":0}}", "x".repeat(*size));
+            prop_assert_eq!(reassembler.push(now, frame.as_bytes()), Ok(Progress::Partial));
+        }
+        let held = reassembler.held_bytes();
+        let gone = reassembler.give_up_largest(now).expect("there is one");
+        let index: usize = gone.id.to_string().parse().unwrap();
+        prop_assert_eq!(Some(&sizes[index]), sizes.iter().max());
+        prop_assert_eq!((reassembler.held_bytes(), gone.chunks), (held - gone.bytes, 1));
+        let next = format!("^{{\"id\":{index},\"msg\":\"\",\"c\":1}}");
+        let rejected = FrameError::InvalidMessage { id: gone.id, reason: InvalidMessage::AlreadyRejected };
+        prop_assert_eq!(reassembler.push(now, next.as_bytes()), Err(rejected));
+        while reassembler.give_up_largest(now).is_some() {}
+        prop_assert_eq!((reassembler.held_bytes(), reassembler.in_flight()), (0, 0));
+    }
+}

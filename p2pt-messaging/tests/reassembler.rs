@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::{push, start};
 use p2pt_messaging::{
-    Chunks, Expired, FrameError, InvalidMessage, Limits, MIN_BUDGET, Malformed, Message, MessageId, MessageIdError,
-    Payload, Progress, Reassembler,
+    Chunks, Expired, FrameError, InvalidMessage, Limits, MIN_BUDGET, Message, MessageId, NotAChunk, Payload, Progress,
+    Reassembler, may_be_taken_for_a_chunk,
 };
 
 fn with(set: impl FnOnce(&mut Limits)) -> Reassembler {
@@ -38,7 +38,7 @@ const PARTIAL: Result<Progress, FrameError> = Ok(Progress::Partial);
 fn what_does_not_begin_with_the_mark_is_the_applications() {
     let mut reassembler = with(|limits| limits.max_frame_bytes = 10);
     for frame in [b"".as_slice(), b"raw text, longer than any chunk may be", b"{}", b" ^{}", b"\xff\x00"] {
-        assert_eq!(push(&mut reassembler, frame), Ok(Progress::Foreign));
+        assert_eq!(push(&mut reassembler, frame), Ok(Progress::Foreign(NotAChunk::NoMark)));
     }
 }
 
@@ -52,10 +52,9 @@ fn a_frame_above_the_limit_is_not_read() {
 }
 
 #[test]
-fn frames_that_are_no_chunks_say_why() {
-    use Malformed::{Id, Missing, NotAnObject, WrongType};
+fn frames_that_are_no_chunks_are_the_applications_and_say_why() {
+    use NotAChunk::{Missing, NotAnObject, WrongType};
     let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
-    let long = format!("\"{}\"", "i".repeat(MessageId::MAX_BYTES - 1));
     for (json, expected) in [
         ("", NotAnObject),
         ("garbage", NotAnObject),
@@ -85,12 +84,49 @@ fn frames_that_are_no_chunks_say_why() {
         (r#"{"id":1,"msg":"","c":0.5}"#, WrongType("c")),
         (r#"{"id":1,"msg":"","c":"0"}"#, WrongType("c")),
         (r#"{"id":1,"msg":"","c":null}"#, WrongType("c")),
-        (&format!("{{\"id\":{long},\"msg\":\"\",\"c\":0}}"), Id(MessageIdError::TooLong)),
-        (&format!("{{\"id\":{deep},\"msg\":\"\",\"c\":0}}"), Id(MessageIdError::TooLong)),
+        (r#"{"id":1,"msg":"","c":1.0}"#, WrongType("c")),
         (&format!("{{\"x\":{deep}"), NotAnObject),
     ] {
         let progress = push(&mut with(|_| {}), format!("^{json}"));
-        assert_eq!(progress, Err(FrameError::Malformed(expected)), "{}", &json[..json.len().min(80)]);
+        assert_eq!(progress, Ok(Progress::Foreign(expected)), "{}", &json[..json.len().min(80)]);
+    }
+    let no_utf8 = b"^{\"id\":\"\xff\",\"msg\":\"\",\"c\":0}";
+    assert_eq!(push(&mut with(|_| {}), no_utf8), Ok(Progress::Foreign(WrongType("id"))));
+}
+
+#[test]
+fn a_chunk_with_an_id_above_the_limit_is_an_error_and_not_the_applications() {
+    let long = format!("\"{}\"", "i".repeat(MessageId::MAX_BYTES - 1));
+    let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
+    let too_long = Err(FrameError::IdTooLong { limit: MessageId::MAX_BYTES });
+    for id in [&long, &deep] {
+        assert_eq!(push(&mut with(|_| {}), format!("^{{\"id\":{id},\"msg\":\"\",\"c\":0}}")), too_long);
+        // Nor is it a chunk without the other fields.
+        let progress = push(&mut with(|_| {}), format!("^{{\"id\":{id},\"msg\":\"\"}}"));
+        assert_eq!(progress, Ok(Progress::Foreign(NotAChunk::Missing("c"))));
+    }
+    let later = format!("^{{\"id\":{long},\"msg\":\"m\",\"c\":0,\"last\":true,\"id\":1}}");
+    assert_eq!(push(&mut with(|_| {}), later), text(1, "m"), "the later of two counts");
+}
+
+#[test]
+fn every_object_behind_the_mark_may_be_taken_for_a_chunk_and_nothing_else() {
+    for (frame, may) in [
+        ("^{}", true),
+        ("^ {\"id\":1} ", true),
+        (r#"^{"id":9,"msg":"no c","last":true}"#, true),
+        (r#"^{"a":"\ud83d","b":[1e999,{}]}"#, true),
+        ("^", false),
+        ("^garbage", false),
+        ("^{nonsense", false),
+        ("^{} x", false),
+        ("^7", false),
+        ("^[{}]", false),
+        ("{}", false),
+        (" ^{}", false),
+        ("", false),
+    ] {
+        assert_eq!(may_be_taken_for_a_chunk(frame.as_bytes()), may, "{frame}");
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
+use crate::accounts::{Accounts, Memory};
 use crate::admission::{Admission, Filters};
 use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
@@ -30,6 +31,9 @@ use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
+
+/// What is counted for a message besides its text and the places of its chunks, at most.
+const MESSAGE_OVERHEAD: usize = 4096;
 
 /// Where every program starts: [`P2pt::builder`] configures a node, and [starts](Builder::start) it or [joins a
 /// swarm](Builder::join) with it at once.
@@ -174,8 +178,9 @@ impl Builder {
         self.admit(move |request| allowed.contains(&request.peer_id))
     }
 
-    /// Bytes of unread messages kept for each peer (1 MiB unless configured). A peer that sends more waits; a single
-    /// larger message is still delivered, alone.
+    /// Bytes of unread messages kept for each peer (1 MiB unless configured), and again of responses that the application
+    /// has not taken. A peer that sends more waits; a single larger message is still delivered, alone. See
+    /// [`receive_memory`](Self::receive_memory) for all peers together.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.peers.inbox_bytes = bytes;
         self
@@ -194,9 +199,35 @@ impl Builder {
     }
 
     /// Bytes that may be queued for each peer by [`Peer::queue`](crate::Peer::queue) and wait for its channel (8 MiB
-    /// unless configured); a single larger message is still queued, alone.
+    /// unless configured); a single larger message is still queued, alone. See [`send_memory`](Self::send_memory) for all
+    /// peers together.
     pub fn send_queue_bytes(mut self, bytes: usize) -> Self {
         self.peers.send_queue_bytes = bytes;
+        self
+    }
+
+    /// Bytes of memory that all peers of the node together may make it hold of what they send: incomplete messages,
+    /// unread ones, and responses that were not taken (256 MiB unless configured, which takes two messages of the largest
+    /// size beside the inboxes of 100 peers).
+    ///
+    /// Half of it is shared out among [`max_peers`](Self::max_peers) peers, and what one peer holds never takes from the
+    /// share of another. The other half is for what is beyond the shares. When it is used up, the greediest peer pays, the
+    /// one that holds most beyond its share: its largest incomplete message is given up
+    /// ([`ReceiveError::NodeFull`](crate::ReceiveError::NodeFull)). Where none is to be given up, what comes waits until
+    /// the application has read. The peer learns of neither.
+    ///
+    /// In several swarms, a node may meet more peers than there are shares; those that come later have none.
+    pub fn receive_memory(mut self, bytes: usize) -> Self {
+        self.peers.receive_memory = bytes;
+        self
+    }
+
+    /// Bytes that may be [queued](crate::Peer::queue) for all peers of the node together (256 MiB unless configured). Half
+    /// of it is shared out, as of [`receive_memory`](Self::receive_memory); when the other half is used up, a peer that
+    /// has queued its share gets no more queued ([`QueueError::NodeFull`](crate::QueueError::NodeFull)). What
+    /// [`Swarm::queue_all`](crate::Swarm::queue_all) queues counts once, for as long as any peer has not taken it.
+    pub fn send_memory(mut self, bytes: usize) -> Self {
+        self.peers.send_memory = bytes;
         self
     }
 
@@ -207,7 +238,9 @@ impl Builder {
         self
     }
 
-    /// Bounds on what a peer's incoming messages may take. The largest message holds for sending too.
+    /// Bounds on what a peer's incoming messages may take: those of the codec hold for each of its channels, and
+    /// [`max_held_bytes`](Limits#structfield.max_held_bytes) for all of them together. The largest message holds for
+    /// sending too.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.peers.limits = limits;
         self
@@ -226,6 +259,7 @@ impl Builder {
             let parsed: Result<AnnounceUrl, _> = url.parse();
             urls.push(parsed.map_err(|error| StartError::AnnounceUrl { url: url.clone(), error })?);
         }
+        self.check_memory()?;
         let transport = match self.transport {
             Some(transport) => transport,
             #[cfg(feature = "webrtc")]
@@ -236,9 +270,15 @@ impl Builder {
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
-        let (config, events_taken, counters) = (self.peers, AtomicU64::new(0), Arc::<Counters>::default());
-        let settings =
-            Settings { config, message_ids, events_taken, counters: counters.clone(), commands: sender.clone() };
+        let (events_taken, counters) = (AtomicU64::new(0), Arc::<Counters>::default());
+        let settings = Settings {
+            accounts: Accounts::new(&self.peers, self.mesh.max_peers, &counters),
+            config: self.peers,
+            message_ids,
+            events_taken,
+            counters: counters.clone(),
+            commands: sender.clone(),
+        };
         let shared = Arc::new(NodeShared {
             peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
             trackers: Default::default(),
@@ -270,6 +310,24 @@ impl Builder {
         let run = futures_util::future::join(run, crate::counters::publish::run(shared.clone())).map(drop);
         runtime.spawn(run.instrument(span));
         Ok(Node { handle: NodeHandle::new(shared, sender) })
+    }
+
+    /// Whether a message of the largest size, and a frame, can be held beside the shares of all peers.
+    fn check_memory(&self) -> Result<(), StartError> {
+        let limits = &self.peers.limits;
+        // The places of chunks double as the text does.
+        let book_keeping = 2 * size_of::<usize>() * limits.max_chunks as usize + MESSAGE_OVERHEAD;
+        let message = limits.max_message_bytes.max(limits.max_frame_bytes).saturating_add(MESSAGE_OVERHEAD);
+        let settings = [
+            ("receive_memory", self.peers.receive_memory, message.saturating_add(book_keeping)),
+            ("send_memory", self.peers.send_memory, message),
+        ];
+        for (setting, bytes, largest) in settings {
+            if Memory::for_all(bytes, self.mesh.max_peers) < largest {
+                return Err(StartError::Memory { setting, bytes, least: largest.saturating_mul(2) });
+            }
+        }
+        Ok(())
     }
 
     /// Starts the node and joins a swarm, in one expression: what a program with one swarm needs.

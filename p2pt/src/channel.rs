@@ -1,24 +1,17 @@
-//! One open data channel to a peer: sending whole messages, and the task that reads.
+//! One open data channel to a peer: sending whole messages. The task that reads it is in [`reading`](crate::reading).
 
-use std::future::pending;
-use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Chunks, Message, MessageId, Payload, Progress, Reassembler};
+use p2pt_messaging::{BudgetTooSmall, Chunks, MessageId, Payload};
 use p2pt_transport::{
-    ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
+    ChannelClosed, ChannelStats, Frame, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{Span, debug, error_span, trace};
 
-use crate::Peer;
-use crate::counters::{add, count};
-use crate::inbox::Inbound;
-use crate::queue::EventQueue;
-use crate::request::Routed;
 use p2pt_mesh::mesh::ChannelId;
 
 /// The largest frame this side makes, encoded. Larger ones save little and keep small messages waiting longer.
@@ -158,6 +151,11 @@ impl PeerChannel {
     /// How many frames the channel has taken, to tell whether it takes any.
     pub(crate) fn frames_taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// A frame was received.
+    pub(crate) fn frame_came(&self) {
+        self.moved.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) async fn stats(&self) -> ChannelStats {
@@ -314,114 +312,11 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// Reads a channel until it ends: reassembles, resolves requests, and fills the peer's inbox. Stops reading while that
-/// is full, which stalls this channel's sender and no other.
-pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
-    let mut reassembler = Reassembler::new(peer.shared().settings.config.limits.clone());
-    let counters = &peer.shared().settings.counters;
-    let mut timer = pin!(None);
-    loop {
-        // Set for the first of many messages, and again when its time has come: so that frames set none.
-        if timer.is_none()
-            && let Some(at) = reassembler.poll_timeout()
-        {
-            timer.set(Some(sleep_until(Instant::from_std(at))));
-        }
-        let frame = tokio::select! {
-            biased;
-            () = elapsed(timer.as_mut()) => {
-                timer.set(None);
-                for expired in reassembler.handle_timeout(crate::now()) {
-                    count(&counters.invalid_frames);
-                    debug!(message = %expired.id, chunks = expired.chunks, "a message stayed incomplete");
-                    deliver(&mut reassembler, peer, queue, Inbound::Invalid(expired.into())).await;
-                }
-                continue;
-            }
-            frame = receiver.recv() => frame,
-        };
-        let Ok(frame) = frame else { return };
-        channel.moved.fetch_add(1, Ordering::Relaxed);
-        trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
-        let now = crate::now();
-        let item = match reassembler.push(now, frame.bytes()) {
-            Ok(Progress::Foreign) => {
-                add(&counters.bytes_received, frame.len());
-                Inbound::Data(frame)
-            }
-            Ok(Progress::Complete(message)) => {
-                count(&counters.messages_received);
-                add(&counters.bytes_received, message.payload.as_str().len());
-                trace!(message = %message.id, bytes = message.payload.as_str().len(), "message in");
-                match route(&mut reassembler, peer, now, message).await {
-                    Some(body) => Inbound::Message(body),
-                    None => continue,
-                }
-            }
-            // Partial: its message is incomplete.
-            Ok(_) => continue,
-            Err(error) => {
-                count(&counters.invalid_frames);
-                debug!(%error, "a frame is not valid");
-                Inbound::Invalid(error.into())
-            }
-        };
-        deliver(&mut reassembler, peer, queue, item).await;
-    }
-}
-
 /// The kind of a frame, for the log.
-fn kind(frame: &Frame) -> &'static str {
+pub(crate) fn kind(frame: &Frame) -> &'static str {
     match frame {
         Frame::Text(_) => "text",
         Frame::Binary(_) => "binary",
-    }
-}
-
-/// Waits for a timer, if there is one.
-async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
-    match timer.as_pin_mut() {
-        Some(timer) => timer.await,
-        None => pending().await,
-    }
-}
-
-/// Gives a message to the request it answers, or back. Waits while responses that were not taken yet fill their room.
-async fn route(
-    reassembler: &mut Reassembler,
-    peer: &Peer,
-    mut now: std::time::Instant,
-    mut body: Message,
-) -> Option<Message> {
-    loop {
-        body = match peer.shared().waiters.route(now, body) {
-            Routed::Message(body) => return Some(body),
-            Routed::Response => return None,
-            Routed::Late => {
-                debug!("a response came after its request had ended, and is dropped");
-                return None;
-            }
-            Routed::Wait(body) => body,
-        };
-        debug!(message = %body.id, "responses that were not taken leave no room; the channel is not read meanwhile");
-        reassembler.pause(now);
-        peer.shared().waiters.room_for(&body).await;
-        now = crate::now();
-        reassembler.resume(now);
-    }
-}
-
-async fn deliver(reassembler: &mut Reassembler, peer: &Peer, queue: &EventQueue, item: Inbound) {
-    if let Err(item) = queue.try_push(peer, item) {
-        // Time in which the application does not read is not held against messages that are incomplete.
-        let since = crate::now();
-        count(&peer.shared().settings.counters.inbox_full);
-        debug!("the inbox is full; the channel is not read until the application takes events");
-        reassembler.pause(since);
-        queue.push(peer, item).await;
-        let now = crate::now();
-        debug!(waited = ?now.saturating_duration_since(since), "the inbox has room again");
-        reassembler.resume(now);
     }
 }
 

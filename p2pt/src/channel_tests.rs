@@ -3,10 +3,15 @@ use std::future::poll_fn;
 use p2pt_proto::PeerId;
 use p2pt_transport::memory::{Conditions, MemoryNetwork};
 use p2pt_transport::{Channel, Transport};
+use proptest::{collection::vec, prelude::*};
+use tokio::time::{Instant, sleep_until};
 
 use super::*;
+use crate::Peer;
 use crate::peer::Settings;
-use crate::{Event, InvalidFrame, ReceiveError};
+use crate::queue::EventQueue;
+use crate::reading::read;
+use crate::{Event, InvalidFrame, QueueError, ReceiveError, SendError};
 
 const STALL: Duration = Duration::from_secs(30);
 
@@ -168,7 +173,7 @@ async fn messages_keep_their_order_when_a_busy_channel_reaches_its_deadline() {
         let inner = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).expect("a number").0;
         inner.parse().expect("a number")
     };
-    let reading = async |receiver: &mut Box<dyn FrameReceiver>| {
+    let reading = async |receiver: &mut Box<dyn p2pt_transport::FrameReceiver>| {
         let mut count = 0;
         while let Ok(frame) = receiver.recv().await {
             received.lock().expect("not poisoned").push(number(&frame));
@@ -258,4 +263,130 @@ async fn messages_are_given_up_when_none_of_their_chunks_has_come_for_the_time()
     let last = r#"^{"id":1,"msg":"b","c":1,"last":true}"#;
     let chunks = [(0, one), (10, last), (20, one), (100, other)];
     assert_eq!(given_up(&chunks).await, [(50, "1".to_owned()), (130, "2".to_owned())]);
+}
+
+/// A frame as a peer may send it: anything, or something like a chunk.
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let id = prop_oneof![(0u8..3).prop_map(|id| id.to_string()), Just(format!("\"{}\"", "i".repeat(300)))];
+    let index = prop_oneof![3 => (0u8..3).prop_map(|index| index.to_string()), 1 => "-1|1\\.0|\"0\"|null"];
+    let field = |name: &'static str| move |value: String| format!("\"{name}\":{value}");
+    let chunk = (id.prop_map(field("id")), "\"[a-z]{0,3}\"|7".prop_map(field("msg")), index.prop_map(field("c")));
+    let chunk = (chunk, any::<bool>(), 0usize..8).prop_map(|((id, msg, c), last, left_out)| {
+        let mut fields = vec![id, msg, c];
+        if left_out < fields.len() {
+            fields.remove(left_out);
+        }
+        fields.extend(last.then(|| "\"last\":true".to_owned()));
+        format!("^{{{}}}", fields.join(","))
+    });
+    let text = prop_oneof![2 => chunk.clone(), 1 => "\\^?[{}\"a-z:0-9]{0,8}"].prop_map(Frame::text);
+    let bytes =
+        prop_oneof![2 => chunk.prop_map(String::into_bytes), 1 => vec(any::<u8>(), 0..8)].prop_map(Frame::binary);
+    prop_oneof![2 => text, 1 => bytes]
+}
+
+/// What a text frame is, said another way than the codec does: `None` for the application's own.
+fn as_chunk(text: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let serde_json::Value::Object(chunk) = serde_json::from_str(text.strip_prefix('^')?).ok()? else { return None };
+    let is_chunk = chunk.contains_key("id") && chunk.get("msg")?.is_string() && chunk.get("c")?.is_u64();
+    is_chunk.then_some(chunk)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each is data as it came, an invalid frame or a part of a message, in order; binary frames are always data.
+    #[test]
+    fn no_frame_is_lost(frames in vec(any_frame(), 1..12)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let (near, far) = open(&MemoryNetwork::new(1)).await;
+            let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
+            queue.connect(&peer);
+            let events = async {
+                for frame in &frames {
+                    far.sender.send(frame.clone()).await.expect("the channel stays");
+                }
+                far.sender.close().await;
+            };
+            tokio::join!(events, read(&channel, near.receiver, &peer, &queue));
+            let next = || match queue.poll_next(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+                std::task::Poll::Ready(event) => event,
+                std::task::Poll::Pending => None,
+            };
+            assert!(matches!(next(), Some(Event::PeerConnected(_))));
+            let mut parts = std::collections::BTreeMap::<String, std::collections::BTreeSet<u64>>::new();
+            let mut ends = std::collections::BTreeMap::<String, u64>::new();
+            for frame in &frames {
+                let chunk = if let Frame::Text(_) = frame { as_chunk(&frame.to_text()) } else { None };
+                let Some(chunk) = chunk else {
+                    let Some(Event::Data(data)) = next() else { panic!("{frame:?} was no data") };
+                    assert_eq!(&data.frame, frame);
+                    continue;
+                };
+                let (id, index, last) = (chunk["id"].to_string(), chunk["c"].as_u64().expect("a number"), chunk.contains_key("last"));
+                if id.len() > MessageId::MAX_BYTES {
+                    assert!(matches!(next(), Some(Event::InvalidFrame(_))), "{frame:?}");
+                    continue;
+                }
+                if ends.get(&id).is_some_and(|end| index > *end) {
+                    // What follows is rejected until its end, which is the codec's concern.
+                    assert!(matches!(next(), Some(Event::InvalidFrame(_))), "{frame:?}");
+                    return;
+                }
+                if last {
+                    ends.insert(id.clone(), index);
+                    parts.entry(id.clone()).or_default().retain(|other| *other < index);
+                }
+                let held = parts.entry(id.clone()).or_default();
+                held.insert(index);
+                if ends.get(&id).is_some_and(|end| held.len() as u64 == end + 1) {
+                    let Some(Event::Message(message)) = next() else { panic!("{frame:?} completed no message") };
+                    assert_eq!(message.id().to_string(), id);
+                    parts.remove(&id);
+                    ends.remove(&id);
+                }
+            }
+            assert!(next().is_none(), "more came than was sent");
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binary_frame_is_data_whatever_is_in_it() {
+    let (near, far) = open(&MemoryNetwork::new(1)).await;
+    let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
+    queue.connect(&peer);
+    let frames = ["^", "^garbage", r#"^{"id":1,"msg":"a","c":0,"last":true}"#].map(Frame::binary);
+    let sending = async {
+        for frame in &frames {
+            far.sender.send(frame.clone()).await.expect("the channel stays");
+        }
+        far.sender.close().await;
+        queue.close(&peer, ChannelClosed::Remote, 0);
+        queue.end();
+    };
+    tokio::join!(sending, read(&channel, near.receiver, &peer, &queue));
+    let mut data = Vec::new();
+    while let Some(event) = poll_fn(|cx| queue.poll_next(cx)).await {
+        if let Event::Data(event) = event {
+            data.push(event.frame);
+        }
+    }
+    assert_eq!(data, frames);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_frame_that_may_be_taken_for_a_part_of_a_message_is_not_sent() {
+    let (near, mut far) = open(&MemoryNetwork::new(1)).await;
+    let peer = peer();
+    peer.shared().add_channel(peer_channel(1, &near));
+    for text in ["^{}", r#"^{"id":1,"msg":"a","c":0,"last":true}"#, r#"^ {"any":"object"}"#] {
+        assert_eq!(peer.send_frame(Frame::text(text)).await, Err(SendError::LooksLikeMessage));
+        assert_eq!(peer.queue_frame(Frame::text(text)), Err(QueueError::LooksLikeMessage(Frame::text(text))));
+        peer.send_frame(Frame::binary(text)).await.expect("it is no text");
+        assert_eq!(far.receiver.recv().await.expect("a frame"), Frame::binary(text));
+    }
+    peer.send_frame(Frame::text("^garbage")).await.expect("it is no JSON");
+    assert_eq!(far.receiver.recv().await.expect("a frame"), Frame::text("^garbage"));
 }

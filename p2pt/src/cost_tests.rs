@@ -16,16 +16,17 @@ use std::task::{Context, Poll, Waker};
 use allocation_counter::{AllocationInfo, measure};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use p2pt_messaging::{DEFAULT_BUDGET, Payload};
+use p2pt_messaging::{Chunks, DEFAULT_BUDGET, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 
-use crate::channel::{PeerChannel, read};
-use crate::peer::Settings;
+use crate::channel::PeerChannel;
+use crate::peer::{PeerConfig, Settings};
 use crate::queue::{EventQueue, lock};
-use crate::{Event, Peer};
+use crate::reading::read;
+use crate::{Event, InvalidFrame, Peer, ReceiveError};
 use p2pt_mesh::mesh::ChannelId;
 
 const SMALL: usize = 100;
@@ -125,8 +126,13 @@ struct Side {
 
 impl Side {
     fn new(outward: &Arc<Wire>) -> Self {
+        Self::of_node(outward, Arc::new(Settings::alone(2 * LARGE)))
+    }
+
+    /// One of several peers of a node.
+    fn of_node(outward: &Arc<Wire>, settings: Arc<Settings>) -> Self {
         let channel = Arc::new(PeerChannel::new(ChannelId(1), outward.clone(), DEFAULT_BUDGET));
-        let peer = Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(2 * LARGE)));
+        let peer = Peer::new(PeerId::from([1; 20]), settings);
         peer.shared().add_channel(channel.clone());
         let side = Self { peer, channel, queue: EventQueue::new() };
         side.queue.connect(&side.peer);
@@ -222,7 +228,7 @@ fn a_request_and_its_response() {
     });
     // Twice the frame, the text and the future of the transport; the way back of the response, the request's future.
     let messages = 2 * (SMALL_FRAME + SMALL as u64 + RECV_FUTURE);
-    assert_budget(spent, MESSAGES, 8, messages + 128 + 1190);
+    assert_budget(spent, MESSAGES, 8, messages + 128 + 1390);
 }
 
 #[test]
@@ -247,4 +253,74 @@ fn a_large_message() {
     // The future of the transport for each frame; three times room for the places of the chunks, six times for the
     // text.
     assert_budget(heard, 1, LARGE_FRAMES + 9, 3 * LARGE as u64);
+}
+
+/// Bytes of the text in each frame of the peers that never end a message.
+const PIECE: usize = 16_000;
+
+/// Peers that never end a message, and what all of a node may make it hold.
+const ENDLESS: usize = 20;
+const BOUND: usize = 4 << 20;
+const ROUNDS: usize = 100;
+
+#[test]
+fn endless_messages_of_many_peers_hold_no_more_than_the_node_may() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let config = PeerConfig { receive_memory: BOUND, ..PeerConfig::default() };
+    let settings = Arc::new(Settings::sharing(config, ENDLESS + 1));
+    let sides: Vec<Side> = (0..=ENDLESS).map(|_| Side::of_node(&Wire::new(), settings.clone())).collect();
+    let wires: Vec<Arc<Wire>> = sides.iter().map(|_| Wire::new()).collect();
+    let mut readers: Vec<_> = sides.iter().zip(&wires).map(|(side, wire)| Box::pin(side.read(wire))).collect();
+    let text = "x".repeat(PIECE);
+    // What is in its share comes through whatever the others do: 4 MiB / 2 / 21 are 99,864 bytes.
+    let (id, modest) = (MessageId::from(1), Payload::from("y".repeat(45_000)));
+    let (mut held, mut on_way, mut peak, mut given_up, mut arrived) = (0, 0, 0, 0, 0);
+    for round in 0..ROUNDS {
+        let spent = measure(|| {
+            for wire in &wires[..ENDLESS] {
+                let chunk = format!("^{{\"id\":{round},\"msg\":\"{text}\",\"c\":0}}");
+                let next = format!("^{{\"id\":7,\"msg\":\"{text}\",\"c\":{round}}}");
+                // Endless ones, and ever new ones.
+                lock(&wire.0).extend([chunk, next].map(|frame| Frame::text(frame.into_boxed_str())));
+            }
+            lock(&wires[ENDLESS].0).extend(Chunks::new(&id, &modest, 16_384).expect("a budget").map(Frame::text));
+            // A reader that waits until another has paid goes on after that.
+            for _ in 0..2 {
+                readers.iter_mut().for_each(poll);
+            }
+            for (number, side) in sides.iter().enumerate() {
+                while let Some(event) = side.hear() {
+                    match event {
+                        Event::Message(_) => arrived += usize::from(number == ENDLESS),
+                        Event::InvalidFrame(InvalidFrame { error: ReceiveError::NodeFull { .. }, .. }) => {
+                            assert_ne!(number, ENDLESS, "one that stays within its share never pays");
+                            given_up += 1;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        });
+        peak = peak.max(held + spent.bytes_max as i64 - on_way as i64);
+        held += spent.bytes_current;
+        let counted = usize::try_from(held_bytes(&settings)).expect("small");
+        assert!(counted <= BOUND, "{counted} bytes are counted");
+        // What waits in front of a reader is the transport's, and each may have one in hand.
+        on_way = wires.iter().map(|wire| lock(&wire.0).iter().map(Frame::len).sum::<usize>()).sum::<usize>();
+        let most = BOUND + on_way + sides.len() * (PIECE + 100 + OVERHEAD);
+        assert!(held <= most as i64, "{held} bytes in round {round}, {counted} counted, {on_way} on their way");
+    }
+    assert_eq!(arrived, ROUNDS);
+    assert!(given_up > 50 && held > BOUND as i64 / 2, "{given_up} were given up, {held} bytes held");
+    // Frames in hand, and once a message that moves as it grows.
+    let frames = 3 * sides.len() * (PIECE + 100);
+    assert!(peak <= (BOUND + BOUND / 2 + frames + sides.len() * OVERHEAD) as i64, "{peak} bytes");
+}
+
+/// What a channel takes besides what is counted, at most: the table of its messages, those it rejects, its timer.
+const OVERHEAD: usize = 32 << 10;
+
+fn held_bytes(settings: &Settings) -> u64 {
+    settings.counters.held_bytes.load(std::sync::atomic::Ordering::Relaxed)
 }

@@ -116,6 +116,9 @@ table! {
     counter bytes_received = "p2pt_bytes_total" { "direction" = "received" };
     /// Frames, and messages, that were received and are not valid.
     counter invalid_frames = "p2pt_invalid_frames_total";
+    /// Incomplete messages given up because all peers together made the node hold as much as they may. They count as
+    /// invalid frames, too.
+    counter messages_given_up = "p2pt_messages_given_up_total";
     /// Requests started. Those that have not ended wait for their responses.
     counter requests_started = "p2pt_requests_started_total";
     /// Requests that were answered.
@@ -126,11 +129,16 @@ table! {
     counter requests_failed = "p2pt_requests_ended_total" { "result" = "failed" };
     /// Requests that the application dropped before they ended.
     counter requests_dropped = "p2pt_requests_ended_total" { "result" = "dropped" };
-    /// Bytes queued for peers now, with 128 for each message and frame.
+    /// Bytes received and not taken by the application, now: incomplete messages, inboxes and responses, with what it
+    /// takes to keep them. Bounded by [`Builder::receive_memory`](crate::Builder::receive_memory).
+    gauge held_bytes = "p2pt_held_bytes";
+    /// Bytes queued for peers now, with 128 for each message and frame. Bounded by
+    /// [`Builder::send_memory`](crate::Builder::send_memory).
     gauge queued_bytes = "p2pt_queued_bytes";
-    /// Times that something was not queued for a peer because its send queue was full.
+    /// Times that something was not queued for a peer because its send queue, or those of all peers, were full.
     counter queue_full = "p2pt_queue_full_total";
-    /// Times that the channel of a peer waited because the peer's inbox was full.
+    /// Times that the channel of a peer waited because the peer's inbox, or what all peers may make the node hold, was
+    /// full.
     counter inbox_full = "p2pt_inbox_full_total";
     /// Events dropped because the application did not read in time: replaced by a later one, or counted as `missed`.
     counter events_dropped = "p2pt_events_dropped_total";

@@ -463,6 +463,9 @@ impl Drop for Engine {
             membership.connections.leave();
             membership.shared.queue.end();
         }
+        // After a panic there are trackers left, and nothing talks to them any more.
+        let trackers = std::mem::take(&mut *lock(&self.parts.shared.trackers));
+        trackers.values().for_each(|tracker| self.parts.shared.counters.keep(tracker));
         self.parts.shared.stop.cancel();
         self.parts.shared.stopped.cancel();
     }

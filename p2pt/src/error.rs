@@ -4,7 +4,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, DecodeError, EncodeError, Expired, FrameError, MessageId, Payload};
+use p2pt_messaging::{
+    BudgetTooSmall, DecodeError, EncodeError, Expired, FrameError, InvalidMessage, MessageId, Payload,
+};
 use p2pt_tracker::AnnounceUrlError;
 use p2pt_transport::{ChannelClosed, TransportError};
 
@@ -30,6 +32,18 @@ pub enum StartError {
     /// provide.
     #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
     NoRuntime,
+    /// What all peers together may make the node hold is too little for the largest message.
+    #[error(
+        "{setting} is {bytes} bytes, and a message of the largest size takes {least} (`Limits::max_message_bytes`)"
+    )]
+    Memory {
+        /// The builder's method that sets it: `receive_memory` or `send_memory`.
+        setting: &'static str,
+        /// What was set, in bytes.
+        bytes: usize,
+        /// The least that can be set with these limits, in bytes.
+        least: usize,
+    },
     /// The node stopped while it started: its runtime is shutting down.
     #[error("the node stopped while it started")]
     Stopped,
@@ -80,6 +94,10 @@ pub enum SendError {
     /// The channel refused the frame itself.
     #[error(transparent)]
     Frame(p2pt_transport::SendFrameError),
+    /// The text frame is a `^` and a JSON object, so the other side may take it for a part of a message: send it as a
+    /// message or as a binary frame.
+    #[error("a text frame of a `^` and a JSON object may be taken for a part of a message: send a message, or binary")]
+    LooksLikeMessage,
 }
 
 /// Why a message was not sent at once. Nothing of it was sent.
@@ -111,6 +129,10 @@ pub enum QueueError<T = Payload> {
     /// behind what is queued.
     #[error("the peer's send queue is full: wait with `Peer::send`, or raise `Builder::send_queue_bytes`")]
     Full(T),
+    /// As much waits for all peers of the node together as may, and for this one more than its share. What was to be
+    /// queued comes back; [`Peer::send`](crate::Peer::send) waits its turn with it, and keeps it meanwhile.
+    #[error("the send queues of all peers are full: wait with `Peer::send`, or raise `Builder::send_memory`")]
+    NodeFull(T),
     /// The message is larger than this side would accept itself, which is
     /// [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
     #[error("a message of {bytes} bytes is larger than the limit of {max} (`Limits::max_message_bytes`)")]
@@ -120,6 +142,10 @@ pub enum QueueError<T = Payload> {
         /// The limit in bytes.
         max: usize,
     },
+    /// The text frame is a `^` and a JSON object, so the other side may take it for a part of a message. It comes back:
+    /// send it as a message or as a binary frame. Only [`Peer::queue_frame`](crate::Peer::queue_frame) has this error.
+    #[error("a text frame of a `^` and a JSON object may be taken for a part of a message: send a message, or binary")]
+    LooksLikeMessage(T),
 }
 
 impl fmt::Debug for TrySendError {
@@ -136,6 +162,8 @@ impl<T> fmt::Debug for QueueError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.debug_tuple("Full").finish_non_exhaustive(),
+            Self::NodeFull(_) => f.debug_tuple("NodeFull").finish_non_exhaustive(),
+            Self::LooksLikeMessage(_) => f.debug_tuple("LooksLikeMessage").finish_non_exhaustive(),
             Self::TooLarge { bytes, max } => {
                 f.debug_struct("TooLarge").field("bytes", bytes).field("max", max).finish()
             }
@@ -147,6 +175,8 @@ impl<T> QueueError<T> {
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> QueueError<U> {
         match self {
             Self::Full(back) => QueueError::Full(change(back)),
+            Self::NodeFull(back) => QueueError::NodeFull(change(back)),
+            Self::LooksLikeMessage(back) => QueueError::LooksLikeMessage(change(back)),
             Self::TooLarge { bytes, max } => QueueError::TooLarge { bytes, max },
         }
     }
@@ -178,6 +208,35 @@ pub enum ReceiveError {
         /// How many of its chunks had come.
         chunks: usize,
     },
+    /// An incomplete message was given up: all peers together make the node hold as much of what they send as they may,
+    /// and this peer most. The peer is not told, as the wire has no way to: to it, the message was sent.
+    #[error(
+        "message {id} was given up with {bytes} bytes of it held: all peers hold as much as they may, {limit} bytes \
+         (`Builder::receive_memory`), and this one most"
+    )]
+    NodeFull {
+        /// The message's id.
+        id: MessageId,
+        /// Bytes of memory that the message had taken.
+        bytes: usize,
+        /// Bytes that all peers together may make the node hold.
+        limit: usize,
+    },
+}
+
+impl ReceiveError {
+    /// Bytes that it keeps on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Frame(FrameError::InvalidMessage { id, reason: InvalidMessage::NotJson(text) }) => {
+                id.heap_bytes() + text.len()
+            }
+            Self::Frame(FrameError::InvalidMessage { id, .. })
+            | Self::Incomplete { id, .. }
+            | Self::NodeFull { id, .. } => id.heap_bytes(),
+            Self::Frame(_) => 0,
+        }
+    }
 }
 
 impl From<Expired> for ReceiveError {
@@ -210,7 +269,10 @@ pub enum RequestError {
     /// The response is held back by the peer's full inbox: nothing has been taken from the node's events for a second.
     /// A loop that awaits a response instead of reading events causes this; spawn a task, or take the peer's messages
     /// by [`Peer::messages`](crate::Peer::messages).
-    #[error("the response is held back by messages of the peer that are not read")]
+    ///
+    /// Or it is held back by responses to other requests to the peer that have come and that nothing awaits, and none of
+    /// them has been taken for a second: await or drop each [`PendingResponse`](crate::PendingResponse).
+    #[error("the response is held back by messages or responses of the peer that are not read")]
     InboxFull,
     /// The peer went before it responded.
     #[error("the peer went before it responded: {0}")]
@@ -225,6 +287,13 @@ pub enum RequestError {
          `Builder::send_queue_bytes`"
     )]
     QueueFull,
+    /// As much is queued for all peers of the node together as may be, and for this one more than its share, so the
+    /// request was not. [`Request::send`](crate::Request::send), or awaiting the request, waits its turn.
+    #[error(
+        "the send queues of all peers are full: await the request or its `Request::send`, which wait, or raise \
+         `Builder::send_memory`"
+    )]
+    NodeFull,
     /// As many requests to this peer as allowed wait for their responses.
     #[error("{0} requests to this peer are waiting already")]
     TooMany(usize),
@@ -292,13 +361,13 @@ mod tests {
         let not_sendable = std::collections::BTreeMap::from([((1, 2), 3)]);
         let url = || "http://a.test".to_owned();
         let unusable = || url().parse::<p2pt_tracker::AnnounceUrl>().expect_err("no announce URL");
-        let malformed = FrameError::Malformed(p2pt_messaging::Malformed::NotAnObject);
+        let too_long = FrameError::IdTooLong { limit: 1 };
         let errors: [Box<dyn std::error::Error>; 7] = [
             Box::new(TypedError::from(Payload::from("secret").parse::<u8>().expect_err("no number"))),
             Box::new(TypedError::from(Payload::json(&not_sendable).expect_err("no JSON"))),
             Box::new(TypedError::from(RequestError::from(SendError::PeerGone(ChannelClosed::Local)))),
             Box::new(p2pt_messaging::Json::from_text("{").expect_err("no JSON")),
-            Box::new(ReceiveError::from(malformed)),
+            Box::new(ReceiveError::from(too_long)),
             Box::new(StartError::AnnounceUrl { url: url(), error: unusable() }),
             Box::new(NodeError::AnnounceUrl { url: url(), error: unusable() }),
         ];

@@ -24,11 +24,13 @@ pub enum Event {
     PeerClosed(PeerClosed),
     /// A complete message that is not the response to a request of ours.
     Message(Message),
-    /// A frame that is not p2pt's: what the other side sent with [`Peer::send_frame`] or JavaScript's `peer.send`.
+    /// A frame that is no part of a message: what the other side sent with [`Peer::send_frame`] or JavaScript's
+    /// `peer.send`. Every binary frame is one, and every text frame that is not a `^` and a JSON object with the fields of
+    /// a chunk; the crate `p2pt-messaging` has the exact rule.
     Data(Data),
     /// Something that was [queued](Peer::queue) for a peer was not sent, though the peer is there.
     SendFailed(SendFailed),
-    /// A frame looked like p2pt's but was refused; what it belonged to is lost.
+    /// A part of a message violates a limit, or its message does or is not valid; the message is lost.
     InvalidFrame(InvalidFrame),
     /// A tracker is reached, and has answered an announce on its present connection for the first time.
     TrackerConnected(TrackerConnected),
@@ -82,7 +84,7 @@ pub struct SendFailed {
     pub missed: u64,
 }
 
-/// A frame that is not p2pt's.
+/// A frame that is no part of a message.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Data {

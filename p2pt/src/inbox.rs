@@ -14,18 +14,24 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use p2pt_messaging::Message as Body;
+use p2pt_messaging::{Message as Body, MessageId};
 use p2pt_transport::{ChannelClosed, Frame};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::debug;
 
+use crate::accounts::Charge;
 use crate::counters::count;
 use crate::queue::{ReadyList, lock};
 use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed};
 
-/// What every queued item is counted as besides its payload, so that empty ones fill an inbox too.
+/// What every queued item is counted as besides its payload and its id, so that empty ones fill an inbox too.
 pub(crate) const ITEM_OVERHEAD: usize = 128;
+
+/// What a message is counted as.
+pub(crate) fn weight_of(id: &MessageId, bytes: usize) -> usize {
+    ITEM_OVERHEAD + id.heap_bytes() + bytes
+}
 
 /// Failures of queued messages that are kept for each peer while they are unread.
 const MAX_SENDS_FAILED: usize = 32;
@@ -39,14 +45,41 @@ pub(crate) enum Inbound {
     Invalid(ReceiveError),
 }
 
+/// Something queued, and what it counts as.
+#[derive(Debug)]
+pub(crate) struct Item {
+    inbound: Inbound,
+    weight: usize,
+    /// What its peer is charged with for it, until it is taken.
+    _charge: Option<Charge>,
+}
+
+impl Item {
+    pub(crate) fn new(inbound: Inbound, charge: Option<Charge>) -> Self {
+        Self { weight: inbound.weight(), inbound, _charge: charge }
+    }
+}
+
+impl From<Inbound> for Item {
+    fn from(inbound: Inbound) -> Self {
+        Self::new(inbound, None)
+    }
+}
+
 impl Inbound {
-    fn weight(&self) -> usize {
-        ITEM_OVERHEAD
-            + match self {
-                Self::Message(body) => body.payload.as_str().len(),
-                Self::Data(frame) => frame.len(),
-                Self::Invalid(_) | Self::SendFailed(_) => 0,
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Message(body) => weight_of(&body.id, body.payload.as_str().len()),
+            Self::Data(frame) => ITEM_OVERHEAD + frame.len(),
+            Self::Invalid(error) => ITEM_OVERHEAD + error.heap_bytes(),
+            Self::SendFailed(failed) => {
+                ITEM_OVERHEAD + size_of::<SendFailed>() + failed.id.as_ref().map_or(0, MessageId::heap_bytes)
             }
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message(_))
     }
 
     fn event(self, peer: Peer) -> Event {
@@ -117,12 +150,15 @@ pub(crate) struct Inbox {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    items: VecDeque<Inbound>,
+    items: VecDeque<Item>,
     bytes: usize,
     /// The peer is in the ready list.
     ready: bool,
     /// Readers of channels that wait for room.
     blocked: usize,
+    /// Which of them is next: what one channel of the peer brings does not overtake what waits of another.
+    waiting: VecDeque<u64>,
+    next_place: u64,
     /// The latest [`Messages`](crate::Messages) of the peer, which has its messages while it lives.
     taker: Option<Taker>,
     takers: u64,
@@ -141,7 +177,7 @@ impl State {
     fn next_event(&self) -> Option<usize> {
         match self.taker {
             None => (!self.items.is_empty()).then_some(0),
-            Some(_) => self.items.iter().position(|item| !matches!(item, Inbound::Message(_))),
+            Some(_) => self.items.iter().position(|item| !item.inbound.is_message()),
         }
     }
 
@@ -178,6 +214,8 @@ impl Inbox {
             bytes: 0,
             ready: false,
             blocked: 0,
+            waiting: VecDeque::new(),
+            next_place: 0,
             taker: None,
             takers: 0,
             handed_out: false,
@@ -238,21 +276,27 @@ impl Inbox {
         true
     }
 
-    /// Queues what the peer sent if there is room, which an empty inbox always has; gives it back otherwise.
-    pub(crate) fn try_push(&self, peer: &Peer, list: &ReadyList, item: Inbound) -> Result<(), Inbound> {
+    /// Queues what the peer sent if there is room, which an empty inbox always has, and nothing waits for room before it;
+    /// gives it back otherwise.
+    pub(crate) fn try_push(&self, peer: &Peer, list: &ReadyList, item: Item) -> Result<(), Item> {
+        self.put(peer, list, item, None)
+    }
+
+    /// Queues what the peer sent if its place is the first of those that wait.
+    fn put(&self, peer: &Peer, list: &ReadyList, item: Item, place: Option<u64>) -> Result<(), Item> {
         let mut state = lock(&self.state);
         if state.phase == Phase::Over {
             // A reader that is not cancelled yet, when a swarm is left: nothing is read after `PeerClosed`.
             return Ok(());
         }
-        if list.is_abandoned() && !(state.taker.is_some() && matches!(item, Inbound::Message(_))) {
+        if list.is_abandoned() && !(state.taker.is_some() && item.inbound.is_message()) {
             return Ok(());
         }
-        let weight = item.weight();
-        if !state.items.is_empty() && state.bytes + weight > self.capacity_bytes {
+        let is_next = state.waiting.front() == place.as_ref();
+        if !is_next || !state.items.is_empty() && state.bytes + item.weight > self.capacity_bytes {
             return Err(item);
         }
-        state.bytes += weight;
+        state.bytes += item.weight;
         state.items.push_back(item);
         state.wake_taker();
         if state.has_event() {
@@ -262,12 +306,13 @@ impl Inbox {
     }
 
     /// Queues what the peer sent, waiting while the inbox is full.
-    pub(crate) async fn push(&self, peer: &Peer, list: &ReadyList, mut item: Inbound) {
+    pub(crate) async fn push(&self, peer: &Peer, list: &ReadyList, mut item: Item) {
         let _blocked = self.block();
+        let place = Place::take(self);
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            match self.try_push(peer, list, item) {
+            match self.put(peer, list, item, Some(place.number)) {
                 Ok(()) => break,
                 Err(back) => item = back,
             }
@@ -284,7 +329,7 @@ impl Inbox {
             // It would never be taken, and has a handle of the peer, which so would keep itself.
             return;
         }
-        let mut unread = state.items.iter_mut().filter_map(|item| match item {
+        let mut unread = state.items.iter_mut().filter_map(|item| match &mut item.inbound {
             Inbound::SendFailed(failed) => Some(failed),
             _ => None,
         });
@@ -293,8 +338,8 @@ impl Inbox {
             count(&peer.shared().settings.counters.events_dropped);
             return;
         }
-        let item = Inbound::SendFailed(Box::new(failed));
-        state.bytes += item.weight();
+        let item = Item::from(Inbound::SendFailed(Box::new(failed)));
+        state.bytes += item.weight;
         state.items.push_back(item);
         state.make_ready(peer, list);
     }
@@ -325,12 +370,12 @@ impl Inbox {
                         _ => Taken::Nothing,
                     };
                 };
-                state.bytes -= item.weight();
+                state.bytes -= item.weight;
                 // A reader that waits for room has said so before it tried to queue.
                 if state.blocked > 0 {
                     self.room.notify_waiters();
                 }
-                item.event(peer.clone())
+                item.inbound.event(peer.clone())
             }
         };
         if state.has_event() {
@@ -344,8 +389,8 @@ impl Inbox {
         {
             let mut state = lock(&self.state);
             let taken = state.taker.is_some();
-            state.items.retain(|item| taken && matches!(item, Inbound::Message(_)));
-            state.bytes = state.items.iter().map(Inbound::weight).sum();
+            state.items.retain(|item| taken && item.inbound.is_message());
+            state.bytes = state.items.iter().map(|item| item.weight).sum();
             if let Phase::Closed { reason, unacknowledged_bytes, .. } = state.phase.clone() {
                 self.set_over(&mut state, peer, reason, unacknowledged_bytes);
             }
@@ -389,15 +434,15 @@ impl Inbox {
         if state.taker.as_ref().is_none_or(|taker| taker.number != number) {
             return Poll::Ready(None);
         }
-        let next = state.items.iter().position(|item| matches!(item, Inbound::Message(_)));
+        let next = state.items.iter().position(|item| item.inbound.is_message());
         if let Some(item) = next.and_then(|index| state.items.remove(index)) {
-            state.bytes -= item.weight();
+            state.bytes -= item.weight;
             peer.shared().settings.events_taken.fetch_add(1, Ordering::Relaxed);
             if state.blocked > 0 {
                 self.room.notify_waiters();
             }
             self.report(peer, &mut state);
-            if let Inbound::Message(body) = item {
+            if let Inbound::Message(body) = item.inbound {
                 return Poll::Ready(Some(body));
             }
         }
@@ -439,6 +484,7 @@ impl Inbox {
 
     fn set_over(&self, state: &mut State, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) -> Ended {
         let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+        peer.shared().received.retire();
         // Those that were queued after the connection had ended: it was not known yet whether the peer comes back.
         peer.shared().waiters.fail_all(crate::now(), &reason);
         let span = peer.span();
@@ -464,20 +510,51 @@ impl Inbox {
         lock(&self.state).blocked > 0
     }
 
-    /// Waits until something the peer sent has waited for room for so long in which `taken`, the number of events that
-    /// the application has taken, did not change.
-    pub(crate) async fn held_up(&self, during: Duration, taken: impl Fn() -> u64) {
+    /// Something the peer sent has begun to wait, here or elsewhere.
+    pub(crate) fn announce_full(&self) {
+        self.full.notify_waiters();
+    }
+
+    /// Waits until something the peer sent has waited for room for so long in which the application has taken nothing.
+    /// `blocked_at` says of each place where something may wait how much the application has taken there, if one does.
+    pub(crate) async fn held_up(&self, during: Duration, blocked_at: impl Fn() -> [Option<u64>; 2]) {
         loop {
             let mut full = std::pin::pin!(self.full.notified());
             full.as_mut().enable();
-            if !self.is_blocked() {
+            if blocked_at() == [None; 2] {
                 full.await;
             }
-            let before = taken();
+            let before = blocked_at();
             sleep(during).await;
-            if self.is_blocked() && taken() == before {
+            if before.iter().zip(blocked_at()).any(|(before, now)| now.is_some() && *before == now) {
                 return;
             }
+        }
+    }
+}
+
+/// A place among those that wait for room, until it is dropped.
+struct Place<'a> {
+    inbox: &'a Inbox,
+    number: u64,
+}
+
+impl<'a> Place<'a> {
+    fn take(inbox: &'a Inbox) -> Self {
+        let mut state = lock(&inbox.state);
+        let number = state.next_place;
+        state.next_place += 1;
+        state.waiting.push_back(number);
+        Self { inbox, number }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.inbox.state);
+        state.waiting.retain(|number| *number != self.number);
+        if !state.waiting.is_empty() {
+            self.inbox.room.notify_waiters();
         }
     }
 }

@@ -80,6 +80,27 @@ async fn a_full_inbox_makes_its_own_sender_wait_and_no_other() {
     assert_eq!(drain(&queue), ["1:4"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_another_channel_brings_does_not_overtake_what_waits_for_room() {
+    let queue = EventQueue::new();
+    let peer = connect(&queue, 1);
+    let large = |id: u64| Body { id: MessageId::from(id), payload: "x".repeat(200).into() };
+    queue.try_push(&peer, Inbound::Message(large(1))).expect("room");
+    let mut given_up = Box::pin(queue.push(&peer, Inbound::Message(large(7))));
+    let mut waiting = Box::pin(queue.push(&peer, Inbound::Message(large(2))));
+    assert!(futures_util::poll!(given_up.as_mut()).is_pending() && futures_util::poll!(waiting.as_mut()).is_pending());
+    queue.try_push(&peer, message(3)).expect_err("it is small enough, and would overtake");
+    let mut next = Box::pin(queue.push(&peer, message(3)));
+    assert!(futures_util::poll!(next.as_mut()).is_pending());
+    drop(given_up);
+    assert_eq!(drain(&queue), ["+1", "1:1"]);
+    // However late the first one looks.
+    assert!(futures_util::poll!(next.as_mut()).is_pending());
+    tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(waiting, next) }).await.expect("both have room");
+    assert_eq!(drain(&queue), ["1:2", "1:3"]);
+    queue.try_push(&peer, message(4)).expect("nothing waits");
+}
+
 #[tokio::test]
 async fn one_message_larger_than_the_inbox_is_delivered_alone() {
     let queue = EventQueue::new();

@@ -83,6 +83,7 @@
 #![doc = include_str!("../OPERATING.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod accounts;
 mod admission;
 mod builder;
 mod channel;
@@ -93,10 +94,12 @@ mod error;
 mod event;
 mod inbox;
 mod message;
+mod messages;
 mod node;
 mod peer;
 mod pending_send;
 mod queue;
+mod reading;
 mod request;
 mod responses;
 mod sdp;
@@ -117,8 +120,9 @@ pub use event::{
     TrackerConnected,
 };
 pub use message::Message;
+pub use messages::Messages;
 pub use node::{Node, TrackerStats};
-pub use peer::{Messages, Peer};
+pub use peer::Peer;
 pub use pending_send::PendingSend;
 pub use request::{PendingResponse, Request};
 pub use responses::Responses;
@@ -127,7 +131,7 @@ pub use typed::{TypedRequest, TypedResponse};
 
 pub use p2pt_messaging::{
     BudgetTooSmall, DecodeError, EncodeError, FrameError, IntoPayload, InvalidMessage, Json, JsonError, Limits,
-    Malformed, MessageId, MessageIdError, Payload,
+    MessageId, MessageIdError, Payload,
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};

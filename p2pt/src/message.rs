@@ -4,6 +4,7 @@ use std::fmt;
 
 use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
+use crate::send_queue::ToSend;
 use crate::{Peer, QueueError, Request, SendError};
 
 /// A complete message from a peer: a new one, or the response to a request.
@@ -55,7 +56,7 @@ impl Message {
     /// # Errors
     /// [`SendError`], for the reasons for which [`Peer::send`] fails.
     pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.peer.send_with_id(&self.body.id, &payload.into_payload()).await
+        self.peer.send_with_id(&self.body.id, ToSend::Owned(payload.into_payload())).await
     }
 
     /// Queues a response, and never waits; see [`Peer::queue`].

@@ -1,33 +1,32 @@
 //! A peer: the application's handle, and the state its channels share.
 
-use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, ptr};
 
-use futures_util::Stream;
 use futures_util::future::join_all;
-use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload};
+use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Span, debug, error_span};
 
+use crate::accounts::{Account, Accounts};
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::counters::{Counters, add, count};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Awaited, Content, Pushed, SendQueue};
-use crate::{Message, PeerClosed, QueueError, Request, SendError, TrySendError};
+use crate::send_queue::{Awaited, Behind, Content, Outgoing, Pushed, SendQueue, Sent, ToSend};
+use crate::{Messages, PeerClosed, QueueError, Request, SendError, TrySendError};
 use p2pt_mesh::mesh::ChannelId;
 
 /// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
@@ -35,6 +34,11 @@ const INBOX_BYTES: usize = 1 << 20;
 
 /// Bytes that may be queued for each peer unless configured; a larger message is queued alone.
 const SEND_QUEUE_BYTES: usize = 8 << 20;
+
+/// What all peers of a node together may make it hold of what they send, and what may be queued for all of them, each in
+/// bytes and unless configured: half is shared out, which is 1.3 MiB for each of 100 peers, more than an inbox holds, and
+/// the other half takes two messages of the largest size.
+const NODE_MEMORY: usize = 256 << 20;
 
 /// How long what is queued may take to leave when a connection is ended, unless configured.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +61,8 @@ pub(crate) struct PeerConfig {
     pub(crate) send_timeout: Duration,
     pub(crate) send_queue_bytes: usize,
     pub(crate) flush_timeout: Duration,
+    pub(crate) receive_memory: usize,
+    pub(crate) send_memory: usize,
 }
 
 impl Default for PeerConfig {
@@ -68,6 +74,8 @@ impl Default for PeerConfig {
             send_timeout: SEND_TIMEOUT,
             send_queue_bytes: SEND_QUEUE_BYTES,
             flush_timeout: FLUSH_TIMEOUT,
+            receive_memory: NODE_MEMORY,
+            send_memory: NODE_MEMORY,
         }
     }
 }
@@ -80,6 +88,8 @@ pub(crate) struct Settings {
     /// How many events about peers the application has taken.
     pub(crate) events_taken: AtomicU64,
     pub(crate) counters: Arc<Counters>,
+    /// What all peers may make the node hold.
+    pub(crate) accounts: Accounts,
     /// The way to the engine, which it does not keep running.
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -88,12 +98,19 @@ impl Settings {
     /// For peers without an engine.
     #[cfg(test)]
     pub(crate) fn alone(inbox_bytes: usize) -> Self {
-        let config = PeerConfig { inbox_bytes, ..PeerConfig::default() };
+        Self::sharing(PeerConfig { inbox_bytes, ..PeerConfig::default() }, 1)
+    }
+
+    /// For so many peers without an engine.
+    #[cfg(test)]
+    pub(crate) fn sharing(config: PeerConfig, max_peers: usize) -> Self {
+        let counters = Arc::<Counters>::default();
         Self {
+            accounts: Accounts::new(&config, max_peers, &counters),
             config,
             message_ids: Mutex::new(rand::make_rng()),
             events_taken: AtomicU64::new(0),
-            counters: Arc::default(),
+            counters,
             commands: mpsc::channel(1).0,
         }
     }
@@ -115,6 +132,8 @@ pub(crate) struct PeerShared {
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
     pub(crate) send_queue: SendQueue,
+    /// What the node holds of what the peer has sent.
+    pub(crate) received: Arc<Account>,
     channels: Mutex<Channels>,
     span: Span,
 }
@@ -129,11 +148,14 @@ struct Channels {
 
 impl Peer {
     pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
+        let accounts = &settings.accounts;
+        let queued = Account::new(accounts.queued.clone(), usize::MAX);
         Self(Arc::new(PeerShared {
             id,
+            received: Account::new(accounts.received.clone(), settings.config.limits.max_held_bytes),
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
-            send_queue: SendQueue::new(settings.config.send_queue_bytes, settings.counters.clone()),
+            send_queue: SendQueue::new(settings.config.send_queue_bytes, queued, accounts.shared.clone()),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
             span: error_span!("peer", id = %id),
@@ -191,8 +213,8 @@ impl Peer {
     /// # Errors
     /// [`QueueError`]: the message is too large, or there is no room for it, and it comes back.
     pub fn queue(&self, payload: impl IntoPayload) -> Result<(), QueueError> {
-        self.queue_with_id(self.0.new_id(), Arc::new(payload.into_payload()))
-            .map_err(|error| error.map(Arc::unwrap_or_clone))
+        self.queue_with_id(self.0.new_id(), Outgoing::alone(payload.into_payload()))
+            .map_err(|error| error.map(given_back))
     }
 
     /// Queues a response to a message of which only the id is at hand;
@@ -201,39 +223,44 @@ impl Peer {
     /// # Errors
     /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
     pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
-        self.queue_with_id(id, Arc::new(payload.into_payload())).map_err(|error| error.map(Arc::unwrap_or_clone))
+        self.queue_with_id(id, Outgoing::alone(payload.into_payload())).map_err(|error| error.map(given_back))
     }
 
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
     ///
     /// # Errors
-    /// [`QueueError::Full`]. A frame that is too large for the channel is an event.
+    /// [`QueueError::Full`], [`QueueError::NodeFull`], [`QueueError::LooksLikeMessage`]. A frame that is too large for the channel is an event.
     pub fn queue_frame(&self, frame: Frame) -> Result<(), QueueError<Frame>> {
         self.enqueue_frame(frame, None)
     }
 
     pub(crate) fn enqueue_frame(&self, frame: Frame, awaited: Option<Awaited>) -> Result<(), QueueError<Frame>> {
+        if looks_like_message(&frame) {
+            return Err(QueueError::LooksLikeMessage(frame));
+        }
         match self.0.enqueue(Content::Frame(frame), awaited) {
             Pushed::Full(Content::Frame(frame)) => Err(QueueError::Full(frame)),
+            Pushed::NodeFull(Content::Frame(frame)) => Err(QueueError::NodeFull(frame)),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn queue_with_id(&self, id: MessageId, payload: Arc<Payload>) -> Result<(), QueueError<Arc<Payload>>> {
-        self.enqueue_message(id, payload, None)
+    pub(crate) fn queue_with_id(&self, id: MessageId, message: Arc<Outgoing>) -> Result<(), QueueError<Arc<Outgoing>>> {
+        self.enqueue_message(id, message, None)
     }
 
     pub(crate) fn enqueue_message(
         &self,
         id: MessageId,
-        payload: Arc<Payload>,
+        message: Arc<Outgoing>,
         awaited: Option<Awaited>,
-    ) -> Result<(), QueueError<Arc<Payload>>> {
-        if let Some((bytes, max)) = self.0.too_large(&payload) {
+    ) -> Result<(), QueueError<Arc<Outgoing>>> {
+        if let Some((bytes, max)) = self.0.too_large(&message.payload) {
             return Err(QueueError::TooLarge { bytes, max });
         }
-        match self.0.enqueue(Content::Message(id, payload), awaited) {
-            Pushed::Full(Content::Message(_, payload)) => Err(QueueError::Full(payload)),
+        match self.0.enqueue(Content::Message(id, message), awaited) {
+            Pushed::Full(Content::Message(_, message)) => Err(QueueError::Full(message)),
+            Pushed::NodeFull(Content::Message(_, message)) => Err(QueueError::NodeFull(message)),
             _ => Ok(()),
         }
     }
@@ -255,13 +282,14 @@ impl Peer {
     ///
     /// `Ok` means that a channel accepted all of it, in order, not that it was delivered: the wire format has no
     /// acknowledgements. If the channel fails half-way the message starts again on the peer's next one. Waits behind
-    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full. A future dropped half-way
-    /// leaves a message that never completes at the other side.
+    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full; what is queued while it
+    /// waits for its turn comes after it. A future dropped half-way leaves a message that never completes at the other
+    /// side, or one that is sent whole, if it had waited for its turn.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&self.0.new_id(), &payload.into_payload()).await
+        self.send_with_id(&self.0.new_id(), ToSend::Owned(payload.into_payload())).await
     }
 
     /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now, and nothing that
@@ -308,7 +336,7 @@ impl Peer {
     /// # Errors
     /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
     pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&id, &payload.into_payload()).await
+        self.send_with_id(&id, ToSend::Owned(payload.into_payload())).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
@@ -317,13 +345,19 @@ impl Peer {
     }
 
     /// Sends one frame as it is, outside the message format: JavaScript's `peer.send`. The other side sees it as
-    /// [`Event::Data`](crate::Event::Data). A frame that begins with `^` would be taken for a message's.
+    /// [`Event::Data`](crate::Event::Data), whatever it is: binary frames are never messages, and a text frame that may
+    /// be taken for a part of one, a `^` and a JSON object, is not sent.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
-        self.0.turn().await?;
-        self.0.hand_over_frame(&frame).await
+        if looks_like_message(&frame) {
+            return Err(SendError::LooksLikeMessage);
+        }
+        match self.0.send_queue.push_behind(frame, Content::Frame) {
+            Ok(behind) => self.0.sent_behind(behind).await.map(drop),
+            Err(frame) => self.0.hand_over_frame(&frame).await.map(drop),
+        }
     }
 
     /// The numbers of the connection that messages take, if there is one: candidate types, round-trip time, bytes.
@@ -364,7 +398,7 @@ impl Peer {
     ///
     /// The messages end when the connection has ended, whether its `PeerClosed` was read or not.
     pub fn messages(&self) -> Messages {
-        Messages { number: self.0.inbox.start_taking(), peer: self.clone() }
+        Messages::start(self)
     }
 
     /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event
@@ -378,15 +412,19 @@ impl Peer {
         self.0.waiters.late()
     }
 
-    pub(crate) async fn send_with_id(&self, id: &MessageId, payload: &Payload) -> Result<(), SendError> {
-        self.hand_over(id, payload).await.map(drop)
+    pub(crate) async fn send_with_id(&self, id: &MessageId, message: ToSend<'_>) -> Result<(), SendError> {
+        self.hand_over(id, message).await.map(drop)
     }
 
     /// Sends a message in its turn, and says which channel took it.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
-        self.0.check_size(payload)?;
-        self.0.turn().await?;
-        self.0.hand_over(id, payload).await
+    pub(crate) async fn hand_over(&self, id: &MessageId, message: ToSend<'_>) -> Sent {
+        self.0.check_size(message.payload())?;
+        let content = |message: ToSend<'_>| Content::Message(id.clone(), message.outgoing());
+        match self.0.send_queue.push_behind(message, content) {
+            // In a box, so that a send that does not wait does not carry it.
+            Ok(behind) => Box::pin(self.0.sent_behind(behind)).await,
+            Err(message) => self.0.hand_over(id, message.payload()).await,
+        }
     }
 }
 
@@ -399,16 +437,19 @@ impl PeerShared {
     /// Queues something to be handed over.
     pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
         let pushed = self.send_queue.push(content, awaited);
-        if matches!(pushed, Pushed::Full(_)) {
+        if matches!(pushed, Pushed::Full(_) | Pushed::NodeFull(_)) {
+            let node = matches!(pushed, Pushed::NodeFull(_));
             count(&self.settings.counters.queue_full);
-            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), "the send queue is full");
+            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), node, "the send queue is full");
         }
         pushed
     }
 
-    /// Waits until it is certain that the full inbox of this peer holds back what it sends.
+    /// Waits until it is certain that the full inbox of this peer, or responses that were not taken, hold back what it sends.
     pub(crate) async fn held_up(&self) {
-        self.inbox.held_up(HELD_UP, || self.settings.events_taken.load(Ordering::Relaxed)).await;
+        let events_taken = || self.settings.events_taken.load(Ordering::Relaxed);
+        let blocked_at = || [self.inbox.is_blocked().then(events_taken), self.waiters.blocked_at()];
+        self.inbox.held_up(HELD_UP, blocked_at).await;
     }
 
     /// The size of a message that is too large, and the limit.
@@ -424,29 +465,35 @@ impl PeerShared {
         }
     }
 
-    /// Waits until what was queued before has left.
-    async fn turn(&self) -> Result<(), SendError> {
-        let Some(ticket) = self.send_queue.ticket() else { return Ok(()) };
+    /// Waits until what a send has put behind what was queued is sent.
+    async fn sent_behind(&self, mut behind: Behind<'_>) -> Sent {
         let stall = self.settings.config.send_timeout;
         let (mut since, mut before) = (Instant::now(), None);
         loop {
             let mut changed = pin!(self.send_queue.changed());
             changed.as_mut().enable();
-            if !self.send_queue.has_before(ticket) {
-                return Ok(());
-            }
+            let sent = match behind.sent.try_recv() {
+                Ok(sent) => return sent,
+                Err(TryRecvError::Closed) => return Err(SendError::PeerGone(self.ended())),
+                Err(TryRecvError::Empty) => &mut behind.sent,
+            };
             let taken = Some(self.channel()?.frames_taken());
             if std::mem::replace(&mut before, taken) != taken {
                 since = Instant::now();
             }
-            if timeout_at(since + stall, changed).await.is_err() && Some(self.channel()?.frames_taken()) == taken {
+            let stalled = tokio::select! {
+                biased;
+                sent = sent => return sent.unwrap_or_else(|_| Err(SendError::PeerGone(self.ended()))),
+                waited = timeout_at(since + stall, changed) => waited.is_err(),
+            };
+            if stalled && Some(self.channel()?.frames_taken()) == taken {
                 return Err(SendError::Timeout(stall));
             }
         }
     }
 
     /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Result<ChannelId, SendError> {
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Sent {
         loop {
             let channel = self.channel_in_turn().await?;
             match channel.send_message(id, payload, self.settings.config.send_timeout).await {
@@ -463,7 +510,7 @@ impl PeerShared {
         }
     }
 
-    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Result<(), SendError> {
+    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Sent {
         loop {
             let channel = self.channel_in_turn().await?;
             match channel.send(frame.clone(), self.settings.config.send_timeout).await {
@@ -471,7 +518,7 @@ impl PeerShared {
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
                     add(&self.settings.counters.bytes_sent, frame.len());
-                    return Ok(());
+                    return Ok(channel.id);
                 }
             }
         }
@@ -533,43 +580,17 @@ impl PeerShared {
     }
 }
 
-/// The messages of one peer, taken out of the event stream by [`Peer::messages`]; ends with the connection.
-#[derive(Debug)]
-#[must_use = "dropping it gives the messages back to the event stream"]
-pub struct Messages {
-    peer: Peer,
-    number: u64,
-}
-
-impl Messages {
-    /// The next message, or `None` after the last one. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Message> {
-        poll_fn(|cx| self.poll(cx)).await
-    }
-
-    /// Whose messages these are.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let next = self.peer.0.inbox.poll_taken(&self.peer, self.number, cx);
-        next.map(|body| body.map(|body| Message::new(self.peer.clone(), body)))
+/// The payload of a message that was not queued.
+pub(crate) fn given_back(message: Arc<Outgoing>) -> Payload {
+    match Arc::try_unwrap(message) {
+        Ok(message) => message.payload,
+        Err(shared) => shared.payload.clone(),
     }
 }
 
-impl Stream for Messages {
-    type Item = Message;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.poll(cx)
-    }
-}
-
-impl Drop for Messages {
-    fn drop(&mut self) {
-        self.peer.0.inbox.stop_taking(&self.peer, self.number);
-    }
+/// Whether the other side may take the frame for a part of a message.
+fn looks_like_message(frame: &Frame) -> bool {
+    matches!(frame, Frame::Text(text) if may_be_taken_for_a_chunk(text))
 }
 
 impl fmt::Debug for Peer {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use p2pt_messaging::{IntoPayload, MessageId};
 use p2pt_transport::Frame;
 use tokio::sync::oneshot;
 
-use crate::send_queue::Awaited;
+use crate::peer::given_back;
+use crate::send_queue::{Awaited, Outgoing};
 use crate::{Peer, QueueError, SendError};
 
 /// What a queued item says when a channel has taken it, or none will.
@@ -76,15 +76,16 @@ impl Peer {
         payload: impl IntoPayload,
     ) -> Result<PendingSend, QueueError> {
         let (confirm, pending) = PendingSend::new(self.clone());
-        self.enqueue_message(id, Arc::new(payload.into_payload()), Some(Awaited::Acceptance(confirm)))
-            .map_err(|error| error.map(Arc::unwrap_or_clone))?;
+        self.enqueue_message(id, Outgoing::alone(payload.into_payload()), Some(Awaited::Acceptance(confirm)))
+            .map_err(|error| error.map(given_back))?;
         Ok(pending)
     }
 
     /// Queues one frame as it is, as [`queue_frame`](Self::queue_frame) does, and says when a channel has taken it.
     ///
     /// # Errors
-    /// [`QueueError::Full`]. A frame that is too large for the channel is an error of the [`PendingSend`].
+    /// The errors of [`queue_frame`](Self::queue_frame). A frame that is too large for the channel is an error of the
+    /// [`PendingSend`].
     pub fn queue_frame_confirmed(&self, frame: Frame) -> Result<PendingSend, QueueError<Frame>> {
         let (confirm, pending) = PendingSend::new(self.clone());
         self.enqueue_frame(frame, Some(Awaited::Acceptance(confirm)))?;

@@ -20,7 +20,7 @@ use p2pt_transport::{ChannelClosed, TransportError};
 use tokio::sync::Notify;
 
 use crate::counters::{Counters, add};
-use crate::inbox::{Inbound, Taken};
+use crate::inbox::{Item, Taken};
 use crate::{ConnectionFailed, ConnectionRejected, Event, Peer, SendFailed, TrackerConnected};
 
 /// Trackers of which unread events are kept; more than a node can sensibly use.
@@ -170,13 +170,13 @@ impl EventQueue {
     }
 
     /// Queues what a peer sent if its inbox has room, which an empty one always has; gives it back otherwise.
-    pub(crate) fn try_push(&self, peer: &Peer, item: Inbound) -> Result<(), Inbound> {
-        peer.shared().inbox.try_push(peer, &self.ready, item)
+    pub(crate) fn try_push(&self, peer: &Peer, item: impl Into<Item>) -> Result<(), Item> {
+        peer.shared().inbox.try_push(peer, &self.ready, item.into())
     }
 
     /// Queues what a peer sent, waiting while its inbox is full.
-    pub(crate) async fn push(&self, peer: &Peer, item: Inbound) {
-        peer.shared().inbox.push(peer, &self.ready, item).await;
+    pub(crate) async fn push(&self, peer: &Peer, item: impl Into<Item>) {
+        peer.shared().inbox.push(peer, &self.ready, item.into()).await;
     }
 
     /// Queues that something queued for a peer was not sent, however full its inbox is.

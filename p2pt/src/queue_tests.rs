@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::RejectReason;
 use crate::inbox::ITEM_OVERHEAD;
+use crate::inbox::Inbound;
 use crate::peer::Settings;
 
 pub(crate) const REASON: ChannelClosed = ChannelClosed::Remote;

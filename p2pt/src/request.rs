@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -15,9 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use crate::accounts::Charge;
 use crate::counters::{Counters, count};
+use crate::inbox::weight_of;
 use crate::queue::lock;
-use crate::send_queue::{Asked, Awaited, Content, HandedOver, Pushed};
+use crate::send_queue::{Asked, Awaited, Content, HandedOver, Outgoing, Pushed, ToSend};
 use crate::{Message, Peer, RequestError, SendError};
 
 /// Requests to one peer that may wait at the same time.
@@ -43,13 +45,14 @@ pub(crate) enum Routed {
     /// It answered a request that had ended.
     Late,
     /// It answers a waiting request, but there is no [room](Waiters::room_for) for it.
-    Wait(Body),
+    Wait(Body, Option<Charge>),
     /// It is a message of its own.
-    Message(Body),
+    Message(Body, Option<Charge>),
 }
 
-/// A response, with its share of what responses may hold that have not been taken yet.
-type Reply = Result<(Body, OwnedSemaphorePermit), NoReply>;
+/// A response, with its part of what responses may hold that have not been taken yet, and what its peer is charged with
+/// for it.
+type Reply = Result<(Body, OwnedSemaphorePermit, Option<Charge>), NoReply>;
 
 /// Why there is no response to a request that was registered.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,11 +68,24 @@ pub(crate) struct Waiters {
     /// Bytes that responses may hold until they are taken; a larger one is held alone.
     room: Arc<Semaphore>,
     capacity_bytes: u32,
+    /// Readers of channels that hold a response for which there is no room.
+    blocked: AtomicUsize,
+}
+
+/// Says, while it lives, that a response waits for room.
+pub(crate) struct Blocked<'a>(&'a AtomicUsize);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<MessageId, (u64, oneshot::Sender<Reply>)>,
+    /// Responses that the application has taken.
+    taken: u64,
     ended: Ended,
     next: u64,
     late: u64,
@@ -120,7 +136,7 @@ impl Waiters {
     pub(crate) fn new(capacity_bytes: usize) -> Self {
         let capacity_bytes = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).clamp(1, MAX_CAPACITY);
         let room = Arc::new(Semaphore::new(capacity_bytes as usize));
-        Self { state: Mutex::default(), room, capacity_bytes }
+        Self { state: Mutex::default(), room, capacity_bytes, blocked: AtomicUsize::new(0) }
     }
 
     /// Registers a request. The waiter exists before the first frame leaves, so no response can be missed.
@@ -147,13 +163,13 @@ impl Waiters {
     }
 
     /// Finds the request a message answers.
-    pub(crate) fn route(&self, now: Instant, body: Body) -> Routed {
+    pub(crate) fn route(&self, now: Instant, body: Body, charge: Option<Charge>) -> Routed {
         let mut state = lock(&self.state);
         if state.waiting.contains_key(&body.id) {
             let bytes = self.bytes(&body);
             return match self.room.clone().try_acquire_many_owned(bytes) {
-                Ok(share) => state.respond(body, share),
-                Err(_) => Routed::Wait(body),
+                Ok(part) => state.respond(body, part, charge),
+                Err(_) => Routed::Wait(body, charge),
             };
         }
         state.ended.forget(now);
@@ -161,7 +177,7 @@ impl Waiters {
             state.late += 1;
             return Routed::Late;
         }
-        Routed::Message(body)
+        Routed::Message(body, charge)
     }
 
     /// Waits until earlier responses have been taken and there is room for this one.
@@ -170,8 +186,24 @@ impl Waiters {
         let _ = self.room.acquire_many(self.bytes(body)).await;
     }
 
+    /// Says, until the result is dropped, that a response waits for room.
+    pub(crate) fn block(&self) -> Blocked<'_> {
+        self.blocked.fetch_add(1, Ordering::AcqRel);
+        Blocked(&self.blocked)
+    }
+
+    /// How many responses the application has taken, while a further one waits for room.
+    pub(crate) fn blocked_at(&self) -> Option<u64> {
+        (self.blocked.load(Ordering::Acquire) > 0).then(|| lock(&self.state).taken)
+    }
+
+    fn took_response(&self) {
+        lock(&self.state).taken += 1;
+    }
+
     fn bytes(&self, body: &Body) -> u32 {
-        u32::try_from(body.payload.as_str().len()).unwrap_or(u32::MAX).min(self.capacity_bytes)
+        let weight = weight_of(&body.id, body.payload.as_str().len());
+        u32::try_from(weight).unwrap_or(u32::MAX).min(self.capacity_bytes)
     }
 
     /// The peer has gone: every request ends.
@@ -203,9 +235,9 @@ impl Waiters {
 }
 
 impl State {
-    fn respond(&mut self, body: Body, share: OwnedSemaphorePermit) -> Routed {
+    fn respond(&mut self, body: Body, part: OwnedSemaphorePermit, charge: Option<Charge>) -> Routed {
         let waiter = self.waiting.remove(&body.id);
-        if waiter.is_some_and(|(_, waiter)| waiter.send(Ok((body, share))).is_ok()) {
+        if waiter.is_some_and(|(_, waiter)| waiter.send(Ok((body, part, charge))).is_ok()) {
             return Routed::Response;
         }
         self.late += 1;
@@ -216,13 +248,25 @@ impl State {
 /// A request that has not been sent yet: await it to send it and wait for the response.
 ///
 /// Dropping it, or the future it becomes, frees all it holds; a response that comes later is counted, not delivered.
-#[derive(Debug)]
+///
+/// Its `Debug` says how large the message is, and does not print it.
 #[must_use = "a request is sent when it is awaited"]
 pub struct Request {
     peer: Peer,
     id: Option<MessageId>,
     payload: Payload,
     timeout: Duration,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("peer", &self.peer)
+            .field("id", &self.id)
+            .field("bytes", &self.payload.as_str().len())
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 impl Request {
@@ -245,7 +289,7 @@ impl Request {
     /// [`RequestError`]: the request was not sent in time, or cannot be.
     pub async fn send(self) -> Result<PendingResponse, RequestError> {
         let (mut waiting, payload) = self.register()?;
-        waiting.send(&payload).await?;
+        waiting.send(payload).await?;
         Ok(PendingResponse::new(waiting))
     }
 
@@ -253,18 +297,18 @@ impl Request {
     /// event. A request that ends while it is queued is not sent any more.
     ///
     /// # Errors
-    /// [`RequestError::QueueFull`], [`RequestError::TooMany`], [`SendError::TooLarge`], [`SendError::PeerGone`]. The
-    /// message does not come back with the error: keep a copy of what is to be asked again, or use
+    /// [`RequestError::QueueFull`], [`RequestError::NodeFull`], [`RequestError::TooMany`], [`SendError::TooLarge`],
+    /// [`SendError::PeerGone`]. The message does not come back with the error: keep a copy of what is to be asked again, or use
     /// [`send`](Self::send), which waits for room.
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
         let (waiting, payload) = self.register()?;
-        waiting.queue(Arc::new(payload))
+        waiting.queue(Outgoing::alone(payload))
     }
 
     /// Queues a request of which others have the payload, too.
     pub(crate) fn queue_shared(
         peer: &Peer,
-        payload: Arc<Payload>,
+        payload: Arc<Outgoing>,
         timeout: Option<Duration>,
     ) -> Result<PendingResponse, RequestError> {
         let after = timeout.unwrap_or(peer.shared().settings.config.request_timeout);
@@ -284,7 +328,7 @@ impl IntoFuture for Request {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async {
             let (mut waiting, payload) = self.register()?;
-            waiting.send(&payload).await?;
+            waiting.send(payload).await?;
             waiting.response().await
         })
     }
@@ -356,8 +400,8 @@ impl Waiting {
         Ok(Self { peer, id, number, body, after, began: crate::now(), sent: Sent::NotYet })
     }
 
-    fn queue(mut self, payload: Arc<Payload>) -> Result<PendingResponse, RequestError> {
-        if let Some((bytes, max)) = self.peer.shared().too_large(&payload) {
+    fn queue(mut self, payload: Arc<Outgoing>) -> Result<PendingResponse, RequestError> {
+        if let Some((bytes, max)) = self.peer.shared().too_large(&payload.payload) {
             return Err(self.failed(SendError::TooLarge { bytes, max }.into()));
         }
         let handed_over = Arc::<OnceLock<HandedOver>>::default();
@@ -369,6 +413,7 @@ impl Waiting {
                 return Ok(PendingResponse::new(self));
             }
             Pushed::Full(_) => RequestError::QueueFull,
+            Pushed::NodeFull(_) => RequestError::NodeFull,
             Pushed::Closed => SendError::PeerGone(self.peer.shared().ended()).into(),
         };
         Err(self.failed(error))
@@ -391,10 +436,10 @@ impl Waiting {
         }
     }
 
-    async fn send(&mut self, payload: &Payload) -> Result<(), RequestError> {
+    async fn send(&mut self, payload: Payload) -> Result<(), RequestError> {
         let sent = tokio::select! {
             biased;
-            sent = timeout(self.after, self.peer.hand_over(&self.id, payload)) => sent,
+            sent = timeout(self.after, self.peer.hand_over(&self.id, ToSend::Owned(payload))) => sent,
             () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match sent {
@@ -418,7 +463,8 @@ impl Waiting {
             () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match replied {
-            Ok(Ok(Ok((body, _share)))) => {
+            Ok(Ok(Ok((body, ..)))) => {
+                self.peer.shared().waiters.took_response();
                 self.end(|counters| &counters.requests_answered);
                 debug!(parent: self.peer.span(), request = %self.id, waited = ?self.waited(), "a request is answered");
                 Ok(Message::new(self.peer.clone(), body))

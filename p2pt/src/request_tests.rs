@@ -24,11 +24,20 @@ fn peer() -> Peer {
 
 /// Short names for what became of a message.
 fn route(waiters: &Waiters, now: Instant, n: u64) -> &'static str {
-    match waiters.route(now, body(n, 10)) {
+    match waiters.route(now, body(n, 10), None) {
         Routed::Response => "response",
         Routed::Late => "late",
-        Routed::Wait(_) => "wait",
-        Routed::Message(_) => "message",
+        Routed::Wait(..) => "wait",
+        Routed::Message(..) => "message",
+    }
+}
+
+#[test]
+fn the_debug_of_a_request_has_the_size_of_its_message_but_not_the_message() {
+    let peer = peer();
+    let many = crate::Responses::new(vec![peer.clone()], "secret".into());
+    for shown in [format!("{:?}", peer.request("secret")), format!("{many:?}")] {
+        assert!(!shown.contains("secret") && shown.contains("bytes: 6"), "{shown}");
     }
 }
 
@@ -120,14 +129,14 @@ fn responses_wait_for_room_and_one_larger_than_all_of_it_comes_alone() {
     let (waiters, now) = (waiters(), crate::now());
     let (_, mut first) = waiters.register(id(1)).expect("room");
     let (_, mut second) = waiters.register(id(2)).expect("room");
-    assert!(matches!(waiters.route(now, body(1, 5000)), Routed::Response));
-    let Routed::Wait(back) = waiters.route(now, body(2, 1)) else { panic!("there is no room") };
+    assert!(matches!(waiters.route(now, body(1, 5000), None), Routed::Response));
+    let Routed::Wait(back, _) = waiters.route(now, body(2, 1), None) else { panic!("there is no room") };
     let mut room = std::pin::pin!(waiters.room_for(&back));
     let mut context = Context::from_waker(Waker::noop());
     assert_eq!(room.as_mut().poll(&mut context), Poll::Pending);
     drop(first.try_recv().expect("it came"));
     assert_eq!(room.as_mut().poll(&mut context), Poll::Ready(()));
-    assert!(matches!(waiters.route(now, body(2, 1)), Routed::Response));
+    assert!(matches!(waiters.route(now, body(2, 1), None), Routed::Response));
     assert!(second.try_recv().is_ok());
 }
 

@@ -1,7 +1,7 @@
 //! One request to many peers.
 
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,16 +10,19 @@ use futures_util::future::poll_fn;
 use futures_util::stream::FuturesUnordered;
 use p2pt_messaging::Payload;
 
+use crate::send_queue::Outgoing;
 use crate::{Message, Peer, Request, RequestError};
 
 type Response = (Peer, Result<Message, RequestError>);
 
 /// The responses to [`Swarm::request_many`](crate::Swarm::request_many), each as it comes: a stream. Ends when each
 /// peer has responded or failed to, which takes the requests' timeout at most. Dropping it ends the requests.
-#[derive(Debug)]
+///
+/// Its `Debug` says how large the request is, and does not print it.
 #[must_use = "the requests are queued when the first response is asked for, and dropping this ends them"]
 pub struct Responses {
-    payload: Arc<Payload>,
+    /// Until it is queued.
+    payload: Payload,
     timeout: Option<Duration>,
     /// The peers to be asked.
     peers: Vec<Peer>,
@@ -28,7 +31,7 @@ pub struct Responses {
 
 impl Responses {
     pub(crate) fn new(peers: Vec<Peer>, payload: Payload) -> Self {
-        Self { payload: Arc::new(payload), timeout: None, peers, pending: FuturesUnordered::new() }
+        Self { payload, timeout: None, peers, pending: FuturesUnordered::new() }
     }
 
     /// How long each response may take, instead of the node's [request timeout](crate::Builder::request_timeout) (30 s
@@ -44,8 +47,13 @@ impl Responses {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Response>> {
-        for peer in std::mem::take(&mut self.peers) {
-            let queued = Request::queue_shared(&peer, self.payload.clone(), self.timeout);
+        let peers = std::mem::take(&mut self.peers);
+        let payload = match peers.first() {
+            Some(first) => Outgoing::shared(std::mem::replace(&mut self.payload, "".into()), &peers, first),
+            None => return Pin::new(&mut self.pending).poll_next(cx),
+        };
+        for peer in peers {
+            let queued = Request::queue_shared(&peer, payload.clone(), self.timeout);
             self.pending.push(Box::pin(async move {
                 let response = match queued {
                     Ok(pending) => pending.await,
@@ -55,6 +63,17 @@ impl Responses {
             }));
         }
         Pin::new(&mut self.pending).poll_next(cx)
+    }
+}
+
+impl fmt::Debug for Responses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responses")
+            .field("bytes", &self.payload.as_str().len())
+            .field("timeout", &self.timeout)
+            .field("peers", &self.peers)
+            .field("pending", &self.pending.len())
+            .finish()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What an application has queued for one peer: bounded in bytes, handed over in order by the tasks of the peer's
 //! channels.
 //!
-//! One item is in flight at a time, whichever task hands it over, so that order holds with several channels too. Sends
-//! that wait take their turn behind what was queued before them.
+//! One item is in flight at a time, whichever task hands it over, so that order holds with several channels too. A send
+//! that finds something queued is [put behind it](SendQueue::push_behind), beyond the bound, since its caller waits: so it
+//! neither overtakes what was queued before it nor is overtaken by what is queued later, however rarely it is polled.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,30 +14,90 @@ use std::time::Instant;
 use p2pt_mesh::mesh::ChannelId;
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::debug;
 
+use crate::accounts::{Account, Charge};
 use crate::channel::PeerChannel;
-use crate::counters::Counters;
+use crate::inbox::{ITEM_OVERHEAD, weight_of};
 use crate::pending_send::Confirm;
 use crate::queue::{EventQueue, lock};
 use crate::{Peer, SendError, SendFailed};
 
-/// What every queued item is counted as besides its payload, so that empty ones fill a queue too.
-const ITEM_OVERHEAD: usize = 128;
-
 /// What is to be handed over.
 #[derive(Debug)]
 pub(crate) enum Content {
-    Message(MessageId, Arc<Payload>),
+    Message(MessageId, Arc<Outgoing>),
     Frame(Frame),
+}
+
+/// A message to be sent, to one peer or to several that share it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) payload: Payload,
+    /// What all peers together are charged with for it once, if several share it.
+    shared: Option<Charge>,
+}
+
+impl Outgoing {
+    /// For one peer.
+    pub(crate) fn alone(payload: Payload) -> Arc<Self> {
+        Arc::new(Self { payload, shared: None })
+    }
+
+    /// For several peers, which the node is to hold it for once. Where there is no room for that, each queue counts it by
+    /// itself, and takes it or not.
+    pub(crate) fn shared(payload: Payload, peers: &[Peer], one: &Peer) -> Arc<Self> {
+        let account = one.shared().send_queue.shared();
+        let bytes = payload.as_str().len();
+        let shared = (peers.len() > 1 && account.try_take(bytes)).then(|| Charge::taken(account, bytes));
+        Arc::new(Self { payload, shared })
+    }
+}
+
+/// A message to be sent, which is this send's own or shared with others.
+#[derive(Debug)]
+pub(crate) enum ToSend<'a> {
+    Owned(Payload),
+    Shared(&'a Arc<Outgoing>),
+}
+
+impl ToSend<'_> {
+    pub(crate) fn payload(&self) -> &Payload {
+        match self {
+            Self::Owned(payload) => payload,
+            Self::Shared(message) => &message.payload,
+        }
+    }
+
+    pub(crate) fn outgoing(self) -> Arc<Outgoing> {
+        match self {
+            Self::Owned(payload) => Outgoing::alone(payload),
+            Self::Shared(message) => message.clone(),
+        }
+    }
 }
 
 impl Content {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message(_, payload) => payload.as_str().len(),
+            Self::Message(_, message) => message.payload.as_str().len(),
             Self::Frame(frame) => frame.len(),
+        }
+    }
+
+    /// What its peer is charged with for it.
+    fn charged(&self) -> usize {
+        match self {
+            Self::Message(_, message) if message.shared.is_some() => self.weight() - self.bytes(),
+            _ => self.weight(),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message(id, _) => weight_of(id, self.bytes()),
+            Self::Frame(_) => ITEM_OVERHEAD + self.bytes(),
         }
     }
 }
@@ -57,6 +118,9 @@ pub(crate) struct Asked {
     pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
 
+/// What became of a send: which channel has taken it.
+pub(crate) type Sent = Result<ChannelId, SendError>;
+
 /// What the application awaits of a queued item; of others it hears only if they fail, by an event.
 #[derive(Debug)]
 pub(crate) enum Awaited {
@@ -64,6 +128,8 @@ pub(crate) enum Awaited {
     Response(Asked),
     /// That a channel takes it.
     Acceptance(Confirm),
+    /// The same, by a send that waits for it and keeps it in the place of the queue.
+    Send(oneshot::Sender<Sent>),
 }
 
 #[derive(Debug)]
@@ -75,14 +141,28 @@ struct Item {
 
 impl Item {
     fn weight(&self) -> usize {
-        ITEM_OVERHEAD + self.content.bytes()
+        if self.is_waited_for() { 0 } else { self.content.weight() }
+    }
+
+    fn charged(&self) -> usize {
+        if self.is_waited_for() { 0 } else { self.content.charged() }
+    }
+
+    /// The bytes that were never handed over, should it not be.
+    fn unsent(&self) -> Option<usize> {
+        (!self.is_waited_for()).then(|| self.content.bytes())
+    }
+
+    /// Whether it is of a send, whose caller holds it and hears of it.
+    fn is_waited_for(&self) -> bool {
+        matches!(self.awaited, Some(Awaited::Send(_)))
     }
 
     /// The [number](Asked::number) of the request that it is.
     fn request(&self) -> Option<u64> {
         match &self.awaited {
             Some(Awaited::Response(asked)) => Some(asked.number),
-            Some(Awaited::Acceptance(_)) | None => None,
+            Some(Awaited::Acceptance(_) | Awaited::Send(_)) | None => None,
         }
     }
 }
@@ -95,6 +175,8 @@ pub(crate) enum Pushed {
     Closed,
     /// There is no room for it.
     Full(Content),
+    /// There is none in what all peers of the node have together.
+    NodeFull(Content),
 }
 
 #[derive(Debug)]
@@ -105,7 +187,9 @@ pub(crate) struct SendQueue {
     /// Something was queued, handed over or given up, or a channel has closed.
     changed: Notify,
     capacity_bytes: usize,
-    counters: Arc<Counters>,
+    account: Arc<Account>,
+    /// The account for what several peers share.
+    shared: Arc<Account>,
 }
 
 #[derive(Debug, Default)]
@@ -114,8 +198,8 @@ struct State {
     in_flight: Option<Flight>,
     /// Weight of what is queued or in flight.
     weight: usize,
-    /// How much of it the node has counted.
-    counted: usize,
+    /// How much of it the peer is charged with.
+    charged: usize,
     next: u64,
     closed: bool,
 }
@@ -124,10 +208,11 @@ struct State {
 #[derive(Debug)]
 struct Flight {
     number: u64,
-    bytes: usize,
+    /// See [`Item::unsent`].
+    unsent: Option<usize>,
     /// The [number](Asked::number) of the request that it is.
     request: Option<u64>,
-    /// The request has ended: should its channel fail, it is not sent again.
+    /// The request, or the send, has ended: should its channel fail, it is not sent again.
     cancelled: bool,
 }
 
@@ -144,9 +229,13 @@ impl State {
 }
 
 impl SendQueue {
-    pub(crate) fn new(capacity_bytes: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(capacity_bytes: usize, account: Arc<Account>, shared: Arc<Account>) -> Self {
         let (waiting, changed) = (AtomicUsize::new(0), Notify::new());
-        Self { state: Mutex::default(), waiting, changed, capacity_bytes, counters }
+        Self { state: Mutex::default(), waiting, changed, capacity_bytes, account, shared }
+    }
+
+    fn shared(&self) -> &Arc<Account> {
+        &self.shared
     }
 
     /// Queues something if there is room, which an empty queue always has.
@@ -159,11 +248,43 @@ impl SendQueue {
         if !state.is_empty() && state.weight + item.weight() > self.capacity_bytes {
             return Pushed::Full(item.content);
         }
+        if !self.account.try_take(item.charged()) {
+            return Pushed::NodeFull(item.content);
+        }
         state.next += 1;
         state.weight += item.weight();
+        state.charged += item.charged();
         state.items.push_back(item);
         self.note(state);
         Pushed::Queued
+    }
+
+    /// Puts what a send waits for behind what is queued; gives it back if nothing is.
+    pub(crate) fn push_behind<T>(&self, to_send: T, content: impl FnOnce(T) -> Content) -> Result<Behind<'_>, T> {
+        if self.is_empty() {
+            return Err(to_send);
+        }
+        let mut state = lock(&self.state);
+        if state.is_empty() || state.closed {
+            return Err(to_send);
+        }
+        let (send, sent) = oneshot::channel();
+        let number = state.next;
+        state.next += 1;
+        state.items.push_back(Item { number, content: content(to_send), awaited: Some(Awaited::Send(send)) });
+        self.note(state);
+        Ok(Behind { queue: self, number, sent })
+    }
+
+    /// A send is given up. One in flight goes on, but not over another channel.
+    fn withdraw(&self, number: u64) {
+        let mut state = lock(&self.state);
+        if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.number == number) {
+            flight.cancelled = true;
+        } else if let Some(index) = state.items.iter().position(|item| item.number == number) {
+            state.items.remove(index);
+            self.note(state);
+        }
     }
 
     /// The bytes that what is queued or in flight is counted as.
@@ -182,8 +303,9 @@ impl SendQueue {
         let mut state = lock(&self.state);
         let is_of = |item: &Item| item.request() == Some(request);
         if let Some(index) = state.items.iter().position(is_of) {
-            let weight = state.items.remove(index).map_or(0, |item| item.weight());
-            state.weight -= weight;
+            if let Some(item) = state.items.remove(index) {
+                self.gone(&mut state, &item);
+            }
             self.note(state);
         } else if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.request == Some(request)) {
             flight.cancelled = true;
@@ -199,14 +321,16 @@ impl SendQueue {
     pub(crate) fn close(&self) -> (u64, u64) {
         let mut state = lock(&self.state);
         state.closed = true;
-        let bytes: usize = state.items.iter().map(|item| item.content.bytes()).sum();
-        let count = state.items.len() + usize::from(state.in_flight.is_some());
-        let bytes = bytes + state.in_flight.as_ref().map_or(0, |flight| flight.bytes);
+        let in_flight = state.in_flight.as_ref().and_then(|flight| flight.unsent);
+        let unsent = state.items.iter().filter_map(Item::unsent).chain(in_flight);
+        let (count, bytes) = unsent.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes as u64));
         let items = std::mem::take(&mut state.items);
         state.weight = 0;
+        self.account.give_back(std::mem::take(&mut state.charged));
+        self.account.retire();
         self.note(state);
         drop(items);
-        (count as u64, bytes as u64)
+        (count, bytes)
     }
 
     /// The peer is connected, and it was not reported that it is gone.
@@ -214,7 +338,7 @@ impl SendQueue {
         lock(&self.state).closed = false;
     }
 
-    /// What is queued after this is behind a send that begins now. `None` if nothing is before it.
+    /// The number that what is queued next will have. `None` if nothing is before it.
     pub(crate) fn ticket(&self) -> Option<u64> {
         if self.is_empty() {
             return None;
@@ -240,24 +364,39 @@ impl SendQueue {
         }
         let item = state.items.pop_front()?;
         let request = item.request();
-        state.in_flight = Some(Flight { number: item.number, bytes: item.content.bytes(), request, cancelled: false });
+        let (number, unsent) = (item.number, item.unsent());
+        state.in_flight = Some(Flight { number, unsent, request, cancelled: false });
         Some(InFlight { queue: self, item: Some(item) })
     }
 
-    fn note(&self, mut state: std::sync::MutexGuard<'_, State>) {
-        let (now, before) = (state.weight as u64, state.counted as u64);
-        state.counted = state.weight;
-        // Wraps where it has become less, which adds up all the same.
-        self.counters.queued_bytes.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    /// An item is neither queued nor in flight any more.
+    fn gone(&self, state: &mut State, item: &Item) {
+        state.weight = state.weight.saturating_sub(item.weight());
+        // Nothing is left of what was charged after a close.
+        let charged = item.charged().min(state.charged);
+        state.charged -= charged;
+        self.account.give_back(charged);
+    }
+
+    fn note(&self, state: std::sync::MutexGuard<'_, State>) {
         self.waiting.store(state.items.len() + usize::from(state.in_flight.is_some()), Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
     }
 }
 
-impl Drop for SendQueue {
+/// A send that waits behind what is queued; dropping it gives it up.
+#[derive(Debug)]
+pub(crate) struct Behind<'a> {
+    queue: &'a SendQueue,
+    number: u64,
+    /// What became of it; ends without if it is reported that the peer is gone.
+    pub(crate) sent: oneshot::Receiver<Sent>,
+}
+
+impl Drop for Behind<'_> {
     fn drop(&mut self) {
-        self.counters.queued_bytes.fetch_sub(lock(&self.state).counted as u64, Ordering::Relaxed);
+        self.queue.withdraw(self.number);
     }
 }
 
@@ -272,7 +411,7 @@ impl InFlight<'_> {
         let item = self.item.take()?;
         let mut state = lock(&self.queue.state);
         state.in_flight = None;
-        state.weight = state.weight.saturating_sub(item.weight());
+        self.queue.gone(&mut state, &item);
         self.queue.note(state);
         Some(item)
     }
@@ -284,7 +423,7 @@ impl Drop for InFlight<'_> {
             let mut state = lock(&self.queue.state);
             let cancelled = state.in_flight.take().is_some_and(|flight| flight.cancelled);
             if cancelled {
-                state.weight = state.weight.saturating_sub(item.weight());
+                self.queue.gone(&mut state, &item);
             } else if !state.closed {
                 state.items.push_front(item);
             }
@@ -306,38 +445,34 @@ pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueu
             changed.await;
             continue;
         };
-        let result = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, payload)) => peer.shared().hand_over(id, payload).await.map(Some),
-            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await.map(|()| None),
-            None => Ok(None),
+        let handed_over = match item.item.as_ref().map(|item| &item.content) {
+            Some(Content::Message(id, message)) => peer.shared().hand_over(id, &message.payload).await,
+            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
+            None => return,
         };
-        let (taken_by, error) = match result {
-            Ok(channel) => (channel, None),
-            // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
-            Err(SendError::PeerGone(_)) => return,
-            Err(error) => (None, Some(error)),
-        };
+        // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
+        if let Err(SendError::PeerGone(_)) = handed_over {
+            return;
+        }
         let Some(Item { content, awaited, .. }) = item.done() else { return };
         let id = match content {
             Content::Message(id, _) => Some(id),
             Content::Frame(_) => None,
         };
-        match (error, awaited, id) {
-            (None, Some(Awaited::Response(asked)), id) => {
-                if let (Some(channel), Some(id)) = (taken_by, id) {
-                    debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
-                    let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
-                }
+        match (handed_over, awaited, id) {
+            // A send that was given up meanwhile is told nothing.
+            (handed_over, Some(Awaited::Send(send)), _) => drop(send.send(handed_over)),
+            (Ok(channel), Some(Awaited::Response(asked)), Some(id)) => {
+                debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
+                let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
             }
-            (None, Some(Awaited::Acceptance(confirm)), _) => {
-                // An application that no longer waits for it hears of failures alone.
-                let _ = confirm.send(Ok(()));
-            }
-            (None, None, _) => {}
-            (Some(error), Some(Awaited::Response(asked)), Some(id)) => {
+            // An application that no longer waits for it hears of failures alone.
+            (Ok(_), Some(Awaited::Acceptance(confirm)), _) => drop(confirm.send(Ok(()))),
+            (Ok(_), ..) => {}
+            (Err(error), Some(Awaited::Response(asked)), Some(id)) => {
                 peer.shared().waiters.fail(crate::now(), id, asked.number, error);
             }
-            (Some(error), awaited, id) => {
+            (Err(error), awaited, id) => {
                 let unheard = match awaited {
                     Some(Awaited::Acceptance(confirm)) => confirm.send(Err(error)).err().and_then(Result::err),
                     _ => Some(error),

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::peer::{PeerConfig, Settings};
-use crate::{Event, QueueError, RequestError, TrySendError, channel};
+use crate::{Event, QueueError, RequestError, TrySendError};
 
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -52,7 +52,7 @@ impl Bench {
                 peer.shared().remove_channel(channel.id, reason);
             };
             tokio::join!(
-                channel::read(&channel, near.receiver, &peer, &events),
+                crate::reading::read(&channel, near.receiver, &peer, &events),
                 drain(&channel, &peer, &events),
                 watch
             );
@@ -74,7 +74,7 @@ async fn received(far: &mut Channel, count: usize) -> String {
         let frame = timeout(DEADLINE, far.receiver.recv()).await.expect("in time").expect("the channel is open");
         match reassembler.push(crate::now(), frame.bytes()).expect("a frame of ours") {
             p2pt_messaging::Progress::Complete(message) => texts.push_str(&message.payload.as_str()[..1]),
-            p2pt_messaging::Progress::Foreign => texts.push_str(&frame.to_text()[..1]),
+            p2pt_messaging::Progress::Foreign(_) => texts.push_str(&frame.to_text()[..1]),
             _ => {}
         }
     }
@@ -101,6 +101,45 @@ async fn what_is_queued_leaves_in_order_and_sends_take_their_turn() {
     };
     let (texts, ()) = tokio::join!(received(&mut far, 6), sending);
     assert_eq!(texts, "abcdef");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_behind_a_send_that_waits_does_not_overtake_it() {
+    let mut bench = Bench::new(|_| {});
+    let (mut far, _task) = bench.open().await;
+    let peer = &bench.peer;
+    peer.queue(large("a", 5)).expect("room");
+    peer.queue(large("b", 2)).expect("room");
+    let (mut c, mut e) = (Box::pin(peer.send("c")), Box::pin(peer.send_frame(Frame::text("e"))));
+    assert!(futures_util::poll!(c.as_mut()).is_pending());
+    peer.queue("d").expect("room");
+    assert!(futures_util::poll!(e.as_mut()).is_pending());
+    let mut gone = Box::pin(peer.send("gone"));
+    assert!(futures_util::poll!(gone.as_mut()).is_pending());
+    drop(gone);
+    peer.queue("f").expect("room");
+    assert!(matches!(peer.try_send("x"), Err(TrySendError::Full(_))), "it would overtake them");
+    // Nor does one that is not polled hold up what is behind it.
+    assert_eq!(received(&mut far, 6).await, "abcdef");
+    c.await.expect("sent");
+    e.await.expect("sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_waits_ends_with_the_channel_and_takes_no_room_of_the_queue() {
+    let mut bench = Bench::new(|config| config.send_queue_bytes = MEGABYTE);
+    let (far, task) = bench.open().await;
+    bench.peer.queue(large("a", 5)).expect("it is alone");
+    let mut waiting = Box::pin(bench.peer.send(large("b", 1)));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    assert_eq!(bench.peer.shared().send_queue.weight(), 5 * MEGABYTE + ITEM_OVERHEAD);
+    drop(far);
+    timeout(DEADLINE, task).await.expect("a task ends with its channel").expect("no panic");
+    assert!(matches!(waiting.await, Err(SendError::PeerGone(_))));
+    assert!(matches!(bench.event().await, Event::PeerConnected(_)));
+    bench.events.close(&bench.peer, ChannelClosed::Remote, 0);
+    let Event::PeerClosed(closed) = bench.event().await else { panic!("not its end") };
+    assert_eq!((closed.unsent_messages, closed.unsent_bytes), (1, 5 * MEGABYTE as u64));
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,9 +367,10 @@ impl<F: Future> MapOk for tokio::time::Timeout<F> {
 #[test]
 fn a_request_that_ended_in_flight_is_not_sent_again_when_its_channel_fails() {
     for cancelled in [false, true] {
-        let queue = SendQueue::new(1 << 20, Arc::default());
+        let bench = Bench::new(|_| {});
+        let queue = &bench.peer.shared().send_queue;
         let asked = Awaited::Response(Asked { number: 7, handed_over: Arc::default() });
-        let content = Content::Message(p2pt_messaging::MessageId::from(1), Arc::new("question".into()));
+        let content = Content::Message(p2pt_messaging::MessageId::from(1), Outgoing::alone("question".into()));
         assert!(matches!(queue.push(content, Some(asked)), Pushed::Queued));
         let in_flight = queue.take().expect("it is queued");
         if cancelled {

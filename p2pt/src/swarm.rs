@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
+use crate::send_queue::{Outgoing, ToSend};
 use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
 
 /// What the members of a swarm share: an identifier, or the info hash alone where that is all that is known.
@@ -159,9 +160,9 @@ impl Swarm {
     /// and [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
     #[must_use = "it says which peers the message did not reach"]
     pub async fn broadcast(&self, payload: impl IntoPayload) -> Vec<(Peer, Result<(), SendError>)> {
-        let payload = &payload.into_payload();
+        let message = &Outgoing::alone(payload.into_payload());
         let sends = self.peers().into_iter().map(|peer| async move {
-            let result = peer.send_with_id(&peer.shared().new_id(), payload).await;
+            let result = peer.send_with_id(&peer.shared().new_id(), ToSend::Shared(message)).await;
             (peer, result)
         });
         join_all(sends).await
@@ -171,12 +172,14 @@ impl Swarm {
     /// why. Results that arrive later are events.
     #[must_use = "it says for which peers there was no room"]
     pub fn queue_all(&self, payload: impl IntoPayload) -> Vec<(Peer, QueueError<()>)> {
-        let payload = Arc::new(payload.into_payload());
+        let peers = self.peers();
+        let Some(first) = peers.first() else { return Vec::new() };
+        let message = Outgoing::shared(payload.into_payload(), &peers, first);
         let queue = |peer: Peer| {
-            let error = peer.queue_with_id(peer.shared().new_id(), payload.clone()).err()?;
+            let error = peer.queue_with_id(peer.shared().new_id(), message.clone()).err()?;
             Some((peer, error.map(drop)))
         };
-        self.peers().into_iter().filter_map(queue).collect()
+        peers.into_iter().filter_map(queue).collect()
     }
 
     /// Asks every connected peer the same, and hands out the responses as they come.

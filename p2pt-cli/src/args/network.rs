@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use p2pt::tracker::{CertificateError, Connector, HeaderError, ProxyUrl, WebSocketConnector};
 use p2pt::transport::webrtc::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, WebRtcConfig};
-use p2pt::{AnnounceUrl, Builder, P2pt};
+use p2pt::{AnnounceUrl, Builder, Limits, P2pt};
 
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
@@ -20,6 +20,15 @@ pub(crate) const PROXY_VARIABLE: &str = "P2PT_PROXY";
 
 /// Peers connected at most, unless it is said how many.
 const DEFAULT_MAX_PEERS: usize = 100;
+
+/// MiB that all peers together may take, unless it is said how much: the library's own default.
+const DEFAULT_MEMORY: u32 = 256;
+
+/// MiB with which a node is of any use: a message of 2 MiB fits.
+const LEAST_MEMORY: i64 = 8;
+
+/// MiB that an address of 32 bits reaches.
+const MOST_MEMORY: i64 = 4095;
 
 /// The highest port that has seven after it.
 const LAST_PORT: i64 = 65_528;
@@ -77,6 +86,14 @@ pub(crate) struct NetworkArgs {
     /// Peers connected at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PEERS)]
     max_peers: usize,
+    /// Memory that all peers together may take with what they send and is not read yet, in MiB; a message above a quarter
+    /// of it is refused
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY, value_parser = memory())]
+    receive_memory: u32,
+    /// Memory that messages may take which wait to be sent, to all peers together, in MiB; a message above a quarter of it
+    /// is refused
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY, value_parser = memory())]
+    send_memory: u32,
 }
 
 /// How trackers are reached.
@@ -144,6 +161,8 @@ impl NetworkArgs {
             bind: Vec::new(),
             connections: NonZeroUsize::MIN,
             max_peers: DEFAULT_MAX_PEERS,
+            receive_memory: DEFAULT_MEMORY,
+            send_memory: DEFAULT_MEMORY,
         }
     }
 
@@ -151,6 +170,8 @@ impl NetworkArgs {
     pub(crate) fn builder(&self) -> Result<Builder, AccessError> {
         let connector = self.access.connector()?;
         let builder = P2pt::builder().trackers(self.tracker_urls()).webrtc(self.webrtc()).connector(connector);
+        let [receive, send] = self.memory();
+        let builder = builder.receive_memory(receive).send_memory(send).limits(self.limits());
         Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
     }
 
@@ -179,9 +200,21 @@ impl NetworkArgs {
         self.turn.iter().map(|url| (url.clone(), IceServer::turn(url, user, password))).collect()
     }
 
+    /// Bytes that all peers together may make the node hold: what they send, and what is sent to them.
+    pub(crate) fn memory(&self) -> [usize; 2] {
+        [self.receive_memory, self.send_memory].map(mebibytes)
+    }
+
     /// Peers connected at most in each swarm.
     pub(crate) fn max_peers(&self) -> usize {
         self.max_peers
+    }
+
+    /// The library's own limits, where messages of that size fit.
+    pub(crate) fn limits(&self) -> Limits {
+        let (limits, largest) = (Limits::default(), mebibytes(self.receive_memory.min(self.send_memory)) / 4);
+        let largest = limits.max_message_bytes.min(largest);
+        limits.max_message_bytes(largest)
     }
 
     fn tracker_urls(&self) -> Vec<String> {
@@ -213,6 +246,14 @@ fn ice_url(scheme: &str, text: &str) -> Result<String, String> {
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn memory() -> impl clap::builder::TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(LEAST_MEMORY..=MOST_MEMORY)
+}
+
+fn mebibytes(count: u32) -> usize {
+    count as usize * (1 << 20)
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -256,6 +297,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn any_memory_holds_the_largest_message_that_goes_with_it() {
+        for (arguments, largest) in [
+            (&[][..], 64 << 20),
+            (&["--receive-memory", "8"], 2 << 20),
+            (&["--send-memory", "8", "--receive-memory", "4095", "--max-peers", "1"], 2 << 20),
+            (&["--send-memory", "1024", "--receive-memory", "100"], 25 << 20),
+        ] {
+            let network = parse(&[&["--loopback", "--no-default-trackers"], arguments].concat()).unwrap();
+            assert_eq!(network.limits().max_message_bytes, largest, "{arguments:?}");
+            let node = network.builder().unwrap().start().await.unwrap();
+            node.shutdown().await;
+        }
+    }
+
     #[test]
     fn servers_and_policy_are_as_asked_for() {
         for (arguments, stun, turn, relay_only) in [
@@ -284,6 +340,8 @@ mod tests {
             (&["--turn", "turn:example.org"], "--turn-user"),
             (&["--relay-only"], "--turn"),
             (&["--connections", "0"], "from 1 on"),
+            (&["--receive-memory", "7"], "8..=4095"),
+            (&["--send-memory", "4096"], "8..=4095"),
             (&["--port", "0"], "1..=65528"),
             (&["--port", "65529"], "1..=65528"),
             (&["--bind", "localhost"], "invalid IP address"),

@@ -135,6 +135,8 @@ pub(super) struct Limits {
     pub(super) message_bytes: usize,
     pub(super) frame_bytes: usize,
     pub(super) send_queue_bytes: usize,
+    pub(super) receive_memory_bytes: usize,
+    pub(super) send_memory_bytes: usize,
     pub(super) confirmations: usize,
     pub(super) peers: usize,
 }

@@ -93,6 +93,8 @@ fn events() -> Vec<Json> {
         message_bytes: p2pt::Limits::default().max_message_bytes,
         frame_bytes: FRAME_BYTES,
         send_queue_bytes: SEND_QUEUE_BYTES,
+        receive_memory_bytes: 256 << 20,
+        send_memory_bytes: 256 << 20,
         confirmations: MAX_CONFIRMATIONS,
         peers: 100,
     };

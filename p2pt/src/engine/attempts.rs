@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
 use super::{ChannelEnd, Done, Engine, MembershipId};
-use crate::channel::{self, PeerChannel};
+use crate::channel::PeerChannel;
 use crate::connections::{Action, IncomingOffer};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::{Peer, sdp, send_queue};
+use crate::{Peer, reading, sdp, send_queue};
 
 impl Engine {
     /// Carries out what was decided for the swarms that have changed.
@@ -130,5 +130,5 @@ async fn run_channel(
         let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
     };
     let draining = send_queue::drain(&channel, &peer, &shared.queue);
-    tokio::join!(channel::read(&channel, receiver, &peer, &shared.queue), draining, watch);
+    tokio::join!(reading::read(&channel, receiver, &peer, &shared.queue), draining, watch);
 }
