@@ -89,24 +89,73 @@ impl Builder {
     ///
     /// No tracker is built in. A node without one starts all the same, and meets no peer until one is
     /// [added](Node::add_tracker); the log warns of it when such a node joins a swarm.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let (_swarm, _events) = p2pt::P2pt::builder()
+    ///     .tracker("wss://tracker.openwebtorrent.com")
+    ///     .tracker("wss://tracker.webtorrent.dev") // peers meet at any that they share
+    /// # .transport(world.network().transport())
+    ///     .join("my-app")
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tracker(mut self, url: impl Into<String>) -> Self {
         self.trackers.push(url.into());
         self
     }
 
     /// Adds several trackers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// const TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
+    /// let builder = p2pt::P2pt::builder().trackers(TRACKERS);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn trackers<U: Into<String>>(mut self, urls: impl IntoIterator<Item = U>) -> Self {
         self.trackers.extend(urls.into_iter().map(Into::into));
         self
     }
 
     /// Uses another transport than WebRTC. The node shuts it down when it ends, so give each node its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// // Another transport than WebRTC: here the one in memory.
+    /// let network = p2pt::transport::memory::MemoryNetwork::new(7);
+    /// let builder = p2pt::P2pt::builder().transport(network.transport());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
     /// Configures the WebRTC transport; without effect if [`transport`](Self::transport) is used.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use p2pt::transport::webrtc::{IceServer, WebRtcConfig};
+    ///
+    /// let webrtc = WebRtcConfig::default()
+    ///     .ice_servers([IceServer::stun("stun:stun.example"), IceServer::turn("turn:turn.example", "me", "secret")])
+    ///     .port(40_000); // and the seven after it, for a firewall
+    /// let builder = p2pt::P2pt::builder().webrtc(webrtc);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "webrtc")]
     pub fn webrtc(mut self, config: WebRtcConfig) -> Self {
         self.webrtc = config;
@@ -127,6 +176,17 @@ impl Builder {
     }
 
     /// Uses this id instead of one drawn at random. Two live nodes must never share one.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// // For tests; otherwise each run draws its own, and no two nodes may have the same.
+    /// let (swarm, _events) = world.builder().peer_id(p2pt::PeerId::from([7; 20])).join("room").await?;
+    /// assert_eq!(swarm.peer_id().to_string(), "07".repeat(20));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peer_id(mut self, peer_id: PeerId) -> Self {
         self.peer_id = Some(peer_id);
         self
@@ -154,6 +214,15 @@ impl Builder {
     /// Offers that wait for their answers take no place of a connection, in however many swarms and at however many
     /// trackers they wait. Where the transport holds no more of them, those for trackers without a socket give way,
     /// then those of swarms that want none, and the swarms share what is left.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let (_swarm, _events) = world.builder().max_peers(20).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_peers(mut self, peers: usize) -> Self {
         self.mesh.max_peers = peers;
         self
@@ -167,12 +236,33 @@ impl Builder {
     /// panics has not admitted its peer; the panic goes no further, and an error is logged.
     ///
     /// A peer id is a claim that was not checked.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// // WebTorrent clients begin their ids so; they seek files.
+    /// let builder = world.builder().admit(|request| !request.peer_id.as_bytes().starts_with(b"-WW"));
+    /// let (_swarm, _events) = builder.join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn admit(mut self, filter: impl Fn(&PeerRequest) -> bool + Send + Sync + 'static) -> Self {
         self.filters.add(Arc::new(filter));
         self
     }
 
     /// [Admits](Self::admit) these peers only. Give such peers their [ids](Self::peer_id), which are drawn otherwise.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let friends: Vec<p2pt::PeerId> = vec!["77e0".repeat(10).parse()?];
+    /// let (_swarm, _events) = world.builder().allow(friends).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn allow(self, peers: impl IntoIterator<Item = PeerId>) -> Self {
         let allowed: BTreeSet<PeerId> = peers.into_iter().collect();
         self.admit(move |request| allowed.contains(&request.peer_id))
@@ -181,12 +271,33 @@ impl Builder {
     /// Bytes of unread messages kept for each peer (1 MiB unless configured), and again of responses that the application
     /// has not taken. A peer that sends more waits; a single larger message is still delivered, alone. See
     /// [`receive_memory`](Self::receive_memory) for all peers together.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// // For many peers on a small machine: 256 KiB each.
+    /// let (_swarm, _events) = world.builder().inbox_bytes(256 << 10).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.peers.inbox_bytes = bytes;
         self
     }
 
     /// How long a request waits for its response (30 s unless configured); a single request can override it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use std::time::Duration;
+    ///
+    /// let (_swarm, _events) = world.builder().request_timeout(Duration::from_secs(5)).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_timeout(mut self, deadline: Duration) -> Self {
         self.peers.request_timeout = deadline;
         self
@@ -233,6 +344,18 @@ impl Builder {
 
     /// How long what is queued may take to leave when a peer is disconnected, a swarm left, or the node shut down (5 s
     /// unless configured).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use std::time::Duration;
+    ///
+    /// // What is queued is not worth waiting for.
+    /// let (_swarm, _events) = world.builder().flush_timeout(Duration::ZERO).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn flush_timeout(mut self, timeout: Duration) -> Self {
         self.peers.flush_timeout = timeout;
         self
@@ -241,6 +364,19 @@ impl Builder {
     /// Bounds on what a peer's incoming messages may take: those of the codec hold for each of its channels, and
     /// [`max_held_bytes`](Limits#structfield.max_held_bytes) for all of them together. The largest message holds for
     /// sending too.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use p2pt::Limits;
+    ///
+    /// // No message of this application is longer than a page.
+    /// let limits = Limits::default().max_message_bytes(4 << 10);
+    /// let (_swarm, _events) = world.builder().limits(limits).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.peers.limits = limits;
         self
@@ -248,6 +384,18 @@ impl Builder {
 
     /// Starts the node, in no swarm yet. Must be called within a tokio runtime; returns at once, trackers are reached
     /// in the background.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let node = world.builder().start().await?;
+    /// let (red, _red_events) = node.join("red").await?;
+    /// let (blue, _blue_events) = node.join("blue").await?;
+    /// assert_eq!(red.peer_id(), blue.peer_id());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].
@@ -331,6 +479,22 @@ impl Builder {
     }
 
     /// Starts the node and joins a swarm, in one expression: what a program with one swarm needs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let (swarm, mut events) = world.builder().join("my-app").await?;
+    /// # let (_other, _other_events) = world.join("my-app").await;
+    /// while let Some(event) = events.next().await {
+    ///     if let p2pt::Event::PeerConnected(peer) = event {
+    ///         peer.queue("hello")?;
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].

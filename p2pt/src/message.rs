@@ -42,6 +42,25 @@ impl Message {
     }
 
     /// The text, if it was sent as text. [`json`](Self::json) reads text, too.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// // What came was JSON, and no text.
+    /// assert_eq!(message.text(), None);
+    /// assert_eq!(message.as_json().map(|json| json.as_str()), Some(r#"{"city":"Ghent"}"#));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn text(&self) -> Option<&str> {
         self.body.payload.text()
     }
@@ -53,6 +72,23 @@ impl Message {
 
     /// Responds, without waiting for a response to the response.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// message.respond("nineteen degrees").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`], for the reasons for which [`Peer::send`] fails.
     pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
@@ -60,6 +96,24 @@ impl Message {
     }
 
     /// Queues a response, and never waits; see [`Peer::queue`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// // In the event loop, which must not wait.
+    /// message.queue_response("nineteen degrees")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.

@@ -101,6 +101,19 @@ impl Node {
     /// Each swarm has peers of its own: a member of two swarms of this node is two [`Peer`](crate::Peer)s that are not
     /// equal, with a connection each. What tells that they are the same node is [`Peer::id`](crate::Peer::id).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let node = world.builder().start().await?;
+    /// let (room, _events) = node.join("room").await?;
+    /// // By info hash, for those to whom the identifier is not known.
+    /// let (same, _events) = node.join(p2pt::InfoHash::of("another")).await?;
+    /// assert_eq!((room.identifier().as_deref(), same.identifier()), (Some("room"), None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`NodeError::AlreadyJoined`], [`NodeError::Stopped`].
     pub async fn join(&self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), NodeError> {
@@ -112,6 +125,19 @@ impl Node {
 
     /// Adds a tracker, for every swarm. Adding one again changes nothing.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// swarm.node().add_tracker("wss://tracker.webtorrent.dev").await?;
+    /// assert_eq!(swarm.node().tracker_stats().total, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
     pub async fn add_tracker(&self, url: impl Into<String>) -> Result<(), NodeError> {
@@ -120,6 +146,20 @@ impl Node {
     }
 
     /// Leaves a tracker, for every swarm; the peers met there stay. Returns whether the node had it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// assert!(swarm.node().remove_tracker(p2pt::testing::World::TRACKER).await?);
+    /// // Peers stay.
+    /// assert!(peer.is_connected());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`NodeError::AnnounceUrl`], [`NodeError::Stopped`].
@@ -140,6 +180,20 @@ impl Node {
     /// tracker are kept and `missed` counts the others. The peer is not told. It sees attempts of its own fail: no
     /// answer comes to its offers, and after its answers no path is found (`TransportError::IceFailed`).
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// swarm.node().ban(peer.id()).await?;
+    /// assert!(!peer.is_connected());
+    /// assert_eq!(swarm.node().banned(), [bob.peer_id()]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`NodeError::Stopped`].
     pub fn ban(&self, peer: PeerId) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
@@ -150,6 +204,20 @@ impl Node {
     }
 
     /// Lifts a ban; returns whether there was one. The peer is met again at one of the next announces.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// swarm.node().ban(peer.id()).await?;
+    /// assert!(swarm.node().unban(&peer.id()));
+    /// assert!(!swarm.node().unban(&peer.id()), "it is not banned any more");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unban(&self, peer: &PeerId) -> bool {
         self.handle.shared.admission.unban(peer)
     }
@@ -160,6 +228,23 @@ impl Node {
     }
 
     /// The trackers as they are now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// let stats = swarm.node().tracker_stats();
+    /// assert_eq!((stats.connected, stats.total), (1, 1));
+    /// for tracker in &stats.trackers {
+    ///     let members = tracker.swarms[&swarm.info_hash()].members();
+    ///     println!("{}: {:?}, {members:?} members", tracker.url, tracker.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tracker_stats(&self) -> TrackerStats {
         let trackers = lock(&self.handle.shared.trackers);
         let mut by_url: Vec<&Tracker> = trackers.values().collect();
@@ -173,6 +258,19 @@ impl Node {
 
     /// What the node has done since its start, and holds now, in all its swarms. Cheap: reads atomics, and asks each
     /// tracker's client for its counters.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// let metrics = swarm.node().metrics();
+    /// assert_eq!((metrics.peers_connected, metrics.connections_opened), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn metrics(&self) -> NodeMetrics {
         self.handle.shared.metrics()
     }
@@ -180,6 +278,20 @@ impl Node {
     /// Ends the node in order: takes nothing new, lets what is queued for peers leave, leaves the trackers, closes
     /// every channel gracefully, ends the event streams. Every step has a deadline; together at most a few seconds
     /// beside the flush, usually milliseconds. Idempotent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// peer.queue("goodbye")?;
+    /// // Lets it leave, and tells peers and trackers.
+    /// swarm.node().shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self) {
         self.handle.shared.stop.cancel();
         self.handle.shared.stopped.cancelled().await;

@@ -286,6 +286,21 @@ impl Peer {
     /// waits for its turn comes after it. A future dropped half-way leaves a message that never completes at the other
     /// side, or one that is sent whole, if it had waited for its turn.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// peer.send("a text").await?;
+    /// peer.send(42).await?;
+    /// // A whole album, at the peer's pace: it waits while the channel is full.
+    /// peer.send("♪".repeat(1_000_000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
@@ -297,6 +312,24 @@ impl Peer {
     ///
     /// For what is worthless when late, and for sending to many peers without a task for each. `Ok` means what it means
     /// for [`send`](Self::send), and messages sent by turns with both keep their order.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// use p2pt::TrySendError;
+    ///
+    /// // A position is worthless when late.
+    /// match peer.try_send("x=3 y=4") {
+    ///     Ok(()) | Err(TrySendError::Full(_)) => {}
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TrySendError`]; the message comes back if it would have to wait: for room, or for what was queued before it.
@@ -327,11 +360,50 @@ impl Peer {
     }
 
     /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (_bob, mut bob_events) = world.join("room").await;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(event) = bob_events.next().await {
+    /// #         if let p2pt::Event::Message(message) = event {
+    /// #             let _ = message.queue_response("fine, thanks");
+    /// #         }
+    /// #     }
+    /// # });
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// let response = peer.request("how are you?").await?;
+    /// assert_eq!(response.text(), Some("fine, thanks"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request(&self, payload: impl IntoPayload) -> Request {
         Request::new(self.clone(), None, payload.into_payload())
     }
 
     /// Responds to a message of which only the id is at hand; [`Message::respond`](crate::Message::respond) otherwise.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// let (peer, id) = (message.peer().clone(), message.id().clone());
+    /// // Later, when only these two are at hand:
+    /// peer.respond_to(id, "nineteen degrees").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
@@ -348,6 +420,26 @@ impl Peer {
     /// [`Event::Data`](crate::Event::Data), whatever it is: binary frames are never messages, and a text frame that may
     /// be taken for a part of one, a `^` and a JSON object, is not sent.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// use p2pt::{Event, Frame};
+    ///
+    /// peer.send_frame(Frame::binary(vec![0, 159, 146, 150])).await?;
+    /// let data = loop {
+    ///     if let Some(Event::Data(data)) = bob_events.next().await {
+    ///         break data;
+    ///     }
+    /// };
+    /// assert_eq!(data.frame.bytes()[..], [0, 159, 146, 150]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`].
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
@@ -361,6 +453,20 @@ impl Peer {
     }
 
     /// The numbers of the connection that messages take, if there is one: candidate types, round-trip time, bytes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// if let Some(stats) = peer.stats().await {
+    ///     println!("{:?} over {:?}", stats.round_trip, stats.local_candidate);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stats(&self) -> Option<ChannelStats> {
         let channel = self.0.channel().ok()?;
         Some(channel.stats().await)
@@ -380,6 +486,20 @@ impl Peer {
     /// with the reason `Local` after what the peer had sent. Attempts to connect that were under way come to nothing.
     ///
     /// The peer may come back at any time, as a new [`Peer`]; [`Node::ban`](crate::Node::ban) keeps it away.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// peer.queue("that is all")?;
+    /// peer.disconnect().await;
+    /// assert!(!peer.is_connected());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn disconnect(&self) {
         // What has not left by then is counted in `PeerClosed`.
         let _ = timeout(self.0.settings.config.flush_timeout, self.flush()).await;
@@ -397,12 +517,52 @@ impl Peer {
     /// When taken again, the earlier taker has no more.
     ///
     /// The messages end when the connection has ended, whether its `PeerClosed` was read or not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// # bob.wait_for_peer().await?.queue("one")?;
+    /// # let bob_node = bob.clone();
+    /// # tokio::spawn(async move { tokio::time::sleep(std::time::Duration::from_secs(5)).await; bob_node.shutdown().await });
+    /// let mut messages = peer.messages();
+    /// let conversation = tokio::spawn(async move {
+    ///     let mut count = 0;
+    ///     while let Some(message) = messages.next().await {
+    ///         println!("{:?}", message.text());
+    ///         count += 1;
+    ///     }
+    ///     count
+    /// });
+    /// # tokio::spawn(async move { while events.next().await.is_some() {} });
+    /// assert_eq!(conversation.await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn messages(&self) -> Messages {
         Messages::start(self)
     }
 
     /// Waits until the peer is gone and its [`PeerClosed`](crate::Event::PeerClosed) has been taken from the event
     /// stream, or the stream was dropped; says the same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// # tokio::spawn(async move { while events.next().await.is_some() {} });
+    /// bob.shutdown().await;
+    /// let closed = peer.closed().await;
+    /// println!("{} has gone: {}, {} bytes may be lost", peer.id(), closed.reason, closed.unacknowledged_bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn closed(&self) -> PeerClosed {
         self.0.inbox.ended().await.event(self.clone())
     }

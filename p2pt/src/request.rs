@@ -277,6 +277,28 @@ impl Request {
 
     /// How long to wait, from now on, until the response is there; covers sending too. The default is the node's
     /// (30 s unless configured).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (_bob, mut bob_events) = world.join("room").await;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(event) = bob_events.next().await {
+    /// #         if let p2pt::Event::Message(message) = event {
+    /// #             let _ = message.queue_response("fine, thanks");
+    /// #         }
+    /// #     }
+    /// # });
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// use std::time::Duration;
+    ///
+    /// let response = peer.request("how are you?").timeout(Duration::from_secs(2)).await?;
+    /// assert_eq!(response.text(), Some("fine, thanks"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -295,6 +317,27 @@ impl Request {
 
     /// [Queues](Peer::queue) it, and never waits: what goes wrong later is the [`PendingResponse`]'s error, not an
     /// event. A request that ends while it is queued is not sent any more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (_bob, mut bob_events) = world.join("room").await;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(event) = bob_events.next().await {
+    /// #         if let p2pt::Event::Message(message) = event {
+    /// #             let _ = message.queue_response("fine, thanks");
+    /// #         }
+    /// #     }
+    /// # });
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// // The first is on its way while the second is queued; neither call waits.
+    /// let (one, other) = (peer.request("how are you?").queue()?, peer.request("and yours?").queue()?);
+    /// assert_eq!((one.await?.text(), other.await?.text()), (Some("fine, thanks"), Some("fine, thanks")));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError::QueueFull`], [`RequestError::NodeFull`], [`RequestError::TooMany`], [`SendError::TooLarge`],

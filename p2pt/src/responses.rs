@@ -42,6 +42,31 @@ impl Responses {
     }
 
     /// The next response or failure, and whose it is; `None` after the last. Cancel-safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (_bob, mut bob_events) = world.join("room").await;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(event) = bob_events.next().await {
+    /// #         if let p2pt::Event::Message(message) = event {
+    /// #             let _ = message.queue_response("fine, thanks");
+    /// #         }
+    /// #     }
+    /// # });
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// let mut responses = swarm.request_many("how are you?");
+    /// while let Some((peer, response)) = responses.next().await {
+    ///     match response {
+    ///         Ok(message) => println!("{}: {:?}", peer.id(), message.text()),
+    ///         Err(error) => println!("{} did not answer: {error}", peer.id()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<(Peer, Result<Message, RequestError>)> {
         poll_fn(|cx| self.poll(cx)).await
     }

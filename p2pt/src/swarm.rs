@@ -143,11 +143,39 @@ impl Swarm {
     }
 
     /// The peers connected now, in the order of their ids.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// for peer in swarm.peers() {
+    ///     println!("{} is here", peer.id());
+    /// }
+    /// # assert_eq!(swarm.peers().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.queue.hand_out_peers()
     }
 
     /// A connected peer by its id.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// assert!(swarm.peer(&bob.peer_id()).is_some());
+    /// assert!(swarm.peer(&swarm.peer_id()).is_none(), "a node is no peer of its own");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peer(&self, id: &PeerId) -> Option<Peer> {
         self.shared.queue.hand_out_peer(id)
     }
@@ -158,6 +186,22 @@ impl Swarm {
     /// for as long as the node's [send timeout](crate::Builder::send_timeout). A program that sends to all peers again
     /// and again has two other ways: [`Peer::try_send`] on each of the [`peers`](Self::peers) leaves a slow peer out,
     /// and [`queue_all`](Self::queue_all) neither waits nor leaves a peer out.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// for (peer, result) in swarm.broadcast("the game begins").await {
+    ///     if let Err(error) = result {
+    ///         eprintln!("{} does not know: {error}", peer.id());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "it says which peers the message did not reach"]
     pub async fn broadcast(&self, payload: impl IntoPayload) -> Vec<(Peer, Result<(), SendError>)> {
         let message = &Outgoing::alone(payload.into_payload());
@@ -170,6 +214,20 @@ impl Swarm {
 
     /// [Queues](Peer::queue) a message for every connected peer, never waits, and says for whom it was not queued, and
     /// why. Results that arrive later are events.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// for (peer, error) in swarm.queue_all("the game begins") {
+    ///     eprintln!("{} does not know: {error}", peer.id());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "it says for which peers there was no room"]
     pub fn queue_all(&self, payload: impl IntoPayload) -> Vec<(Peer, QueueError<()>)> {
         let peers = self.peers();
@@ -206,6 +264,18 @@ impl Swarm {
     /// Waits until a peer is connected, and hands out one that is: at once if there is one already. It takes no event
     /// out of the stream, so [`Event::PeerConnected`] comes there all the same.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// let (alice, _events) = world.join("room").await;
+    /// let (bob, _events) = world.join("room").await;
+    /// let peer = alice.wait_for_peer().await?;
+    /// assert_eq!(peer.id(), bob.peer_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`NodeError::Stopped`]: the swarm was left or the node shut down, before or meanwhile.
     pub async fn wait_for_peer(&self) -> Result<Peer, NodeError> {
@@ -213,6 +283,19 @@ impl Swarm {
     }
 
     /// Announces to every tracker now, to meet more peers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// // Announces now, rather than within the tracker's interval.
+    /// swarm.request_more_peers().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`NodeError::Stopped`].
@@ -250,6 +333,20 @@ impl Swarm {
     /// Moves to another identifier: leaves all peers here, and meets those under the new one. The handle and the event
     /// stream go on. [`set_identifier`](Self::set_identifier) keeps the peers.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// swarm.move_to("another room").await?;
+    /// assert_eq!(swarm.identifier().as_deref(), Some("another room"));
+    /// assert!(swarm.peers().is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`NodeError::AlreadyJoined`] if this node is under the new identifier already, with another swarm or with this one,
     /// [`NodeError::Stopped`].
@@ -261,6 +358,22 @@ impl Swarm {
     /// Leaves: lets what is queued for peers leave (for at most [as long as
     /// configured](crate::Builder::flush_timeout)), announces to the trackers that it leaves, closes every channel, and
     /// ends the event stream. Other swarms of the node go on, and the swarm can be joined again at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// swarm.leave().await?;
+    /// // What was left to say has been said; then the events end.
+    /// while let Some(event) = events.next().await {
+    ///     println!("{event}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`NodeError::Stopped`] if it was left already.

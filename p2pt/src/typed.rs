@@ -19,6 +19,21 @@ impl Peer {
     /// As in every message that is made of a value, floats that are no numbers (NaN and the infinities) become `null`, as
     /// JavaScript's JSON has it. The other side reads them as an `Option<f64>`; as an `f64` they are a [`DecodeError`].
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// #[derive(serde::Serialize)]
+    /// struct Move { from: &'static str, to: &'static str }
+    ///
+    /// peer.send_json(&Move { from: "e2", to: "e4" }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`TypedError::Encode`], before anything is sent; [`TypedError::Send`].
     pub async fn send_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), TypedError> {
@@ -26,6 +41,18 @@ impl Peer {
     }
 
     /// Queues a value as JSON, and never waits; otherwise as [`queue`](Self::queue).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, mut bob_events) = world.join("room").await;
+    /// # let peer = swarm.wait_for_peer().await?;
+    /// peer.queue_json(&("e2", "e4"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TypedError::Encode`], before anything is queued; [`TypedError::Queue`].
@@ -44,6 +71,27 @@ impl Message {
     /// Reads it into a type of the application's. Text is read as a JSON string, since a JavaScript peer sends strings
     /// as text; [`as_json`](Self::as_json) and [`text`](Self::text) are what was sent, unread.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// #[derive(serde::Deserialize)]
+    /// struct Question { city: String }
+    ///
+    /// let question: Question = message.json()?;
+    /// assert_eq!(question.city, "Ghent");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`DecodeError`]: it is not of the type. In a function that fails with [`TypedError`], `?` makes that of it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
@@ -51,6 +99,26 @@ impl Message {
     }
 
     /// Responds with a value as JSON; otherwise as [`respond`](Self::respond).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// # let (swarm, mut events) = world.join("room").await;
+    /// # let (bob, _bob_events) = world.join("room").await;
+    /// # bob.wait_for_peer().await?.queue_json(&serde_json::json!({ "city": "Ghent" }))?;
+    /// # let message = loop {
+    /// #     if let Some(p2pt::Event::Message(message)) = events.next().await {
+    /// #         break message;
+    /// #     }
+    /// # };
+    /// #[derive(serde::Serialize)]
+    /// struct Answer { degrees: f64 }
+    ///
+    /// message.respond_json(&Answer { degrees: 19.5 }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TypedError::Encode`], before anything is sent; [`TypedError::Send`].
