@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::counters::{Counters, Gauge, add};
-use crate::peer::PeerConfig;
 use crate::queue::lock;
+use crate::settings::PeerConfig;
 
 /// How often it is logged as a warning that the greediest peer pays.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);

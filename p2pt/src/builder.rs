@@ -26,7 +26,7 @@ use crate::admission::{Admission, Filters};
 use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
-use crate::peer::{PeerConfig, Settings};
+use crate::settings::{PeerConfig, Settings};
 use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::*;
 use crate::Peer;
-use crate::peer::Settings;
 use crate::queue::EventQueue;
 use crate::reading::read;
+use crate::settings::Settings;
 use crate::{Event, InvalidFrame, QueueError, ReceiveError, SendError};
 
 const STALL: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use tracing::{Span, debug, error_span};
 use crate::admission::{Admission, PeerRequest};
 use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
-use crate::peer::Settings;
+use crate::settings::Settings;
 use crate::swarm::SwarmShared;
 use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
 

@@ -23,9 +23,9 @@ use p2pt_transport::{
 };
 
 use crate::channel::PeerChannel;
-use crate::peer::{PeerConfig, Settings};
 use crate::queue::{EventQueue, lock};
 use crate::reading::read;
+use crate::settings::{PeerConfig, Settings};
 use crate::{Event, InvalidFrame, Peer, ReceiveError};
 use p2pt_mesh::mesh::ChannelId;
 

@@ -31,8 +31,8 @@ use crate::channel::PeerChannel;
 use crate::connections::Connections;
 use crate::counters::Counted;
 use crate::node::{NodeShared, Tracker};
-use crate::peer::Settings;
 use crate::queue::lock;
+use crate::settings::Settings;
 use crate::swarm::{Identity, SwarmShared};
 use crate::{NodeError, Peer, SwarmKey};
 

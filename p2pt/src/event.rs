@@ -313,7 +313,7 @@ mod tests {
     use p2pt_messaging::{InvalidMessage, Message as Body};
 
     use super::*;
-    use crate::peer::Settings;
+    use crate::settings::Settings;
 
     fn peer() -> Peer {
         Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)))

@@ -104,6 +104,7 @@ mod request;
 mod responses;
 mod sdp;
 mod send_queue;
+mod settings;
 mod swarm;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::Event;
-    use crate::peer::Settings;
+    use crate::settings::Settings;
 
     #[test]
     fn its_debug_has_the_kind_and_the_size_but_not_the_content() {

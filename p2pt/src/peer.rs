@@ -1,120 +1,32 @@
-//! A peer: the application's handle, and the state its channels share.
+//! A peer: the application's handle.
+
+mod shared;
 
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use std::{fmt, ptr};
 
 use futures_util::future::join_all;
-use p2pt_messaging::{IntoPayload, Limits, MessageId, Payload, may_be_taken_for_a_chunk};
+use p2pt_messaging::{IntoPayload, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
-use rand::RngExt as _;
-use rand::rngs::StdRng;
-use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{Span, debug, error_span};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{Span, error_span};
 
-use crate::accounts::{Account, Accounts};
-use crate::channel::{ChannelError, PeerChannel, TryChannelError};
-use crate::counters::{Counters, add, count};
+use crate::accounts::Account;
+use crate::channel::{ChannelError, TryChannelError};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Awaited, Behind, Content, Outgoing, Pushed, SendQueue, Sent, ToSend};
+use crate::send_queue::{Awaited, Content, Outgoing, Pushed, SendQueue, Sent, ToSend};
+use crate::settings::Settings;
 use crate::{Messages, PeerClosed, QueueError, Request, SendError, TrySendError};
-use p2pt_mesh::mesh::ChannelId;
 
-/// Bytes of unread messages kept for each peer unless configured; a larger message is kept alone.
-const INBOX_BYTES: usize = 1 << 20;
-
-/// Bytes that may be queued for each peer unless configured; a larger message is queued alone.
-const SEND_QUEUE_BYTES: usize = 8 << 20;
-
-/// What all peers of a node together may make it hold of what they send, and what may be queued for all of them, each in
-/// bytes and unless configured: half is shared out, which is 1.3 MiB for each of 100 peers, more than an inbox holds, and
-/// the other half takes two messages of the largest size.
-const NODE_MEMORY: usize = 256 << 20;
-
-/// How long what is queued may take to leave when a connection is ended, unless configured.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a request waits for its response unless configured.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
-const HELD_UP: Duration = Duration::from_secs(1);
-
-/// How long a send waits for a channel that takes nothing unless configured.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the application sets for every peer of a node.
-#[derive(Debug, Clone)]
-pub(crate) struct PeerConfig {
-    pub(crate) limits: Limits,
-    pub(crate) inbox_bytes: usize,
-    pub(crate) request_timeout: Duration,
-    pub(crate) send_timeout: Duration,
-    pub(crate) send_queue_bytes: usize,
-    pub(crate) flush_timeout: Duration,
-    pub(crate) receive_memory: usize,
-    pub(crate) send_memory: usize,
-}
-
-impl Default for PeerConfig {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            inbox_bytes: INBOX_BYTES,
-            request_timeout: REQUEST_TIMEOUT,
-            send_timeout: SEND_TIMEOUT,
-            send_queue_bytes: SEND_QUEUE_BYTES,
-            flush_timeout: FLUSH_TIMEOUT,
-            receive_memory: NODE_MEMORY,
-            send_memory: NODE_MEMORY,
-        }
-    }
-}
-
-/// What every peer of a node has in common.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) config: PeerConfig,
-    pub(crate) message_ids: Mutex<StdRng>,
-    /// How many events about peers the application has taken.
-    pub(crate) events_taken: AtomicU64,
-    pub(crate) counters: Arc<Counters>,
-    /// What all peers may make the node hold.
-    pub(crate) accounts: Accounts,
-    /// The way to the engine, which it does not keep running.
-    pub(crate) commands: mpsc::Sender<Command>,
-}
-
-impl Settings {
-    /// For peers without an engine.
-    #[cfg(test)]
-    pub(crate) fn alone(inbox_bytes: usize) -> Self {
-        Self::sharing(PeerConfig { inbox_bytes, ..PeerConfig::default() }, 1)
-    }
-
-    /// For so many peers without an engine.
-    #[cfg(test)]
-    pub(crate) fn sharing(config: PeerConfig, max_peers: usize) -> Self {
-        let counters = Arc::<Counters>::default();
-        Self {
-            accounts: Accounts::new(&config, max_peers, &counters),
-            config,
-            message_ids: Mutex::new(rand::make_rng()),
-            events_taken: AtomicU64::new(0),
-            counters,
-            commands: mpsc::channel(1).0,
-        }
-    }
-}
+use shared::Channels;
+pub(crate) use shared::PeerShared;
 
 /// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
@@ -124,27 +36,6 @@ impl Settings {
 /// same of them. Compare [`id`](Self::id) to tell whether two peers are the same node.
 #[derive(Clone)]
 pub struct Peer(Arc<PeerShared>);
-
-#[derive(Debug)]
-pub(crate) struct PeerShared {
-    id: PeerId,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) inbox: Inbox,
-    pub(crate) waiters: Waiters,
-    pub(crate) send_queue: SendQueue,
-    /// What the node holds of what the peer has sent.
-    pub(crate) received: Arc<Account>,
-    channels: Mutex<Channels>,
-    span: Span,
-}
-
-#[derive(Debug)]
-struct Channels {
-    /// In the order they opened.
-    open: Vec<Arc<PeerChannel>>,
-    /// How the last one ended; meaningful while none is open.
-    ended: ChannelClosed,
-}
 
 impl Peer {
     pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
@@ -588,158 +479,6 @@ impl Peer {
     }
 }
 
-impl PeerShared {
-    pub(crate) fn new_id(&self) -> MessageId {
-        let mut rng = lock(&self.settings.message_ids);
-        MessageId::random(|| rng.random())
-    }
-
-    /// Queues something to be handed over.
-    pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
-        let pushed = self.send_queue.push(content, awaited);
-        if matches!(pushed, Pushed::Full(_) | Pushed::NodeFull(_)) {
-            let node = matches!(pushed, Pushed::NodeFull(_));
-            count(&self.settings.counters.queue_full);
-            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), node, "the send queue is full");
-        }
-        pushed
-    }
-
-    /// Waits until it is certain that the full inbox of this peer, or responses that were not taken, hold back what it sends.
-    pub(crate) async fn held_up(&self) {
-        let events_taken = || self.settings.events_taken.load(Ordering::Relaxed);
-        let blocked_at = || [self.inbox.is_blocked().then(events_taken), self.waiters.blocked_at()];
-        self.inbox.held_up(HELD_UP, blocked_at).await;
-    }
-
-    /// The size of a message that is too large, and the limit.
-    pub(crate) fn too_large(&self, payload: &Payload) -> Option<(usize, usize)> {
-        let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
-        (bytes > max).then_some((bytes, max))
-    }
-
-    fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
-        match self.too_large(payload) {
-            Some((bytes, max)) => Err(SendError::TooLarge { bytes, max }),
-            None => Ok(()),
-        }
-    }
-
-    /// Waits until what a send has put behind what was queued is sent.
-    async fn sent_behind(&self, mut behind: Behind<'_>) -> Sent {
-        let stall = self.settings.config.send_timeout;
-        let (mut since, mut before) = (Instant::now(), None);
-        loop {
-            let mut changed = pin!(self.send_queue.changed());
-            changed.as_mut().enable();
-            let sent = match behind.sent.try_recv() {
-                Ok(sent) => return sent,
-                Err(TryRecvError::Closed) => return Err(SendError::PeerGone(self.ended())),
-                Err(TryRecvError::Empty) => &mut behind.sent,
-            };
-            let taken = Some(self.channel()?.frames_taken());
-            if std::mem::replace(&mut before, taken) != taken {
-                since = Instant::now();
-            }
-            let stalled = tokio::select! {
-                biased;
-                sent = sent => return sent.unwrap_or_else(|_| Err(SendError::PeerGone(self.ended()))),
-                waited = timeout_at(since + stall, changed) => waited.is_err(),
-            };
-            if stalled && Some(self.channel()?.frames_taken()) == taken {
-                return Err(SendError::Timeout(stall));
-            }
-        }
-    }
-
-    /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
-    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Sent {
-        loop {
-            let channel = self.channel_in_turn().await?;
-            match channel.send_message(id, payload, self.settings.config.send_timeout).await {
-                // The whole message starts again on the next channel, under the same id.
-                Err(ChannelError::Closed) => {
-                    debug!(parent: channel.span(), message = %id, "the channel closed in the midst of a message");
-                }
-                Err(error) => return Err(error.into()),
-                Ok(()) => {
-                    self.sent(payload);
-                    return Ok(channel.id);
-                }
-            }
-        }
-    }
-
-    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Sent {
-        loop {
-            let channel = self.channel_in_turn().await?;
-            match channel.send(frame.clone(), self.settings.config.send_timeout).await {
-                Err(ChannelError::Closed) => {}
-                Err(error) => return Err(error.into()),
-                Ok(()) => {
-                    add(&self.settings.counters.bytes_sent, frame.len());
-                    return Ok(channel.id);
-                }
-            }
-        }
-    }
-
-    fn sent(&self, payload: &Payload) {
-        count(&self.settings.counters.messages_sent);
-        add(&self.settings.counters.bytes_sent, payload.as_str().len());
-    }
-
-    pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {
-        lock(&self.channels).open.push(channel);
-    }
-
-    /// Takes a channel out; `ended` is why it closed.
-    pub(crate) fn remove_channel(&self, id: ChannelId, ended: ChannelClosed) -> Option<Arc<PeerChannel>> {
-        let mut channels = lock(&self.channels);
-        let index = channels.open.iter().position(|channel| channel.id == id)?;
-        channels.ended = ended;
-        let removed = channels.open.remove(index);
-        drop(channels);
-        self.send_queue.wake();
-        Some(removed)
-    }
-
-    /// How the last channel ended.
-    pub(crate) fn ended(&self) -> ChannelClosed {
-        lock(&self.channels).ended.clone()
-    }
-
-    pub(crate) fn channels(&self) -> Vec<Arc<PeerChannel>> {
-        lock(&self.channels).open.clone()
-    }
-
-    /// The channel that a new message takes, once no earlier one is under way on a channel that is about to be closed.
-    async fn channel_in_turn(&self) -> Result<Arc<PeerChannel>, SendError> {
-        loop {
-            let channel = self.channel()?;
-            if !channel.is_ending() {
-                return Ok(channel);
-            }
-            channel.has_ended().await;
-        }
-    }
-
-    /// The channel new messages take: the oldest that is not about to be closed. As long as that one is the same,
-    /// messages arrive in order.
-    fn channel(&self) -> Result<Arc<PeerChannel>, SendError> {
-        let channels = lock(&self.channels);
-        let usable = |channel: &&Arc<PeerChannel>| !channel.is_closed();
-        let best = channels.open.iter().filter(usable).find(|channel| !channel.is_leaving());
-        match best.or_else(|| channels.open.iter().find(usable)) {
-            Some(channel) => Ok(channel.clone()),
-            None => {
-                let newest = channels.open.last().and_then(|channel| channel.reason());
-                Err(SendError::PeerGone(newest.unwrap_or_else(|| channels.ended.clone())))
-            }
-        }
-    }
-}
-
 /// The payload of a message that was not queued.
 pub(crate) fn given_back(message: Arc<Outgoing>) -> Payload {
     match Arc::try_unwrap(message) {
@@ -771,16 +510,5 @@ impl Eq for Peer {}
 impl Hash for Peer {
     fn hash<H: Hasher>(&self, state: &mut H) {
         ptr::hash(Arc::as_ptr(&self.0), state);
-    }
-}
-
-impl From<ChannelError> for SendError {
-    fn from(error: ChannelError) -> Self {
-        match error {
-            ChannelError::Closed => Self::PeerGone(ChannelClosed::Remote),
-            ChannelError::Timeout(after) => Self::Timeout(after),
-            ChannelError::Frame(error) => Self::Frame(error),
-            ChannelError::Budget(error) => Self::Budget(error),
-        }
     }
 }

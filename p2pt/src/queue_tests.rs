@@ -9,7 +9,7 @@ use super::*;
 use crate::RejectReason;
 use crate::inbox::ITEM_OVERHEAD;
 use crate::inbox::Inbound;
-use crate::peer::Settings;
+use crate::settings::Settings;
 
 pub(crate) const REASON: ChannelClosed = ChannelClosed::Remote;
 

@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::peer::{PeerConfig, Settings};
+use crate::settings::{PeerConfig, Settings};
 use crate::{Event, InvalidFrame, RequestError};
 
 /// A guard against hanging, in virtual time.

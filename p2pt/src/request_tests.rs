@@ -4,7 +4,7 @@ use p2pt_proto::PeerId;
 
 use super::*;
 use crate::SendError;
-use crate::peer::Settings;
+use crate::settings::Settings;
 
 fn waiters() -> Waiters {
     Waiters::new(1000)

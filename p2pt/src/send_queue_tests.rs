@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::peer::{PeerConfig, Settings};
+use crate::settings::{PeerConfig, Settings};
 use crate::{Event, QueueError, RequestError, TrySendError};
 
 /// A guard against hanging, not a measurement.

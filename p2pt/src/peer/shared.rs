@@ -1,0 +1,212 @@
+//! What a peer's handles and channels share: its inbox, its queue, its channels, and how a message finds one.
+
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use p2pt_messaging::{MessageId, Payload};
+use p2pt_proto::PeerId;
+use p2pt_transport::{ChannelClosed, Frame};
+use rand::RngExt as _;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Span, debug};
+
+use crate::SendError;
+use crate::accounts::Account;
+use crate::channel::{ChannelError, PeerChannel};
+use crate::counters::{add, count};
+use crate::inbox::Inbox;
+use crate::queue::lock;
+use crate::request::Waiters;
+use crate::send_queue::{Awaited, Behind, Content, Pushed, SendQueue, Sent};
+use crate::settings::Settings;
+use p2pt_mesh::mesh::ChannelId;
+
+/// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct PeerShared {
+    pub(super) id: PeerId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) inbox: Inbox,
+    pub(crate) waiters: Waiters,
+    pub(crate) send_queue: SendQueue,
+    /// What the node holds of what the peer has sent.
+    pub(crate) received: Arc<Account>,
+    pub(super) channels: Mutex<Channels>,
+    pub(super) span: Span,
+}
+
+#[derive(Debug)]
+pub(super) struct Channels {
+    /// In the order they opened.
+    pub(super) open: Vec<Arc<PeerChannel>>,
+    /// How the last one ended; meaningful while none is open.
+    pub(super) ended: ChannelClosed,
+}
+
+impl PeerShared {
+    pub(crate) fn new_id(&self) -> MessageId {
+        let mut rng = lock(&self.settings.message_ids);
+        MessageId::random(|| rng.random())
+    }
+
+    /// Queues something to be handed over.
+    pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
+        let pushed = self.send_queue.push(content, awaited);
+        if matches!(pushed, Pushed::Full(_) | Pushed::NodeFull(_)) {
+            let node = matches!(pushed, Pushed::NodeFull(_));
+            count(&self.settings.counters.queue_full);
+            debug!(parent: &self.span, queued_bytes = self.send_queue.weight(), node, "the send queue is full");
+        }
+        pushed
+    }
+
+    /// Waits until it is certain that the full inbox of this peer, or responses that were not taken, hold back what it sends.
+    pub(crate) async fn held_up(&self) {
+        let events_taken = || self.settings.events_taken.load(Ordering::Relaxed);
+        let blocked_at = || [self.inbox.is_blocked().then(events_taken), self.waiters.blocked_at()];
+        self.inbox.held_up(HELD_UP, blocked_at).await;
+    }
+
+    /// The size of a message that is too large, and the limit.
+    pub(crate) fn too_large(&self, payload: &Payload) -> Option<(usize, usize)> {
+        let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
+        (bytes > max).then_some((bytes, max))
+    }
+
+    pub(super) fn check_size(&self, payload: &Payload) -> Result<(), SendError> {
+        match self.too_large(payload) {
+            Some((bytes, max)) => Err(SendError::TooLarge { bytes, max }),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until what a send has put behind what was queued is sent.
+    pub(super) async fn sent_behind(&self, mut behind: Behind<'_>) -> Sent {
+        let stall = self.settings.config.send_timeout;
+        let (mut since, mut before) = (Instant::now(), None);
+        loop {
+            let mut changed = pin!(self.send_queue.changed());
+            changed.as_mut().enable();
+            let sent = match behind.sent.try_recv() {
+                Ok(sent) => return sent,
+                Err(TryRecvError::Closed) => return Err(SendError::PeerGone(self.ended())),
+                Err(TryRecvError::Empty) => &mut behind.sent,
+            };
+            let taken = Some(self.channel()?.frames_taken());
+            if std::mem::replace(&mut before, taken) != taken {
+                since = Instant::now();
+            }
+            let stalled = tokio::select! {
+                biased;
+                sent = sent => return sent.unwrap_or_else(|_| Err(SendError::PeerGone(self.ended()))),
+                waited = timeout_at(since + stall, changed) => waited.is_err(),
+            };
+            if stalled && Some(self.channel()?.frames_taken()) == taken {
+                return Err(SendError::Timeout(stall));
+            }
+        }
+    }
+
+    /// Sends a message over the best channel, and again over the next if that one closes. Says which took it.
+    pub(crate) async fn hand_over(&self, id: &MessageId, payload: &Payload) -> Sent {
+        loop {
+            let channel = self.channel_in_turn().await?;
+            match channel.send_message(id, payload, self.settings.config.send_timeout).await {
+                // The whole message starts again on the next channel, under the same id.
+                Err(ChannelError::Closed) => {
+                    debug!(parent: channel.span(), message = %id, "the channel closed in the midst of a message");
+                }
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    self.sent(payload);
+                    return Ok(channel.id);
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn hand_over_frame(&self, frame: &Frame) -> Sent {
+        loop {
+            let channel = self.channel_in_turn().await?;
+            match channel.send(frame.clone(), self.settings.config.send_timeout).await {
+                Err(ChannelError::Closed) => {}
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    add(&self.settings.counters.bytes_sent, frame.len());
+                    return Ok(channel.id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn sent(&self, payload: &Payload) {
+        count(&self.settings.counters.messages_sent);
+        add(&self.settings.counters.bytes_sent, payload.as_str().len());
+    }
+
+    pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {
+        lock(&self.channels).open.push(channel);
+    }
+
+    /// Takes a channel out; `ended` is why it closed.
+    pub(crate) fn remove_channel(&self, id: ChannelId, ended: ChannelClosed) -> Option<Arc<PeerChannel>> {
+        let mut channels = lock(&self.channels);
+        let index = channels.open.iter().position(|channel| channel.id == id)?;
+        channels.ended = ended;
+        let removed = channels.open.remove(index);
+        drop(channels);
+        self.send_queue.wake();
+        Some(removed)
+    }
+
+    /// How the last channel ended.
+    pub(crate) fn ended(&self) -> ChannelClosed {
+        lock(&self.channels).ended.clone()
+    }
+
+    pub(crate) fn channels(&self) -> Vec<Arc<PeerChannel>> {
+        lock(&self.channels).open.clone()
+    }
+
+    /// The channel that a new message takes, once no earlier one is under way on a channel that is about to be closed.
+    pub(super) async fn channel_in_turn(&self) -> Result<Arc<PeerChannel>, SendError> {
+        loop {
+            let channel = self.channel()?;
+            if !channel.is_ending() {
+                return Ok(channel);
+            }
+            channel.has_ended().await;
+        }
+    }
+
+    /// The channel new messages take: the oldest that is not about to be closed. As long as that one is the same,
+    /// messages arrive in order.
+    pub(super) fn channel(&self) -> Result<Arc<PeerChannel>, SendError> {
+        let channels = lock(&self.channels);
+        let usable = |channel: &&Arc<PeerChannel>| !channel.is_closed();
+        let best = channels.open.iter().filter(usable).find(|channel| !channel.is_leaving());
+        match best.or_else(|| channels.open.iter().find(usable)) {
+            Some(channel) => Ok(channel.clone()),
+            None => {
+                let newest = channels.open.last().and_then(|channel| channel.reason());
+                Err(SendError::PeerGone(newest.unwrap_or_else(|| channels.ended.clone())))
+            }
+        }
+    }
+}
+
+impl From<ChannelError> for SendError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Closed => Self::PeerGone(ChannelClosed::Remote),
+            ChannelError::Timeout(after) => Self::Timeout(after),
+            ChannelError::Frame(error) => Self::Frame(error),
+            ChannelError::Budget(error) => Self::Budget(error),
+        }
+    }
+}
