@@ -75,6 +75,12 @@ impl Default for DemoArgs {
 pub(crate) struct ChatArgs {
     /// What all who chat together share
     pub(crate) identifier: String,
+    /// Your name, as the others see it; /nick changes it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Chat with the P2Chat web app: the identifier is the name of its room
+    #[arg(long)]
+    pub(crate) p2chat: bool,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 }

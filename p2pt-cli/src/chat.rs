@@ -1,65 +1,41 @@
 //! `p2pt chat`: a terminal chat with everyone under an identifier.
 
+mod dialect;
+mod editor;
+mod input;
+mod members;
+
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Event, Events, Peer, PeerId, Swarm};
-use tokio::io::BufReader;
+use p2pt::{Event, Events, Peer, Swarm};
 
 use crate::args::ChatArgs;
-use crate::lines::{Line, Lines};
+use crate::lines::Line;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, output_error, short};
-
-/// The longest line of a chat, in bytes; `p2pt pipe` takes longer ones.
-const MAX_LINE_BYTES: usize = 1 << 20;
+use dialect::{Dialect, Said, short_name};
+use editor::{MAX_LINE_BYTES, Source};
+use input::{HELP, Input};
+use members::Members;
 
 /// How long the last lines may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-const HELP: &str = "A line goes to everyone. /peers lists them, /msg ID TEXT writes to one, /quit leaves.";
-
-/// What a line asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Input<'a> {
-    Nothing,
-    Say(&'a str),
-    Whisper { to: &'a str, text: &'a str },
-    Peers,
-    Help,
-    Quit,
-    Unknown(&'a str),
-}
-
-impl<'a> Input<'a> {
-    fn parse(line: &'a str) -> Self {
-        let line = line.trim_end_matches(['\r', '\n']);
-        let Some(command) = line.strip_prefix('/') else {
-            return if line.trim().is_empty() { Self::Nothing } else { Self::Say(line) };
-        };
-        let (name, arguments) = command.split_once(' ').unwrap_or((command, ""));
-        match name {
-            "msg" => match arguments.trim_start().split_once(' ') {
-                Some((to, text)) => Self::Whisper { to, text },
-                None => Self::Help,
-            },
-            "peers" => Self::Peers,
-            "help" => Self::Help,
-            "quit" | "exit" => Self::Quit,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut signals = StopSignals::with_hangup()?;
     let mut reader = OutputReader::watch();
+    let dialect = if args.p2chat { Dialect::P2Chat } else { Dialect::Plain };
     let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
-    let (swarm, events) = builder.join(&args.identifier).await?;
-    let mut chat = Chat { swarm, terminal: Terminal::stdout() };
+    let (swarm, events) = builder.join(dialect.identifier(&args.identifier)).await?;
+    let (mut source, terminal) = Source::open();
+    let name = args.name.as_deref().map(short_name).filter(|name| !name.is_empty());
+    // A web app that shows names shows none for nobody.
+    let name = name.or_else(|| args.p2chat.then(|| short(swarm.peer_id())));
+    let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
     let ended = tokio::select! {
-        ended = chat.converse(&args.identifier, events) => ended,
+        ended = chat.converse(&args.identifier, &mut source, events) => ended,
         () = signals.next() => Ok(()),
         () = reader.gone() => Err(output_error(ErrorKind::BrokenPipe.into())),
     };
@@ -75,17 +51,20 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
 struct Chat {
     swarm: Swarm,
     terminal: Terminal,
+    dialect: Dialect,
+    name: Option<String>,
+    members: Members,
 }
 
 impl Chat {
     /// Shows what happens and does what is asked for, until the input ends or says to leave.
-    async fn converse(&mut self, identifier: &str, mut events: Events) -> io::Result<()> {
+    async fn converse(&mut self, identifier: &str, source: &mut Source, mut events: Events) -> io::Result<()> {
         let own_id = short(self.swarm.peer_id());
-        self.note(format_args!("You are {own_id}, under {identifier:?}. {HELP}"))?;
-        let mut lines = Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES);
+        let name = self.name.as_deref().map(|name| format!(", {name:?}")).unwrap_or_default();
+        self.note(format_args!("You are {own_id}{name}, under {identifier:?}. {HELP}"))?;
         loop {
             tokio::select! {
-                line = lines.next() => match line? {
+                line = source.next() => match line? {
                     Some(Line::Whole(line)) => {
                         if self.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
                             return Ok(());
@@ -112,15 +91,25 @@ impl Chat {
                     self.send(&peer, text)?;
                 }
             }
-            Input::Whisper { to, text } => match self.find(to) {
+            Input::Whisper { to, text } => match self.members.find(&self.swarm, to) {
                 Ok(peer) => self.send(&peer, text)?,
                 Err(problem) => self.warn(problem)?,
             },
+            Input::Nick(name) => {
+                let name = short_name(name);
+                self.note(format_args!("You are {name:?} now"))?;
+                self.name = Some(name);
+                for peer in self.swarm.peers() {
+                    self.introduce(&peer)?;
+                }
+            }
             Input::Peers => {
                 let peers = self.swarm.peers();
                 self.note(format_args!("{} here besides you", peers.len()))?;
                 for peer in peers {
-                    self.note(peer.id())?;
+                    let (id, shown) = (peer.id(), self.members.shown(peer.id()));
+                    let name = if id.to_string().starts_with(&shown) { String::new() } else { format!("  {shown}") };
+                    self.note(format_args!("{id}{name}"))?;
                 }
             }
             Input::Help => self.note(HELP)?,
@@ -130,45 +119,47 @@ impl Chat {
         Ok(false)
     }
 
-    fn find(&self, prefix: &str) -> Result<Peer, String> {
-        let prefix = prefix.to_ascii_lowercase();
-        let mut found = self.swarm.peers().into_iter().filter(|peer| peer.id().to_string().starts_with(&prefix));
-        match (found.next(), found.next()) {
-            (Some(peer), None) => Ok(peer),
-            (Some(_), Some(_)) => Err(format!("the ids of several peers begin with {prefix}")),
-            (None, _) => Err(format!("no peer's id begins with {prefix}")),
+    fn send(&mut self, peer: &Peer, text: &str) -> io::Result<()> {
+        match peer.queue(self.dialect.line(self.name.as_deref(), text)) {
+            Ok(()) => Ok(()),
+            Err(error) => self.unsent(peer, error),
         }
     }
 
-    fn send(&mut self, peer: &Peer, text: &str) -> io::Result<()> {
-        match peer.queue(text) {
+    /// Tells a peer this one's name, if it has one.
+    fn introduce(&mut self, peer: &Peer) -> io::Result<()> {
+        let Some(name) = self.name.as_deref().and_then(|name| self.dialect.name(name)) else { return Ok(()) };
+        match peer.queue(name) {
             Ok(()) => Ok(()),
             Err(error) => self.unsent(peer, error),
         }
     }
 
     fn unsent(&mut self, peer: &Peer, error: impl std::fmt::Display) -> io::Result<()> {
-        self.warn(format_args!("not sent to {}: {error}", short(peer.id())))
+        let shown = self.members.shown(peer.id());
+        self.warn(format_args!("not sent to {shown}: {error}"))
     }
 
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
-            Event::PeerConnected(peer) => self.note(format_args!("{} is here", short(peer.id()))),
+            Event::PeerConnected(peer) => {
+                self.note(format_args!("{} is here", short(peer.id())))?;
+                self.introduce(&peer)
+            }
             Event::PeerClosed(closed) => {
+                let shown = self.members.shown(closed.peer.id());
+                self.members.forget(closed.peer.id());
                 if closed.unsent_messages > 0 {
                     let count = closed.unsent_messages;
-                    self.warn(format_args!("{count} lines did not reach {}", short(closed.peer.id())))?;
+                    self.warn(format_args!("{count} lines did not reach {shown}"))?;
                 }
-                self.note(format_args!("{} has left", short(closed.peer.id())))
+                self.note(format_args!("{shown} has left"))
             }
             Event::SendFailed(failed) => self.unsent(&failed.peer, failed.error),
-            Event::Message(message) => {
-                let from = self.name(message.peer().id());
-                self.terminal.line(format_args!("{from} {}", clean(message.payload().as_str())))
-            }
+            Event::Message(message) => self.hear(message.peer(), self.dialect.read(message.payload())),
             Event::Data(data) => {
-                let from = self.name(data.peer.id());
-                self.terminal.line(format_args!("{from} ({} bytes of data)", data.frame.len()))
+                let bytes = data.frame.len();
+                self.said(&data.peer, format_args!("({bytes} bytes of data)"))
             }
             Event::TrackerConnected(tracker) => self.note(format_args!(
                 "{} is reached ({} of {} trackers)",
@@ -178,9 +169,11 @@ impl Chat {
             Event::TrackerWarning { tracker, warning, missed } => {
                 self.warn(format_args!("{tracker}: {warning} ({missed} more since)"))
             }
-            Event::ConnectionFailed(failed) => {
-                self.warn(format_args!("no connection to {}: {}", short(failed.peer_id), failed.error))
-            }
+            Event::ConnectionFailed(failed) => self.warn(format_args!(
+                "no connection to {}: {} (`p2pt doctor` says what this network allows)",
+                short(failed.peer_id),
+                failed.error
+            )),
             Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {error}")),
             Event::InvalidFrame(refused) => {
                 self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error))
@@ -189,40 +182,40 @@ impl Chat {
         }
     }
 
-    fn name(&self, peer: PeerId) -> String {
-        self.terminal.paint(Colour::Cyan, format_args!("{}:", short(peer)))
+    fn hear(&mut self, peer: &Peer, said: Said) -> io::Result<()> {
+        let before = self.members.shown(peer.id());
+        match said {
+            Said::Line { text, name } => {
+                if let Some(name) = name {
+                    self.members.rename(peer.id(), name);
+                }
+                self.said(peer, clean(&text))
+            }
+            Said::Name(name) => {
+                if self.members.rename(peer.id(), name) {
+                    self.note(format_args!("{before} is {}", self.members.shown(peer.id())))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn said(&mut self, peer: &Peer, text: impl std::fmt::Display) -> io::Result<()> {
+        let shown = self.members.shown(peer.id());
+        let from = self.terminal.paint(Members::colour(peer.id()), format_args!("{shown}:"));
+        let time = self.terminal.time();
+        self.terminal.line(format_args!("{time}{from} {text}"))
     }
 
     fn note(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        let time = self.terminal.time();
         let text = self.terminal.paint(Colour::Dim, format_args!("* {text}"));
-        self.terminal.line(text)
+        self.terminal.line(format_args!("{time}{text}"))
     }
 
     fn warn(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        let time = self.terminal.time();
         let text = self.terminal.paint(Colour::Yellow, format_args!("! {}", clean(&text.to_string())));
-        self.terminal.line(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_said_and_commands_obeyed() {
-        for (line, input) in [
-            ("", Input::Nothing),
-            ("  \r", Input::Nothing),
-            ("hello there\r", Input::Say("hello there")),
-            (" /quit", Input::Say(" /quit")),
-            ("/msg ab12 how are you", Input::Whisper { to: "ab12", text: "how are you" }),
-            ("/msg ab12", Input::Help),
-            ("/peers", Input::Peers),
-            ("/help", Input::Help),
-            ("/quit\r", Input::Quit),
-            ("/dance now", Input::Unknown("dance")),
-        ] {
-            assert_eq!(Input::parse(line), input, "{line:?}");
-        }
+        self.terminal.line(format_args!("{time}{text}"))
     }
 }

@@ -5,6 +5,13 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 use p2pt::PeerId;
+use rustyline::ExternalPrinter;
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminal").field("colours", &self.colours).field("times", &self.times).finish_non_exhaustive()
+    }
+}
 
 /// The colours used, by their SGR codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +21,11 @@ pub(crate) enum Colour {
     Red = 31,
     Green = 32,
     Yellow = 33,
+    Blue = 34,
     Magenta = 35,
     Cyan = 36,
+    BrightMagenta = 95,
+    BrightCyan = 96,
 }
 
 /// Whether the environment allows colours; see <https://no-color.org>.
@@ -25,17 +35,38 @@ pub(crate) fn colours_wanted() -> bool {
 }
 
 /// Standard output, for people.
-#[derive(Debug)]
 pub(crate) struct Terminal {
-    out: Stdout,
+    out: Out,
     colours: bool,
+    times: bool,
+}
+
+/// Where lines are written.
+enum Out {
+    Stdout(Stdout),
+    /// Above a line that is being typed.
+    Editor(Box<dyn ExternalPrinter + Send>),
 }
 
 impl Terminal {
     pub(crate) fn stdout() -> Self {
         let out = io::stdout();
         let colours = out.is_terminal() && colours_wanted();
-        Self { out, colours }
+        Self { out: Out::Stdout(out), colours, times: false }
+    }
+
+    /// The terminal above a line editor; lines have the time before them.
+    pub(crate) fn beside_an_editor(printer: impl ExternalPrinter + Send + 'static) -> Self {
+        Self { out: Out::Editor(Box::new(printer)), colours: colours_wanted(), times: true }
+    }
+
+    /// The time of day where people live, before a line that has one.
+    pub(crate) fn time(&self) -> String {
+        if self.times {
+            self.paint(Colour::Dim, format_args!("{} ", chrono::Local::now().format("%H:%M")))
+        } else {
+            String::new()
+        }
     }
 
     /// The text in a colour, if this terminal takes colours.
@@ -48,7 +79,12 @@ impl Terminal {
     /// # Errors
     /// [In words](output_error), when the reader of standard output is gone or the disk is full.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{text}").and_then(|()| self.out.flush()).map_err(output_error)
+        match &mut self.out {
+            Out::Stdout(out) => writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error),
+            Out::Editor(printer) => {
+                printer.print(format!("{text}\n")).map_err(|error| output_error(io::Error::other(error)))
+            }
+        }
     }
 }
 
@@ -110,7 +146,7 @@ mod tests {
 
     #[test]
     fn colours_appear_only_where_they_are_wanted() {
-        let mut terminal = Terminal { out: io::stdout(), colours: true };
+        let mut terminal = Terminal { out: Out::Stdout(io::stdout()), colours: true, times: false };
         assert_eq!(terminal.paint(Colour::Green, "ok"), "\x1b[32mok\x1b[0m");
         terminal.colours = false;
         assert_eq!(terminal.paint(Colour::Green, "ok"), "ok");

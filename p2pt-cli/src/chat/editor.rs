@@ -1,0 +1,114 @@
+//! Where lines come from: a line editor at a terminal, or standard input as it is.
+
+use std::io::{self, IsTerminal};
+use std::thread;
+
+use rustyline::config::Configurer;
+use rustyline::error::ReadlineError;
+use rustyline::history::MemHistory;
+use rustyline::{Config, Editor};
+use tokio::io::{BufReader, Stdin};
+use tokio::sync::mpsc;
+
+use crate::lines::{Line, Lines};
+use crate::terminal::Terminal;
+
+/// The longest line of a chat, in bytes; `p2pt pipe` takes longer ones.
+pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Lines that are remembered, for the arrow keys.
+const HISTORY: usize = 500;
+
+const PROMPT: &str = "> ";
+
+/// Lines that are typed or piped.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A thread with a line editor, from which whole lines come.
+    Editor {
+        lines: mpsc::Receiver<io::Result<String>>,
+        _screen: Screen,
+    },
+    Plain(Lines<BufReader<Stdin>>),
+}
+
+impl Source {
+    /// A line editor, if people sit at both ends; what is said then goes through the terminal that comes with it, so that
+    /// it does not paste into what is being typed.
+    pub(super) fn open() -> (Self, Terminal) {
+        let plain =
+            || (Self::Plain(Lines::new(BufReader::new(tokio::io::stdin()), MAX_LINE_BYTES)), Terminal::stdout());
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return plain();
+        }
+        // A terminal that cannot be edited on is read as it is.
+        Self::edit().unwrap_or_else(|_| plain())
+    }
+
+    fn edit() -> rustyline::Result<(Self, Terminal)> {
+        let screen = Screen::save();
+        let mut editor = Editor::<(), MemHistory>::with_history(Config::default(), MemHistory::new())?;
+        editor.set_max_history_size(HISTORY)?;
+        let printer = editor.create_external_printer()?;
+        let (typed, lines) = mpsc::channel(16);
+        let edit = move || {
+            loop {
+                let line = match editor.readline(PROMPT) {
+                    Ok(line) => {
+                        // One that cannot be remembered is sent all the same.
+                        let _ = editor.add_history_entry(&line);
+                        Ok(line)
+                    }
+                    // Ctrl-C and Ctrl-D, which are no signals while a line is edited.
+                    Err(ReadlineError::Interrupted | ReadlineError::Eof) => return,
+                    Err(error) => Err(io::Error::other(error)),
+                };
+                let failed = line.is_err();
+                if typed.blocking_send(line).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("line-editor".to_owned()).spawn(edit)?;
+        Ok((Self::Editor { lines, _screen: screen }, Terminal::beside_an_editor(printer)))
+    }
+
+    /// The next line, or `None` at the end. Cancel-safe.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+        match self {
+            Self::Editor { lines, .. } => {
+                let line = lines.recv().await.transpose()?;
+                Ok(line.map(
+                    |line| if line.len() > MAX_LINE_BYTES { Line::TooLong } else { Line::Whole(line.into_bytes()) },
+                ))
+            }
+            Self::Plain(lines) => lines.next().await,
+        }
+    }
+}
+
+/// How the terminal was set before the editor, which sets it so again only when a line ends: the program may end before.
+#[derive(Debug)]
+pub(super) struct Screen {
+    #[cfg(unix)]
+    saved: Option<rustix::termios::Termios>,
+}
+
+impl Screen {
+    fn save() -> Self {
+        Self {
+            #[cfg(unix)]
+            saved: rustix::termios::tcgetattr(io::stdin()).ok(),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if let Some(saved) = &self.saved {
+            // A terminal that is gone needs it no more.
+            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, saved);
+        }
+    }
+}
