@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use p2pt_mesh::TrackerId;
-use p2pt_mesh::mesh::{ChannelId, Identity, Input, Library, Mesh, MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role};
+use p2pt_mesh::mesh::{
+    ChannelId, Identity, Input, Library, Mesh, MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role,
+};
 
 use crate::{base, peer};
 
