@@ -1,6 +1,8 @@
 //! The real program: what it prints, how it ends, and pipes that talk to each other.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod chat_screen;
 mod commands;
 mod demo;
 mod doctor;
