@@ -168,7 +168,8 @@ impl TrackerServer {
     /// Each connection takes a descriptor. If the limit of open files leaves room for fewer than
     /// [`max_connections`](crate::SwarmsConfig::max_connections) and [`max_handshakes`](ServerConfig::max_handshakes), with
     /// an eighth of it kept for the rest of the process (at least 16 and at most 128), these are lowered, with a warning
-    /// that names both numbers. [`raise_descriptor_limit`] raises the limit beforehand.
+    /// that names the numbers, and [an address](ServerConfig::max_connections_per_address) has half of them at most.
+    /// [`raise_descriptor_limit`] raises the limit beforehand.
     ///
     /// # Errors
     ///

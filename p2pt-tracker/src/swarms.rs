@@ -61,6 +61,14 @@ pub enum SwarmsInput<'a> {
         /// The connection that lives.
         conn: ConnectionId,
     },
+    /// Nothing more is read from the connection until then, because it has caused as much as it may. Its silence means
+    /// nothing for so long.
+    Paused {
+        /// The connection that has to wait.
+        conn: ConnectionId,
+        /// When it is read again.
+        until: Instant,
+    },
     /// The connection has closed or is about to.
     Closed {
         /// The connection that is gone.
@@ -117,11 +125,13 @@ struct Connection {
     bad_frames: u32,
     /// By when it must show a sign of life.
     probe: Option<Instant>,
+    /// Until when it can show none, because nothing is read from it.
+    paused_until: Option<Instant>,
 }
 
 impl Connection {
     fn new(origin: Origin) -> Self {
-        Self { origin, memberships: Memberships::default(), bad_frames: 0, probe: None }
+        Self { origin, memberships: Memberships::default(), bad_frames: 0, probe: None, paused_until: None }
     }
 }
 
@@ -162,7 +172,8 @@ enum Timer {
 ///
 /// Within a swarm a peer id belongs to the connection that announced it first, as long as that connection lives. When
 /// another connection announces the same id, its announce waits while the holder is [pinged](SwarmsOutput::Ping). If
-/// the holder closes, or shows no sign of life for [`claim_timeout`](SwarmsConfig::claim_timeout), it is evicted and
+/// the holder closes, or shows no sign of life for [`claim_timeout`](SwarmsConfig::claim_timeout) while it is [read
+/// from](SwarmsInput::Paused), it is evicted and
 /// the announce goes on as if it had just arrived: a peer that reconnects after an unclean drop is back within
 /// seconds, with its offers. If the holder answers, the newcomer is refused: peer ids are seen by the whole swarm, so
 /// to know one must not be enough to take its owner's offers away. So a client that connects twice with one peer id,
@@ -209,6 +220,7 @@ impl Swarms {
                 self.alive(conn);
             }
             SwarmsInput::Alive { conn } => self.alive(conn),
+            SwarmsInput::Paused { conn, until } => self.paused(conn, until),
             SwarmsInput::Closed { conn } => self.forget(now, conn),
             SwarmsInput::Timeout => {}
         }
@@ -464,12 +476,26 @@ impl Swarms {
         }
         self.claims.insert(membership, Claim { conn, origin, announce });
         if let Some(connection) = self.connections.get_mut(&holder).filter(|connection| connection.probe.is_none()) {
-            let deadline = now + self.config.claim_timeout;
+            // A pong that is not read is no silence: else a crowd at a holder's address could take its peer ids from it.
+            let asked = connection.paused_until.map_or(now, |until| until.max(now));
+            let deadline = asked + self.config.claim_timeout;
             connection.probe = Some(deadline);
             self.timers.insert((deadline, Timer::Probe(holder)));
             self.outputs.push_back(SwarmsOutput::Ping { conn: holder });
         }
         Ok(())
+    }
+
+    /// A sign of life can come only later.
+    fn paused(&mut self, conn: ConnectionId, until: Instant) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        connection.paused_until = Some(until);
+        // It was asked for one just before.
+        if let Some(deadline) = &mut connection.probe {
+            self.timers.remove(&(*deadline, Timer::Probe(conn)));
+            *deadline = (*deadline).max(until + self.config.claim_timeout);
+            self.timers.insert((*deadline, Timer::Probe(conn)));
+        }
     }
 
     /// A sign of life: connections that claim a peer id of this one are refused.

@@ -73,9 +73,15 @@ pub enum TrackerWarning {
     /// the other, and peers that are connected to one reject the other, so at least one of them is not met; each node
     /// needs an id of its own. Reported at most once a minute.
     ///
+    /// A node that has one tracker under two URLs, such as those of its `ws` and of its `wss` port, sees the same: the
+    /// tracker takes it for two. It is met all the same, over one of them; the other URL is to be removed. And a tracker,
+    /// or a stranger by way of a tracker that passes on every answer, can make it seem so.
+    ///
     /// Not every tracker lets it be seen: at bittorrent-tracker, wt-tracker and openwebtorrent-tracker two nodes with one id see
     /// nothing of it as long as no third peer answers their offers.
-    #[error("another node seems to use this node's peer id in {info_hash}: {sign}")]
+    #[error(
+        "this node's peer id seems to be in use in {info_hash} by another node, or by this one under another URL of the same tracker: {sign}"
+    )]
     PeerIdInUse {
         /// In which swarm.
         info_hash: InfoHash,

@@ -283,19 +283,23 @@ async fn a_given_certificate_does_not_vouch_for_others_names() {
 #[tokio::test]
 async fn the_server_has_to_have_the_key_of_a_given_certificate() {
     let made: (&[u8], &[u8]) = made_by_openssl!("self-signed");
-    let certificate = CertificateDer::from_pem_slice(made.0).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(made_by_openssl!("common-name").1).unwrap();
-    // Another key, which rustls as a server does not notice if it is told what to show.
-    let provider = rustls::crypto::ring::default_provider();
-    let key = provider.key_provider.load_private_key(key).unwrap();
-    let shown = Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate], key)));
-    let config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(shown);
-    let words = distrust(&serve(config, Vec::new()), "localhost", &[made.0]).await;
-    assert!(words.contains("has not the key of the certificate"), "{words}");
+    // The two versions have the signature in different messages.
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let certificate = CertificateDer::from_pem_slice(made.0).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made_by_openssl!("common-name").1).unwrap();
+        // Another key, which rustls as a server does not notice if it is told what to show.
+        let provider = rustls::crypto::ring::default_provider();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown =
+            Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate], key)));
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(shown);
+        let words = distrust(&serve(config, Vec::new()), "localhost", &[made.0]).await;
+        assert!(words.contains("has not the key of the certificate"), "{version:?}: {words}");
+    }
 }
 
 /// A certificate for localhost, changed, and its key.

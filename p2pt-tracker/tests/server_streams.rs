@@ -136,6 +136,25 @@ async fn a_living_peer_keeps_its_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_has_to_wait_is_not_taken_for_dead() {
+    let service = service(|config| {
+        (config.messages_per_second, config.message_burst) = (1, 1);
+    });
+    let (mut holder, _) = connect(&service).await;
+    // It costs seven messages, so that nothing is read for seven seconds, which is longer than a claim waits.
+    holder.announce(with_offers(1, [1], 25 * 1024)).await;
+    holder.reply().await;
+    let holder = tokio::spawn(async move { holder.next().await });
+    let (mut thief, _) = connect(&service).await;
+    let start = Instant::now();
+    thief.announce(announce(1)).await;
+    assert!(thief.failure().await.reason.contains("in use"));
+    assert!((6..=8).contains(&start.elapsed().as_secs()), "when its pong is read: {:?}", start.elapsed());
+    assert_eq!(service.stats().swarms.connections_evicted, 0);
+    assert!(!holder.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_dropped_after_the_write_deadline() {
     let service = service(|_| {});
     let (mut lazy, lazy_served) = connect(&service).await;

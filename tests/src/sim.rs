@@ -85,6 +85,12 @@ impl<N: Underlay> Sim<N> {
         self.trackers.start(url, config)
     }
 
+    /// Gives a tracker another URL.
+    pub fn alias(&self, url: &str, tracker: &TrackerService) {
+        let serving = tracker.clone();
+        self.trackers.serve(url, move |stream, _| serving.serve(stream));
+    }
+
     /// Starts a tracker that behaves as another one does, or starts it again with its memory lost.
     pub fn start_profile(&self, url: &str, profile: TrackerProfile) -> ProfiledTracker {
         let tracker = ProfiledTracker::new(profile, self.random());

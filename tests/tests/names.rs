@@ -250,7 +250,8 @@ async fn seen_within_a_minute(profile: Option<&TrackerProfile>, company: Company
     })
 }
 
-/// A node is never said to be two where it is one: `hostile_trackers` and `own_id_tests` of the client see to that.
+/// A node is never said to be two where it is one and has the tracker under one URL: `hostile_trackers` and
+/// `own_id_tests` of the client see to that.
 #[tokio::test(start_paused = true)]
 async fn a_second_node_under_ones_own_id_is_said_to_be_one_where_the_tracker_lets_it_be_seen() {
     for company in [Company::None, Company::Ours, Company::JavaScript] {
@@ -270,4 +271,25 @@ async fn a_second_node_under_ones_own_id_is_said_to_be_one_where_the_tracker_let
             assert_eq!(seen, (sees_first, sees_second), "{} among {company:?}", profile.name);
         }
     }
+}
+
+/// The tracker cannot tell that from two nodes, and nor can the client of either URL.
+#[tokio::test(start_paused = true)]
+async fn a_tracker_under_two_urls_is_said_to_be_what_it_may_be_and_peers_are_met_over_one() {
+    let sim = Sim::new(22);
+    let tracker = sim.start_tracker(A);
+    sim.alias(B, &tracker);
+    let [mut first, second] = [sim.start("room", &[A, B]).await, sim.start("room", &[A]).await];
+    let (mut is_met, mut said) = (false, None);
+    while !is_met || said.is_none() {
+        match timeout(PATIENCE, first.events.next()).await.expect("an event in time").expect("the node runs") {
+            Event::PeerConnected(peer) => is_met |= peer.id() == second.p2pt.peer_id(),
+            Event::TrackerWarning { warning: warning @ TrackerWarning::PeerIdInUse { .. }, .. } => {
+                said = Some(warning.to_string());
+            }
+            _ => {}
+        }
+    }
+    let said = said.expect("it was said");
+    assert!(said.contains("by this one under another URL of the same tracker"), "{said}");
 }

@@ -45,7 +45,8 @@ pub struct ServerConfig {
     /// openwebtorrent-tracker.
     pub max_queued_bytes: usize,
     /// Sockets of one IP address, in whatever state. Further ones are closed without a word, and get the HTTP status 429
-    /// where a proxy says for whom they are. The addresses of an IPv6 /64 count as one. Default 1000: many clients may
+    /// where a proxy says for whom they are. The addresses of an IPv6 /64 count as one. Where descriptors make connections
+    /// fewer than configured, it is half of these at most, unless it is [`usize::MAX`]. Default 1000: many clients may
     /// share an address, and **behind a reverse proxy all do** unless it is one of
     /// [`trusted_proxies`](Self::trusted_proxies). If that does not tell theirs, [`usize::MAX`] is right, with an
     /// [`address_share`](SwarmsConfig::address_share) of 1, and the proxy has to count.

@@ -36,7 +36,7 @@ fn for_clients(limit: u64) -> u64 {
 }
 
 /// Makes connections and handshakes as few as descriptors allow, so that clients are refused in words before the system
-/// refuses a socket.
+/// refuses a socket, and the connections of an address no more than half of them.
 ///
 /// # Errors
 ///
@@ -61,9 +61,16 @@ fn fit_to(mut config: ServerConfig, limit: u64) -> io::Result<ServerConfig> {
     }
     config.max_handshakes = config.max_handshakes.min((room / 8).max(1));
     config.swarms.max_connections = configured.min(room - config.max_handshakes);
+    if config.max_connections_per_address != usize::MAX {
+        // Chosen with more connections in mind, it may now be more than there are, and one client could keep all others
+        // away. Half is as much as a crowd behind one address can be given without that.
+        let half = (config.swarms.max_connections / 2).max(1);
+        config.max_connections_per_address = config.max_connections_per_address.min(half);
+    }
     tracing::warn!(
         configured,
         possible = config.swarms.max_connections,
+        per_address = config.max_connections_per_address,
         descriptors = limit,
         "fewer connections than configured, as the limit of open files is low"
     );
@@ -79,6 +86,26 @@ mod tests {
         config.swarms.max_connections = connections;
         config.max_handshakes = handshakes;
         fit_to(config, limit).ok().map(|config| (config.swarms.max_connections, config.max_handshakes))
+    }
+
+    #[test]
+    fn where_descriptors_are_few_no_address_has_all_connections() {
+        let fitted = |per_address: usize, limit: u64| {
+            let config = ServerConfig::default().max_connections_per_address(per_address);
+            fit_to(config, limit).expect("room").max_connections_per_address
+        };
+        for (per_address, limit, expected) in [
+            (1000, u64::MAX, 1000),
+            (1000, 10_000, 1000),
+            (1000, 1024, 392),
+            (1000, 64, 21),
+            (1000, 18, 1),
+            (5, 64, 5),
+            // The limit was lifted: all clients come from one address, and a proxy counts.
+            (usize::MAX, 64, usize::MAX),
+        ] {
+            assert_eq!(fitted(per_address, limit), expected, "{per_address} with {limit}");
+        }
     }
 
     #[test]

@@ -88,12 +88,15 @@ impl Registration {
     }
 
     fn spend(&mut self, messages: u32) {
+        let mut state = self.hub.lock();
         let now = Instant::now().into_std();
         let rate = self.hub.connection_rate;
         self.bucket.spend(rate, now, messages);
         let own = self.bucket.wait_until(rate, now);
-        let together = self.owner.and_then(|owner| self.hub.lock().addresses.spend(now, owner, messages));
-        self.readable_at = own.max(together).unwrap_or(now).into();
+        let together = self.owner.and_then(|owner| state.addresses.spend(now, owner, messages));
+        let held = own.max(together);
+        state.pause(now, self.conn, held);
+        self.readable_at = held.unwrap_or(now).into();
     }
 }
 
@@ -140,6 +143,7 @@ impl Hub {
         state.handle(now.into_std(), SwarmsInput::Opened { conn, address });
         let owner = address.map(owner);
         let held = owner.and_then(|owner| state.addresses.opened(now.into_std(), owner));
+        state.pause(now.into_std(), conn, held);
         drop(state);
         let (bucket, readable_at) = (Bucket::new(now.into_std()), held.map_or(now, Instant::from));
         Some(Registration { hub: Arc::clone(self), conn, send_queue, owner, bucket, readable_at })
@@ -202,6 +206,13 @@ impl Hub {
 }
 
 impl State {
+    /// Lets the swarms know that a connection is not read until then.
+    fn pause(&mut self, now: std::time::Instant, conn: ConnectionId, until: Option<std::time::Instant>) {
+        if let Some(until) = until {
+            self.handle(now, SwarmsInput::Paused { conn, until });
+        }
+    }
+
     /// Hands the input to the swarms and their outputs to the send queues.
     fn handle(&mut self, now: std::time::Instant, input: SwarmsInput<'_>) -> Sent {
         self.swarms.handle_input(now, input);

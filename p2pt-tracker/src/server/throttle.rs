@@ -10,6 +10,11 @@ use std::{
 /// which gives each of them a burst.
 const MAX_DEBTORS: usize = 4096;
 
+/// Connections that open bring the wait of their address no further than to this. Nothing holds up who opens and closes
+/// them, so that without it a minute of that would keep all others behind the address out for longer than a minute, and
+/// for as long again once it is over. It is shorter than the time after which clients give a silent tracker up.
+const MAX_OPENING_WAIT: Duration = Duration::from_secs(10);
+
 /// How many messages may be caused in the long run, and at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
@@ -72,8 +77,8 @@ impl AddressThrottle {
         Self { rate, addresses: HashMap::new(), debtors: 0 }
     }
 
-    /// Counts a connection of this address, as one message too, so that closing and opening gains nothing. Returns
-    /// when its first message may be read; `None` is now.
+    /// Counts a connection of this address, as one message too unless it has to wait [long](MAX_OPENING_WAIT) as it is,
+    /// so that closing and opening gains nothing. Returns when its first message may be read; `None` is now.
     pub(super) fn opened(&mut self, now: Instant, address: IpAddr) -> Option<Instant> {
         let held = self.addresses.entry(address).or_insert_with(|| {
             self.debtors += 1;
@@ -83,7 +88,9 @@ impl AddressThrottle {
             self.debtors -= 1;
         }
         held.connections += 1;
-        held.bucket.spend(self.rate, now, 1);
+        if held.bucket.wait_until(self.rate, now).is_none_or(|at| at < now + MAX_OPENING_WAIT) {
+            held.bucket.spend(self.rate, now, 1);
+        }
         held.bucket.wait_until(self.rate, now)
     }
 
@@ -219,6 +226,23 @@ mod tests {
         assert_eq!(throttle.opened(paid + Duration::from_secs(1), ip(1)), None);
         throttle.closed(paid + Duration::from_secs(2), ip(1));
         assert_eq!(throttle.addresses.len(), 3, "what is paid is forgotten");
+    }
+
+    #[test]
+    fn opening_and_closing_keeps_no_other_connection_of_an_address_out_for_long() {
+        let (start, rate) = (start(), Rate::new(1000, 8000));
+        let mut throttle = AddressThrottle::new(rate);
+        let mut now = start;
+        // Five thousand a second, for a minute.
+        for _ in 0..300_000 {
+            now += Duration::from_micros(200);
+            throttle.opened(now, ip(1));
+            throttle.closed(now, ip(1));
+        }
+        let first = throttle.opened(now, ip(1)).expect("it has to wait");
+        assert!(first <= now + MAX_OPENING_WAIT + rate.step, "{:?}", first - now);
+        // What it then sends costs it no more than before.
+        assert!(throttle.spend(first, ip(1), 10).is_none_or(|next| next <= first + rate.step * 10));
     }
 
     #[test]

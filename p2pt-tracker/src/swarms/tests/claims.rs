@@ -35,6 +35,32 @@ fn a_dead_holder_is_evicted_and_the_newcomer_let_in() {
 }
 
 #[test]
+fn a_holder_that_is_not_read_has_the_whole_time_once_it_is_read_again() {
+    for paused_first in [true, false] {
+        let mut harness = Harness::new(SwarmsConfig::default(), [A, B]);
+        harness.announce(A, announce(1));
+        let until = harness.now + Duration::from_secs(7);
+        if paused_first {
+            harness.input(SwarmsInput::Paused { conn: A, until });
+        }
+        assert_eq!(claim(&mut harness, B), [SwarmsOutput::Ping { conn: A }]);
+        if !paused_first {
+            harness.input(SwarmsInput::Paused { conn: A, until });
+        }
+        assert_eq!(harness.swarms.poll_timeout(), Some(until + Duration::from_secs(5)));
+        assert_eq!(harness.advance(Duration::from_millis(11_999)), []);
+        let outputs = harness.advance(Duration::from_millis(1));
+        assert_eq!(outputs[0], SwarmsOutput::Close { conn: A, reason: CloseReason::Unresponsive });
+        // What is long past puts nothing off.
+        let until = harness.now - Duration::from_secs(1);
+        harness.input(SwarmsInput::Paused { conn: B, until });
+        harness.input(SwarmsInput::Opened { conn: C, address: None });
+        claim(&mut harness, C);
+        assert_eq!(harness.swarms.poll_timeout(), Some(harness.now + Duration::from_secs(5)));
+    }
+}
+
+#[test]
 fn an_offer_may_be_answered_over_the_next_connection() {
     let mut harness = contested();
     harness.announce(C, with_offers(3, [1]));

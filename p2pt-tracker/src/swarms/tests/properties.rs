@@ -12,10 +12,24 @@ enum Op {
     Open(u64),
     Close(u64),
     Alive(u64),
-    Announce { conn: u64, announce: Announce },
-    Answer { conn: u64, answer: AnswerRequest },
-    Scrape { conn: u64, info_hashes: Vec<InfoHash> },
-    Bytes { conn: u64, bytes: Vec<u8> },
+    /// Nothing is read of it for so many seconds.
+    Pause(u64, u64),
+    Announce {
+        conn: u64,
+        announce: Announce,
+    },
+    Answer {
+        conn: u64,
+        answer: AnswerRequest,
+    },
+    Scrape {
+        conn: u64,
+        info_hashes: Vec<InfoHash>,
+    },
+    Bytes {
+        conn: u64,
+        bytes: Vec<u8>,
+    },
     Advance(u64),
 }
 
@@ -56,6 +70,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => conn().prop_map(Op::Open),
         1 => conn().prop_map(Op::Close),
         1 => conn().prop_map(Op::Alive),
+        2 => (conn(), 0..9u64).prop_map(|(conn, seconds)| Op::Pause(conn, seconds)),
         12 => (conn(), any_announce()).prop_map(|(conn, announce)| Op::Announce { conn, announce }),
         6 => (conn(), any_answer()).prop_map(|(conn, answer)| Op::Answer { conn, answer }),
         1 => (conn(), vec((0..4u8).prop_map(hash), 0..4)).prop_map(|(conn, info_hashes)| Op::Scrape { conn, info_hashes }),
@@ -70,6 +85,8 @@ fn any_op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct Model {
     open: BTreeMap<ConnectionId, Option<Instant>>,
+    /// Until when nothing was last read.
+    paused: BTreeMap<ConnectionId, Instant>,
     members: BTreeMap<Membership, (ConnectionId, bool, Instant)>,
     claims: BTreeMap<Membership, (ConnectionId, Announce)>,
     /// To whom an offer of a member may have gone, when, and whether it was answered.
@@ -92,7 +109,8 @@ impl Model {
         if let Some((holder, ..)) = holder.filter(|(holder, ..)| *holder != conn) {
             if self.claims.get(&membership).is_none_or(|(claimant, _)| *claimant == conn) {
                 self.claims.insert(membership, (conn, announce.clone()));
-                self.open.entry(holder).and_modify(|probe| *probe = probe.or(Some(now + Duration::from_secs(5))));
+                let asked = self.paused.get(&holder).map_or(now, |until| now.max(*until));
+                self.open.entry(holder).and_modify(|probe| *probe = probe.or(Some(asked + Duration::from_secs(5))));
             }
             return;
         }
@@ -114,6 +132,7 @@ impl Model {
 
     fn close(&mut self, now: Instant, conn: ConnectionId) {
         self.open.remove(&conn);
+        self.paused.remove(&conn);
         self.claims.retain(|_, (claimant, _)| *claimant != conn);
         let held: Vec<Membership> = self
             .members
@@ -157,6 +176,14 @@ impl Model {
                 None
             }
             Op::Alive(conn) => Some((conn, None)),
+            Op::Pause(conn, seconds) => {
+                let (conn, until) = (ConnectionId(*conn), now + Duration::from_secs(*seconds));
+                if let Some(probe) = self.open.get_mut(&conn) {
+                    self.paused.insert(conn, until);
+                    *probe = probe.map(|at| at.max(until + Duration::from_secs(5)));
+                }
+                None
+            }
             Op::Announce { conn, announce } => Some((conn, Some(announce.clone()))),
             Op::Answer { conn, .. } | Op::Scrape { conn, .. } => Some((conn, None)),
             Op::Bytes { conn, bytes } => match ClientMessage::decode(bytes) {
@@ -256,6 +283,10 @@ fn perform(harness: &mut Harness, op: &Op) -> Vec<SwarmsOutput> {
         Op::Open(on) => harness.input(SwarmsInput::Opened { conn: conn(on), address: address(on) }),
         Op::Close(on) => harness.input(SwarmsInput::Closed { conn: conn(on) }),
         Op::Alive(on) => harness.input(SwarmsInput::Alive { conn: conn(on) }),
+        Op::Pause(on, seconds) => {
+            let until = harness.now + Duration::from_secs(*seconds);
+            harness.input(SwarmsInput::Paused { conn: conn(on), until })
+        }
         Op::Announce { conn, announce } => {
             received(harness, conn, ClientMessage::Announce(announce.clone()).encode().as_bytes())
         }
