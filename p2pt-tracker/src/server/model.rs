@@ -97,8 +97,8 @@ fn forwarded(headers: &HeaderMap) {
         with_line.append(header.field(), HeaderValue::from_static(appended));
         assert_eq!(client(&with_line), Some(CLIENT), "{with_line:?}");
         // Behind proxies that say nothing else, too.
-        let hidden = if header == ForwardedHeader::Forwarded { "for=10.0.0.2" } else { "10.0.0.2" };
-        with_line.append(header.field(), HeaderValue::from_static(hidden));
+        let ours = if header == ForwardedHeader::Forwarded { "for=10.0.0.2" } else { "10.0.0.2" };
+        with_line.append(header.field(), HeaderValue::from_static(ours));
         assert_eq!(client(&with_line), Some(CLIENT), "{with_line:?}");
 
         let mut joined = headers.clone();
