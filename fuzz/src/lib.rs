@@ -15,7 +15,9 @@ pub use channel::data_frames;
 pub use endpoint::{endpoint_datagrams, endpoint_packets};
 pub use frames::{client_frames, tracker_frames};
 pub use p2pt_mesh::model::{discovery, mesh};
-pub use p2pt_tracker::model::{session as session_inputs, swarms as server_inputs};
+pub use p2pt_tracker::model::{
+    frames as server_frames, heads as server_heads, proxy_headers, session as session_inputs, swarms as server_inputs,
+};
 pub use sdp::sdp;
 pub use server::server_streams;
 
@@ -25,7 +27,7 @@ use std::{sync::OnceLock, time::Instant};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of the directory of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("client_frames", client_frames),
     ("tracker_frames", tracker_frames),
     ("data_frames", data_frames),
@@ -34,6 +36,9 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("mesh", mesh),
     ("discovery", discovery),
     ("server_streams", server_streams),
+    ("server_heads", server_heads),
+    ("server_frames", server_frames),
+    ("proxy_headers", proxy_headers),
     ("sdp", sdp),
     ("endpoint_datagrams", endpoint_datagrams),
     ("endpoint_packets", endpoint_packets),

@@ -1,10 +1,13 @@
 //! One stream to the tracker, from the first byte of HTTP on, and a well-behaved client beside it.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use arbitrary::Arbitrary;
 use p2pt_proto::{Announce, ClientMessage, InfoHash, PeerId};
-use p2pt_tracker::{ServerConfig, TrackerService};
+use p2pt_tracker::{ForwardedHeader, ServerConfig, TrackerService};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::{Instant, timeout},
@@ -12,14 +15,52 @@ use tokio::{
 
 /// What a stream holds on to in each direction.
 const BUFFER_BYTES: usize = 4 * 1024;
+/// A handshake but for the empty line at its end.
 const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// A reverse proxy whose word is taken.
+const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+/// Where the well-behaved client is.
+const GOOD: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 #[derive(Debug, Arbitrary)]
 struct Input {
     /// Whether the handshake is a good one.
     handshake: bool,
+    origin: Origin,
     ops: Vec<Op>,
+}
+
+/// From where the stream comes.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Origin {
+    Unknown,
+    Client(u8),
+    /// A proxy that says for which client, in one header field or the other.
+    XForwardedFor(u8),
+    Forwarded(u8),
+}
+
+impl Origin {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Unknown => None,
+            Self::Client(last) => Some([192, 0, 2, last].into()),
+            Self::XForwardedFor(_) | Self::Forwarded(_) => Some(PROXY),
+        }
+    }
+
+    /// A good handshake of a client that comes from there.
+    fn handshake(self) -> Vec<u8> {
+        let field = match self {
+            Self::Unknown | Self::Client(_) => String::new(),
+            Self::XForwardedFor(last) => format!("X-Forwarded-For: made up, 192.0.2.{last}\r\n"),
+            Self::Forwarded(last) => format!("Forwarded: for=_hidden, for=\"192.0.2.{last}:4711\"\r\n"),
+        };
+        [HANDSHAKE, field.as_bytes(), b"\r\n"].concat()
+    }
 }
 
 #[derive(Debug, Arbitrary)]
@@ -56,6 +97,11 @@ enum Head {
     Key,
     Host,
     End,
+    Options,
+    Health,
+    ForClient,
+    ForProxy,
+    ForText,
 }
 
 impl Head {
@@ -70,6 +116,11 @@ impl Head {
             Self::Key => b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
             Self::Host => b"Host: tracker\r\n",
             Self::End => b"\r\n",
+            Self::Options => b"OPTIONS * HTTP/1.1\r\n",
+            Self::Health => b"HEAD /health HTTP/1.0\r\n",
+            Self::ForClient => b"X-Forwarded-For: 192.0.2.1\r\nForwarded: for=\"[2001:db8::1]:4711\";proto=https\r\n",
+            Self::ForProxy => b"X-Forwarded-For: 10.0.0.2\r\nForwarded: for=10.0.0.2\r\n",
+            Self::ForText => b"X-Forwarded-For: text\r\nForwarded: for=\"\r\n",
         }
     }
 }
@@ -132,24 +183,32 @@ impl Client {
 
 /// No bytes keep a stream open for ever or hurt another client, and what is answered is HTTP.
 pub fn server_streams(data: &[u8]) {
-    let Some(Input { handshake, ops }) = crate::read(data) else { return };
+    let Some(input) = crate::read(data) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(serve(handshake, ops));
+    runtime.expect("a runtime").block_on(serve(input));
 }
 
-async fn serve(handshake: bool, ops: Vec<Op>) {
+async fn serve(Input { handshake, origin, ops }: Input) {
     let mut config = ServerConfig::default();
     config.seed = Some(1);
     config.max_message_bytes = 4 * 1024;
     config.max_queued_bytes = 64 * 1024;
+    config.trusted_proxies = vec![PROXY.into()];
+    if matches!(origin, Origin::Forwarded(_)) {
+        config.forwarded_header = ForwardedHeader::Forwarded;
+    }
     let service = TrackerService::new(config.clone());
-    let open = || {
+    let open = |address: Option<IpAddr>| {
         let (near, far) = duplex(BUFFER_BYTES);
-        (Client { stream: near, received: Vec::new() }, tokio::spawn(service.serve(far)))
+        let served = match address {
+            Some(address) => tokio::spawn(service.serve_from(address, far)),
+            None => tokio::spawn(service.serve(far)),
+        };
+        (Client { stream: near, received: Vec::new() }, served)
     };
-    let (mut client, served) = open();
+    let (mut client, served) = open(origin.address());
     if handshake {
-        client.write(HANDSHAKE).await;
+        client.write(&origin.handshake()).await;
     }
     for op in ops {
         match op {
@@ -165,8 +224,8 @@ async fn serve(handshake: bool, ops: Vec<Op>) {
             Op::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis.into())).await,
         }
     }
-    let (mut good, good_served) = open();
-    good.write(HANDSHAKE).await;
+    let (mut good, good_served) = open(Some(GOOD));
+    good.write(&Origin::Client(1).handshake()).await;
     // A peer id that the other does not know: claiming it would make the good one wait for some seconds.
     good.write(&announce(255, 0)).await;
     good.expect(b"\"incomplete\":").await;

@@ -196,7 +196,7 @@ impl Discovery {
             Input::IdentifierChanged => {
                 self.announces.clear();
                 self.offers.clear();
-                self.trackers.values_mut().for_each(Tracker::begin_anew);
+                self.trackers.values_mut().for_each(|state| state.begin_anew(now));
                 for peer in self.peers.values_mut() {
                     peer.seen.clear();
                     peer.is_elsewhere = true;

@@ -1,4 +1,5 @@
-//! What is promised of both state machines for any sequence of inputs, read from bytes.
+//! What is promised of both state machines for any sequence of inputs, read from bytes, and of what the server reads of
+//! its sockets.
 //!
 //! Fuzzing reads its bytes as a list of operations (the crate `arbitrary`), so changing such a list changes what a corpus
 //! means. Property tests draw the operations one by one and run the same code: a list read from random bytes would end
@@ -6,6 +7,8 @@
 
 use std::time::Instant;
 
+#[cfg(feature = "server")]
+pub use crate::server::model::{frames, heads, proxy_headers};
 pub use crate::session::model::session;
 #[cfg(feature = "server")]
 pub use crate::swarms::model::swarms;

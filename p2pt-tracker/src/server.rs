@@ -10,6 +10,8 @@ mod handshake;
 mod http;
 mod hub;
 mod listener;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod model;
 mod network;
 mod prometheus;
 mod proxy_protocol;

@@ -2,7 +2,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use super::tracker::{
-    BURST_AGAIN, BURST_ANNOUNCES, BURST_SPACING, FIRST_OFFERS, MAX_OFFERS, PROBES, REQUEST_SPACING, SLOW_SPACING,
+    BURST_AGAIN, BURST_ANNOUNCES, BURST_SPACING, FIRST_OFFERS, MAX_OFFERS, PROBES, REQUEST_SPACING, SHORTEST,
+    SLOW_SPACING,
 };
 use super::*;
 
@@ -325,4 +326,19 @@ fn under_another_identifier_connected_peers_are_no_members_until_they_are_seen()
     harness.input(Input::PeerSeen { peer: PeerId::from([1; 20]), tracker: A });
     harness.reply(A, 2);
     assert_eq!(harness.offers[&A], 0, "the only other member is connected");
+}
+
+#[test]
+fn a_new_identifier_brings_no_two_announces_at_once() {
+    let mut harness = Harness::new(100);
+    harness.input(Input::ConnectionLost);
+    assert!(harness.next_announce().is_some());
+    // First just after an announce, then where nothing was announced lately.
+    for pause in [Duration::ZERO, Duration::from_secs(60)] {
+        harness.now += pause;
+        harness.offers.clear();
+        harness.input(Input::IdentifierChanged);
+        harness.input(Input::MorePeersRequested);
+        assert_eq!(harness.next_announce(), Some(SHORTEST), "the swarm has been announced anew this very moment");
+    }
 }

@@ -36,7 +36,7 @@ pub(super) const SLOW_SPACING: Duration = Duration::from_secs(15);
 pub(super) const REQUEST_SPACING: Duration = Duration::from_secs(5);
 
 /// The shortest time from an announce or a reply to the next announce.
-const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
 /// With so many replies of no avail in a row, or as many as it takes until each unknown peer has most likely got two
 /// offers, the time between two announces is doubled with each that follows. Without the latter, two in a swarm of 40
@@ -97,9 +97,14 @@ impl Tracker {
         *self = Self { offers, vacancies, requested, asked_at, burst: self.burst.take(), ..Self::default() };
     }
 
-    /// The swarm is another one there, in which nothing has been announced.
-    pub(super) fn begin_anew(&mut self) {
-        *self = Self { vacancies: self.vacancies, requested: self.requested, ..Self::default() };
+    /// The swarm is another one there, which is announced at this moment.
+    ///
+    /// That announce is not waited for as those made here are, since the tracker may be out of reach just now, but it
+    /// keeps the next one off: without it, a request of the application or a loss could have the tracker asked several
+    /// times at once.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        let Self { vacancies, requested, .. } = *self;
+        *self = Self { vacancies, requested, asked_at: Some(now), ..Self::default() };
     }
 
     /// The tracker knows so many members, and so many peers need no offer.

@@ -95,7 +95,10 @@ impl Driver {
                 self.input(Input::PeerForgotten(peer));
             }
             11 if three == 0 => {
-                self.trackers.values_mut().for_each(|tracker| tracker.offers = None);
+                for tracker in self.trackers.values_mut() {
+                    // The swarm is announced as another one, for which the earlier announces count for nothing.
+                    (tracker.offers, tracker.announces) = (None, vec![self.now]);
+                }
                 self.input(Input::IdentifierChanged);
             }
             11 if three.is_multiple_of(2) => self.input(Input::ConnectionLost),

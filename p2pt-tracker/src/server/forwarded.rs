@@ -51,7 +51,7 @@ impl ForwardedHeader {
         }
     }
 
-    fn field(self) -> HeaderName {
+    pub(super) fn field(self) -> HeaderName {
         match self {
             Self::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
             Self::Forwarded => header::FORWARDED,

@@ -116,6 +116,12 @@ impl Head {
         }
     }
 
+    /// A head that was read elsewhere.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn new(request: HttpRequest<()>, rest: Vec<u8>) -> Self {
+        Self { request, rest }
+    }
+
     pub(super) fn headers(&self) -> &HeaderMap {
         self.request.headers()
     }
@@ -211,7 +217,7 @@ fn response(status: StatusCode, content_type: &str, extra: &str, body: &str, hea
 /// A request that a proxy before this server could read otherwise is refused, since what one of them takes for the
 /// request of one client, the other may take for that of the next: a body, however it is announced, several hosts, and
 /// folded lines, which `httparse` refuses.
-fn parse(bytes: &[u8]) -> Result<Option<(usize, HttpRequest<()>)>, Refusal> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<(usize, HttpRequest<()>)>, Refusal> {
     if bytes.first() == Some(&TLS_HANDSHAKE) {
         return Err(Refusal::bad("this port speaks plain HTTP, not TLS: connect with ws:// or http://"));
     }
@@ -306,7 +312,7 @@ mod tests {
         fn whatever_comes_is_no_reason_to_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), line in "[ -~\r\n]{0,200}") {
             for bytes in [bytes, line.into_bytes(), b"GET / HTTP/1.1\r\n".to_vec()] {
                 if let Ok(Some((size, request))) = parse(&bytes) {
-                    let _ = Head { request, rest: bytes[size..].to_vec() }.route(Audience::Public);
+                    let _ = Head::new(request, bytes[size..].to_vec()).route(Audience::Public);
                 }
             }
         }

@@ -38,7 +38,7 @@ pub(super) enum Source {
 pub(super) struct ProxyProtocolError(&'static str);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// At least so many bytes more are of the header.
     Needs(usize),
     Complete(Source),
@@ -61,7 +61,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Re
 }
 
 /// Reads what has come of a header, and not more than that.
-fn parse(bytes: &[u8]) -> Result<Progress, ProxyProtocolError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ProxyProtocolError> {
     let begins = |start: &[u8]| bytes.starts_with(start) || start.starts_with(bytes);
     if begins(LINE_START) {
         parse_line(bytes)
@@ -76,11 +76,11 @@ fn parse(bytes: &[u8]) -> Result<Progress, ProxyProtocolError> {
 fn parse_line(bytes: &[u8]) -> Result<Progress, ProxyProtocolError> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n");
     let Some(end) = end else {
-        if bytes.len() >= MAX_LINE_BYTES || bytes.contains(&b'\n') {
-            return Err(ProxyProtocolError("the PROXY line does not end where it should"));
-        }
         // The end alone is two bytes, of which one may be here.
         let end_bytes = if bytes.ends_with(b"\r") { 1 } else { 2 };
+        if bytes.len() + end_bytes > MAX_LINE_BYTES || bytes.contains(&b'\n') {
+            return Err(ProxyProtocolError("the PROXY line does not end where it should"));
+        }
         return Ok(Progress::Needs(MIN_LINE_BYTES.saturating_sub(bytes.len()).max(end_bytes)));
     };
     if end + 2 > MAX_LINE_BYTES {
@@ -160,7 +160,7 @@ const UNIX: u8 = 0x31;
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::model::fed, *};
 
     fn ip(text: &str) -> Source {
         Source::Client(text.parse().unwrap())
@@ -176,20 +176,10 @@ mod tests {
         binary(PROXY, TCP4, &[&client[..], &[10, 0, 0, 1, 0x12, 0x34, 0, 80], extensions].concat())
     }
 
-    /// What a header says, fed by as many bytes as it asks for, and how many it has taken.
-    fn fed(bytes: &[u8]) -> (Result<Source, ProxyProtocolError>, usize) {
-        let mut given = 0;
-        loop {
-            match parse(&bytes[..given]) {
-                Ok(Progress::Needs(more)) => {
-                    assert!(more > 0, "nothing is asked for");
-                    assert!(given < bytes.len(), "more is asked for than there is");
-                    given = bytes.len().min(given + more);
-                }
-                Ok(Progress::Complete(source)) => return (Ok(source), given),
-                Err(error) => return (Err(error), given),
-            }
-        }
+    /// What a header says, and how many bytes it has taken.
+    fn read_whole(bytes: &[u8]) -> (Result<Source, ProxyProtocolError>, usize) {
+        let (read, taken) = fed(bytes, usize::MAX);
+        (read.expect("more is asked for than there is"), taken)
     }
 
     #[test]
@@ -201,6 +191,7 @@ mod tests {
             (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n".to_vec(), ip("192.0.2.1")),
             (b"PROXY UNKNOWN\r\n".to_vec(), Source::Proxy),
             (b"PROXY UNKNOWN whatever is here\r\n".to_vec(), Source::Proxy),
+            ([&b"PROXY UNKNOWN "[..], &[b'x'; MAX_LINE_BYTES - 16], b"\r\n"].concat(), Source::Proxy),
             (v4([192, 0, 2, 1], b""), ip("192.0.2.1")),
             (v4([192, 0, 2, 1], &[0x03, 0, 4, 1, 2, 3, 4]), ip("192.0.2.1")),
             (v4([192, 0, 2, 1], &[0; MAX_HEADER_BYTES - FIXED_BYTES - 12]), ip("192.0.2.1")),
@@ -210,7 +201,7 @@ mod tests {
             (binary(LOCAL, UNSPECIFIED, b""), Source::Proxy),
             (binary(LOCAL, TCP4, &[192, 0, 2, 1, 10, 0, 0, 1, 0, 1, 0, 2]), Source::Proxy),
         ] {
-            assert_eq!(fed(&header), (Ok(expected), header.len()), "{:?}", String::from_utf8_lossy(&header));
+            assert_eq!(read_whole(&header), (Ok(expected), header.len()), "{:?}", String::from_utf8_lossy(&header));
         }
     }
 
@@ -229,6 +220,8 @@ mod tests {
             (b"PROXY UDP4 192.0.2.1 10.0.0.1 1 2\r\n".to_vec(), "two addresses"),
             (b"PROXY TCP4 192.0.2.1 10.0.0.1 1 2\nGET /".to_vec(), "should"),
             ([&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(), "should"),
+            // One byte more than the longest line has.
+            ([&b"PROXY UNKNOWN "[..], &[b'x'; MAX_LINE_BYTES - 15], b"\r\n"].concat(), "should"),
             (binary(0x11, TCP4, &[0; 12]), "version or command"),
             (binary(0x22, TCP4, &[0; 12]), "version or command"),
             (binary(PROXY, 0x12, &[0; 12]), "other"),
@@ -236,7 +229,7 @@ mod tests {
             (binary(PROXY, TCP6, &[0; 35]), "shorter"),
             (v4([192, 0, 2, 1], &[0; MAX_HEADER_BYTES - FIXED_BYTES - 11]), "536"),
         ] {
-            let error = fed(&bytes).0.unwrap_err().to_string();
+            let error = read_whole(&bytes).0.unwrap_err().to_string();
             assert!(error.contains(word), "{:?}: {error}", String::from_utf8_lossy(&bytes));
         }
     }
@@ -257,7 +250,7 @@ mod tests {
                 (v4(client, &extensions), v4_client.into()),
                 (binary(PROXY, TCP6, &[&wide[..], &[0; 20], &extensions].concat()), IpAddr::from(v6_client)),
             ] {
-                let (source, taken) = fed(&[&header[..], &rest].concat());
+                let (source, taken) = read_whole(&[&header[..], &rest].concat());
                 prop_assert_eq!((source, taken), (Ok(Source::Client(expected.to_canonical())), header.len()));
                 prop_assert_eq!(parse(&header), Ok(Progress::Complete(Source::Client(expected.to_canonical()))));
             }

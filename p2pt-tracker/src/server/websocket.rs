@@ -279,102 +279,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod model;
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
     use tokio_tungstenite::tungstenite::{Message, protocol::Role, protocol::WebSocket as Tungstenite};
 
-    use super::*;
-
-    const LIMIT: usize = 300;
-
-    /// What is received, in words that outlive the decoder.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    enum Seen {
-        Message(Message),
-        TooLong,
-        NotUtf8,
-        Protocol,
-    }
-
-    /// All that a decoder finds in these pieces, until its end.
-    fn decode(pieces: &[&[u8]]) -> Vec<Seen> {
-        let mut decoder = Decoder::new(Vec::new(), LIMIT);
-        let mut seen = Vec::new();
-        for piece in pieces {
-            decoder.tidy();
-            decoder.push(piece);
-            loop {
-                seen.push(match decoder.next() {
-                    Ok(None) => break,
-                    Ok(Some(Received::Fragment)) => continue,
-                    Ok(Some(Received::Text(text))) => {
-                        Seen::Message(Message::text(std::str::from_utf8(text).expect("UTF-8")))
-                    }
-                    Ok(Some(Received::Binary(bytes))) => Seen::Message(Message::binary(bytes.to_vec())),
-                    Ok(Some(Received::Ping(bytes))) => Seen::Message(Message::Ping(bytes.to_vec().into())),
-                    Ok(Some(Received::Pong)) => Seen::Message(Message::Pong(Default::default())),
-                    Ok(Some(Received::Close(_))) => return seen,
-                    Err(Error::TooLong(_)) => return [seen, vec![Seen::TooLong]].concat(),
-                    Err(Error::NotUtf8) => return [seen, vec![Seen::NotUtf8]].concat(),
-                    Err(_) => return [seen, vec![Seen::Protocol]].concat(),
-                });
-            }
-        }
-        decoder.tidy();
-        seen
-    }
-
-    /// What tungstenite finds in these bytes, until its end.
-    fn decode_by_tungstenite(bytes: &[u8]) -> Vec<Seen> {
-        use tokio_tungstenite::tungstenite::{Error, protocol::WebSocketConfig};
-        struct Stream<'a>(&'a [u8]);
-        impl io::Read for Stream<'_> {
-            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-                match io::Read::read(&mut self.0, to) {
-                    Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
-                    other => other,
-                }
-            }
-        }
-        impl io::Write for Stream<'_> {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
-        let mut socket = Tungstenite::from_raw_socket(Stream(bytes), Role::Server, Some(config));
-        let mut seen = Vec::new();
-        loop {
-            seen.push(match socket.read() {
-                Ok(Message::Close(_)) => return seen,
-                Ok(Message::Pong(_)) => Seen::Message(Message::Pong(Default::default())),
-                Ok(message) => Seen::Message(message),
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return seen,
-                Err(Error::Capacity(_)) => return [seen, vec![Seen::TooLong]].concat(),
-                Err(Error::Utf8(_)) => return [seen, vec![Seen::NotUtf8]].concat(),
-                Err(_) => return [seen, vec![Seen::Protocol]].concat(),
-            });
-        }
-    }
-
-    /// Each of the two may find earlier that something is wrong, and then finds nothing more.
-    fn assert_same(mut ours: Vec<Seen>, mut theirs: Vec<Seen>) {
-        // Ours looks at a frame's header before its payload is there.
-        if ours.len() > theirs.len() && ours.last() == Some(&Seen::Protocol) {
-            ours.pop();
-        }
-        // tungstenite looks at each part of a text, not at the whole only.
-        if theirs.last() == Some(&Seen::NotUtf8) && ours != theirs {
-            theirs.pop();
-            let rest = ours.split_off(theirs.len().min(ours.len()));
-            assert!(!rest.iter().any(|seen| matches!(seen, Seen::Message(Message::Text(_)))), "{rest:?}");
-        }
-        assert_eq!(ours, theirs);
-    }
+    use super::{model::assert_reads_as_tungstenite, *};
 
     fn frame() -> impl Strategy<Value = Vec<u8>> {
         let first = prop_oneof![
@@ -410,12 +323,12 @@ mod tests {
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
-            assert_same(decode(&pieces), decode_by_tungstenite(&bytes));
+            assert_reads_as_tungstenite(&pieces);
         }
 
         #[test]
         fn any_bytes_are_read_as_by_tungstenite(bytes in vec(any::<u8>(), 0..40)) {
-            assert_same(decode(&[&bytes]), decode_by_tungstenite(&bytes));
+            assert_reads_as_tungstenite(&[&bytes]);
         }
 
         #[test]
