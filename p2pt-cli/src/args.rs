@@ -4,6 +4,7 @@ mod bench;
 mod network;
 mod tracker;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,7 +22,7 @@ const MAX_SECONDS: f64 = 86_400.0;
 ///
 /// Without a command, `p2pt` runs the demo.
 #[derive(Debug, Parser)]
-#[command(name = "p2pt", version, max_term_width = 100)]
+#[command(name = "p2pt", version, long_version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("P2PT_BUILD"), ")"), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -48,6 +49,10 @@ pub(crate) enum Command {
     Pipe(PipeArgs),
     /// Look at trackers, STUN, TURN and this machine, and say what to do about what does not work
     Doctor(DoctorArgs),
+    /// Print completions for a shell, for instance into /etc/bash_completion.d/p2pt
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command into a folder
+    Man(ManArgs),
     /// Measure how fast two peers talk: on this machine, or with a partner anywhere
     Bench(BenchArgs),
 }
@@ -142,6 +147,19 @@ pub(crate) struct DoctorArgs {
     /// How long to wait for the partner
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

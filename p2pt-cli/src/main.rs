@@ -7,6 +7,7 @@ mod demo;
 mod descriptors;
 mod doctor;
 mod lines;
+mod pages;
 mod pipe;
 mod reader;
 mod scrape;
@@ -79,6 +80,8 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
             Command::Chat(args) => chat::run(args).await,
             Command::Tracker(args) => tracker::run(args).await,
             Command::Scrape(args) => scrape::run(args).await,
+            Command::Completions(args) => pages::completions(&args).map_err(Into::into),
+            Command::Man(args) => pages::man(&args).map_err(Into::into),
             Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),

@@ -164,3 +164,31 @@ async fn two_people_chat() {
     drop(to_ben);
     assert_eq!(exit_code(ben).await, Some(0));
 }
+
+#[tokio::test]
+async fn the_version_says_which_build_it_is() {
+    let [short, long] = [run(&["-V"]).await, run(&["--version"]).await];
+    let short = text(&short.stdout).trim().to_owned();
+    assert_eq!(short, format!("p2pt {}", env!("CARGO_PKG_VERSION")));
+    let long = text(&long.stdout).trim().to_owned();
+    assert!(long.starts_with(&format!("{short} (")) && long.ends_with(')'), "{long}");
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_have_every_command() {
+    let completions = run(&["completions", "bash"]).await;
+    let man = run(&["man"]).await;
+    let folder = std::env::temp_dir().join(format!("p2pt-man-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let pages = run(&["man", "--folder", folder.to_str().unwrap()]).await;
+    for output in [&completions, &man, &pages] {
+        assert!(output.status.success(), "{output:?}");
+    }
+    for command in ["demo", "chat", "tracker", "scrape", "pipe", "doctor", "bench"] {
+        assert!(text(&completions.stdout).contains(command), "{command}");
+        assert!(text(&man.stdout).contains(&format!("p2pt\\-{command}")), "{command}");
+        let page = std::fs::read_to_string(folder.join(format!("p2pt-{command}.1"))).unwrap();
+        assert!(page.contains(".SH OPTIONS") || page.contains(".SH SYNOPSIS"), "{command}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
