@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use p2pt_proto::{Announce, ClientMessage, ForwardedAnswer, ForwardedOffer, Offer, TrackerMessage};
-use p2pt_tracker::{ServerConfig, TrackerEvent, TrackerService};
+use p2pt_tracker::{ServerConfig, TrackerEvent, TrackerService, TrackerWarning};
 use support::{Setup, offer_id, peer, reply, swarm};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_tungstenite::client_async;
@@ -79,6 +79,10 @@ async fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_
         "disconnected reason=",
         "offer expired swarm=",
     ]);
+    second_node().await;
+    let said = log.take();
+    assert_eq!(said.matches(" WARN ").count(), 1, "once a minute: {said}");
+    assert!(said.contains("this node's peer id is in use elsewhere swarm="), "{said}");
     server().await;
     log.expect(&[
         "DEBUG p2pt_tracker::server::connection: socket opened connection=1 address=192.0.2.1",
@@ -96,6 +100,23 @@ async fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_
     tokio::time::advance(Duration::from_secs(61)).await;
     proxied(&service).await;
     assert_eq!(complaints(&log.take()), 1);
+}
+
+/// Another node takes part under our peer id.
+async fn second_node() {
+    let mut harness = Setup::default().start();
+    let mut tracker = harness.announced().await;
+    tracker.send(reply(2)).await;
+    harness.event_where(|event| matches!(event, TrackerEvent::Announced { .. })).await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    for number in 100..103 {
+        let offer = ForwardedOffer::new(swarm(), peer(1), offer_id(number), "their offer");
+        tracker.send(TrackerMessage::Offer(offer)).await;
+    }
+    let is_ours = |event: &TrackerEvent| {
+        matches!(event, TrackerEvent::Warning { warning: TrackerWarning::PeerIdInUse { .. }, .. })
+    };
+    harness.event_where(is_ours).await;
 }
 
 async fn client() {

@@ -117,6 +117,7 @@ impl Session {
     fn id_is_in_use(&mut self, info_hash: InfoHash, sign: PeerIdSign) {
         if self.own_id.reported.is_none_or(|at| self.now >= at + SPACING) {
             self.own_id.reported = Some(self.now);
+            tracing::warn!(swarm = %info_hash, peer = %self.peer_id, %sign, "this node's peer id is in use elsewhere");
             self.warn(TrackerWarning::PeerIdInUse { info_hash, sign });
         }
     }
