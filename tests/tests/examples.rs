@@ -19,6 +19,12 @@ async fn both_say(name: &'static str, arguments: &[&str], text: &str) {
 }
 
 #[tokio::test]
+async fn the_least_there_is_says_hello() {
+    let (_tracker, url) = tracker().await;
+    both_say("start", &[&url], r#": Some("hello")"#).await;
+}
+
+#[tokio::test]
 async fn hello_talks_to_a_copy_of_itself() {
     let (_tracker, url) = tracker().await;
     both_say("hello", &[&url], r#" answers Some("nice to meet you")"#).await;
