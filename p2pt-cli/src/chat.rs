@@ -34,16 +34,19 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     // A web app that shows names shows none for nobody.
     let name = name.or_else(|| args.p2chat.then(|| short(swarm.peer_id())));
     let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
+    let mut signalled = false;
     let ended = tokio::select! {
         ended = chat.converse(&args.identifier, &mut source, events) => ended,
-        () = signals.next() => Ok(()),
+        () = signals.next() => {
+            signalled = true;
+            Ok(())
+        }
         () = reader.gone() => Err(output_error(ErrorKind::BrokenPipe.into())),
     };
     // However it ends, the others are told.
     tokio::select! {
         () = chat.swarm.shutdown() => {}
-        // A second signal asks not to wait.
-        () = signals.next() => {}
+        () = signals.second(signalled) => {}
     }
     Ok(ended?)
 }

@@ -83,7 +83,14 @@ async fn examine(
 ) -> Result<Vec<Finding>, crate::Failure> {
     let connector = args.network.connector()?;
     let mut checks: FuturesUnordered<BoxFuture<'_, Vec<Finding>>> = FuturesUnordered::new();
-    for url in args.network.announce_urls() {
+    let trackers = args.network.announce_urls();
+    if trackers.is_empty() {
+        checks.push(Box::pin(async {
+            let advice = "peers meet at trackers: --tracker";
+            vec![Finding::warning("tracker", "there is no tracker to look at", advice)]
+        }));
+    }
+    for url in trackers {
         checks.push(Box::pin(trackers::look(url, connector.clone(), args.deadline)));
     }
     checks.push(Box::pin(stun::look(args.network.stun_urls(), args.deadline)));

@@ -16,7 +16,11 @@ pub(crate) fn completions(args: &CompletionsArgs) -> io::Result<()> {
 
 pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
     match &args.folder {
-        Some(folder) => clap_mangen::generate_to(Cli::command(), folder),
+        Some(folder) => {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+            std::fs::create_dir_all(folder).map_err(named)?;
+            clap_mangen::generate_to(Cli::command(), folder).map_err(named)
+        }
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;

@@ -91,9 +91,13 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     let written = output.clone();
     let (node, swarms, partings, leaving) = (swarm.node(), Swarms::default(), JoinSet::new(), JoinSet::new());
     let mut pipe = Pipe { node, output, swarms, partings, leaving };
+    let mut signalled = false;
     let ended = tokio::select! {
         ended = pipe.begin(swarm, events, limits(&args)) => ended,
-        () = signals.next() => Ok(()),
+        () = signals.next() => {
+            signalled = true;
+            Ok(())
+        }
         () = reader.gone() => Err(PipeError::Output(output_error(ErrorKind::BrokenPipe.into()))),
         () = written.closed() => Err(EmitError::Closed.into()),
     };
@@ -113,8 +117,7 @@ pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
     };
     tokio::select! {
         stopped = stop => stopped,
-        // A second signal asks not to wait.
-        () = signals.next() => Err(PipeError::Interrupted),
+        () = signals.second(signalled) => Err(PipeError::Interrupted),
     }
 }
 

@@ -39,6 +39,15 @@ impl StopSignals {
         Ok(signals)
     }
 
+    /// Waits until a stop that is under way is asked not to wait: by a second signal, of which the first may have been what
+    /// began it.
+    pub(crate) async fn second(&mut self, began_by_one: bool) {
+        if !began_by_one {
+            self.next().await;
+        }
+        self.next().await;
+    }
+
     /// Waits for the next one. Cancel-safe.
     pub(crate) async fn next(&mut self) {
         #[cfg(unix)]

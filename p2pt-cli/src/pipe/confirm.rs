@@ -1,9 +1,10 @@
 //! Sends that are to be confirmed: what a channel has taken is said once, in the order of the commands for its peer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use p2pt::{Peer, PendingSend, SendError};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::check;
@@ -19,12 +20,21 @@ struct Confirmation {
     tag: String,
     /// `None` for what a channel has taken already.
     send: Option<PendingSend>,
+    /// One of [`MAX_CONFIRMATIONS`], until it is said.
+    _place: OwnedSemaphorePermit,
+}
+
+/// The way to the task that says what becomes of sends to a peer.
+#[derive(Debug, Clone)]
+struct Sayer {
+    confirmations: mpsc::Sender<Confirmation>,
+    places: Arc<Semaphore>,
 }
 
 /// The confirmations of one swarm: a task for each peer says them.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations {
-    peers: HashMap<Peer, mpsc::Sender<Confirmation>>,
+    peers: HashMap<Peer, Sayer>,
     tasks: JoinSet<Result<(), EmitError>>,
 }
 
@@ -41,25 +51,25 @@ impl Confirmations {
         send: impl FnOnce() -> Result<Option<PendingSend>, String>,
     ) -> Result<(), String> {
         let full = || format!("{MAX_CONFIRMATIONS} sends wait to be confirmed already");
-        let place = match self.sender(peer, output).clone().try_reserve_owned() {
-            Ok(place) => place,
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(full()),
+        let mut sayer = self.sayer(peer, output);
+        if sayer.confirmations.is_closed() {
             // Its task has ended with the peer, and all that is sent to that fails at once: in a task of its own.
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.peers.remove(peer);
-                self.sender(peer, output).clone().try_reserve_owned().map_err(|_| full())?
-            }
-        };
-        place.send(Confirmation { tag, send: send()? });
+            self.peers.remove(peer);
+            sayer = self.sayer(peer, output);
+        }
+        let _place = sayer.places.try_acquire_owned().map_err(|_| full())?;
+        let slot = sayer.confirmations.try_reserve().map_err(|_| full())?;
+        slot.send(Confirmation { tag, send: send()?, _place });
         Ok(())
     }
 
-    fn sender(&mut self, peer: &Peer, output: &SwarmOutput) -> &mpsc::Sender<Confirmation> {
-        self.peers.entry(peer.clone()).or_insert_with(|| {
-            let (sender, confirmations) = mpsc::channel(MAX_CONFIRMATIONS);
-            self.tasks.spawn(say(output.clone(), peer.clone(), confirmations));
-            sender
-        })
+    fn sayer(&mut self, peer: &Peer, output: &SwarmOutput) -> Sayer {
+        let start = || {
+            let (confirmations, to_say) = mpsc::channel(MAX_CONFIRMATIONS);
+            self.tasks.spawn(say(output.clone(), peer.clone(), to_say));
+            Sayer { confirmations, places: Arc::new(Semaphore::new(MAX_CONFIRMATIONS)) }
+        };
+        self.peers.entry(peer.clone()).or_insert_with(start).clone()
     }
 
     /// Forgets the peers that have gone.
@@ -69,7 +79,7 @@ impl Confirmations {
     pub(super) fn tidy(&mut self) -> Result<(), EmitError> {
         while let Some(said) = self.tasks.try_join_next() {
             check(said)?;
-            self.peers.retain(|_, sender| !sender.is_closed());
+            self.peers.retain(|_, sayer| !sayer.confirmations.is_closed());
         }
         Ok(())
     }
@@ -118,7 +128,7 @@ impl Confirmation {
             Ok(()) => output.emit(&Event::Accepted { peer: peer.id(), tag: &self.tag }).await,
             Err(error) => {
                 let error = format!("peer {}: {error}", peer.id());
-                output.emit(&Event::Error { tag: Some(self.tag), error }).await
+                output.emit(&Event::Error { tag: Some(self.tag), peer: Some(peer.id()), error }).await
             }
         }
     }

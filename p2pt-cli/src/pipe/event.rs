@@ -104,6 +104,8 @@ pub(super) enum Event<'a> {
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
         tag: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+        peer: Option<PeerId>,
         error: String,
     },
     Swarms {
@@ -213,6 +215,13 @@ fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok,
     serializer.collect_str(value)
 }
 
+fn as_text_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn as_json<S: Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
     verbatim(&id.to_string(), serializer)
 }
@@ -306,9 +315,11 @@ mod tests {
 
     #[test]
     fn a_tag_is_there_only_if_one_was_given() {
-        let error = |tag| line(&Event::Error { tag, error: "reason".into() });
+        let error = |tag| line(&Event::Error { tag, peer: None, error: "reason".into() });
         assert_eq!(error(None), r#"{"event":"error","error":"reason"}"#);
         assert_eq!(error(Some("t".into())), r#"{"event":"error","tag":"t","error":"reason"}"#);
+        let of_peer = line(&Event::Error { tag: None, peer: Some(PEER.into()), error: "reason".into() });
+        assert_eq!(of_peer, format!(r#"{{"event":"error","peer":"{HEX}","error":"reason"}}"#));
         let payload = Payload::from("yes");
         let response = Event::Response { peer: PEER.into(), id: &7.into(), tag: "t", message: Value(&payload) };
         assert_eq!(

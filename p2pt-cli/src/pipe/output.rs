@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use p2pt::InfoHash;
+use p2pt::{InfoHash, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -74,7 +74,7 @@ impl Output {
 
     /// Answers that something failed.
     pub(super) async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, error }).await
+        self.answer(&Event::Error { tag, peer: None, error }).await
     }
 
     /// Resolves when the writer has ended, which it does while there is an `Output` only if it cannot write.
@@ -112,7 +112,12 @@ impl SwarmOutput {
 
     /// Answers that something in the swarm failed.
     pub(super) async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, error }).await
+        self.answer(&Event::Error { tag, peer: None, error }).await
+    }
+
+    /// Answers that something about a peer failed.
+    pub(super) async fn complain_of(&self, peer: PeerId, tag: Option<String>, error: &str) -> Result<(), EmitError> {
+        self.answer(&Event::Error { tag, peer: Some(peer), error: format!("peer {peer}: {error}") }).await
     }
 
     /// Says that the swarm has another identifier from now on.

@@ -101,7 +101,7 @@ fn events() -> Vec<Json> {
     let (id, role) = (7_423_550_154_500_396.into(), || Role::Offerer.into());
     let of_the_pipe = [
         Event::Ready { peer_id: peer, info_hash: was, version: "0.1.0", protocol: PROTOCOL, limits },
-        Event::Error { tag: None, error: text() },
+        Event::Error { tag: None, peer: None, error: text() },
         Event::Swarms { swarms: vec![KnownSwarm { swarm: text(), identifier: Some(text()), peers: 2 }] },
         Event::Banned { peers: vec![text()] },
         Event::Stopped {},
@@ -110,7 +110,7 @@ fn events() -> Vec<Json> {
         Event::Joined { identifier: "another-app" },
         Event::IdentifierSet { identifier: "yet-another-app", was },
         Event::Left {},
-        Event::Error { tag: Some(text()), error: text() },
+        Event::Error { tag: Some(text()), peer: Some(peer), error: text() },
         Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 },
         Event::TrackerWarning { tracker: &tracker, error: text(), missed: 0 },
         Event::ConnectionFailed { peer, tracker: &tracker, role: role(), error: text(), missed: 0 },

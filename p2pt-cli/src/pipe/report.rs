@@ -17,16 +17,20 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 unsent_messages: closed.unsent_messages,
                 unsent_bytes: closed.unsent_bytes,
             },
-            p2pt::Event::SendFailed(failed) => {
-                Event::Error { tag: None, error: format!("peer {}: {}", failed.peer.id(), failed.error) }
-            }
+            p2pt::Event::SendFailed(failed) => Event::Error {
+                tag: None,
+                peer: Some(failed.peer.id()),
+                error: format!("peer {}: {}", failed.peer.id(), failed.error),
+            },
             p2pt::Event::Message(message) => {
                 Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
             }
             p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
-            p2pt::Event::InvalidFrame(refused) => {
-                Event::Error { tag: None, error: format!("from peer {}: {}", refused.peer.id(), refused.error) }
-            }
+            p2pt::Event::InvalidFrame(refused) => Event::Error {
+                tag: None,
+                peer: Some(refused.peer.id()),
+                error: format!("from peer {}: {}", refused.peer.id(), refused.error),
+            },
             p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
                 tracker: &tracker.tracker,
                 connected: tracker.connected,
@@ -50,7 +54,7 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 missed: refused.missed,
             },
             p2pt::Event::OfferFailed(error) => {
-                Event::Error { tag: None, error: format!("no offer could be made: {error}") }
+                Event::Error { tag: None, peer: None, error: format!("no offer could be made: {error}") }
             }
             _ => continue,
         };
@@ -71,6 +75,10 @@ pub(super) async fn report_response(
             let (id, said) = (message.id(), Value(message.payload()));
             output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await
         }
-        Err(error) => output.emit(&Event::Error { tag: Some(tag), error: format!("peer {peer}: {error}") }).await,
+        Err(error) => {
+            output
+                .emit(&Event::Error { tag: Some(tag), peer: Some(peer), error: format!("peer {peer}: {error}") })
+                .await
+        }
     }
 }

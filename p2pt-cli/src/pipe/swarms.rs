@@ -197,7 +197,7 @@ impl Joined {
         while self.partings.try_join_next().is_some() {}
         match self.swarm.peer(&id) {
             Some(_) if self.partings.len() >= MAX_PARTINGS => {
-                self.output.complain(None, format!("peer {id}: {MAX_PARTINGS} others are being sent away")).await
+                self.output.complain_of(id, None, &format!("{MAX_PARTINGS} others are being sent away")).await
             }
             Some(peer) => {
                 self.partings.spawn(async move { peer.disconnect().await });
@@ -286,7 +286,7 @@ impl Joined {
         }
         for peer in peers {
             if let Err(error) = act(self, &peer) {
-                self.output.complain(tag.clone(), format!("peer {}: {error}", peer.id())).await?;
+                self.output.complain_of(peer.id(), tag.clone(), &error).await?;
             }
         }
         Ok(())
@@ -297,7 +297,7 @@ impl Joined {
     }
 
     async fn not_connected(&self, tag: Option<String>, peer: PeerId) -> Result<(), EmitError> {
-        self.output.complain(tag, format!("peer {peer} is not connected")).await
+        self.output.complain_of(peer, tag, "it is not connected").await
     }
 }
 

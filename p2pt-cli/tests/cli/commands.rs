@@ -179,7 +179,6 @@ async fn completions_and_manual_pages_have_every_command() {
     let completions = run(&["completions", "bash"]).await;
     let man = run(&["man"]).await;
     let folder = std::env::temp_dir().join(format!("p2pt-man-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
     let pages = run(&["man", "--folder", folder.to_str().unwrap()]).await;
     for output in [&completions, &man, &pages] {
         assert!(output.status.success(), "{output:?}");
