@@ -174,3 +174,28 @@ async fn with_few_descriptors_every_command_says_so_and_none_panics() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_end_of_the_input_does_not_count_as_the_first_signal() {
+    let tracker = Tracker::start().await;
+    // What this one says after the first line is not read, so that what is sent to it waits.
+    let (mut stalled, _input) = waiting(tracker.pipe_command(&[]).stdout(Stdio::piped()));
+    let mut from_stalled = stdout(&mut stalled);
+    let ready: Value = serde_json::from_str(&line(&mut from_stalled).await).unwrap();
+    let (mut ann, mut input) = waiting(tracker.pipe_command(&[]).stdout(Stdio::piped()));
+    let mut from_ann = stdout(&mut ann);
+    until(&mut from_ann, "peer_connected").await;
+    let (peer, text) = (ready["peer_id"].as_str().unwrap(), "x".repeat(1 << 20));
+    for _ in 0..60 {
+        let send = format!("{{\"send\":{{\"peer\":\"{peer}\",\"message\":\"{text}\"}}}}\n");
+        input.write_all(send.as_bytes()).await.unwrap();
+    }
+    // So that the end of the input is all that is left to read.
+    input.write_all(b"{\"peers\":true}\n").await.unwrap();
+    until(&mut from_ann, "\"peers\"").await;
+    drop(input);
+    // It goes on sending for five seconds.
+    signal(&ann, "TERM").await;
+    until(&mut from_ann, "\"stopped\"").await;
+    assert_eq!(exit_code(ann).await, Some(0));
+}

@@ -9,7 +9,9 @@ for await (const event of swarm) {
       ({ degrees }) => console.log(`${event.peer} says ${degrees}`),
       error => console.log(`${event.peer} did not answer: ${error.message}`))
   } else if (event.event === 'message') {
-    swarm.respond(event, { degrees: event.message.city.length })
+    // Peers may say anything.
+    const city = event.message?.city
+    if (typeof city === 'string') swarm.respond(event, { degrees: city.length })
   } else if (event.event === 'tracker_warning' || event.event === 'error') {
     console.error(event.error)
   }

@@ -85,7 +85,10 @@ export class Swarm {
   /** Any other command of the pipe, such as `command('ban', peer)` or `command('peers')`. */
   command (name, value = true) {
     if (this.#ended || this.#program.stdin.writableEnded) throw new P2ptError('p2pt has ended')
-    this.#program.stdin.write(JSON.stringify({ [name]: value }) + '\n')
+    const line = JSON.stringify({ [name]: value }) + '\n'
+    // One that is longer would be refused without saying which command it was.
+    if (Buffer.byteLength(line) > this.limits.line_bytes) throw new RangeError(`a command is longer than ${this.limits.line_bytes} bytes`)
+    this.#program.stdin.write(line)
   }
 
   /** Leaves: what was queued is sent, and peers and trackers are told. */

@@ -23,9 +23,16 @@ async def main(trackers):
                     tasks.add(task := asyncio.create_task(ask(swarm, event["peer"])))
                     task.add_done_callback(tasks.discard)
                 case "message":
-                    swarm.respond(event, {"degrees": len(event["message"]["city"])})
+                    # Peers may say anything.
+                    question = event["message"]
+                    if isinstance(question, dict) and isinstance(question.get("city"), str):
+                        swarm.respond(event, {"degrees": len(question["city"])})
                 case "tracker_warning" | "error":
                     print(event["error"], file=sys.stderr)
 
 
-asyncio.run(main(sys.argv[1:]))
+try:
+    asyncio.run(main(sys.argv[1:]))
+except KeyboardInterrupt:
+    # The swarm has been left in order.
+    pass

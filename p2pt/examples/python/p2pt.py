@@ -5,18 +5,25 @@ the PATH, or its path in the environment variable P2PT.
 
     import asyncio, p2pt
 
+    async def ask(swarm, peer):
+        print(await swarm.request(peer, {"what is": "6 * 7"}))
+
     async def main():
-        async with p2pt.join("my-app") as swarm:
+        async with p2pt.join("my-app") as swarm, asyncio.TaskGroup() as tasks:
             async for event in swarm:
                 if event["event"] == "peer_connected":
-                    print(await swarm.request(event["peer"], {"what is": "6 * 7"}))
+                    tasks.create_task(ask(swarm, event["peer"]))
                 elif event["event"] == "message":
                     swarm.respond(event, 42)
 
     asyncio.run(main())
 
-Events are what the page PIPE.md of p2pt-cli says, as dictionaries; those that answer a `request`, a `send` or a `stats`
-go to it, and to nothing else. Reading slowly slows the peers down, and never this program.
+Never await a `request` or a `send` in the loop over the events: this loop is what brings the response. (TaskGroup is of
+Python 3.11; ask.py, beside this file, does without.)
+
+Events are what the page PIPE.md of p2pt-cli says, as dictionaries; those that end a `request` or a `send` go to it, and to
+nothing else. Integers of more than 4,300 digits, which Python refuses to read, are texts. Reading slowly slows the peers
+down, and never this program.
 """
 
 import asyncio
@@ -28,8 +35,8 @@ import os
 #: The version of the pipe's protocol that this module speaks.
 PROTOCOL = 1
 
-#: The longest line of the pipe, in bytes: a message of the largest size, with room for escapes.
-LINE_BYTES = 96 << 20
+#: The longest line that the pipe writes, in bytes: a message of the largest size, all of it escapes.
+LINE_BYTES = 6 * (64 << 20) + 4096
 
 #: Events that may wait here; beyond that the pipe waits, and with it the peers.
 MAX_WAITING = 256
@@ -58,6 +65,7 @@ class Swarm:
         self._command = command
         self._tags = map(str, itertools.count(1))
         self._awaited = {}
+        self._failure = None
         self._events = asyncio.Queue(MAX_WAITING)
 
     async def __aenter__(self):
@@ -89,6 +97,8 @@ class Swarm:
         event = await self._events.get()
         if event is None:
             self._events.put_nowait(None)
+            if self._failure is not None:
+                raise P2ptError(f"p2pt says what cannot be read: {self._failure}") from self._failure
             raise StopAsyncIteration
         return event
 
@@ -134,12 +144,16 @@ class Swarm:
     def _write(self, command):
         if self._process.returncode is not None or self._process.stdin.is_closing():
             raise P2ptError("p2pt has ended")
-        self._process.stdin.write(json.dumps(command, ensure_ascii=False).encode() + b"\n")
+        # What is no JSON would be refused without saying which command it was.
+        line = json.dumps(command, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        if len(line) > self.limits["line_bytes"]:
+            raise ValueError(f"a command of {len(line)} bytes, where {self.limits['line_bytes']} are allowed")
+        self._process.stdin.write(line)
 
     async def _read(self):
         try:
             while line := await self._process.stdout.readline():
-                event = json.loads(line)
+                event = json.loads(line, parse_int=_integer)
                 answer = self._awaited.get(event.get("tag"))
                 if answer is None:
                     await self._events.put(event)
@@ -148,6 +162,8 @@ class Swarm:
                         answer.set_exception(P2ptError(event["error"]))
                     else:
                         answer.set_result(event)
+        except Exception as error:
+            self._failure = error
         finally:
             for answer in self._awaited.values():
                 if not answer.done():
@@ -163,6 +179,11 @@ class Swarm:
         # Its last events must be read, or it waits for that.
         await self._process.stdout.read()
         await self._process.wait()
+
+
+def _integer(digits):
+    """An integer of any length; Python's own limit is there against those that take long to read."""
+    return int(digits) if len(digits) <= 4300 else digits
 
 
 def _ended(events):
