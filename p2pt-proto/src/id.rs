@@ -12,7 +12,7 @@ const ID_BYTES: usize = 20;
 
 #[cfg(feature = "rand")]
 impl PeerId {
-    /// A peer id of 20 random bytes.
+    /// A peer id of 20 random bytes (feature `rand`).
     pub fn random() -> Self {
         Self(rand::random())
     }

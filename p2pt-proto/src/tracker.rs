@@ -241,7 +241,8 @@ impl ScrapeReply {
     }
 }
 
-/// How many members a swarm has. What the tracker does not say is zero.
+/// How many members a swarm has: `complete` and `incomplete` together. Nodes of p2pt count as incomplete, since they have
+/// no file to complete. What the tracker does not say is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ScrapeStats {

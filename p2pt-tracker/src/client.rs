@@ -121,7 +121,8 @@ impl TrackerClient {
     }
 
     /// Asks how many members swarms have, whether joined or not; no info hashes at all ask for every swarm, which
-    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerEvent::ScrapeFailed`] follow, one or the other for each 64 info hashes.
+    /// some trackers refuse. [`TrackerEvent::Scraped`] or [`TrackerEvent::ScrapeFailed`] follow, one or the other for each
+    /// 64 info hashes. Requests are sent one after the other; more than 64 that wait fail at once.
     pub fn scrape(&self, info_hashes: Vec<InfoHash>) {
         self.feed(Input::Scrape(info_hashes));
     }

@@ -9,46 +9,55 @@
 //! ```
 //! # #[cfg(feature = "client")]
 //! # {
-//! use std::sync::Arc;
+//! use std::{sync::Arc, time::Duration};
 //!
-//! use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+//! use p2pt_proto::{InfoHash, PeerId};
 //! use p2pt_tracker::{AnnounceUrl, ClientConfig, TrackerClient, TrackerEvent, WebSocketConnector};
 //!
-//! /// Prints which peers are there, for as long as the program runs.
-//! async fn watch(url: AnnounceUrl) {
+//! /// Prints every minute how many members a swarm has, without being one.
+//! async fn watch(url: AnnounceUrl, identifier: &str) {
 //!     let (events_tx, mut events) = tokio::sync::mpsc::channel(64);
-//!     let connector = Arc::new(WebSocketConnector::new());
-//!     let (peer_id, config) = (PeerId::from([7; 20]), ClientConfig::default());
-//!     let client = TrackerClient::start(url, peer_id, config, connector, "the tracker", events_tx);
-//!     client.join(InfoHash::of("my-app"));
-//!     while let Some((tracker, event)) = events.recv().await {
-//!         match event {
-//!             // A real program makes WebRTC offers here.
-//!             TrackerEvent::OffersWanted { info_hash, .. } => {
-//!                 let offer = Offer::new(OfferId::from(rand::random::<[u8; 20]>()), "v=0");
-//!                 client.offers(info_hash, vec![offer]);
-//!             }
-//!             TrackerEvent::Offer { from, .. } => println!("{from} wants to connect"),
-//!             TrackerEvent::Answer { from, .. } => println!("{from} answered"),
-//!             TrackerEvent::Warning { warning, .. } => eprintln!("{tracker}: {warning}"),
-//!             other => println!("{other:?}"),
+//!     let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::new()));
+//!     // A scrape carries no peer id. A client that joins draws one for each run, since two clients of one id take each
+//!     // other's place: `PeerId::random()`, with the feature `rand` of p2pt-proto.
+//!     let client = TrackerClient::start(url, PeerId::from([0; 20]), config, connector, "the tracker", events_tx);
+//!     let swarm = InfoHash::of(identifier);
+//!     let mut minute = tokio::time::interval(Duration::from_secs(60));
+//!     loop {
+//!         tokio::select! {
+//!             _ = minute.tick() => client.scrape(vec![swarm]),
+//!             Some((tracker, event)) = events.recv() => match event {
+//!                 // A swarm that the tracker does not know is missing.
+//!                 TrackerEvent::Scraped { files, .. } => {
+//!                     let members = files.get(&swarm).map_or(0, |stats| stats.complete + stats.incomplete);
+//!                     println!("{members} members");
+//!                 }
+//!                 TrackerEvent::Warning { warning, .. } => eprintln!("{tracker}: {warning}"),
+//!                 _ => {}
+//!             },
 //!         }
 //!     }
 //! }
 //! # }
+//! ```
 //!
-//! // The session alone, without a network: its outputs are what a driver would do.
-//! use p2pt_tracker::{Input, Output, Session};
-//! # use p2pt_tracker::{AnnounceUrl as Url, ClientConfig as Config, TrackerEvent as Event};
-//! # use p2pt_proto::{InfoHash as Hash, PeerId as Id};
+//! Trackers never list members. To meet them, [join](TrackerClient::join) the swarm and make a WebRTC offer for each
+//! [`OffersWanted`](TrackerEvent::OffersWanted) — a real one, since whatever is offered reaches real peers, which try to
+//! connect to it; that is what the crate `p2pt` does.
+//!
+//! The session alone, without a network: its outputs are what a driver would do.
+//!
+//! ```
+//! use p2pt_proto::{InfoHash, PeerId};
+//! use p2pt_tracker::{AnnounceUrl, ClientConfig, Input, Output, Session, TrackerEvent};
 //!
 //! # #[allow(clippy::disallowed_methods)]
 //! let now = std::time::Instant::now();
-//! let url = Url::parse("wss://tracker.example/announce")?;
-//! let mut session = Session::new(url, Id::from([7; 20]), Config::default(), now);
-//! session.handle_input(now, Input::Join(Hash::of("my-app")));
+//! let url = AnnounceUrl::parse("wss://tracker.example/announce")?;
+//! let mut session = Session::new(url, PeerId::from([7; 20]), ClientConfig::default(), now);
+//! session.handle_input(now, Input::Join(InfoHash::of("my-app")));
 //! assert!(matches!(session.poll_output(), Some(Output::Connect { .. })));
-//! assert!(matches!(session.poll_event(), Some(Event::OffersWanted { count: 5, .. })));
+//! assert!(matches!(session.poll_event(), Some(TrackerEvent::OffersWanted { count: 5, .. })));
 //! # Ok::<(), p2pt_tracker::AnnounceUrlError>(())
 //! ```
 //!

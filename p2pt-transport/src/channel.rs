@@ -119,7 +119,8 @@ pub struct ChannelInfo {
     pub local_fingerprint: Option<Fingerprint>,
     /// The other side's certificate, where the backend has one.
     pub remote_fingerprint: Option<Fingerprint>,
-    /// The largest frame in bytes that may be sent: what both the other side and this backend can take.
+    /// The largest frame in bytes that may be sent: what both the other side and this backend can take. The facade needs
+    /// some hundred bytes to send anything, and the conformance suite sends frames of 1,000.
     pub max_frame_bytes: usize,
     /// The size in bytes up to which larger frames make bulk transfers faster, for senders that can choose; at most
     /// [`max_frame_bytes`](Self::max_frame_bytes).
@@ -140,7 +141,7 @@ impl ChannelInfo {
     }
 }
 
-/// An open channel. Dropping it, or both its halves, closes it.
+/// An open channel. Dropping it, or both its halves, closes it as [`FrameSender::close`] does, without waiting for that.
 #[derive(Debug)]
 #[must_use = "a channel that is dropped is closed"]
 pub struct Channel {
@@ -171,7 +172,8 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError>;
 
     /// Hands several frames to the channel, in this order, if its send buffer has room for all of them; otherwise none.
-    /// Frames of other senders may come between.
+    /// Frames of other senders may come between. What never fits, because it exceeds an empty buffer, can be sent by
+    /// [`send`](Self::send) alone, so that a buffer should hold a message of common size: 2 MiB in the backend `webrtc`.
     ///
     /// # Errors
     /// [`TrySendAllError`].
@@ -228,7 +230,7 @@ pub enum ChannelClosed {
     ShutDown,
 }
 
-/// A channel's numbers, each absent where the backend cannot tell.
+/// A channel's numbers. Bytes are counted by every backend; what else a backend cannot tell is absent.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ChannelStats {

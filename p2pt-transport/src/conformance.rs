@@ -5,6 +5,10 @@
 //! generous deadline. Checks that a connection fails take as long as the backend waits for the other side, so configure
 //! it to give up early. Backends that keep to tokio's clock can be checked under paused time.
 //!
+//! A backend has to take frames of 1,000 bytes, and ten of them that the other side does not read. Not checked: that
+//! [`Transport::shutdown`] waits and what it frees, that this side's channels end with `ShutDown` by it, and that a peer
+//! that falls silent ends its channels with `Timeout`, without which a dead peer stays connected.
+//!
 //! ```
 //! # #[cfg(feature = "memory")]
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -10,7 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match event {
             Event::PeerConnected(peer) => peer.queue("hello")?, // never waits
             Event::Message(message) => println!("{}: {:?}", message.peer().id(), message.text()),
-            event => eprintln!("{event}"), // peers that left, trackers that give trouble
+            event => eprintln!("{event}"), // peers that left or are here already, trackers that give trouble
         }
     }
     Ok(())

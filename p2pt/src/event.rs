@@ -48,7 +48,8 @@ pub enum Event {
     /// An attempt to connect to a peer, of which no more is known than what a tracker said, has failed.
     ConnectionFailed(ConnectionFailed),
     /// This side has not let a peer in that a tracker introduced. The peer learns nothing: it has no answer to its
-    /// offer, or nothing that comes of its answer.
+    /// offer, or nothing that comes of its answer. With [`RejectReason::Duplicate`] that is normal at every announce, and
+    /// worth no line in a log.
     ConnectionRejected(ConnectionRejected),
     /// The transport could make no offer, so unknown peers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),

@@ -244,7 +244,9 @@ impl Swarm {
     ///
     /// The requests are [queued](crate::Request::queue) when the first response is asked for, for the peers that were
     /// connected when this was called; a peer that takes nothing delays no other. Peers that connect later are not
-    /// asked. Read the responses in a task of their own, not where events are read.
+    /// asked. Read the responses in a task of their own, not where events are read. A swarm without peers, as after
+    /// [`leave`](Self::leave), has no responses. For a value of a type of one's own, ask
+    /// `request_many(Payload::json(&question)?)`, and read each response with [`Message::json`](crate::Message::json).
     ///
     /// ```no_run
     /// # async fn example(swarm: p2pt::Swarm) {

@@ -266,7 +266,8 @@ impl World {
     }
 
     /// Gives a node its networks back. What did not last as long as a channel takes to notice its peer's silence goes
-    /// unnoticed.
+    /// unnoticed. Otherwise peers are back when trackers are reached again, which are tried every 60 s at least: wait for
+    /// 65 s.
     pub fn plug_in(&self, swarm: &Swarm) {
         self.set_unplugged(swarm, false);
     }
