@@ -31,7 +31,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let (swarm, events) = builder.join(dialect.identifier(&args.identifier)).await?;
     let (mut source, terminal) = Source::open();
     let name = args.name.as_deref().map(short_name).filter(|name| !name.is_empty());
-    // A web app that shows names shows none for nobody.
+    // The web app shows a name beside each line.
     let name = name.or_else(|| args.p2chat.then(|| short(swarm.peer_id())));
     let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
     let mut signalled = false;

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: TrackerArgs) -> Result<(), Failure> {
         tokio::select! {
             () = signals.next() => break,
             renewed = renewed(certificate.as_mut()) => match renewed {
-                // That nobody reads this any more is no reason to end.
+                // That standard output is not read any more is no reason to end.
                 Ok(()) => drop(terminal.line("the certificate was read anew")),
                 Err(error) => error!(%error, "the certificate was not replaced, and the one before it remains in use"),
             },

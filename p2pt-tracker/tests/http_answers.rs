@@ -2,36 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are part of the tests")]
 
-use std::net::Ipv4Addr;
+mod http_support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_support::{listen, read_head};
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::{
     AnnounceUrl, ClientConfig, ConnectError, Connector as _, RedirectReason, Socket, TrackerClient, TrackerEvent,
     WebSocketConnector,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const GUARD: Duration = Duration::from_secs(60);
-
-async fn listen() -> (TcpListener, u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
-}
 
 /// Answers one request after the other with these, on a connection each, in which `PORT` is its own port; returns the
 /// request lines.

@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers here are part of the tests")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+mod http_support;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_support::{listen, read_head};
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::{
     AnnounceUrl, ClientConfig, ConnectError, Connector, HttpRefusal, ProxyError, ProxyUrl, ServerConfig, Socket,
     TrackerClient, TrackerEvent, TrackerServer, TrackerStatus, TrackerWarning, WebSocketConnector,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -20,21 +23,6 @@ const GUARD: Duration = Duration::from_secs(30);
 
 /// A name that only the proxies know.
 const TRACKER: &str = "tracker.test";
-
-async fn listen() -> (TcpListener, u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-/// Reads up to the end of an HTTP head.
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
-}
 
 async fn relay(mut near: TcpStream, tracker: SocketAddr) {
     let mut far = TcpStream::connect(tracker).await.unwrap();

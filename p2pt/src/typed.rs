@@ -93,9 +93,9 @@ impl Message {
     /// ```
     ///
     /// # Errors
-    /// [`DecodeError`]: it is not of the type. In a function that fails with [`TypedError`], `?` makes that of it. Whoever
-    /// asked waits for the whole deadline if nothing is answered: an application does better to answer that it did not
-    /// understand, with a variant of its own type.
+    /// [`DecodeError`]: it is not of the type. In a function that fails with [`TypedError`], `?` makes that of it. The
+    /// peer that asked waits for its whole deadline if nothing is answered, so answer that the question was not understood,
+    /// with a variant of your own type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         self.payload().parse()
     }

@@ -31,7 +31,7 @@ pub(crate) struct TrackerArgs {
     /// `send-proxy` and many load balancers send it; no others can connect then
     #[arg(long, requires = "trusted_proxy")]
     pub(crate) proxy_protocol: bool,
-    /// Address and port of a second port, with /metrics for Prometheus; whoever reaches it may read them
+    /// Address and port of a second port, with /metrics for Prometheus; every client that reaches it may read them
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(crate) metrics: Option<SocketAddr>,
     /// How long peers are asked to wait between announces [default: 120]

@@ -43,7 +43,7 @@ impl Dialect {
         }
     }
 
-    /// A line, by whoever has this name.
+    /// A line that the member of this name says.
     pub(super) fn line(self, name: Option<&str>, text: &str) -> Payload {
         match self {
             Self::Plain => text.into_payload(),

@@ -62,7 +62,13 @@ async fn family(name: &str, local: SocketAddr, servers: Vec<(String, SocketAddr)
     }
     let socket = match UdpSocket::bind(local).await {
         Ok(socket) => socket,
-        Err(error) => return vec![Finding::warning("stun", format!("no {name} socket can be opened: {error}"), "")],
+        Err(error) => {
+            return vec![Finding::warning(
+                "stun",
+                format!("no {name} socket can be opened: {error}"),
+                "the other family does as well",
+            )];
+        }
     };
     let mut answers = Vec::new();
     for (url, server) in servers {

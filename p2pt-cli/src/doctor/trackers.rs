@@ -23,7 +23,7 @@ pub(super) async fn look(url: AnnounceUrl, connector: Arc<dyn Connector>, deadli
     let config = ClientConfig::default();
     let (sender, mut events) = mpsc::channel(16);
     let client = TrackerClient::start(url.clone(), PeerId::random(), config, connector, (), sender);
-    // A swarm of its own, in which nobody is disturbed.
+    // A swarm of its own, which disturbs no peer.
     let info_hash = InfoHash::of(&PeerId::random().to_string());
     client.join(info_hash);
     let outcome = timeout(deadline, outcome(&client, info_hash, &mut events)).await;
@@ -81,7 +81,7 @@ fn tell(url: &AnnounceUrl, outcome: Option<&Outcome>, deadline: Duration) -> Fin
             let members = match incomplete {
                 Some(0) => "it counts the others only",
                 Some(_) => "it counts the caller too",
-                None => "it counts nobody",
+                None => "it does not say how many members there are",
             };
             let (reached, replied) = (millis(*reached), millis(*replied));
             let seconds = interval.as_secs();

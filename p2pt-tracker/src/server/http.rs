@@ -49,7 +49,7 @@ pub(super) enum Audience {
     /// Peers, and everyone else who reaches it.
     #[default]
     Public,
-    /// Whoever runs the tracker.
+    /// The operator of the tracker.
     Operator,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum Page {
     Metrics,
 }
 
-/// Why a request gets an error, in words for whoever made it.
+/// Why a request gets an error, in words for the author of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,

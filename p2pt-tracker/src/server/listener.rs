@@ -141,7 +141,7 @@ impl TrackerListener {
 
     /// Serves the operator rather than peers: `/metrics` for Prometheus, and what else there is for plain HTTP, but no
     /// WebSockets. Its sockets count for no limit of the tracker, which can so be looked at when it is full; 16 may be
-    /// open. Whoever reaches the port may read it.
+    /// open. Every client that reaches the port may read it.
     pub fn metrics(mut self) -> Self {
         self.port.audience = Audience::Operator;
         self

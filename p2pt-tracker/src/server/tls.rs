@@ -67,7 +67,7 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// If they cannot be used, in words for whoever made them.
+    /// If they cannot be used, in words for the operator who made them.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, ServerTlsError> {
         let config = config(certificates, key)?;
         Ok(Self { current: Arc::new(RwLock::new(Arc::new(config))) })
