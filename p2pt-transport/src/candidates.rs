@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{AddCandidateError, MaybeSend, MaybeSync};
+use crate::AddCandidateError;
 
 /// Takes candidates that the other side finds after it has handed over its description, for one connection.
 ///
@@ -35,7 +35,7 @@ use crate::{AddCandidateError, MaybeSend, MaybeSync};
 /// ```
 ///
 /// Only the receiving side trickles: the descriptions this crate makes are complete.
-pub trait RemoteCandidates: fmt::Debug + MaybeSend + MaybeSync {
+pub trait RemoteCandidates: fmt::Debug + Send + Sync {
     /// Hands over one candidate: `candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host`, with or without an `a=` before
     /// it; or, as the empty string or `end-of-candidates`, the notice that there are no more.
     ///

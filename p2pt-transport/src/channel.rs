@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{MaybeSend, MaybeSync, SendFrameError, TrySendAllError, TrySendFrameError};
+use crate::{SendFrameError, TrySendAllError, TrySendFrameError};
 
 /// One data-channel message. (This workspace calls it a frame; a p2pt *message* may take many.)
 #[derive(Clone, PartialEq, Eq)]
@@ -154,9 +154,8 @@ pub struct Channel {
 }
 
 /// The sending half of a [`Channel`].
-#[cfg_attr(not(target_family = "wasm"), async_trait)]
-#[cfg_attr(target_family = "wasm", async_trait(?Send))]
-pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
+#[async_trait]
+pub trait FrameSender: fmt::Debug + Send + Sync {
     /// Hands one frame to the channel, waiting while its send buffer is full.
     ///
     /// `Ok` means accepted in order, not delivered. Cancelling the future before it resolves sends nothing.
@@ -199,9 +198,8 @@ pub trait FrameSender: fmt::Debug + MaybeSend + MaybeSync {
 }
 
 /// The receiving half of a [`Channel`].
-#[cfg_attr(not(target_family = "wasm"), async_trait)]
-#[cfg_attr(target_family = "wasm", async_trait(?Send))]
-pub trait FrameReceiver: fmt::Debug + MaybeSend {
+#[async_trait]
+pub trait FrameReceiver: fmt::Debug + Send {
     /// The next frame, in order. Frames received before the close come before the error. Cancel-safe.
     ///
     /// # Errors

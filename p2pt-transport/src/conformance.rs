@@ -34,7 +34,7 @@ mod pressure;
 use std::{fmt, sync::Arc, time::Duration};
 
 use harness::Harness;
-use tokio::time::Instant;
+use p2pt_rt::now;
 
 use crate::{Transport, TransportError};
 
@@ -289,11 +289,11 @@ pub async fn run_with(
     let mut results = Vec::with_capacity(total);
     for (check, number) in Check::ALL.iter().zip(1..) {
         observe(Progress { check: *check, number, total, state: CheckState::Started });
-        let started = Instant::now();
+        let started = now();
         let (a, b) = make().await;
         let mut result = check.run(a.clone(), b.clone(), settings).await;
         let shut_down = async { tokio::join!(a.shutdown(), b.shutdown()) };
-        if tokio::time::timeout(settings.deadline, shut_down).await.is_err() && result.is_ok() {
+        if p2pt_rt::timeout(settings.deadline, shut_down).await.is_err() && result.is_ok() {
             let problem = Problem::Timeout { step: "shutting down after the check", after: settings.deadline };
             result = Err(Failure { check: *check, problem });
         }

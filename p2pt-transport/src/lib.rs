@@ -17,15 +17,17 @@ mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(feature = "emulator")]
+#[cfg(all(feature = "emulator", not(target_family = "wasm")))]
 pub mod emulator;
 mod error;
-mod maybe;
-#[cfg(feature = "memory")]
+mod ice_server;
+#[cfg(all(feature = "memory", not(target_family = "wasm")))]
 pub mod memory;
-#[cfg(feature = "webrtc")]
+#[cfg(all(feature = "web", target_family = "wasm"))]
+pub mod web;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
 pub mod webrtc;
-#[cfg(feature = "webrtc-crate")]
+#[cfg(all(feature = "webrtc-crate", not(target_family = "wasm")))]
 pub mod webrtc_crate;
 
 pub use candidates::RemoteCandidates;
@@ -33,7 +35,7 @@ pub use channel::{
     Channel, ChannelClosed, ChannelInfo, ChannelStats, Fingerprint, Frame, FrameReceiver, FrameSender, Role,
 };
 pub use error::{AddCandidateError, SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
-pub use maybe::{MaybeSend, MaybeSync};
+pub use ice_server::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer};
 
 use std::sync::Arc;
 
@@ -48,9 +50,8 @@ use async_trait::async_trait;
 /// [`ChannelInfo::remote_fingerprint`] a peer is known again. One that has none leaves the fingerprints out.
 ///
 /// Every wait inside has a deadline of the backend's configuration.
-#[cfg_attr(not(target_family = "wasm"), async_trait)]
-#[cfg_attr(target_family = "wasm", async_trait(?Send))]
-pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
+#[async_trait]
+pub trait Transport: std::fmt::Debug + Send + Sync + 'static {
     /// Prepares a connection and its offer. Dropping the result closes it.
     ///
     /// # Errors
@@ -72,9 +73,8 @@ pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
 
 /// An offer that waits for its answer.
 #[must_use = "an offer that is dropped is withdrawn"]
-#[cfg_attr(not(target_family = "wasm"), async_trait)]
-#[cfg_attr(target_family = "wasm", async_trait(?Send))]
-pub trait PendingOffer: std::fmt::Debug + MaybeSend {
+#[async_trait]
+pub trait PendingOffer: std::fmt::Debug + Send {
     /// The complete offer.
     fn sdp(&self) -> &str;
 
@@ -97,9 +97,8 @@ pub trait PendingOffer: std::fmt::Debug + MaybeSend {
 
 /// An answer that waits for its offerer to connect.
 #[must_use = "an answer that is dropped is withdrawn"]
-#[cfg_attr(not(target_family = "wasm"), async_trait)]
-#[cfg_attr(target_family = "wasm", async_trait(?Send))]
-pub trait PendingAnswer: std::fmt::Debug + MaybeSend {
+#[async_trait]
+pub trait PendingAnswer: std::fmt::Debug + Send {
     /// The complete answer.
     fn sdp(&self) -> &str;
 

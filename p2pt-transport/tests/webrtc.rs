@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use p2pt_transport::{
-    Channel, ChannelClosed, Frame, PendingAnswer, PendingOffer, SendFrameError, Transport, TransportError,
-    webrtc::{IceServer, WebRtc, WebRtcConfig},
+    Channel, ChannelClosed, Frame, IceServer, PendingAnswer, PendingOffer, SendFrameError, Transport, TransportError,
+    webrtc::{WebRtc, WebRtcConfig},
 };
 use tokio::{
     net::UdpSocket,

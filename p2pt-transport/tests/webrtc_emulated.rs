@@ -16,9 +16,9 @@ mod paths;
 use std::{net::SocketAddr, time::Duration};
 
 use p2pt_transport::{
-    Channel, ChannelClosed, Frame, Transport, TransportError,
+    Channel, ChannelClosed, Frame, IceServer, Transport, TransportError,
     emulator::{Host, Internet, Path},
-    webrtc::{IceServer, WebRtc, WebRtcConfig},
+    webrtc::{WebRtc, WebRtcConfig},
 };
 use tokio::time::timeout;
 

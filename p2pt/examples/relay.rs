@@ -3,8 +3,8 @@
 //! Peers behind address translation that no hole can be punched through reach each other through a relay. With
 //! `--relay-only` nothing else is tried, so that peers see the relay's address and never this machine's.
 
-use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtcConfig};
 use p2pt::{Event, P2pt};
+use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "webrtc")]
+use crate::platform::{WebRtc, WebRtcConfig};
 #[cfg(feature = "metrics")]
 use futures_util::FutureExt as _;
 use p2pt_mesh::mesh::MeshConfig;
@@ -12,8 +14,6 @@ use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
 use p2pt_transport::Transport;
-#[cfg(feature = "webrtc")]
-use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::runtime;
@@ -147,7 +147,7 @@ impl Builder {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let world = p2pt::testing::World::new(1);
-    /// use p2pt::transport::webrtc::{IceServer, WebRtcConfig};
+    /// use p2pt::{IceServer, WebRtcConfig};
     ///
     /// let webrtc = WebRtcConfig::default()
     ///     .ice_servers([IceServer::stun("stun:stun.example"), IceServer::turn("turn:turn.example", "me", "secret")])

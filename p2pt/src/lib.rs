@@ -59,7 +59,7 @@
 //!   acknowledgements. A message whose channel fails half-way starts again on the peer's next channel. [`PeerClosed`]
 //!   says how many bytes were never acknowledged.
 //! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
-//!   [`IcePolicy::RelayOnly`](transport::webrtc::IcePolicy) and a TURN server, peers see the server's address instead.
+//!   [`IcePolicy::RelayOnly`] and a TURN server, peers see the server's address instead.
 //! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
 //!   offers and answers costs the others no time and no places. [`Event::TrackerWarning`] says what is wrong.
 //! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker
@@ -98,6 +98,8 @@ mod messages;
 mod node;
 mod peer;
 mod pending_send;
+#[cfg(feature = "webrtc")]
+mod platform;
 mod queue;
 mod reading;
 mod request;
@@ -136,7 +138,11 @@ pub use p2pt_messaging::{
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};
-pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
+pub use p2pt_transport::{
+    ChannelClosed, ChannelStats, Frame, IcePolicy, IceServer, Role, SendFrameError, Transport, TransportError,
+};
+#[cfg(feature = "webrtc")]
+pub use platform::WebRtcConfig;
 
 /// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
 /// (feature `server`).
@@ -163,22 +169,27 @@ pub mod tracker {
 /// The crate `p2pt-transport` has a conformance suite for it, and a network emulator for tests.
 pub mod transport {
     pub use p2pt_transport::{
-        AddCandidateError, Channel, ChannelClosed, ChannelInfo, ChannelStats, Fingerprint, Frame, FrameReceiver,
-        FrameSender, MaybeSend, MaybeSync, PendingAnswer, PendingOffer, RemoteCandidates, Role, SendFrameError,
-        Transport, TransportError, TrySendAllError, TrySendFrameError,
+        AddCandidateError, Channel, ChannelClosed, ChannelInfo, ChannelStats, DEFAULT_STUN_SERVERS, Fingerprint, Frame,
+        FrameReceiver, FrameSender, PendingAnswer, PendingOffer, RemoteCandidates, Role, SendFrameError, Transport,
+        TransportError, TrySendAllError, TrySendFrameError,
     };
 
     #[cfg(feature = "memory")]
     pub use p2pt_transport::memory;
 
-    /// The WebRTC transport and its configuration, for [`Builder::webrtc`](crate::Builder::webrtc) (feature `webrtc`).
-    #[cfg(feature = "webrtc")]
+    /// The WebRTC transport of native platforms, and what only that one has (feature `webrtc`). Code that is to run in
+    /// browsers too takes [`WebRtcConfig`](crate::WebRtcConfig), which is that of the platform.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
     pub mod webrtc {
         pub use p2pt_transport::webrtc::{
-            DEFAULT_STUN_SERVERS, DatagramSocket, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, Network,
-            Received, Resolving, StunAnswer, WebRtc, WebRtcConfig, ask_stun_server,
+            DatagramSocket, Destinations, MAX_FRAME_BYTES, Network, Received, Resolving, StunAnswer, WebRtc,
+            WebRtcConfig, ask_stun_server,
         };
     }
+
+    /// The WebRTC transport of browsers (feature `webrtc`).
+    #[cfg(all(feature = "webrtc", target_family = "wasm"))]
+    pub use p2pt_transport::web;
 }
 
 /// The clock of the drivers: tokio's, so that paused time reaches the state machines.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
-use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtc, WebRtcConfig};
+use p2pt::transport::webrtc::WebRtc;
 use p2pt::{Event, Events, P2pt, Peer, Swarm, Transport, TransportError};
+use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 use p2pt_tests::program::Program;
 use p2pt_transport::{Channel, Frame};
 use tokio::process::{Child, Command};

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 use p2pt::tracker::{CertificateError, Connector, HeaderError, ProxyUrl, WebSocketConnector};
-use p2pt::transport::webrtc::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer, WebRtcConfig};
+use p2pt::transport::DEFAULT_STUN_SERVERS;
 use p2pt::{AnnounceUrl, Builder, Limits, P2pt};
+use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];

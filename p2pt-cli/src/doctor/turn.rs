@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use p2pt::Transport;
-use p2pt::transport::webrtc::{IcePolicy, IceServer, WebRtc, WebRtcConfig};
+use p2pt::transport::webrtc::WebRtc;
+use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 use tokio::time::Instant;
 
 use super::{Finding, millis};

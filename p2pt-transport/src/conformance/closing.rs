@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use p2pt_rt::sleep;
 
 use super::{
     Problem,

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use p2pt_rt::{sleep, timeout};
 
 use super::{
     Problem,
@@ -120,7 +120,7 @@ pub(super) async fn cancelled_recv(harness: &Harness<'_>) -> Result<(), Problem>
                 Ok(Ok(frame)) if frame == numbered(number, 10) => number += 1,
                 Ok(Ok(frame)) => return broken(format!("expected frame {number}, got {}", excerpt(&frame))),
                 Ok(Err(closed)) => return broken(format!("the channel ended: {closed}")),
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => p2pt_rt::yield_now().await,
             }
             if number == frames {
                 break;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::time::timeout;
+use p2pt_rt::timeout;
 
 use super::{Problem, Settings};
 use crate::{

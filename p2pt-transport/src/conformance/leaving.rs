@@ -55,7 +55,7 @@ pub(super) async fn shutdown_ends_pending(harness: &Harness<'_>) -> Result<(), P
     // The answerer waits for an offerer that never comes, until it is shut down.
     let waiting = harness.within("ending an open that waits", answer.open());
     let shut_down = async {
-        tokio::task::yield_now().await;
+        p2pt_rt::yield_now().await;
         harness.within("shutting down", async { tokio::join!(harness.b.shutdown(), harness.a.shutdown()) }).await
     };
     let (opened, shut_down) = tokio::join!(waiting, shut_down);

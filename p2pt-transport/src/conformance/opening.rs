@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use p2pt_rt::{sleep, timeout};
 
 use super::{
     Problem,

@@ -131,7 +131,7 @@ mod stun;
 mod stun_query;
 mod transaction;
 
-pub use config::{DEFAULT_STUN_SERVERS, Destinations, IcePolicy, IceServer, MAX_FRAME_BYTES, WebRtcConfig};
+pub use config::{Destinations, MAX_FRAME_BYTES, WebRtcConfig};
 pub use socket::{DatagramSocket, Network, Received, Resolving};
 pub use stun_query::{StunAnswer, ask_stun_server};
 

@@ -14,8 +14,10 @@ use ring::digest;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::IcePolicy;
+
 use super::{
-    IcePolicy, WebRtcConfig,
+    WebRtcConfig,
     buffers::{LARGEST_WINDOW, lock},
     channel::{ChannelState, Limits},
     core::{Core, Gathered},

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Network, relay::RelayServer};
-use crate::webrtc::IceServer;
+use crate::IceServer;
 
 /// How long a looked-up address is used.
 const REMEMBER: Duration = Duration::from_secs(120);

@@ -15,7 +15,7 @@ use super::{
     wrapped_socket::{Intercept, Wrapped},
     *,
 };
-use crate::{Channel, Frame};
+use crate::{Channel, Frame, IceServer};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")

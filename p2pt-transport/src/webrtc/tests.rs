@@ -10,7 +10,7 @@ use super::{
     wrapped_socket::{Intercept, Wrapped},
     *,
 };
-use crate::{Channel, Frame};
+use crate::{Channel, Frame, IceServer};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")

@@ -13,8 +13,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use p2pt::transport::webrtc::{IceServer, WebRtc, WebRtcConfig};
+use p2pt::transport::webrtc::WebRtc;
 use p2pt::{Event, P2pt, Peer, PeerId, Transport};
+use p2pt::{IceServer, WebRtcConfig};
 use serde::{Deserialize, Serialize};
 use signals::Signals;
 use tokio::task::JoinSet;

@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use p2pt_transport::IceServer;
 use p2pt_transport::Transport;
 use p2pt_transport::emulator::{Host, Internet, Nat, NatKind, Path};
-use p2pt_transport::webrtc::{IceServer, WebRtc, WebRtcConfig};
+use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
 
 use super::Underlay;
 

@@ -1,0 +1,7 @@
+//! A browser: one thread, its event loop, and timers that hidden pages get late.
+
+mod tasks;
+mod time;
+
+pub use tasks::{AbortHandle, JoinError, JoinHandle, JoinSet, is_running, spawn};
+pub use time::{Elapsed, Sleep, now, sleep, sleep_until, timeout, timeout_at, yield_now};
