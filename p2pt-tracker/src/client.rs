@@ -1,11 +1,13 @@
 //! The task that drives a `Session` over real sockets.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+use p2pt_rt::{JoinHandle, now};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::socket_driver::SocketDriver;
@@ -70,7 +72,7 @@ impl TrackerClient {
         let shared = Arc::new(Shared { session: Mutex::new(session), wake: Notify::new() });
         let span = tracing::error_span!("tracker", %url);
         let driver = Driver { shared: shared.clone(), url, connector, key, events };
-        let task = tokio::sync::Mutex::new(Some(tokio::spawn(driver.run().instrument(span.clone()))));
+        let task = tokio::sync::Mutex::new(Some(p2pt_rt::spawn(driver.run().instrument(span.clone()))));
         Self { shared, stop_timeout, span, task }
     }
 
@@ -140,7 +142,7 @@ impl TrackerClient {
         // The handle is left where `drop` finds it until the task has ended.
         let mut slot = self.task.lock().await;
         let Some(task) = slot.as_mut() else { return };
-        if tokio::time::timeout(self.stop_timeout + STOP_GRACE, &mut *task).await.is_err() {
+        if p2pt_rt::timeout(self.stop_timeout + STOP_GRACE, &mut *task).await.is_err() {
             task.abort();
             // Ends in an error by intention; awaited so that nothing of it is left when this returns.
             let _ = task.await;
@@ -160,11 +162,6 @@ impl Drop for TrackerClient {
             task.abort();
         }
     }
-}
-
-/// The clock of the runtime, so that paused time reaches the session.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 struct Driver<K> {
@@ -245,7 +242,7 @@ struct Pending {
 
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => p2pt_rt::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -48,6 +48,14 @@ pub enum ConnectError {
     /// The proxy failed, or refused.
     #[error("proxy: {0}")]
     Proxy(#[from] ProxyError),
+    /// A browser's page may not open the URL: its content security policy (`connect-src`) does not allow it, or the page came
+    /// over `https` and the URL is `ws`. The text is the browser's.
+    #[error("the browser does not allow it: {0}")]
+    Forbidden(String),
+    /// A browser opened no socket. It tells a page no reason, neither a name that is not found nor a certificate that is
+    /// not trusted; its console may.
+    #[error("the browser could not connect, and does not say why (its console may)")]
+    Unexplained,
 }
 
 impl ConnectError {
@@ -148,32 +156,3 @@ pub enum ProxyError {
     #[error("does not speak its protocol: {0}")]
     Protocol(String),
 }
-
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        #[cfg(feature = "client")]
-        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self::Tls(crate::tls::explain(error));
-        }
-        Self::Io { kind: error.kind(), message: error.to_string() }
-    }
-}
-
-/// What was given cannot stand in an HTTP header.
-#[cfg(feature = "client")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum HeaderError {
-    /// The name.
-    #[error("not a header name")]
-    Name,
-    /// The value.
-    #[error("not a header value")]
-    Value,
-}
-
-/// The given bytes are not a root certificate.
-#[cfg(feature = "client")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a certificate, in DER or PEM form, that can be trusted as a root")]
-pub struct CertificateError;

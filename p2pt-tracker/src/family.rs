@@ -46,12 +46,19 @@ pub struct Route {
     pub family: Option<Family>,
     /// Both this host and the tracker's name have addresses of the other family too.
     pub has_other: bool,
+    /// No pings can be sent, as in a browser. What shows that the tracker lives is then only what it sends.
+    pub no_pings: bool,
 }
 
 impl Route {
     /// A socket over this family; `has_other` as in [`has_other`](Self::has_other).
     pub fn new(family: Family, has_other: bool) -> Self {
-        Self { family: Some(family), has_other }
+        Self { family: Some(family), has_other, no_pings: false }
+    }
+
+    /// A socket of which the family is not known, and over which no pings can be sent.
+    pub fn without_pings() -> Self {
+        Self { no_pings: true, ..Self::default() }
     }
 
     /// The other family, if it can be used.

@@ -112,29 +112,25 @@ mod backoff;
 mod client;
 mod config;
 #[cfg(feature = "client")]
-mod dial;
+mod connector;
 mod error;
 mod event;
 mod family;
-#[cfg(feature = "client")]
-mod http_answer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
+#[cfg(all(feature = "client", not(target_family = "wasm")))]
+mod native;
 mod offer_pool;
-#[cfg(feature = "client")]
-mod proxy;
 mod session;
 mod setters;
-#[cfg(feature = "client")]
-mod socket;
 #[cfg(feature = "client")]
 mod socket_driver;
 mod state;
 mod tally;
-#[cfg(feature = "client")]
-mod tls;
 mod url;
 mod warning;
+#[cfg(all(feature = "client", target_family = "wasm"))]
+mod web;
 
 #[cfg(feature = "server")]
 mod server;
@@ -145,13 +141,13 @@ mod swarms;
 pub use client::TrackerClient;
 pub use config::ClientConfig;
 #[cfg(feature = "client")]
-pub use error::{CertificateError, HeaderError};
+pub use connector::Connector;
 pub use error::{ConnectError, HttpRefusal, ProxyError, RedirectReason};
 pub use event::{OfferEnd, TrackerEvent};
 pub use family::{Family, Route};
+#[cfg(all(feature = "client", not(target_family = "wasm")))]
+pub use native::{CertificateError, HeaderError, ProxyUrl, ProxyUrlError, Socket, WebSocketConnector};
 pub use p2pt_proto::{FieldProblem, OddField, Oddity, ScrapeStats};
-#[cfg(feature = "client")]
-pub use proxy::{ProxyUrl, ProxyUrlError};
 #[cfg(feature = "server")]
 pub use server::{
     ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, TrackerListener, TrackerServer,
@@ -160,10 +156,10 @@ pub use server::{
 #[cfg(feature = "server-tls")]
 pub use server::{ServerTls, ServerTlsError};
 pub use session::{Frame, Input, Output, Session, SocketId};
-#[cfg(feature = "client")]
-pub use socket::{Connector, Socket, WebSocketConnector};
 pub use state::{LastError, SwarmState, TrackerCounters, TrackerState, TrackerStatus};
 #[cfg(feature = "server")]
 pub use swarms::{CloseReason, ConnectionId, Swarms, SwarmsConfig, SwarmsInput, SwarmsOutput, SwarmsStats};
 pub use url::{AnnounceUrl, AnnounceUrlError};
 pub use warning::{PeerIdSign, SocketEnd, TrackerWarning};
+#[cfg(all(feature = "client", target_family = "wasm"))]
+pub use web::{Socket, WebSocketConnector};

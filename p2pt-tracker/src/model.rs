@@ -5,7 +5,7 @@
 //! means. Property tests draw the operations one by one and run the same code: a list read from random bytes would end
 //! after the first or second operation, since each is preceded by a bit that says whether there is another.
 
-use std::time::Instant;
+use web_time::Instant;
 
 #[cfg(feature = "server")]
 pub use crate::server::model::{frames, heads, proxy_headers};

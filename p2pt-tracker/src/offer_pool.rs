@@ -1,7 +1,9 @@
 //! The offers of one swarm that are alive at one tracker.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{Offer, OfferId};
 

@@ -26,7 +26,7 @@ mod warning_tests;
 mod warnings;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use web_time::Instant;
 
 use p2pt_proto::{AnswerRequest, ClientMessage, InfoHash, Offer, OfferId, PeerId};
 use rand::SeedableRng as _;

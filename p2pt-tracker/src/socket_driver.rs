@@ -6,11 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_util::{Sink as _, Stream as _};
-use tokio_tungstenite::tungstenite::{self, Message};
-
-use crate::session::shorten;
-use crate::{AnnounceUrl, ConnectError, Connector, Frame, Input, Output, Socket, SocketEnd, SocketId};
+use crate::connector::{Incoming, Outgoing};
+use crate::{AnnounceUrl, ConnectError, Connector, Frame, Input, Output, Socket, SocketId};
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
@@ -28,9 +25,7 @@ enum State {
 struct OpenSocket {
     socket: Socket,
     /// The frame to be written next; the session hands out the next one when this is on its way.
-    next: Option<Message>,
-    /// A frame was handed to the socket and is not yet flushed.
-    flushing: bool,
+    next: Option<Outgoing>,
 }
 
 impl SocketDriver {
@@ -42,10 +37,10 @@ impl SocketDriver {
                 self.state = Some((socket, State::Connecting(connecting)));
             }
             Output::Send { socket, frame } => match frame {
-                Frame::Text(text) => self.write(socket, Message::text(text)),
-                Frame::Ping => self.write(socket, Message::Ping(Vec::new().into())),
+                Frame::Text(text) => self.write(socket, Outgoing::Text(text)),
+                Frame::Ping => self.write(socket, Outgoing::Ping),
             },
-            Output::Close(socket) => self.write(socket, Message::Close(None)),
+            Output::Close(socket) => self.write(socket, Outgoing::Close),
             Output::Abort(socket) => {
                 if self.state.as_ref().is_some_and(|(id, _)| *id == socket) {
                     self.state = None;
@@ -54,7 +49,7 @@ impl SocketDriver {
         }
     }
 
-    fn write(&mut self, socket: SocketId, message: Message) {
+    fn write(&mut self, socket: SocketId, message: Outgoing) {
         if let Some((id, State::Open(open))) = &mut self.state
             && *id == socket
         {
@@ -82,15 +77,19 @@ impl SocketDriver {
             State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
                 Ok(socket) => {
                     let route = socket.route;
-                    *state = State::Open(Box::new(OpenSocket { socket, next: None, flushing: false }));
+                    *state = State::Open(Box::new(OpenSocket { socket, next: None }));
                     Input::Connected { socket: id, route }
                 }
                 Err(error) => Input::ConnectFailed { socket: id, error },
             },
-            State::Open(open) => match open.poll_write(cx) {
+            State::Open(open) => match open.socket.poll_write(cx, &mut open.next) {
                 Poll::Ready(Ok(())) => Input::Sent(id),
-                Poll::Ready(Err(error)) => Input::Disconnected { socket: id, end: end_by(error) },
-                Poll::Pending if reading => ready!(open.poll_read(cx, id)),
+                Poll::Ready(Err(end)) => Input::Disconnected { socket: id, end },
+                Poll::Pending if reading => match ready!(open.socket.poll_read(cx)) {
+                    Incoming::Frame(frame) => Input::Received { socket: id, frame },
+                    Incoming::Alive => Input::Alive(id),
+                    Incoming::End(end) => Input::Disconnected { socket: id, end },
+                },
                 Poll::Pending => return Poll::Pending,
             },
         };
@@ -98,60 +97,6 @@ impl SocketDriver {
             self.state = None;
         }
         Poll::Ready(input)
-    }
-}
-
-impl OpenSocket {
-    /// Ready when a frame has gone out.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>> {
-        let mut stream = Pin::new(&mut self.socket.stream);
-        if self.next.is_some() {
-            ready!(stream.as_mut().poll_ready(cx))?;
-            if let Some(message) = self.next.take() {
-                stream.as_mut().start_send(message)?;
-                self.flushing = true;
-            }
-        }
-        if !self.flushing {
-            return Poll::Pending;
-        }
-        ready!(stream.as_mut().poll_flush(cx))?;
-        self.flushing = false;
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, socket: SocketId) -> Poll<Input> {
-        let input = match ready!(Pin::new(&mut self.socket.stream).poll_next(cx)) {
-            Some(Ok(Message::Text(text))) => {
-                Input::Received { socket, frame: Vec::from(tungstenite::Bytes::from(text)) }
-            }
-            Some(Ok(Message::Binary(bytes))) => Input::Received { socket, frame: Vec::from(bytes) },
-            Some(Ok(Message::Close(frame))) => {
-                // The reply is queued by now; if it does not fit into the stream at once, the tracker does without.
-                let _ = Pin::new(&mut self.socket.stream).poll_flush(cx);
-                let (code, reason) = frame.map(|frame| (frame.code.into(), shorten(&frame.reason))).unzip();
-                let reason = reason.filter(|reason| !reason.is_empty());
-                Input::Disconnected { socket, end: SocketEnd::Closed { code, reason } }
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Input::Alive(socket),
-            Some(Err(error)) => Input::Disconnected { socket, end: end_by(error) },
-            None => Input::Disconnected { socket, end: end_by(tungstenite::Error::ConnectionClosed) },
-        };
-        Poll::Ready(input)
-    }
-}
-
-fn end_by(error: tungstenite::Error) -> SocketEnd {
-    use tungstenite::Error;
-    use tungstenite::error::ProtocolError;
-    match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => SocketEnd::Closed { code: None, reason: None },
-        Error::Capacity(_) => SocketEnd::Oversized,
-        Error::Io(error) => SocketEnd::Broken(error.to_string()),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            SocketEnd::Broken("ended without a closing handshake".to_owned())
-        }
-        other => SocketEnd::Protocol(other.to_string()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! How often something may happen.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 /// The time in which events are counted.
 const WINDOW: Duration = Duration::from_secs(60);

@@ -123,10 +123,13 @@ impl AnnounceUrl {
         self.port
     }
 
-    /// The announce URL that a reference names which stands in an answer of this tracker: an absolute one, also with the
-    /// schemes of HTTP, for which WebSocket has its own, or one relative to this (RFC 3986, 5.2). A fragment is dropped.
-    #[cfg(feature = "client")]
-    pub(crate) fn resolve(&self, reference: &str) -> Result<Self, AnnounceUrlError> {
+    /// The announce URL that a reference names which stands in an answer of this tracker, such as the target of a redirect:
+    /// an absolute one, also with the schemes of HTTP, for which WebSocket has its own, or one relative to this (RFC 3986,
+    /// 5.2). A fragment is dropped.
+    ///
+    /// # Errors
+    /// If that is no announce URL.
+    pub fn resolve(&self, reference: &str) -> Result<Self, AnnounceUrlError> {
         let reference = reference.trim().split('#').next().unwrap_or_default();
         if let Some((scheme, rest)) = reference.split_once("://")
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -191,6 +191,14 @@ pub enum SocketEnd {
     /// A ping led to no sign of life in time ([`ClientConfig::ping_timeout`](crate::ClientConfig)).
     #[error("the tracker does not answer pings")]
     DoesNotAnswer,
+    /// Nothing has been received since something was asked for, for as long as a ping may take to be sent and answered
+    /// ([`ClientConfig::ping_interval`](crate::ClientConfig) and `ping_timeout`). This is how a browser, which sends no pings,
+    /// notices that a socket is dead.
+    #[error("the tracker is silent")]
+    Silent,
+    /// More arrived than was read in time, and it could not be made to wait: 4 MiB, in a browser.
+    #[error("more than 4 MiB received and not read")]
+    Unread,
     /// We closed it, for there was nothing to do.
     #[error("closed, having nothing to do")]
     Idle,

@@ -1,6 +1,6 @@
 //! Asking for offers, taking them in, and announcing, over all swarms.
 
-use std::time::Instant;
+use web_time::Instant;
 
 use p2pt_proto::{InfoHash, Offer, OfferId};
 

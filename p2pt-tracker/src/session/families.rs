@@ -11,7 +11,9 @@
 //! A peer with company does not change its family. So peers that have company over one family do not meet others over
 //! the other one; nor do the members of a swarm without company whose socket also serves a swarm with company.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use rand::rngs::SmallRng;
 

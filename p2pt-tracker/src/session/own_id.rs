@@ -6,7 +6,9 @@
 //! is waited for.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
 

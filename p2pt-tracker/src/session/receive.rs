@@ -1,7 +1,9 @@
 //! What frames from the tracker mean.
 
 use std::ops::RangeInclusive;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{AnnounceReply, Failure, ForwardedAnswer, ForwardedOffer, InfoHash, TrackerMessage};
 

@@ -1,7 +1,9 @@
 //! Scrapes: one at a time, since replies do not say what they reply to.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{ClientMessage, InfoHash, ScrapeRequest, ScrapeStats};
 

@@ -1,12 +1,14 @@
 //! The life of the one socket: connecting, keeping alive, losing, closing.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{Announce, AnnounceEvent, ClientMessage, InfoHash};
 
 use super::{Frame, MAX_EVENTS, Output, Session, SocketId, encoded_answer};
-use crate::{ConnectError, Route, SocketEnd, TrackerEvent, TrackerWarning};
+use crate::{ClientConfig, ConnectError, Route, SocketEnd, TrackerEvent, TrackerWarning};
 
 /// A reply may be this late and still be to what was sent then.
 const REPLY_DELAY: Duration = Duration::from_secs(30);
@@ -46,9 +48,12 @@ pub(super) struct OpenSocket {
     pub(super) id: SocketId,
     pub(super) route: Route,
     opened: Instant,
-    next_ping: Instant,
+    /// `None` if no pings can be sent.
+    next_ping: Option<Instant>,
     /// A ping was sent and nothing has been received since.
     pong_deadline: Option<Instant>,
+    /// When what trackers reply to was sent, if nothing has been received since.
+    asked: Option<Instant>,
     /// A frame is being written.
     write_deadline: Option<Instant>,
     /// Since when there has been nothing to do.
@@ -60,6 +65,12 @@ pub(super) struct OpenSocket {
 impl OpenSocket {
     pub(super) fn is_writing(&self) -> bool {
         self.write_deadline.is_some()
+    }
+
+    /// When the socket counts as dead if nothing is received: not before one with pings would, so that on such a socket pings
+    /// alone decide.
+    fn silent_at(&self, config: &ClientConfig) -> Option<Instant> {
+        self.asked.map(|asked| asked + config.ping_interval + config.ping_timeout)
     }
 
     /// Notes that a reply other than that to the next announce may come.
@@ -110,8 +121,9 @@ impl Session {
             id: socket,
             route,
             opened: self.now,
-            next_ping: self.now + self.config.ping_interval,
+            next_ping: Some(self.now + self.config.ping_interval).filter(|_| !route.no_pings),
             pong_deadline: None,
+            asked: None,
             write_deadline: None,
             idle_since: None,
             stray_replies_until: BTreeMap::new(),
@@ -128,6 +140,7 @@ impl Session {
             && open.id == socket
         {
             open.pong_deadline = None;
+            open.asked = None;
         }
     }
 
@@ -167,6 +180,8 @@ impl Session {
                     Some(SocketEnd::DoesNotRead)
                 } else if open.pong_deadline.is_some_and(|deadline| deadline <= now) {
                     Some(SocketEnd::DoesNotAnswer)
+                } else if open.silent_at(&self.config).is_some_and(|deadline| deadline <= now) {
+                    Some(SocketEnd::Silent)
                 } else if self.stop_by.is_some_and(|deadline| deadline <= now) {
                     Some(SocketEnd::Stopped)
                 } else {
@@ -333,8 +348,8 @@ impl Session {
         let now = self.now;
         let open = self.socket.open().filter(|open| !open.is_writing())?;
         let socket = open.id;
-        let frame = if open.next_ping <= now {
-            open.next_ping = now + self.config.ping_interval;
+        let frame = if open.next_ping.is_some_and(|at| at <= now) {
+            open.next_ping = Some(now + self.config.ping_interval);
             open.pong_deadline.get_or_insert(now + self.config.ping_timeout);
             tracing::trace!(kind = "ping", bytes = 0, "frame sent");
             Frame::Ping
@@ -367,7 +382,15 @@ impl Session {
             tracing::debug!(%swarm, %peer, %offer, "answer sent");
             return Some(encoded_answer(&answer));
         }
-        self.next_announce().or_else(|| self.scrapes.next_frame())
+        if let Some(announce) = self.next_announce() {
+            // Every tracker replies to one.
+            let now = self.now;
+            if let Some(open) = self.socket.open() {
+                open.asked.get_or_insert(now);
+            }
+            return Some(announce);
+        }
+        self.scrapes.next_frame()
     }
 
     /// When something is due to the socket.
@@ -378,11 +401,9 @@ impl Session {
             SocketState::Open(open) => {
                 // What has to wait until the present frame is written needs no time of its own.
                 let idle = open.idle_since.map(|since| since + self.config.idle_timeout);
-                let when_written =
-                    if open.is_writing() { None } else { idle.into_iter().chain([open.next_ping]).min() };
-                let times =
-                    [when_written, open.pong_deadline, open.write_deadline, self.stop_by, self.leave_family_at()];
-                times.into_iter().flatten().min()
+                let when_written = if open.is_writing() { None } else { idle.into_iter().chain(open.next_ping).min() };
+                let deadlines = [open.pong_deadline, open.silent_at(&self.config), open.write_deadline, self.stop_by];
+                deadlines.into_iter().chain([when_written, self.leave_family_at()]).flatten().min()
             }
             SocketState::Idle | SocketState::Stopped => None,
         }

@@ -247,6 +247,48 @@ fn pings_every_30_seconds_and_gives_up_20_seconds_after_one_without_any_sign_of_
     assert_eq!(acts.last(), Some(&Act::Event(TrackerEvent::Warning { warning, missed: 0 })));
 }
 
+/// A session as [`Harness::announced`], on a socket over which no pings can be sent.
+fn announced_without_pings() -> Harness {
+    let mut harness = joined();
+    harness.connected_by(Route::without_pings());
+    harness.input(Input::Offers { info_hash: SWARM(), offers: offers(1..=5) });
+    assert_eq!(harness.announces(), [(SWARM(), vec![1, 2, 3, 4, 5])]);
+    harness
+}
+
+#[test]
+fn without_pings_a_tracker_that_is_silent_for_50_seconds_after_an_announce_is_left() {
+    let mut harness = announced_without_pings();
+    harness.advance(millis(49_999));
+    let acts = harness.acts();
+    assert!(!acts.contains(&Act::Abort) && !acts.contains(&Act::Ping), "{acts:?}");
+    harness.advance(millis(1));
+    let acts = harness.acts();
+    assert!(acts.contains(&Act::Abort), "{acts:?}");
+    assert!(acts.contains(&Act::Event(TrackerEvent::Disconnected { end: SocketEnd::Silent })), "{acts:?}");
+}
+
+#[test]
+fn without_pings_any_frame_is_a_sign_of_life_and_a_tracker_may_be_silent_while_nothing_is_asked() {
+    let mut harness = announced_without_pings();
+    harness.advance(secs(49));
+    harness.receive_text("{}");
+    harness.advance(secs(10));
+    assert!(!harness.acts().contains(&Act::Abort));
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.acts();
+    // The next announce comes within the interval, and nothing is asked before.
+    harness.advance(secs(90));
+    assert!(!harness.acts().contains(&Act::Abort));
+}
+
+#[test]
+fn where_pings_are_answered_silence_ends_no_socket() {
+    let mut harness = Harness::announced();
+    harness.advance(secs(600));
+    assert!(!harness.acts().contains(&Act::Abort));
+}
+
 #[test]
 fn a_tracker_that_does_not_read_is_left_after_10_seconds_and_nothing_piles_up() {
     let mut harness = Harness::announced();

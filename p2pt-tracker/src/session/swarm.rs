@@ -1,6 +1,8 @@
 //! One swarm at one tracker: when its next announce is due, and which offers go with it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{Announce, ClientMessage, InfoHash, Offer, OfferId, PeerId};
 

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use p2pt_proto::{
     Announce, AnnounceReply, ClientMessage, ForwardedAnswer, ForwardedOffer, InfoHash, Offer, OfferId, PeerId,
@@ -65,7 +67,7 @@ pub(crate) fn forwarded_answer(info_hash: InfoHash, peer_id: PeerId, n: u32) -> 
 }
 
 pub(crate) fn refusal() -> ConnectError {
-    std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()
+    ConnectError::Io { kind: std::io::ErrorKind::ConnectionRefused, message: "refused".into() }
 }
 
 /// What a session did, in the order of doing.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use crate::TrackerWarning;
 

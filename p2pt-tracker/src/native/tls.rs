@@ -137,7 +137,7 @@ pub(crate) fn explain(error: &Error) -> String {
         }
         other => other.to_string(),
     };
-    crate::http_answer::shown(&words, MAX_WORDS)
+    super::http_answer::shown(&words, MAX_WORDS)
 }
 
 fn explain_certificate(problem: &CertificateError) -> String {
@@ -295,7 +295,7 @@ fn time(bytes: &mut &[u8]) -> Option<UnixTime> {
     let mut next = || two.next()?;
     let date = [year, next()?, next()?, next()?, next()?, next()?];
     // What was valid before 1970 is so from its beginning.
-    let seconds = if year < 1970 { 0 } else { crate::http_answer::seconds_since_1970(date)? };
+    let seconds = if year < 1970 { 0 } else { super::http_answer::seconds_since_1970(date)? };
     Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
 
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     fn made_by_openssl() -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(include_bytes!("../tests/certificates/self-signed.pem")).unwrap()
+        CertificateDer::from_pem_slice(include_bytes!("../../tests/certificates/self-signed.pem")).unwrap()
     }
 
     fn at(seconds: u64) -> UnixTime {

@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 
+use super::dial::dial;
+use super::http_answer::refusal;
 use crate::ConnectError;
-use crate::dial::dial;
 use crate::error::{HttpRefusal, ProxyError};
-use crate::http_answer::refusal;
 use crate::url::split_authority;
 
 /// Longer answers to `CONNECT` are refused; real ones have a few hundred bytes.

@@ -1,25 +1,32 @@
 //! WebSockets to trackers, and how they are opened.
 
 use std::fmt::{self, Debug};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use futures_util::{Sink as _, Stream as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{
     Connector as TlsConnector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config, client_async_with_config,
 };
 
-use crate::dial::dial;
-use crate::http_answer::{MAX_TARGET_CHARS, refusal, shown};
-use crate::tls::tls_config;
-use crate::{AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, RedirectReason, Route};
+use super::dial::dial;
+use super::http_answer::{MAX_TARGET_CHARS, refusal, shown};
+use super::tls::tls_config;
+use crate::connector::{Connector, Incoming, Outgoing};
+use crate::session::shorten;
+use crate::{
+    AnnounceUrl, CertificateError, ConnectError, Family, HeaderError, ProxyUrl, RedirectReason, Route, SocketEnd,
+};
 
 /// Larger messages end the socket. Offers and answers are below 64 KiB everywhere, but a scrape of all swarms of a
 /// big tracker is long.
@@ -29,22 +36,11 @@ const MAX_REDIRECTS: usize = 3;
 /// Read buffer of one socket, allocated at once; most frames are below 4 KiB.
 const READ_BUFFER_BYTES: usize = 8 << 10;
 
-/// Opens sockets to trackers. [`WebSocketConnector`] does it over TCP and TLS; another one may use a proxy, or
-/// in-memory streams in tests.
-#[async_trait]
-pub trait Connector: Debug + Send + Sync {
-    /// Opens a socket to `url`, over the given address family or, without one, over whichever connects first. The
-    /// socket says which way it took and whether there is another ([`Socket::with_route`]), or nothing, and then no
-    /// family is ever asked for. Dropping the future gives the attempt up; the caller sets the deadline.
-    ///
-    /// # Errors
-    /// Says what went wrong; the caller tries again later in any case.
-    async fn connect(&self, url: &AnnounceUrl, family: Option<Family>) -> Result<Socket, ConnectError>;
-}
-
 /// An open WebSocket to a tracker, over any byte stream.
 pub struct Socket {
-    pub(crate) stream: WebSocketStream<MaybeTlsStream<BoxedStream>>,
+    stream: WebSocketStream<MaybeTlsStream<BoxedStream>>,
+    /// A frame was handed to the stream and is not yet flushed.
+    flushing: bool,
     pub(crate) route: Route,
 }
 
@@ -73,13 +69,72 @@ impl Socket {
         let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config()))
             .await
             .map_err(|error| handshake_failed(url, error))?;
-        Ok(Self { stream, route: Route::default() })
+        Ok(Self { stream, flushing: false, route: Route::default() })
     }
 
     /// Says how the stream reaches the tracker.
     #[must_use]
     pub fn with_route(self, route: Route) -> Self {
         Self { route, ..self }
+    }
+
+    /// Writes `next`, if there is one. Ready when it has gone out.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: &mut Option<Outgoing>,
+    ) -> Poll<Result<(), SocketEnd>> {
+        let mut stream = Pin::new(&mut self.stream);
+        if next.is_some() {
+            ready!(stream.as_mut().poll_ready(cx)).map_err(end_by)?;
+            if let Some(frame) = next.take() {
+                let message = match frame {
+                    Outgoing::Text(text) => Message::text(text),
+                    Outgoing::Ping => Message::Ping(Vec::new().into()),
+                    Outgoing::Close => Message::Close(None),
+                };
+                stream.as_mut().start_send(message).map_err(end_by)?;
+                self.flushing = true;
+            }
+        }
+        if !self.flushing {
+            return Poll::Pending;
+        }
+        ready!(stream.as_mut().poll_flush(cx)).map_err(end_by)?;
+        self.flushing = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next thing that arrives.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let incoming = match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
+            Some(Ok(Message::Text(text))) => Incoming::Frame(Vec::from(tungstenite::Bytes::from(text))),
+            Some(Ok(Message::Binary(bytes))) => Incoming::Frame(Vec::from(bytes)),
+            Some(Ok(Message::Close(frame))) => {
+                // The reply is queued by now; if it does not fit into the stream at once, the tracker does without.
+                let _ = Pin::new(&mut self.stream).poll_flush(cx);
+                let (code, reason) = frame.map(|frame| (frame.code.into(), shorten(&frame.reason))).unzip();
+                Incoming::End(SocketEnd::Closed { code, reason: reason.filter(|reason| !reason.is_empty()) })
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Alive,
+            Some(Err(error)) => Incoming::End(end_by(error)),
+            None => Incoming::End(end_by(tungstenite::Error::ConnectionClosed)),
+        };
+        Poll::Ready(incoming)
+    }
+}
+
+fn end_by(error: tungstenite::Error) -> SocketEnd {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError;
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => SocketEnd::Closed { code: None, reason: None },
+        Error::Capacity(_) => SocketEnd::Oversized,
+        Error::Io(error) => SocketEnd::Broken(error.to_string()),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            SocketEnd::Broken("ended without a closing handshake".to_owned())
+        }
+        other => SocketEnd::Protocol(other.to_string()),
     }
 }
 
@@ -200,7 +255,7 @@ impl WebSocketConnector {
         let tls = Some(TlsConnector::Rustls(self.tls.clone()));
         let (stream, _) =
             client_async_tls_with_config(request, stream, Some(web_socket_config()), tls).await.map_err(failed)?;
-        Ok(Socket { stream, route })
+        Ok(Socket { stream, flushing: false, route })
     }
 }
 
