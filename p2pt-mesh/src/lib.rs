@@ -13,4 +13,4 @@ pub mod model;
 pub struct TrackerId(pub u64);
 
 /// The clock of the callers; one line to change where there is another.
-use std::time::Instant;
+use web_time::Instant;

@@ -25,4 +25,4 @@ pub use payload::{Json, Message, Payload};
 pub use reassembler::{Chunk, Expired, Progress, Reassembler, TextFrame};
 
 /// The clock of the callers; one line to change where there is another.
-use std::time::Instant;
+use web_time::Instant;

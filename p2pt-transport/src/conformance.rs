@@ -297,7 +297,7 @@ pub async fn run_with(
             let problem = Problem::Timeout { step: "shutting down after the check", after: settings.deadline };
             result = Err(Failure { check: *check, problem });
         }
-        let state = CheckState::Ended { after: started.elapsed(), failure: result.as_ref().err() };
+        let state = CheckState::Ended { after: now() - started, failure: result.as_ref().err() };
         observe(Progress { check: *check, number, total, state });
         results.push((*check, result));
     }

@@ -16,7 +16,6 @@ use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
 use p2pt_transport::Transport;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
@@ -401,7 +400,9 @@ impl Builder {
     /// [`StartError`].
     #[expect(clippy::unused_async, reason = "being async says that it needs a runtime, and leaves room to wait")]
     pub async fn start(self) -> Result<Node, StartError> {
-        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        if !p2pt_rt::is_running() {
+            return Err(StartError::NoRuntime);
+        }
         let mut urls = Vec::with_capacity(self.trackers.len());
         for url in &self.trackers {
             let parsed: Result<AnnounceUrl, _> = url.parse();
@@ -456,7 +457,7 @@ impl Builder {
         let run = engine.run();
         #[cfg(feature = "metrics")]
         let run = futures_util::future::join(run, crate::counters::publish::run(shared.clone())).map(drop);
-        runtime.spawn(run.instrument(span));
+        p2pt_rt::spawn(run.instrument(span));
         Ok(Node { handle: NodeHandle::new(shared, sender) })
     }
 

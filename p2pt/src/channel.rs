@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use p2pt_messaging::{BudgetTooSmall, Chunks, MessageId, Payload};
+use p2pt_rt::{sleep, timeout, timeout_at};
 use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{Span, debug, error_span, trace};
 
 use p2pt_mesh::mesh::ChannelId;
@@ -247,7 +247,7 @@ impl PeerChannel {
     /// Waits while either side goes on sending, for [`RETIRED_FOR`] at most: a JavaScript peer would lose what is cut
     /// off, and a surplus channel costs little. The channel's own end ends the wait.
     pub(crate) async fn retire(&self) {
-        let ends_at = Instant::now() + RETIRED_FOR;
+        let ends_at = crate::now() + RETIRED_FOR;
         self.retirement.send_replace(Retirement::Waiting);
         // However this ends, by being dropped too, no message waits for it.
         let over = Over(&self.retirement);

@@ -1,10 +1,10 @@
 use std::future::poll_fn;
 
 use p2pt_proto::PeerId;
+use p2pt_rt::sleep_until;
 use p2pt_transport::memory::{Conditions, MemoryNetwork};
 use p2pt_transport::{Channel, Transport};
 use proptest::{collection::vec, prelude::*};
-use tokio::time::{Instant, sleep_until};
 
 use super::*;
 use crate::Peer;
@@ -34,19 +34,19 @@ fn peer_channel(id: u64, near: &Channel) -> Arc<PeerChannel> {
 #[tokio::test(start_paused = true)]
 async fn a_retired_channel_closes_when_it_is_quiet() {
     let (near, _far) = open(&MemoryNetwork::new(1)).await;
-    let (channel, began) = (peer_channel(1, &near), Instant::now());
+    let (channel, began) = (peer_channel(1, &near), crate::now());
     assert!(!channel.is_leaving());
     channel.retire().await;
     assert!(channel.is_leaving());
     assert_eq!(channel.ended().await, ChannelClosed::Local);
-    assert_eq!(began.elapsed(), QUIET);
+    assert_eq!(crate::now() - began, QUIET);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_retired_channel_stays_while_the_other_side_sends() {
     let (near, far) = open(&MemoryNetwork::new(1)).await;
     let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
-    let began = Instant::now();
+    let began = crate::now();
     let sending = async {
         for _ in 0..20 {
             sleep(QUIET / 2).await;
@@ -54,7 +54,7 @@ async fn a_retired_channel_stays_while_the_other_side_sends() {
         }
     };
     tokio::join!(sending, channel.retire(), read(&channel, near.receiver, &peer, &queue));
-    let after = began.elapsed();
+    let after = crate::now() - began;
     assert!(after >= QUIET * 11 && after <= QUIET * 13, "closed after {after:?}");
 }
 
@@ -82,19 +82,19 @@ async fn a_retired_channel_closes_at_its_deadline_and_what_came_before_is_delive
     let (near, far) = open(&MemoryNetwork::new(1)).await;
     let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
     queue.connect(&peer);
-    let began = Instant::now();
+    let began = crate::now();
     let sending = async {
         let mut sent = 0;
         while far.sender.send(Frame::text("never over")).await.is_ok() {
             sent += 1;
             sleep(QUIET / 2).await;
-            assert!(began.elapsed() < RETIRED_FOR * 2, "it is heard for as long as it sends");
+            assert!(crate::now() - began < RETIRED_FOR * 2, "it is heard for as long as it sends");
         }
         sent
     };
     let retiring = async {
         channel.retire().await;
-        began.elapsed()
+        crate::now() - began
     };
     let (sent, after, ()) = tokio::join!(sending, retiring, read(&channel, near.receiver, &peer, &queue));
     assert!(after >= RETIRED_FOR && after <= RETIRED_FOR + QUIET, "closed after {after:?}");
@@ -116,7 +116,7 @@ async fn a_message_that_a_retired_channel_does_not_take_in_time_is_sent_again_ov
     peer.shared().add_channel(new.clone());
     // More than the old channel's buffers hold, whose other side does not read.
     let large = "x".repeat(4 << 20);
-    let began = Instant::now();
+    let began = crate::now();
     let (first, second) = (AtomicBool::new(false), AtomicBool::new(false));
     let sending = async {
         peer.send(large.clone()).await.expect("the next channel takes it");
@@ -134,14 +134,14 @@ async fn a_message_that_a_retired_channel_does_not_take_in_time_is_sent_again_ov
         while !(first.load(Ordering::Relaxed) && second.load(Ordering::Relaxed)) || bytes < large.len() {
             bytes += new_far.receiver.recv().await.expect("the channel stays").len();
             frames += 1;
-            assert!(began.elapsed() >= RETIRED_FOR - GLANCE, "nothing takes the next channel before");
+            assert!(crate::now() - began >= RETIRED_FOR - GLANCE, "nothing takes the next channel before");
         }
         frames
     };
     let frames = async { tokio::join!(sending, waiting, reading).2 };
     let frames = tokio::time::timeout(RETIRED_FOR * 2, async { tokio::join!(frames, old.retire()).0 });
     assert!(frames.await.expect("nothing waits for ever") > 2);
-    assert!(began.elapsed() <= RETIRED_FOR + QUIET * 2, "{:?}", began.elapsed());
+    assert!(crate::now() - began <= RETIRED_FOR + QUIET * 2, "{:?}", crate::now() - began);
 }
 
 /// Bulk that never pauses changes channels without a message that overtakes another.
@@ -154,10 +154,10 @@ async fn messages_keep_their_order_when_a_busy_channel_reaches_its_deadline() {
     let (peer, old, new) = (peer(), peer_channel(1, &old), peer_channel(2, &new));
     peer.shared().add_channel(old.clone());
     peer.shared().add_channel(new.clone());
-    let (began, received) = (Instant::now(), std::sync::Mutex::new(Vec::new()));
+    let (began, received) = (crate::now(), std::sync::Mutex::new(Vec::new()));
     let sending = async {
         let mut n = 0u32;
-        while began.elapsed() < RETIRED_FOR + QUIET * 5 {
+        while crate::now() - began < RETIRED_FOR + QUIET * 5 {
             // On another channel, all but each seventh message would overtake the one before.
             set_latency(30 - 3 * u64::from(n % 7));
             peer.send(format!("<{n}>")).await.expect("sent");
@@ -194,9 +194,9 @@ async fn a_retired_channel_that_ends_by_itself_is_waited_for_no_longer() {
     let channel = peer_channel(1, &near);
     far.sender.close().await;
     assert_eq!(channel.ended().await, ChannelClosed::Remote);
-    let began = Instant::now();
+    let began = crate::now();
     channel.retire().await;
-    assert!(began.elapsed() < QUIET);
+    assert!(crate::now() - began < QUIET);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,7 +226,7 @@ async fn messages_go_on_over_a_retiring_channel_until_all_has_arrived() {
 async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
     let (near, far) = open(&MemoryNetwork::new(1)).await;
     let (channel, peer, queue) = (peer_channel(1, &near), peer(), EventQueue::new());
-    let began = Instant::now();
+    let began = crate::now();
     queue.connect(&peer);
     let sending = async {
         for (second, chunk) in chunks {
@@ -244,7 +244,7 @@ async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
             let Event::InvalidFrame(InvalidFrame { error: ReceiveError::Incomplete { id, .. }, .. }) = event else {
                 continue;
             };
-            given_up.push((began.elapsed().as_secs(), id.to_string()));
+            given_up.push(((crate::now() - began).as_secs(), id.to_string()));
         }
         given_up
     };

@@ -1,8 +1,8 @@
 //! The connections of one swarm: what the mesh and discovery decide, turned into peers, channels and events.
 
+use p2pt_rt::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use p2pt_mesh::TrackerId;
 use p2pt_mesh::discovery::{self, Discovery};

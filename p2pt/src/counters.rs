@@ -254,7 +254,7 @@ pub(crate) mod publish {
     use std::time::Duration;
 
     use metrics::{Counter, Gauge};
-    use tokio::time::timeout;
+    use p2pt_rt::timeout;
 
     use super::NodeMetrics;
     use crate::node::NodeShared;

@@ -17,13 +17,13 @@ use futures_util::future::join_all;
 use p2pt_mesh::TrackerId;
 use p2pt_mesh::mesh::{AttemptId, ChannelId, MeshConfig};
 use p2pt_proto::{InfoHash, OfferId, PeerId};
+use p2pt_rt::{AbortHandle, JoinError, JoinSet};
+use p2pt_rt::{sleep_until, timeout};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
 use p2pt_transport::{Channel, ChannelClosed, Transport, TransportError};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -172,7 +172,7 @@ impl Engine {
             let due = self.memberships.next_due();
             let timer = async {
                 match due {
-                    Some(at) => sleep_until(Instant::from_std(at)).await,
+                    Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };

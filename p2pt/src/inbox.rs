@@ -15,9 +15,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use p2pt_messaging::{Message as Body, MessageId};
+use p2pt_rt::sleep;
 use p2pt_transport::{ChannelClosed, Frame};
 use tokio::sync::Notify;
-use tokio::time::sleep;
 use tracing::debug;
 
 use crate::accounts::Charge;

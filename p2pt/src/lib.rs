@@ -144,17 +144,20 @@ pub use p2pt_transport::{
 #[cfg(feature = "webrtc")]
 pub use platform::WebRtcConfig;
 
+use p2pt_rt::now;
+
 /// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
 /// (feature `server`).
 ///
 /// The client itself, for programs that talk to trackers without a node, is in the crate `p2pt-tracker`.
 pub mod tracker {
     pub use p2pt_tracker::{
-        AnnounceUrl, AnnounceUrlError, CertificateError, ClientConfig, ConnectError, Connector, Family, FieldProblem,
-        HeaderError, HttpRefusal, LastError, OddField, Oddity, PeerIdSign, ProxyError, ProxyUrl, ProxyUrlError,
-        RedirectReason, Route, Socket, SocketEnd, SwarmState, TrackerCounters, TrackerState, TrackerStatus,
-        TrackerWarning, WebSocketConnector,
+        AnnounceUrl, AnnounceUrlError, ClientConfig, ConnectError, Connector, Family, FieldProblem, HttpRefusal,
+        LastError, OddField, Oddity, PeerIdSign, ProxyError, RedirectReason, Route, Socket, SocketEnd, SwarmState,
+        TrackerCounters, TrackerState, TrackerStatus, TrackerWarning, WebSocketConnector,
     };
+    #[cfg(not(target_family = "wasm"))]
+    pub use p2pt_tracker::{CertificateError, HeaderError, ProxyUrl, ProxyUrlError};
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{
         ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, SwarmsConfig, SwarmsStats,
@@ -190,11 +193,6 @@ pub mod transport {
     /// The WebRTC transport of browsers (feature `webrtc`).
     #[cfg(all(feature = "webrtc", target_family = "wasm"))]
     pub use p2pt_transport::web;
-}
-
-/// The clock of the drivers: tokio's, so that paused time reaches the state machines.
-fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

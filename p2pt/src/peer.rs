@@ -10,9 +10,9 @@ use std::{fmt, ptr};
 use futures_util::future::join_all;
 use p2pt_messaging::{IntoPayload, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
+use p2pt_rt::timeout;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 use tracing::{Span, error_span};
 
 use crate::accounts::Account;

@@ -6,8 +6,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use p2pt_messaging::{Chunk, Expired, InvalidMessage, Message, NotAChunk, Progress, Reassembler, TextFrame};
+use p2pt_rt::{Sleep, sleep_until};
 use p2pt_transport::{Frame, FrameReceiver};
-use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, trace, warn};
 
 use crate::accounts::{Account, Charge, Remedy, Short, Tab};
@@ -29,7 +29,7 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         if timer.is_none()
             && let Some(at) = reader.reassembler.poll_timeout()
         {
-            timer.set(Some(sleep_until(Instant::from_std(at))));
+            timer.set(Some(sleep_until(at)));
         }
         let frame = tokio::select! {
             biased;

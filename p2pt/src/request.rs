@@ -7,12 +7,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use p2pt_rt::Instant;
 
 use p2pt_messaging::{Message as Body, MessageId, Payload};
+use p2pt_rt::timeout;
 use p2pt_transport::ChannelClosed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::accounts::Charge;

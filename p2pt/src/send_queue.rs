@@ -5,11 +5,11 @@
 //! that finds something queued is [put behind it](SendQueue::push_behind), beyond the bound, since its caller waits: so it
 //! neither overtakes what was queued before it nor is overtaken by what is queued later, however rarely it is polled.
 
+use p2pt_rt::Instant;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
 
 use p2pt_mesh::mesh::ChannelId;
 use p2pt_messaging::{MessageId, Payload};

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use futures_util::future::{join_all, poll_fn};
 use p2pt_messaging::IntoPayload;
 use p2pt_proto::{InfoHash, PeerId};
-use tokio::time::timeout;
+use p2pt_rt::timeout;
 
 use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};

@@ -4,8 +4,8 @@
 //! [`touch`](Memberships::touch), which puts it on the list of those that are looked at next, so an event costs what it
 //! changes, however many swarms there are.
 
+use p2pt_rt::Instant;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use p2pt_proto::InfoHash;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
+use p2pt_rt::timeout_at;
 use p2pt_transport::{ChannelClosed, Frame};
 use rand::RngExt as _;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::time::{Instant, timeout_at};
 use tracing::{Span, debug};
 
 use crate::SendError;
@@ -88,7 +88,7 @@ impl PeerShared {
     /// Waits until what a send has put behind what was queued is sent.
     pub(super) async fn sent_behind(&self, mut behind: Behind<'_>) -> Sent {
         let stall = self.settings.config.send_timeout;
-        let (mut since, mut before) = (Instant::now(), None);
+        let (mut since, mut before) = (crate::now(), None);
         loop {
             let mut changed = pin!(self.send_queue.changed());
             changed.as_mut().enable();
@@ -99,7 +99,7 @@ impl PeerShared {
             };
             let taken = Some(self.channel()?.frames_taken());
             if std::mem::replace(&mut before, taken) != taken {
-                since = Instant::now();
+                since = crate::now();
             }
             let stalled = tokio::select! {
                 biased;
