@@ -47,7 +47,9 @@ pub struct Socket {
 /// The browser's socket and what it calls.
 struct Js {
     socket: WebSocket,
-    _closures: (Closure<dyn FnMut()>, Closure<dyn FnMut(MessageEvent)>, Closure<dyn FnMut(CloseEvent)>),
+    _on_open: Closure<dyn FnMut()>,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_close: Closure<dyn FnMut(CloseEvent)>,
 }
 
 impl Drop for Js {
@@ -134,7 +136,7 @@ impl Socket {
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        let js = SendWrapper::new(Js { socket, _closures: (on_open, on_message, on_close) });
+        let js = SendWrapper::new(Js { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close });
         Ok(Self { js, received, writing: false, look_again: None, route: Route::without_pings() })
     }
 

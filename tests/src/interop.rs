@@ -211,23 +211,44 @@ pub fn big_text() -> String {
     text
 }
 
-/// Everything two peers can do from their meeting to their parting; at least one of them is JavaScript.
+/// Everything two peers can do from their meeting to their parting.
 pub async fn everything(tracker: TrackerKind, first: Kind, second: Kind) {
     let _turn = turn().await;
     let mut pair = Pair::meet(tracker, first, second).await;
     converse(&mut pair.first, &mut pair.second).await;
     announce_again(&mut pair.first, &mut pair.second).await;
-    let (js, other) = match first {
-        Kind::Rust => (&mut pair.second, &mut pair.first),
-        _ => (&mut pair.first, &mut pair.second),
-    };
-    if [first, second].contains(&Kind::Rust) {
-        for message in messages_to_javascript() {
-            tell(other, js, &message).await;
-        }
+    match (first.is_javascript(), second.is_javascript()) {
+        (false, false) => hear_each_other(&mut pair.first, &mut pair.second).await,
+        (true, false) => hear_and_tell_javascript(&mut pair.first, &mut pair.second).await,
+        (false, true) => hear_and_tell_javascript(&mut pair.second, &mut pair.first).await,
+        (true, true) => hear_javascript(&mut pair.first, &mut pair.second).await,
     }
-    hear_javascript(js, other).await;
     pair.part().await;
+}
+
+/// What two peers of this library can say to each other and JavaScript cannot: all of JSON, frames of both kinds.
+pub async fn hear_each_other(one: &mut PipePeer, other: &mut PipePeer) {
+    let mut turns = (one, other);
+    for _ in 0..2 {
+        let (one, other) = turns;
+        for message in messages_to_javascript() {
+            echo(one, other, &message).await;
+        }
+        let raw = |frame: Value| json!({"send_frame": frame});
+        one.process().command(&raw(json!({"peer": other.id(), "text": "raw ✓ text"}))).await;
+        assert_eq!(other.about("data", one.id()).await["text"], "raw ✓ text");
+        one.process().command(&raw(json!({"peer": other.id(), "base64": "AP8AgA=="}))).await;
+        assert_eq!(other.about("data", one.id()).await["base64"], "AP8AgA==");
+        assert_undisturbed(one, other);
+        turns = (other, one);
+    }
+}
+
+async fn hear_and_tell_javascript(js: &mut PipePeer, ours: &mut PipePeer) {
+    for message in messages_to_javascript() {
+        tell(ours, js, &message).await;
+    }
+    hear_javascript(js, ours).await;
 }
 
 /// Every kind of message there is, both ways, and then every kind of conversation.

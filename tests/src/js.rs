@@ -34,9 +34,18 @@ pub enum Kind {
     Firefox,
     /// The same page without `.local` names.
     FirefoxPlain,
+    /// This workspace's library as WebAssembly, in a page of headless Chromium.
+    ChromiumWasm,
+    /// This workspace's library as WebAssembly, in a page of headless Firefox.
+    FirefoxWasm,
 }
 
 impl Kind {
+    /// Whether it is the JavaScript p2pt.
+    pub fn is_javascript(self) -> bool {
+        !matches!(self, Self::Rust | Self::ChromiumWasm | Self::FirefoxWasm)
+    }
+
     /// Starts a peer of this kind and waits until it is ready. `trackers` are announce URLs.
     pub async fn start(self, identifier: &str, trackers: &[&str]) -> PipePeer {
         self.start_with(identifier, trackers, &[]).await
@@ -65,8 +74,12 @@ impl Kind {
             Self::ChromiumPublished => javascript("browser.mjs", &[identifier, "--bundle", "page-published"]),
             Self::Firefox => javascript("browser.mjs", &[identifier, "--browser", "firefox"]),
             Self::FirefoxPlain => javascript("browser.mjs", &[identifier, "--browser", "firefox", "--no-mdns"]),
+            Self::ChromiumWasm => javascript("browser.mjs", &[identifier, "--bundle", "page-wasm"]),
+            Self::FirefoxWasm => {
+                javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-wasm"])
+            }
         };
-        if self != Self::Rust {
+        if self.is_javascript() {
             // JavaScript peers that draw the same message id take each other's messages for responses.
             static NEXT_IDS: AtomicU64 = AtomicU64::new(100_000);
             command.arg("--first-id").arg(NEXT_IDS.fetch_add(1000, Ordering::Relaxed).to_string());

@@ -1,0 +1,104 @@
+//! The library as WebAssembly in pages of headless Chromium and Firefox, with the `p2pt` program, with other such pages,
+//! and with JavaScript's p2pt in Node and in pages, through both trackers.
+
+use p2pt_tests::interop::{
+    a_crashed_browser_is_noticed, a_killed_rust_peer_is_noticed, everything, rust_node_and_a_browser_all_meet,
+    trackers_come_and_go,
+};
+use p2pt_tests::js::{Kind, TrackerKind};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_first_at_the_npm_tracker() {
+    everything(TrackerKind::Npm, Kind::ChromiumWasm, Kind::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn native_first_at_the_npm_tracker() {
+    everything(TrackerKind::Npm, Kind::Rust, Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_first_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::ChromiumWasm, Kind::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn native_first_at_our_tracker() {
+    everything(TrackerKind::Ours, Kind::Rust, Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn two_pages() {
+    everything(TrackerKind::Ours, Kind::ChromiumWasm, Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_and_javascript_in_node() {
+    everything(TrackerKind::Npm, Kind::ChromiumWasm, Kind::NodeRoamhq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_and_a_page_of_javascript() {
+    everything(TrackerKind::Npm, Kind::Chromium, Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_in_firefox_and_native() {
+    everything(TrackerKind::Npm, Kind::Rust, Kind::FirefoxWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_in_firefox_and_one_in_chromium() {
+    everything(TrackerKind::Ours, Kind::FirefoxWasm, Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_in_firefox_and_javascript_in_node() {
+    everything(TrackerKind::Npm, Kind::NodeRoamhq, Kind::FirefoxWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_in_firefox_and_a_page_of_javascript() {
+    everything(TrackerKind::Npm, Kind::FirefoxWasm, Kind::Firefox).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn trackers_come_and_go_and_peers_stay() {
+    trackers_come_and_go(Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_crash_is_noticed() {
+    a_crashed_browser_is_noticed(Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_notices_a_killed_peer() {
+    a_killed_rust_peer_is_noticed(Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_in_firefox_notices_a_killed_peer() {
+    a_killed_rust_peer_is_noticed(Kind::FirefoxWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn native_node_and_a_page_all_meet() {
+    rust_node_and_a_browser_all_meet(Kind::ChromiumWasm).await;
+}
