@@ -59,11 +59,11 @@ impl RemoteCandidates for CompleteDescriptionsOnly {
 }
 
 /// The longest candidate that is looked at, in bytes. Those of browsers have about 150.
-#[cfg(any(feature = "memory", feature = "webrtc-crate"))]
+#[cfg(any(feature = "memory", feature = "webrtc-crate", all(feature = "web", target_family = "wasm")))]
 const MAX_CANDIDATE_BYTES: usize = 1024;
 
 /// What follows `candidate:` when it has the form of RFC 8839 section 5.1; nothing when there are no more to come.
-#[cfg(any(feature = "memory", feature = "webrtc-crate"))]
+#[cfg(any(feature = "memory", feature = "webrtc-crate", all(feature = "web", target_family = "wasm")))]
 pub(crate) fn read(candidate: &str) -> Result<Option<&str>, AddCandidateError> {
     let invalid = |why: &str| AddCandidateError::Invalid(why.to_owned());
     if candidate.len() > MAX_CANDIDATE_BYTES {

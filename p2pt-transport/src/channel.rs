@@ -220,6 +220,14 @@ pub enum ChannelClosed {
     /// Nothing was received from the other side for this long.
     #[error("the other side has been silent for {0:?}")]
     Timeout(Duration),
+    /// More arrived than was read. Only backends without
+    /// [`back_pressure`](crate::Capabilities::back_pressure) end a channel so, which cannot make the other side wait. The frames
+    /// held come before it; those after them are lost.
+    #[error("more than {max_bytes} bytes arrived that were not read")]
+    Overflow {
+        /// How many bytes the backend holds at most.
+        max_bytes: usize,
+    },
     /// The connection broke; the text says what the backend saw.
     #[error("the connection failed: {0}")]
     Failed(String),

@@ -5,7 +5,9 @@
 //! generous deadline. Checks that a connection fails take as long as the backend waits for the other side, so configure
 //! it to give up early. Backends that keep to tokio's clock can be checked under paused time.
 //!
-//! A backend has to take frames of 1,000 bytes, and ten of them that the other side does not read. Not checked: that
+//! A backend has to take frames of 1,000 bytes, and ten of them that the other side does not read. What it declares in its
+//! [`Capabilities`](crate::Capabilities) that it cannot do, it has to do without in the way that is documented there; that is
+//! checked in place of it. Not checked: that
 //! [`Transport::shutdown`] waits and what it frees, that this side's channels end with `ShutDown` by it, and that a peer
 //! that falls silent ends its channels with `Timeout`, without which a dead peer stays connected.
 //!
@@ -48,7 +50,8 @@ pub struct Settings {
     /// acknowledged; 300 ms by default. It must exceed the time a backend may delay its acknowledgements, which is
     /// 200 ms in SCTP (RFC 9260 section 6.2).
     pub patience: Duration,
-    /// The most a backend may accept while the other side reads nothing, 64 MiB by default.
+    /// The most a backend may accept while the other side reads nothing, 64 MiB by default; without back-pressure, until it
+    /// ends the channel.
     pub max_accepted_bytes: usize,
     /// How many small frames are sent where order is checked, 2000 by default.
     pub many_frames: usize,
@@ -192,9 +195,12 @@ checks! {
     /// A `recv` that is cancelled in the middle of a frame of the largest size loses nothing of it.
     CancelledLargeRecv => frames::cancelled_large_recv,
 
-    /// A reader that stalls makes `send` wait; when it goes on, all that was accepted arrives and nothing else.
+    /// A full channel makes `send` wait; when there is room again, all that was accepted arrives and nothing else.
     SendWaits => pressure::send_waits,
-    /// A reader that stalls makes `try_send` say `Full` and give the frame back.
+    /// What a reader that stalls makes the backend hold is bounded: the sender waits; or, without back-pressure, the channel
+    /// ends with `Overflow` after what was held.
+    StalledReaderIsBounded => pressure::stalled_reader_is_bounded,
+    /// A full channel makes `try_send` say `Full` and give the frame back.
     TrySendIsFull => pressure::try_send_is_full,
     /// `try_send_all` sends all of its frames in order or none, and says which will never fit.
     AllOrNothing => pressure::all_or_nothing,
@@ -273,7 +279,7 @@ pub async fn run(make: impl AsyncFn() -> (Arc<dyn Transport>, Arc<dyn Transport>
 /// # let network = MemoryNetwork::new(1);
 /// # let make = async || (network.transport() as _, network.transport() as _);
 /// let settings = conformance::Settings::default();
-/// // Prints " 1/45 connects …", then " 1/45 connects ok after 250ms", and so on.
+/// // Prints " 1/46 connects …", then " 1/46 connects ok after 250ms", and so on.
 /// let report = conformance::run_with(make, &settings, |progress| println!("{progress}")).await;
 /// # assert!(report.passed(), "{report}");
 /// # }

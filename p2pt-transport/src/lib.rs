@@ -1,8 +1,9 @@
 //! Data channels behind a trait: [`Transport`] turns an SDP offer and answer into one open [`Channel`].
 //!
 //! A transport knows nothing of trackers or of message formats. It makes offers, answers them, and hands over a channel
-//! that sends and receives whole frames in order, with back-pressure both ways. Two backends live here: `webrtc`
-//! (feature `webrtc`, on by default) and `memory` (feature `memory`), a seeded network for tests and simulations.
+//! that sends and receives whole frames in order, with back-pressure both ways. The backends that live here are `webrtc`
+//! (feature `webrtc`, on by default), `web` (feature `web`, on by default), which takes its place in a browser, and
+//! `memory` (feature `memory`), a seeded network for tests and simulations.
 //! The documentation of each backend says what to expect when peers and networks die: a peer from which nothing arrives for
 //! the idle timeout counts as dead, on both sides. Each channel that ends gives the reason in its [`ChannelClosed`], and each
 //! opening that fails in its [`TransportError`].
@@ -14,6 +15,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod candidates;
+mod capabilities;
 mod channel;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -23,7 +25,9 @@ mod error;
 mod ice_server;
 #[cfg(all(feature = "memory", not(target_family = "wasm")))]
 pub mod memory;
-#[cfg(all(feature = "web", target_family = "wasm"))]
+// Elsewhere only its decisions are compiled, and only for their tests.
+#[cfg(all(feature = "web", any(test, target_family = "wasm")))]
+#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "what a browser drives is not there"))]
 pub mod web;
 #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
 pub mod webrtc;
@@ -31,6 +35,7 @@ pub mod webrtc;
 pub mod webrtc_crate;
 
 pub use candidates::RemoteCandidates;
+pub use capabilities::Capabilities;
 pub use channel::{
     Channel, ChannelClosed, ChannelInfo, ChannelStats, Fingerprint, Frame, FrameReceiver, FrameSender, Role,
 };
@@ -69,6 +74,11 @@ pub trait Transport: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// Idempotent. Afterwards nothing this transport made holds a task or a descriptor.
     async fn shutdown(&self);
+
+    /// What this backend promises of that which not every one can. Unless it says otherwise, everything.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 }
 
 /// An offer that waits for its answer.

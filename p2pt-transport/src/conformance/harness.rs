@@ -7,6 +7,7 @@ use p2pt_rt::timeout;
 use super::{Problem, Settings};
 use crate::{
     Channel, ChannelClosed, Frame, FrameReceiver, FrameSender, PendingAnswer, PendingOffer, Transport, TransportError,
+    TrySendFrameError,
 };
 
 pub(super) struct Harness<'a> {
@@ -149,7 +150,15 @@ impl Harness<'_> {
         self.end(&mut *channel.receiver).await.map(drop)
     }
 
+    /// Whether a reader that stalls makes its senders wait, with both transports.
+    pub(super) fn has_back_pressure(&self) -> bool {
+        self.a.capabilities().back_pressure && self.b.capabilities().back_pressure
+    }
+
     /// Sends frames numbered from `first` until the channel takes no more; returns the number of the one it did not take.
+    ///
+    /// Where a reader that stalls does not make it wait, the channel takes no more for a moment only: until it has sent what
+    /// it was handed at once.
     pub(super) async fn fill(
         &self,
         sender: &dyn FrameSender,
@@ -157,15 +166,54 @@ impl Harness<'_> {
         first: usize,
     ) -> Result<usize, Problem> {
         for number in first..=self.settings.max_accepted_bytes / frame_bytes {
-            // Dropping the `send` that waits must send nothing: a later reader finds a gap if it does.
-            match timeout(self.settings.patience, sender.send(numbered(number, frame_bytes))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return broken(format!("a frame was not accepted: {error}")),
-                Err(_) => return Ok(number),
+            let frame = numbered(number, frame_bytes);
+            if self.has_back_pressure() {
+                // Dropping the `send` that waits must send nothing: a later reader finds a gap if it does.
+                match timeout(self.settings.patience, sender.send(frame)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return broken(format!("a frame was not accepted: {error}")),
+                    Err(_) => return Ok(number),
+                }
+            } else {
+                match sender.try_send(frame) {
+                    Ok(()) => {}
+                    Err(TrySendFrameError::Full(_)) => return Ok(number),
+                    Err(error) => return broken(format!("a frame was not accepted: {error}")),
+                }
             }
         }
         let bytes = self.settings.max_accepted_bytes;
         broken(format!("more than {bytes} bytes were accepted though the other side read nothing"))
+    }
+
+    /// Sends on a channel that nothing is read of and whose backend cannot make it wait: it ends with the reason that says
+    /// so, after what the backend held.
+    pub(super) async fn overflows(&self, a: &Channel, b: &mut Channel, frame_bytes: usize) -> Result<(), Problem> {
+        let step = "ending a channel of which nothing is read";
+        let mut sent = 0;
+        while let Ok(()) = self.within(step, a.sender.send(numbered(sent, frame_bytes))).await? {
+            sent += 1;
+            if sent * frame_bytes > self.settings.max_accepted_bytes {
+                let bytes = self.settings.max_accepted_bytes;
+                return broken(format!(
+                    "more than {bytes} bytes were accepted and none of them read, and nothing ended"
+                ));
+            }
+        }
+        let reason = self.within(step, b.sender.closed()).await?;
+        if !matches!(reason, ChannelClosed::Overflow { .. }) {
+            return broken(format!("the reason of the end is Overflow, but closed says {reason:?}"));
+        }
+        same("how the other side sees the end", &self.within(step, a.sender.closed()).await?, &ChannelClosed::Remote)?;
+        for number in 0..=sent {
+            match self.within("receiving what was held", b.receiver.recv()).await? {
+                Ok(frame) if frame == numbered(number, frame_bytes) => {}
+                Ok(frame) => return broken(format!("expected frame {number} or the end, got {}", excerpt(&frame))),
+                Err(_) if number == 0 => return broken("nothing of what was held can be read"),
+                Err(closed) => return same("the reason recv gives", &closed, &reason),
+            }
+        }
+        broken("more was received than was sent")
     }
 }
 

@@ -1,5 +1,7 @@
 //! Back-pressure: who waits for whom, and who does not.
 
+use p2pt_rt::sleep;
+
 use super::{
     Problem,
     harness::{Harness, broken, numbered, same},
@@ -23,6 +25,19 @@ pub(super) async fn send_waits(harness: &Harness<'_>) -> Result<(), Problem> {
     };
     let (sent, received) = tokio::join!(more, harness.expect_numbered(&mut *b.receiver, accepted + 10, |_| bytes));
     received.and(sent)
+}
+
+pub(super) async fn stalled_reader_is_bounded(harness: &Harness<'_>) -> Result<(), Problem> {
+    let (a, mut b) = harness.connect().await?;
+    let bytes = frame_bytes(&a);
+    if !harness.has_back_pressure() {
+        return harness.overflows(&a, &mut b, bytes).await;
+    }
+    let accepted = harness.fill(&*a.sender, bytes, 0).await?;
+    // However long it takes: the channel stays, and nothing is lost.
+    sleep(harness.settings.patience).await;
+    harness.expect_numbered(&mut *b.receiver, accepted, |_| bytes).await?;
+    harness.works(&mut { a }, &mut b).await
 }
 
 pub(super) async fn try_send_is_full(harness: &Harness<'_>) -> Result<(), Problem> {
@@ -109,8 +124,13 @@ pub(super) async fn waiting_senders_get_through(harness: &Harness<'_>) -> Result
 }
 
 pub(super) async fn stalls_alone(harness: &Harness<'_>) -> Result<(), Problem> {
-    let (stalled, _unread) = harness.connect().await?;
-    harness.fill(&*stalled.sender, frame_bytes(&stalled), 0).await?;
+    let (stalled, mut unread) = harness.connect().await?;
+    let bytes = frame_bytes(&stalled);
+    if harness.has_back_pressure() {
+        harness.fill(&*stalled.sender, bytes, 0).await?;
+    } else {
+        harness.overflows(&stalled, &mut unread, bytes).await?;
+    }
     let (mut a, mut b) = harness.connect().await?;
     let frames = harness.settings.many_frames / 10;
     flows(harness, &*a.sender, &mut *b.receiver, frames).await?;
@@ -119,7 +139,12 @@ pub(super) async fn stalls_alone(harness: &Harness<'_>) -> Result<(), Problem> {
 
 pub(super) async fn stalls_one_way(harness: &Harness<'_>) -> Result<(), Problem> {
     let (mut a, b) = harness.connect().await?;
-    harness.fill(&*a.sender, frame_bytes(&a), 0).await?;
+    if harness.has_back_pressure() {
+        harness.fill(&*a.sender, frame_bytes(&a), 0).await?;
+    } else {
+        // As many as any backend takes without their being read.
+        harness.send_numbered(&*a.sender, 10, |_| 1000).await?;
+    }
     flows(harness, &*b.sender, &mut *a.receiver, harness.settings.many_frames / 10).await
 }
 
