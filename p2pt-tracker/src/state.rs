@@ -1,6 +1,7 @@
 //! Snapshots of a tracker client.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use p2pt_proto::InfoHash;
@@ -54,6 +55,19 @@ pub enum TrackerStatus {
     Closing,
     /// Stopped for good.
     Stopped,
+}
+
+impl fmt::Display for TrackerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("idle"),
+            Self::Connecting => f.write_str("connecting"),
+            Self::Connected => f.write_str("connected"),
+            Self::WaitingToReconnect { retry_in } => write!(f, "not reached, tried again in {} s", retry_in.as_secs()),
+            Self::Closing => f.write_str("closing"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
 }
 
 /// What is known about one swarm at one tracker.

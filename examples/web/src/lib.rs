@@ -102,7 +102,7 @@ async fn watch(swarm: Swarm, names: Rc<RefCell<BTreeMap<PeerId, String>>>) {
         for peer in &peers {
             let name = names.borrow().get(&peer.id()).cloned().unwrap_or_default();
             let stats = peer.connection_stats().await;
-            let time = stats.iter().find_map(|stats| stats.channel.round_trip_time);
+            let time = stats.iter().find_map(|stats| stats.round_trip);
             let time = time.map_or_else(String::new, |time| format!(", {} ms", time.as_millis()));
             lines.push(format!("{name} {}{time}", short(peer.id())));
         }

@@ -82,8 +82,6 @@ impl Transport for WebRtc {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.back_pressure = false;
-        capabilities
+        Capabilities { back_pressure: false }
     }
 }

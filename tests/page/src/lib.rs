@@ -11,9 +11,13 @@ use p2pt::{Event, Events, IcePolicy, Node, P2pt, PeerId, Request, Swarm, WebRtcC
 use p2pt_rt::spawn;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use wasm_bindgen::prelude::*;
 
 use line::{Command, Line, Message, To};
+
+/// Commands that may wait.
+const MAX_COMMANDS: usize = 1024;
 
 /// How the peer is started.
 #[derive(Debug, Deserialize)]
@@ -40,16 +44,20 @@ impl Output {
 
 /// A peer that was started.
 #[wasm_bindgen]
+#[derive(Debug)]
 pub struct Peer {
-    commands: mpsc::UnboundedSender<String>,
+    commands: mpsc::Sender<String>,
 }
 
 #[wasm_bindgen]
 impl Peer {
     /// Takes a command: one line of JSON.
-    pub fn command(&self, line: String) {
-        // After `stop` there is no reader.
-        let _ = self.commands.send(line);
+    pub fn command(&self, line: String) -> Result<(), JsError> {
+        match self.commands.try_send(line) {
+            // After `stop` there is no reader.
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(JsError::new("more commands than are carried out")),
+        }
     }
 }
 
@@ -67,7 +75,7 @@ pub async fn start(options: String, emit: Function, stopped: Function) -> Result
         info_hash: Some(swarm.info_hash().to_string()),
         ..Line::new("ready")
     });
-    let (commands, lines) = mpsc::unbounded_channel();
+    let (commands, lines) = mpsc::channel(MAX_COMMANDS);
     let page = Page { node: swarm.node(), swarm, output: output.clone(), others: Vec::new() };
     let reporting = spawn(report(output.clone(), events));
     drop(spawn(async move {
@@ -88,7 +96,7 @@ struct Page {
 }
 
 impl Page {
-    async fn run(mut self, mut lines: mpsc::UnboundedReceiver<String>) {
+    async fn run(mut self, mut lines: mpsc::Receiver<String>) {
         while let Some(line) = lines.recv().await {
             match serde_json::from_str(&line) {
                 Ok(Command::Stop(_)) => break,

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p2pt::{Data, Frame, Json, Payload, PeerId};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -17,9 +18,9 @@ pub(crate) enum Command {
     Leave(String),
     AddTracker(String),
     RemoveTracker(String),
-    RequestMorePeers(bool),
-    Peers(bool),
-    Stop(bool),
+    RequestMorePeers(IgnoredAny),
+    Peers(IgnoredAny),
+    Stop(IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -81,7 +82,7 @@ impl Content {
 /// One line of output.
 #[derive(Serialize, Default)]
 pub(crate) struct Line {
-    event: &'static str,
+    pub(crate) event: &'static str,
     /// When it was written, in milliseconds since 1970.
     pub(crate) at: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,13 +104,13 @@ pub(crate) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Box<RawValue>>,
+    pub(crate) id: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Box<RawValue>>,
+    pub(crate) message: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
+    pub(crate) text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
+    pub(crate) base64: Option<String>,
 }
 
 impl Line {
