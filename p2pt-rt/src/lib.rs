@@ -16,12 +16,12 @@ mod timers;
 
 #[cfg(target_family = "wasm")]
 pub use browser::{
-    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, is_running, now, sleep, sleep_until, spawn, timeout,
-    timeout_at, yield_now,
+    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, ending, is_running, now, sleep, sleep_until, spawn,
+    timeout, timeout_at, yield_now,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use native::{
-    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, is_running, now, sleep, sleep_until, spawn, timeout,
-    timeout_at, yield_now,
+    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, ending, is_running, now, sleep, sleep_until, spawn,
+    timeout, timeout_at, yield_now,
 };
 pub use web_time::Instant;

@@ -27,3 +27,9 @@ pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> tokio::time::Timeo
 pub fn is_running() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
 }
+
+/// Never ends: what the end of a browser's page is here, the program says itself.
+#[must_use = "futures do nothing unless polled"]
+pub fn ending() -> std::future::Pending<()> {
+    std::future::pending()
+}

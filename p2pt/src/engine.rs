@@ -10,6 +10,7 @@ mod offers;
 mod trackers;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,6 +169,7 @@ impl Engine {
 
     pub(crate) async fn run(mut self) {
         let stop = self.parts.shared.stop.clone();
+        let mut ending = pin!(p2pt_rt::ending());
         loop {
             let due = self.memberships.next_due();
             let timer = async {
@@ -181,6 +183,11 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = &mut ending => {
+                    debug!("the page goes");
+                    stop.cancel();
+                    break;
+                }
                 () = timer => {
                     let now = crate::now();
                     for id in self.memberships.take_due(now) {

@@ -1,7 +1,10 @@
 // npm p2pt in a headless browser.
 // node browser.mjs <identifier> [--browser chromium|firefox] [--bundle page|page-1.6.1|page-published]
 //   [--tracker URL]… [--no-mdns] [--first-id N]
-// One command more than peer.mjs: {"crash":true} kills the browser, as a crash would.
+// Commands more than those of peer.mjs:
+//   {"crash":true}       kills the browser, as a crash would
+//   {"leave_page":true}  goes to another page
+//   {"freeze":MS}        stops the page for so long, as a lid that is closed does; Chromium alone can
 import { options } from './arguments.mjs'
 import { readLines } from './stdio.mjs'
 
@@ -27,6 +30,9 @@ async function command (line) {
     process.exit(1)
   }
   try {
+    if (line === '{"leave_page":true}') return await page.goto('about:blank')
+    const { freeze } = JSON.parse(line)
+    if (freeze) return await browser.freeze(page, freeze)
     await page.evaluate(line => window.command(line), line)
   } catch (error) {
     if (!ending) throw error

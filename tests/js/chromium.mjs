@@ -17,5 +17,14 @@ export async function launch ({ mdns, bundle }) {
   const browser = await chromium.launch({ executablePath, headless: true, args })
   // Playwright does not tell its process; it is the one child of this one, and leads a process group of its own.
   const [pid] = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number)
-  return running({ pid, url, newContext: () => browser.newContext(), close: () => browser.close() })
+  return running({ pid, url, newContext: () => browser.newContext(), close: () => browser.close(), freeze })
+}
+
+/** Stops a page for so many milliseconds: no timer, no event, no promise of its runs. */
+async function freeze (page, milliseconds) {
+  const session = await page.context().newCDPSession(page)
+  await session.send('Page.setWebLifecycleState', { state: 'frozen' })
+  await new Promise(resolve => setTimeout(resolve, milliseconds))
+  await session.send('Page.setWebLifecycleState', { state: 'active' })
+  await session.detach()
 }

@@ -31,10 +31,11 @@ export async function servePages ({ browser, executablePath, bundle }) {
 }
 
 /** A browser that runs, as its tests use it: what it is made of is the browser's own. */
-export function running ({ pid, url, newContext, close }) {
+export function running ({ pid, url, newContext, close, freeze }) {
   let closed
   return {
     pid,
+    freeze,
     /** Opens a page that knows these functions, in a context of its own, so that no two share a process. */
     async open (functions) {
       const page = await (await newContext()).newPage()

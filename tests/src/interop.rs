@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use p2pt::ChannelClosed;
+use p2pt_tracker::SocketEnd;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::js::{Kind, Tracker, TrackerKind};
-use crate::pipe::PipePeer;
+use crate::pipe::{PATIENCE, PipePeer};
 
 /// JavaScript's p2pt cuts text into chunks of so many UTF-16 code units.
 const JS_CHUNK: usize = 16_000;
@@ -337,6 +339,114 @@ pub async fn rust_node_and_a_browser_all_meet(browser: Kind) {
     for peer in [page, rust, node] {
         peer.stop().await;
     }
+    tracker.stop().await;
+}
+
+/// 16 MB as one text, both ways.
+pub async fn sixteen_megabytes(first: Kind, second: Kind) {
+    let _turn = turn().await;
+    let mut pair = Pair::meet(TrackerKind::Ours, first, second).await;
+    let text = json!(big_text().repeat(16));
+    let read = |received: Value| received["message"].as_str().map(str::to_owned);
+    for turn in 0..2 {
+        let (one, other) =
+            if turn == 0 { (&mut pair.first, &mut pair.second) } else { (&mut pair.second, &mut pair.first) };
+        one.process().command(&json!({"send": {"peer": other.id(), "message": text}})).await;
+        assert_same(&json!(read(other.about("message", one.id()).await)), &text);
+    }
+    pair.part().await;
+}
+
+/// A page that goes to another one leaves: its peer learns it at once, and the tracker forgets it.
+pub async fn a_page_that_goes_leaves(page: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Ours, Kind::Rust, page).await;
+    echo(&mut page, &mut rust, &json!("about to go")).await;
+    page.process().command(&json!({"leave_page": true})).await;
+    let closed = rust.about("peer_closed", page.id()).await;
+    assert_eq!(closed["reason"], ChannelClosed::Remote.to_string(), "and not by its silence");
+    let Tracker::Ours(server, _) = &tracker else { unreachable!("it is ours") };
+    let forgotten = async {
+        while server.stats().swarms.peers != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.expect("the tracker forgets a page that has gone");
+    page.kill().await;
+    rust.stop().await;
+    tracker.stop().await;
+}
+
+/// 50 swarms are joined, met in and left by a page and a native peer; the page holds no more afterwards than before.
+pub async fn fifty_swarms(page: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Ours, Kind::Rust, page).await;
+    for number in 0..50 {
+        let name = format!("swarm {number}");
+        for peer in [&mut rust, &mut page] {
+            peer.process().command(&json!({"join": name})).await;
+        }
+        let joined = rust.process().expect("joined", |event| event["identifier"] == name.as_str()).await;
+        let swarm = joined["swarm"].as_str().expect("it says which").to_owned();
+        let page_id = page.id().to_owned();
+        let in_it = |event: &Value| event["peer"] == page_id.as_str() && event["swarm"] == swarm.as_str();
+        rust.process().expect("peer_connected", in_it).await;
+        page.process().command(&json!({"leave": name})).await;
+        page.process().expect("left", |event| event["identifier"] == name.as_str()).await;
+        rust.process().expect("peer_closed", in_it).await;
+        rust.process().command(&json!({"leave": {"swarm": swarm}})).await;
+        rust.process().expect("left", |event| event["swarm"] == swarm.as_str()).await;
+    }
+    // What was offered in the last swarm may still be closing.
+    let settled = async {
+        loop {
+            page.process().command(&json!({"held": true})).await;
+            let held = page.process().expect("held", |_| true).await;
+            // One open connection and the offers of one swarm, each with its six handlers and the page's one.
+            if held["held"][0].as_u64() <= Some(11) && held["held"][1].as_u64() <= Some(11 * 10) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("connections that are over are let go");
+    echo(&mut page, &mut rust, &json!("still here")).await;
+    for peer in [page, rust] {
+        peer.stop().await;
+    }
+    tracker.stop().await;
+}
+
+/// A page stops for a minute, as when a lid is closed: its peer gives it up, and they meet again when it is back.
+pub async fn a_frozen_page_comes_back(page: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Ours, Kind::Rust, page).await;
+    page.process().command(&json!({"freeze": 60_000})).await;
+    rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == page.id()).await;
+    let back = Duration::from_secs(60) + PATIENCE;
+    rust.process().expect_within(back, "peer_connected", |event| event["peer"] == page.id()).await;
+    echo(&mut rust, &mut page, &json!("good morning")).await;
+    for peer in [page, rust] {
+        peer.stop().await;
+    }
+    tracker.stop().await;
+}
+
+/// A tracker that has died silently is noticed by a page, which cannot send pings.
+pub async fn a_silent_tracker_is_noticed(page: Kind) {
+    let _turn = turn().await;
+    let tracker = Tracker::start(TrackerKind::Npm).await;
+    let mut page = page.start("silence", &[tracker.url()]).await;
+    page.tracker_connected(tracker.url()).await;
+    let Tracker::Npm(process, _) = &tracker else { unreachable!("it is npm's") };
+    process.signal("STOP").await;
+    page.process().command(&json!({"request_more_peers": true})).await;
+    // It announces at once or when the last one is some seconds old, and waits for 50 s.
+    let silent =
+        |event: &Value| event["error"].as_str().is_some_and(|error| error.contains(&SocketEnd::Silent.to_string()));
+    page.process().expect_within(PATIENCE * 2, "tracker_warning", silent).await;
+    process.signal("CONT").await;
+    page.tracker_connected(tracker.url()).await;
+    page.stop().await;
     tracker.stop().await;
 }
 

@@ -177,6 +177,10 @@ impl Page {
                 let peers = self.swarm.peers().iter().map(|peer| peer.id().to_string()).collect();
                 self.output.emit(Line { peers: Some(peers), ..Line::new("peers") });
             }
+            Command::Held(_) => {
+                let held = p2pt::transport::web::held();
+                self.output.emit(Line { held: Some([held.connections, held.listeners]), ..Line::new("held") });
+            }
             Command::Stop(_) => {}
         }
     }

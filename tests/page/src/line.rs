@@ -20,6 +20,7 @@ pub(crate) enum Command {
     RemoveTracker(String),
     RequestMorePeers(IgnoredAny),
     Peers(IgnoredAny),
+    Held(IgnoredAny),
     Stop(IgnoredAny),
 }
 
@@ -97,6 +98,9 @@ pub(crate) struct Line {
     pub(crate) peers: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tracker: Option<String>,
+    /// Connections and handlers of events that the page holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<[usize; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
