@@ -65,7 +65,8 @@
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let world = p2pt::testing::World::new(7); // in a program: `P2pt::builder().tracker(…).join("weather").await?`
+//!     let world = p2pt::testing::World::new(7);
+//!     // In a program: `P2pt::builder().tracker("wss://…").join("weather").await?`.
 //!     let (alice, alice_events) = world.join("weather").await;
 //!     let (_bob, bob_events) = world.join("weather").await;
 //!     tokio::spawn(serve(alice_events));
