@@ -56,7 +56,7 @@
 //! use std::sync::Arc;
 //! use std::sync::atomic::{AtomicUsize, Ordering};
 //!
-//! use async_trait::async_trait;
+//! use async_trait::async_trait; // of the crate `async-trait`
 //! use p2pt_transport::{Channel, PendingAnswer, PendingOffer, RemoteCandidates, Transport, TransportError};
 //!
 //! /// Counts the channels that open by answers of this side.

@@ -9,6 +9,9 @@
 //! p2pt = "0.1"
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! serde = { version = "1", features = ["derive"] }    # for messages of your own types
+//!
+//! [dev-dependencies]
+//! p2pt = { version = "0.1", features = ["testing"] }    # for tests in memory
 //! ```
 //!
 //! # The least there is
@@ -23,8 +26,8 @@
 //! # Messages of your own types
 //!
 //! Text, numbers and JSON are sent as they are; whatever `serde` can write and read, by the methods whose names end in
-//! `_json`. This is a whole program in memory: two nodes in a `World` (feature `testing`), which is how an application is
-//! tested, too.
+//! `_json`. Here two nodes talk in a `World`, in memory, which is how an application is tested, too: what `main` has below is
+//! then in a `#[tokio::test]`.
 //!
 //! ```
 //! use p2pt::{Event, Events, Message, Peer, TypedError};
