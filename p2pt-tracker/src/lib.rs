@@ -25,7 +25,8 @@
 //! // A client for each member; in one program only here. Its name comes back with each of its events.
 //! let (events_tx, mut events) = mpsc::channel(64);
 //! let member = |name: &'static str, id: u8| {
-//!     // `PeerId::random()` (feature `rand` of p2pt-proto) for each run: two clients of one id take each other's place.
+//!     // In a program `PeerId::random()` (feature `rand` of p2pt-proto) for each run: two clients of
+//!     // one id take each other's place.
 //!     let (id, connector) = (PeerId::from([id; 20]), Arc::new(WebSocketConnector::new()));
 //!     TrackerClient::start(tracker.url(), id, ClientConfig::default(), connector, name, events_tx.clone())
 //! };
@@ -42,7 +43,8 @@
 //!         }
 //!         // No offer is a good answer, too.
 //!         TrackerEvent::OffersWanted { info_hash, .. } => bob.offers(info_hash, Vec::new()),
-//!         // Bob is a member. A tracker hands an offer to the members that there are, so Alice comes second here.
+//!         // Bob is a member. A tracker hands an offer to the members that there are, so Alice comes
+//!         // second here.
 //!         TrackerEvent::Announced { .. } if name == "Bob" => alice.join(swarm),
 //!         TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
 //!             assert_eq!((name, &*sdp), ("Bob", "the offer"));

@@ -94,12 +94,13 @@
 //!         self.inner.sdp()
 //!     }
 //!
-//!     // It has a default, which takes none: a wrapper passes on what the one inside can do. The suite notices where not.
+//!     // Its default takes none. A wrapper passes on what the one inside can do; the suite notices it
+//!     // where one does not.
 //!     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
 //!         self.inner.remote_candidates()
 //!     }
 //!
-//!     // Dropping this future half-way closes the connection: what `inner` holds is in it, so that is so here.
+//!     // Dropping this future half-way must close the connection, and does: it owns `inner`.
 //!     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
 //!         let channel = self.inner.open().await?;
 //!         self.opened.fetch_add(1, Ordering::Relaxed);
