@@ -156,3 +156,38 @@ fn the_map_of_tests_has_every_file() {
         assert!(map.contains(&format!("`{name}`")), "tests/README.md has no row of {name}");
     }
 }
+
+/// The recipes, programs and files that CONTRIBUTING.md and tests/README.md speak of are there.
+#[test]
+fn what_contributors_are_told_to_run_exists() {
+    let justfile = read(&root().join("justfile"));
+    let is_recipe = |name: &str| {
+        justfile.lines().any(|line| line.split([' ', ':']).next() == Some(name) && line.trim_end().ends_with(':'))
+    };
+    let tests = |name: &str| root().join("tests/tests").join(name).with_extension("rs").exists();
+    let programs = root().join("measure/src/bin");
+    let mut named = 0;
+    for page in ["CONTRIBUTING.md", "tests/README.md"] {
+        let text = read(&root().join(page));
+        for code in text.split(['`', '\n']).map(|code| code.split_whitespace().collect::<Vec<_>>()) {
+            for two in code.windows(2) {
+                let is_there = match two[0] {
+                    "just" if code[0] == "just" => is_recipe(two[1]),
+                    "--bin" => programs.join(two[1]).exists() || programs.join(two[1]).with_extension("rs").exists(),
+                    "--test" => tests(two[1]),
+                    _ => continue,
+                };
+                named += 1;
+                assert!(is_there, "{page} speaks of {} {}", two[0], two[1]);
+            }
+            for word in code.iter().map(|word| word.trim_end_matches([',', '.', ';', ')'])) {
+                let is_ours = [".ci/", "docs/", "fuzz/", "measure/", "p2pt", "tests/"];
+                if word.contains('/') && !word.contains('*') && is_ours.iter().any(|begin| word.starts_with(begin)) {
+                    named += 1;
+                    assert!(root().join(word).exists(), "{page} speaks of {word}");
+                }
+            }
+        }
+    }
+    assert!(named > 30, "{named}");
+}
