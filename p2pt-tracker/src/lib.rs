@@ -6,44 +6,72 @@
 //! give up, and [`TrackerClient`], the tokio task that runs it over WebSockets (`ws://` and `wss://`). Behind the
 //! feature `server` there is a tracker to embed, and behind `server-tls` TLS for its ports.
 //!
+//! Both at work: a tracker, and two members of a swarm that it introduces. Bob waits for offers; Alice makes one, for a member
+//! that the tracker picks.
+//!
 //! ```
-//! # #[cfg(feature = "client")]
-//! # {
-//! use std::{sync::Arc, time::Duration};
+//! # #[cfg(not(all(feature = "client", feature = "server")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "client", feature = "server"))]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
 //!
-//! use p2pt_proto::{InfoHash, PeerId};
-//! use p2pt_tracker::{AnnounceUrl, ClientConfig, TrackerClient, TrackerEvent, WebSocketConnector};
+//! use p2pt_proto::{InfoHash, Offer, OfferId, PeerId};
+//! use p2pt_tracker::{ClientConfig, ServerConfig, TrackerClient, TrackerEvent, TrackerServer, WebSocketConnector};
+//! use tokio::sync::mpsc;
 //!
-//! /// Prints every minute how many members a swarm has, without being one.
-//! async fn watch(url: AnnounceUrl, identifier: &str) {
-//!     let (events_tx, mut events) = tokio::sync::mpsc::channel(64);
-//!     let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::new()));
-//!     // A scrape carries no peer id. A client that joins draws one for each run, since two clients of one id take each
-//!     // other's place: `PeerId::random()`, with the feature `rand` of p2pt-proto.
-//!     let client = TrackerClient::start(url, PeerId::from([0; 20]), config, connector, "the tracker", events_tx);
-//!     let swarm = InfoHash::of(identifier);
-//!     let mut minute = tokio::time::interval(Duration::from_secs(60));
-//!     loop {
-//!         tokio::select! {
-//!             _ = minute.tick() => client.scrape(vec![swarm]),
-//!             Some((tracker, event)) = events.recv() => match event {
-//!                 // A swarm that the tracker does not know is missing.
-//!                 TrackerEvent::Scraped { files, .. } => {
-//!                     let members = files.get(&swarm).map_or(0, |stats| stats.complete + stats.incomplete);
-//!                     println!("{members} members");
-//!                 }
-//!                 TrackerEvent::Warning { warning, .. } => eprintln!("{tracker}: {warning}"),
-//!                 _ => {}
-//!             },
+//! let tracker = TrackerServer::bind("127.0.0.1:0", ServerConfig::default()).await?;
+//! // A client for each member; in one program only here. Its name comes back with each of its events.
+//! let (events_tx, mut events) = mpsc::channel(64);
+//! let member = |name: &'static str, id: u8| {
+//!     // In a program `PeerId::random()` (feature `rand` of p2pt-proto) for each run: two clients of
+//!     // one id take each other's place.
+//!     let (id, connector) = (PeerId::from([id; 20]), Arc::new(WebSocketConnector::new()));
+//!     TrackerClient::start(tracker.url(), id, ClientConfig::default(), connector, name, events_tx.clone())
+//! };
+//! let (alice, bob) = (member("Alice", 1), member("Bob", 2));
+//! let swarm = InfoHash::of("my-app");
+//! bob.join(swarm);
+//!
+//! let answer = loop {
+//!     let (name, event) = events.recv().await.ok_or("the clients live")?;
+//!     match event {
+//!         // A real one, of a WebRTC stack: it reaches real peers, which try to connect.
+//!         TrackerEvent::OffersWanted { info_hash, .. } if name == "Alice" => {
+//!             alice.offers(info_hash, vec![Offer::new(OfferId::from([9; 20]), "the offer")]);
 //!         }
+//!         // No offer is a good answer, too.
+//!         TrackerEvent::OffersWanted { info_hash, .. } => bob.offers(info_hash, Vec::new()),
+//!         // Bob is a member. A tracker hands an offer to the members that there are, so Alice comes
+//!         // second here.
+//!         TrackerEvent::Announced { .. } if name == "Bob" => alice.join(swarm),
+//!         TrackerEvent::Offer { info_hash, from, offer_id, sdp, .. } => {
+//!             assert_eq!((name, &*sdp), ("Bob", "the offer"));
+//!             bob.answer(info_hash, from, offer_id, "the answer".into());
+//!         }
+//!         TrackerEvent::Answer { sdp, .. } => break sdp,
+//!         // What is wrong with the tracker, in words; the client goes on by itself.
+//!         TrackerEvent::Warning { warning, .. } => eprintln!("{name}: {warning}"),
+//!         _ => {}
 //!     }
-//! }
+//! };
+//! assert_eq!(answer, "the answer");
+//!
+//! alice.stop().await; // says `stopped`
+//! bob.stop().await;
+//! println!("{}", tracker.stats().to_json());
+//! tracker.shutdown().await;
+//! # Ok(())
 //! # }
 //! ```
 //!
-//! Trackers never list members. To meet them, [join](TrackerClient::join) the swarm and make a WebRTC offer for each
-//! [`OffersWanted`](TrackerEvent::OffersWanted) — a real one, since whatever is offered reaches real peers, which try to
-//! connect to it; that is what the crate `p2pt` does.
+//! Trackers never list members: they count them ([`TrackerClient::scrape`]), and introduce them so. Making the offers and
+//! opening the connections is what the crate `p2pt` does; its guide has a page on tools that talk to trackers alone.
+//!
+//! The server has limits for everything (`ServerConfig`), several ports, TLS, the PROXY protocol and metrics:
+//! `TrackerServer::start` takes a `TrackerListener` for each port, and `TrackerService` serves what a program has accepted
+//! itself. The README says more of it.
 //!
 //! The session alone, without a network: its outputs are what a driver would do.
 //!

@@ -1,17 +1,157 @@
 //! Data channels behind a trait: [`Transport`] turns an SDP offer and answer into one open [`Channel`].
 //!
 //! A transport knows nothing of trackers or of message formats. It makes offers, answers them, and hands over a channel
-//! that sends and receives whole frames in order, with back-pressure both ways. The backends that live here are `webrtc`
-//! (feature `webrtc`, on by default), `web` (feature `web`, on by default), which takes its place in a browser, and
-//! `memory` (feature `memory`), a seeded network for tests and simulations.
-//! The documentation of each backend says what to expect when peers and networks die: a peer from which nothing arrives for
-//! the idle timeout counts as dead, on both sides. Each channel that ends gives the reason in its [`ChannelClosed`], and each
-//! opening that fails in its [`TransportError`].
+//! that sends and receives whole frames in order, with back-pressure both ways. How offer and answer travel is up to its user.
 //!
-//! The `emulator` (feature `emulator`) is a network in memory below the WebRTC backend rather than in its place: hosts
-//! exchange datagrams with delay and loss through NATs, so that real ICE, DTLS and SCTP run under paused time.
+//! ```
+//! # #[cfg(not(feature = "webrtc"))]
+//! # fn main() {}
+//! # #[cfg(feature = "webrtc")]
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
+//! use p2pt_transport::{ChannelClosed, Frame, Transport};
 //!
-//! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
+//! // `WebRtcConfig::default()` for peers that are not on this machine.
+//! let (alice, bob) = (WebRtc::new(WebRtcConfig::loopback())?, WebRtc::new(WebRtcConfig::loopback())?);
+//! let offer = alice.offer().await?;
+//! let answer = bob.answer(offer.sdp()).await?; // the offer's text has reached Bob...
+//! let answer_sdp = answer.sdp().to_owned(); // ...and the answer's text reaches Alice
+//! let (at_alice, mut at_bob) = tokio::try_join!(offer.open(&answer_sdp), answer.open())?;
+//!
+//! at_alice.sender.send(Frame::text("hello")).await?; // accepted, in order
+//! assert_eq!(at_bob.receiver.recv().await?, Frame::text("hello"));
+//! at_alice.sender.close().await; // what was accepted is delivered first
+//! assert_eq!(at_bob.receiver.recv().await, Err(ChannelClosed::Remote));
+//! alice.shutdown().await;
+//! bob.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each channel that ends gives the reason in its [`ChannelClosed`], and each opening that fails in its [`TransportError`]. A
+//! peer from which nothing arrives for the idle timeout counts as dead, on both sides.
+//!
+//! # The backends
+//!
+//! | feature | module | is |
+//! |---|---|---|
+//! | `webrtc` (on by default) | `webrtc` | real data channels, with one endpoint of its own for all connections |
+//! | `web` (on by default) | `web` | in a browser, and only there, the browser's own data channels in place of those |
+//! | `memory` | `memory` | a seeded network in memory, for tests and simulations under paused time |
+//! | `webrtc-crate` | `webrtc_crate` | the crate `webrtc` as it comes: an independent counterpart, for tests |
+//! | `emulator` | `emulator` | no backend, but a network in memory below `webrtc`: hosts exchange datagrams with delay and loss through NATs, so that real ICE, DTLS and SCTP run under paused time |
+//! | `conformance` | `conformance` | what every backend promises, as checks |
+//!
+//! # Another backend
+//!
+//! A backend implements [`Transport`], [`PendingOffer`] and [`PendingAnswer`], and the halves of a channel, [`FrameSender`] and
+//! [`FrameReceiver`]. The suite `conformance` then says which promises it keeps, each check with a pair of its own. A backend
+//! that wraps another one implements what it changes. This one lets a program see how often it connects:
+//!
+//! ```
+//! # #[cfg(not(all(feature = "conformance", feature = "memory")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "conformance", feature = "memory"))]
+//! # mod example {
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! use async_trait::async_trait; // of the crate `async-trait`
+//! use p2pt_transport::{
+//!     Capabilities, Channel, PendingAnswer, PendingOffer, RemoteCandidates, Transport, TransportError,
+//! };
+//!
+//! /// Counts the channels that open by answers of this side.
+//! #[derive(Debug)]
+//! struct Counted {
+//!     inner: Arc<dyn Transport>,
+//!     opened: Arc<AtomicUsize>,
+//! }
+//!
+//! #[async_trait]
+//! impl Transport for Counted {
+//!     async fn offer(&self) -> Result<Box<dyn PendingOffer>, TransportError> {
+//!         self.inner.offer().await
+//!     }
+//!
+//!     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
+//!         let inner = self.inner.answer(offer_sdp).await?;
+//!         Ok(Box::new(Answer { inner, opened: self.opened.clone() }))
+//!     }
+//!
+//!     async fn shutdown(&self) {
+//!         self.inner.shutdown().await;
+//!     }
+//!
+//!     // Everything, unless said otherwise.
+//!     fn capabilities(&self) -> Capabilities {
+//!         self.inner.capabilities()
+//!     }
+//! }
+//!
+//! #[derive(Debug)]
+//! struct Answer {
+//!     inner: Box<dyn PendingAnswer>,
+//!     opened: Arc<AtomicUsize>,
+//! }
+//!
+//! #[async_trait]
+//! impl PendingAnswer for Answer {
+//!     fn sdp(&self) -> &str {
+//!         self.inner.sdp()
+//!     }
+//!
+//!     // Its default takes none. A wrapper passes on what the one inside can do; the suite notices it
+//!     // where one does not.
+//!     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
+//!         self.inner.remote_candidates()
+//!     }
+//!
+//!     // Dropping this future half-way must close the connection, and does: it owns `inner`.
+//!     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
+//!         let channel = self.inner.open().await?;
+//!         self.opened.fetch_add(1, Ordering::Relaxed);
+//!         Ok(channel)
+//!     }
+//! }
+//!
+//! // The test of it; under paused time, since the backend inside keeps to tokio's clock.
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # pub async fn conforms() {
+//! use p2pt_transport::conformance::{self, Settings};
+//! use p2pt_transport::memory::MemoryNetwork;
+//!
+//! let (network, opened) = (MemoryNetwork::new(1), Arc::new(AtomicUsize::new(0)));
+//! let make = async || {
+//!     let counted = || Arc::new(Counted { inner: network.transport(), opened: opened.clone() });
+//!     (counted() as Arc<dyn Transport>, counted() as Arc<dyn Transport>)
+//! };
+//! let report = conformance::run(make, &Settings::default()).await;
+//! assert!(report.passed(), "{report}"); // names each check that failed, and what it found
+//! assert!(opened.load(Ordering::Relaxed) > 0);
+//! # }
+//! # }
+//! # #[cfg(all(feature = "conformance", feature = "memory"))]
+//! # fn main() {
+//! #     example::conforms();
+//! # }
+//! ```
+//!
+//! What authors of backends find hard, each with its check in the suite:
+//!
+//! - **Dropping is closing.** A pending offer, a pending answer, an `open` under way and a channel of which both halves are gone
+//!   close the connection; one half keeps it open.
+//! - **A close flushes.** What was accepted is delivered within a short deadline, and the other side then sees `Remote`.
+//! - **The end is seen at once, and last.** `closed` resolves while frames wait to be read; `recv` gives these first, then the
+//!   reason, the same one however often it is asked.
+//! - **Back-pressure is per channel and per direction.** A reader that stalls makes its own sender wait, and no other.
+//! - **`recv` may be cancelled** at any point, and loses nothing.
+//! - **Silence ends a channel.** The suite does not check it, since it cannot make a peer fall silent: a backend whose medium
+//!   tells nothing of dead peers sends signs of life of its own.
+//!
+//! The example [`tcp_backend`](https://docs.rs/crate/p2pt-transport/latest/source/examples/tcp_backend/) is a backend from the
+//! ground up, in 560 lines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod candidates;

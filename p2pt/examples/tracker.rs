@@ -1,7 +1,7 @@
 //! A tracker inside a program: `cargo run -p p2pt --features server --example tracker [ADDRESS]`.
 //!
 //! Two nodes of this program meet at it, so that it shows something; nodes of other machines can use it as well. A page
-//! served by `https` needs `wss`: put the tracker behind TLS, as p2pt-tracker's README shows.
+//! served by `https` needs `wss`: the example `tracker_tls` has TLS of its own, and docs/tracker.md shows web servers before it.
 
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::{Event, P2pt};

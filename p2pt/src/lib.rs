@@ -1,27 +1,36 @@
 //! Peers that share an identifier find each other and talk, with no server of their own.
 //!
-//! They meet under `info_hash = SHA-1(identifier)` on public WebTorrent trackers, which relay WebRTC offers and
-//! answers; from then on they exchange text and JSON messages of any size, and raw binary frames, over data channels,
-//! directly. The wire format is that of the JavaScript library p2pt 1.6, so a Rust program, a Node program and a
-//! browser tab meet in the same swarm.
+//! They meet at public WebTorrent trackers, which pass on WebRTC offers and answers, and from then on exchange text, JSON and
+//! bytes over data channels, directly. The wire format is that of the JavaScript library p2pt 1.6: a Rust program, a Node
+//! program and a browser tab meet in the same swarm.
 //!
 //! ```toml
 //! [dependencies]
 //! p2pt = "0.1"
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! serde = { version = "1", features = ["derive"] }    # for messages of your own types
+//!
+//! [dev-dependencies]
+//! p2pt = { version = "0.1", features = ["testing"] }    # for tests in memory
 //! ```
 //!
+//! # The least there is
+//!
 //! ```no_run
-#![doc = include_str!("../examples/hello.rs")]
+#![doc = include_str!("../examples/start.rs")]
 //! ```
+//!
+//! Run it twice, anywhere, and the two say hello. Words: a *node* is what the builder starts; it is in a *swarm* for each
+//! identifier that it has joined; the other members are its *peers*; and a *tracker* introduces them.
 //!
 //! # Messages of your own types
 //!
 //! Text, numbers and JSON are sent as they are; whatever `serde` can write and read, by the methods whose names end in
-//! `_json`. What goes wrong with either is one [`TypedError`].
+//! `_json`. Here two nodes talk in a `World`, in memory, which is how an application is tested, too: what `main` has below is
+//! then in a `#[tokio::test]`.
 //!
-//! ```no_run
-//! use p2pt::{Message, Peer, TypedError};
+//! ```
+//! use p2pt::{Event, Events, Message, Peer, TypedError};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -34,53 +43,76 @@
 //!     degrees: f64,
 //! }
 //!
-//! // In a task of its own, so that the event loop goes on:
-//! async fn ask(peer: Peer) -> Result<f64, TypedError> {
-//!     let question = Question { city: "Ghent".into() };
-//!     let answer = peer.request_json::<Answer>(&question).await?;
+//! // With a deadline, 30 s unless set.
+//! async fn ask(peer: &Peer, city: &str) -> Result<f64, TypedError> {
+//!     let answer: Answer = peer.request_json(&Question { city: city.into() }).await?;
 //!     Ok(answer.degrees)
 //! }
 //!
-//! // In the event loop, for each `Event::Message`:
 //! fn answer(message: &Message) -> Result<(), TypedError> {
 //!     let question: Question = message.json()?;
 //!     message.queue_response_json(&Answer { degrees: question.city.len() as f64 })
 //! }
+//!
+//! async fn serve(mut events: Events) {
+//!     while let Some(event) = events.next().await {
+//!         match event {
+//!             Event::Message(message) => match answer(&message) {
+//!                 Ok(()) => {}
+//!                 Err(error) => eprintln!("{} gets no answer: {error}", message.peer().id()),
+//!             },
+//!             event => println!("{event}"),
+//!         }
+//!     }
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let world = p2pt::testing::World::new(7);
+//!     // In a program: `P2pt::builder().tracker("wss://…").join("weather").await?`.
+//!     let (alice, alice_events) = world.join("weather").await;
+//!     let (_bob, bob_events) = world.join("weather").await;
+//!     tokio::spawn(serve(alice_events));
+//!     tokio::spawn(serve(bob_events));
+//!     let bob = alice.wait_for_peer().await?;
+//!     assert_eq!(ask(&bob, "Ghent").await?, 5.0);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! # What to expect
+//! # Guide
 //!
-//! - **Events.** For each peer: connected, its messages in order, closed. Read them promptly: unread messages are
-//!   bounded per peer, and a peer whose inbox is full waits. Never await a response inside the event loop; spawn a
-//!   task. One that is awaited there all the same stalls no other peer, and ends with [`RequestError::InboxFull`] or
-//!   [`RequestError::Timeout`].
-//! - **Delivery** is at most once, and in order, which only the failure of one of several channels can disturb. `Ok`
-//!   from a send means that a channel accepted the whole message, not that it arrived: the wire format has no
-//!   acknowledgements. A message whose channel fails half-way starts again on the peer's next channel. [`PeerClosed`]
-//!   says how many bytes were never acknowledged.
-//! - **Addresses.** Peers connect directly and so see each other's network addresses, and trackers see yours. With
-//!   [`IcePolicy::RelayOnly`] and a TURN server, peers see the server's address instead.
-//! - **Trackers that misbehave.** Each has its own state, and none harms another: one that is down, slow, or makes up
-//!   offers and answers costs the others no time and no places. [`Event::TrackerWarning`] says what is wrong.
-//! - **Connections that fail.** [`Event::ConnectionFailed`] says why for every attempt with a peer that a tracker
-//!   named, [`Event::ConnectionRejected`] which peers this side turned away. Offers without an answer are counted in
-//!   [`Node::tracker_stats`].
-//! - **Meeting all peers.** Trackers hand offers to members drawn at random. Forty nodes at one tracker have all met
-//!   within a minute or two; ten within ten seconds; a few meet at once.
-//! - **Identity.** A peer id is drawn for each run and proves nothing; a tracker could impersonate a peer.
-//! - **Staying in charge.** [`Builder::admit`] asks the application about each peer before a connection is made;
-//!   [`Peer::disconnect`] and [`Node::ban`] end one. [`Swarm::broadcast`] has no peer wait for a slow one, but returns
-//!   when the slowest has the message; [`Peer::queue`] and [`Peer::try_send`] never wait.
+//! | page | teaches |
+//! |---|---|
+//! | [`guide::messages`] | text, JSON, types of one's own, bytes; which way to send, and how to read |
+//! | [`guide::requests`] | questions and answers with deadlines, of one peer or of all |
+//! | [`guide::promises`] | what holds and what does not: delivery, order, addresses, identity |
+//! | [`guide::swarms`] | several swarms on one node, and moving between them |
+//! | [`guide::admission`] | who may connect: filters, proofs, bans |
+//! | [`guide::relay`] | STUN, TURN, and hiding one's address |
+//! | [`guide::testing`] | tests in memory, under virtual time: an hour of peers that fail takes seconds |
+//! | [`guide::embedded_tracker`] | a tracker inside a program |
+//! | [`guide::tracker_tools`] | programs that talk to trackers alone |
+//! | [`guide::own_transport`] | another transport than WebRTC, or one around it |
+//! | [`guide::browser`] | the same program in a page, as WebAssembly |
+//! | [`guide::limits`] | every limit, its default, what sets it, and what is seen when it is reached |
+//! | [`guide::failures`] | what can fail, what is seen of it, what follows by itself, what helps |
+//! | [`guide::operating`] | for the person who runs nodes: cost, ports, buffers, systemd, logs, metrics |
+//! | [`guide::javascript`] | each call of the JavaScript library, and what it is called here |
 //!
-//! What this crate does not do: it relays nothing for others, stores nothing, and does not order messages between
-//! different senders.
+//! The types to begin with are [`Builder`], [`Swarm`], [`Events`] with [`Event`], and [`Peer`]; each method has an example. The
+//! [examples](https://docs.rs/crate/p2pt/latest/source/examples/) are programs of a page each.
 //!
-//! # Tests of your own
+//! # Features
 //!
-//! The module `testing` (feature `testing`) runs any number of nodes and trackers in one process, under virtual time and
-//! from a seed: an hour of peers that come, go and fail takes seconds, and is the same each time.
-//!
-#![doc = include_str!("../OPERATING.md")]
+//! | feature | brings |
+//! |---|---|
+//! | `webrtc` (on by default) | the WebRTC transport, in a browser the browser's |
+//! | `testing` | worlds of nodes and trackers under virtual time, for `[dev-dependencies]` |
+//! | `server`, `server-tls` | the tracker to embed; TLS at its ports |
+//! | `memory` | the transport in memory by itself |
+//! | `metrics` | what a node counts, for the recorder of the crate `metrics` |
+//! | `serde` | `Serialize` and `Deserialize` of ids |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accounts;
@@ -92,6 +124,7 @@ mod counters;
 mod engine;
 mod error;
 mod event;
+pub mod guide;
 mod inbox;
 mod message;
 mod messages;
@@ -172,9 +205,9 @@ pub mod tracker {
 /// The crate `p2pt-transport` has a conformance suite for it, and a network emulator for tests.
 pub mod transport {
     pub use p2pt_transport::{
-        AddCandidateError, Channel, ChannelClosed, ChannelInfo, ChannelStats, DEFAULT_STUN_SERVERS, Fingerprint, Frame,
-        FrameReceiver, FrameSender, PendingAnswer, PendingOffer, RemoteCandidates, Role, SendFrameError, Transport,
-        TransportError, TrySendAllError, TrySendFrameError,
+        AddCandidateError, Capabilities, Channel, ChannelClosed, ChannelInfo, ChannelStats, DEFAULT_STUN_SERVERS,
+        Fingerprint, Frame, FrameReceiver, FrameSender, PendingAnswer, PendingOffer, RemoteCandidates, Role,
+        SendFrameError, Transport, TransportError, TrySendAllError, TrySendFrameError,
     };
 
     #[cfg(feature = "memory")]

@@ -184,6 +184,12 @@ pub fn example(name: &str) -> PathBuf {
     directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// An example of `p2pt-tracker`, which is one with a server, of the same profile as the caller, built now.
+pub fn tracker_example(name: &str) -> PathBuf {
+    let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    build("p2pt-tracker", &["--features", "server", "--example", name]).join("examples").join(program)
+}
+
 /// Builds something of a package, and returns the directory of the profile.
 fn build(package: &str, what: &[&str]) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");

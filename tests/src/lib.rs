@@ -21,6 +21,9 @@ mod readmes {
     #[doc = include_str!("../../p2pt/README.md")]
     struct Facade;
 
+    #[doc = include_str!("../../p2pt-tracker/README.md")]
+    struct Tracker;
+
     #[doc = include_str!("../../p2pt-transport/README.md")]
     struct Transport;
 }

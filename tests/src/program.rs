@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::js::example;
+use crate::js::{example, tracker_example};
 
 /// A guard against hanging, not a measurement.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -25,6 +25,13 @@ impl Program {
     /// Starts an example of the facade.
     pub fn start(name: &'static str, arguments: &[&str]) -> Self {
         let mut command = Command::new(example(name));
+        command.args(arguments);
+        Self::spawn(name, command)
+    }
+
+    /// Starts an example of `p2pt-tracker`.
+    pub fn start_of_tracker(name: &'static str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(tracker_example(name));
         command.args(arguments);
         Self::spawn(name, command)
     }

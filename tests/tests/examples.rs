@@ -1,10 +1,17 @@
 //! The examples, run as a user would: each in processes of its own that meet copies of themselves at a real tracker, over
 //! real WebRTC.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use p2pt::tracker::WebSocketConnector;
+use p2pt::{Event, P2pt};
 use p2pt_tests::js::{Tracker, TrackerKind};
 use p2pt_tests::program::Program;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 async fn tracker() -> (Tracker, String) {
     let tracker = Tracker::start(TrackerKind::Ours).await;
@@ -77,6 +84,53 @@ async fn the_example_with_a_tracker_meets_itself() {
     let mut program = Program::start("tracker", &[]);
     program.says("has met").await;
     program.ends().await;
+}
+
+/// Where peers announce, from the line in which a tracker says so.
+async fn announce_url(tracker: &mut Program) -> String {
+    let line = tracker.says("announce at ").await;
+    line.trim_start_matches("announce at ").to_owned()
+}
+
+#[tokio::test]
+async fn the_example_with_tls_meets_itself_over_a_certificate_that_it_makes() {
+    let mut program = Program::start("tracker_tls", &[]);
+    assert!(announce_url(&mut program).await.starts_with("wss://localhost:"));
+    program.says("has met").await;
+    program.ends().await;
+}
+
+#[tokio::test]
+async fn the_example_with_tls_serves_others_with_the_certificate_of_files() {
+    let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../p2pt-tracker/tests/certificates");
+    let [certificate, key] = ["self-signed.pem", "self-signed.key"].map(|name| certificates.join(name));
+    let [shown, secret] = [&certificate, &key].map(|path| path.to_str().expect("text"));
+    let mut program = Program::start("tracker_tls", &["127.0.0.1:0", "localhost", shown, secret]);
+    let url = announce_url(&mut program).await;
+    // It goes on after its own nodes have met and gone.
+    program.says("has met").await;
+
+    let root = std::fs::read(&certificate).expect("a certificate");
+    let connector = Arc::new(WebSocketConnector::new().with_root_certificate(&root).expect("a certificate"));
+    let node = || P2pt::builder().tracker(&url).connector(connector.clone()).join("others");
+    let (_one, mut events) = node().await.expect("it starts");
+    let (_other, _other_events) = node().await.expect("it starts");
+    let met = async { while !matches!(events.next().await.expect("it goes on"), Event::PeerConnected(_)) {} };
+    timeout(Duration::from_secs(60), met).await.expect("they meet");
+}
+
+#[tokio::test]
+async fn the_tracker_beside_pages_of_axum_introduces_peers() {
+    let mut program = Program::start_of_tracker("axum", &["127.0.0.1:0"]);
+    let url = announce_url(&mut program).await;
+    both_say("start", &[&url], r#": Some("hello")"#).await;
+
+    let address = url.trim_start_matches("ws://").trim_end_matches("/announce");
+    let mut page = TcpStream::connect(address).await.expect("it listens");
+    page.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("it reads");
+    let mut answer = String::new();
+    timeout(Duration::from_secs(60), page.read_to_string(&mut answer)).await.expect("in time").expect("text");
+    assert!(answer.starts_with("HTTP/1.0 200 OK") && answer.ends_with("The tracker is at /announce.\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -178,19 +178,28 @@ fn the_readmes_show_the_examples() {
     }
 }
 
-/// Each example is started by a test that runs it as a user would, or is one of those above.
+/// Each example is started by a test that runs it as a user would, or is one of those above, and has its line in the list.
 #[test]
-fn every_example_is_run() {
-    let tests = ["examples", "turn", "interop_apps", "interop_modules", "examples_hour"];
+fn every_example_is_run_and_listed() {
+    let tests = ["examples", "turn", "interop_apps", "interop_modules", "examples_hour", "other_backend"];
     let tests = tests.map(|name| read(&format!("tests/tests/{name}.rs"))).concat();
+    let list = read("p2pt/examples/README.md");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    for file in root.join("p2pt/examples").read_dir().expect("a directory") {
-        let path = file.expect("readable").path();
-        let name = path.file_stem().and_then(|name| name.to_str()).expect("text");
-        let is_run = tests.contains(&format!("(\"{name}\", "))
-            || tests.contains(&format!("{name}/ask."))
-            || tests.contains(&format!("{name}::"));
-        assert!(name == "README" || is_run, "no test runs the example {name}");
+    for directory in ["p2pt", "p2pt-transport", "p2pt-tracker"] {
+        for file in root.join(directory).join("examples").read_dir().expect("a directory") {
+            let path = file.expect("readable").path();
+            let name = path.file_stem().and_then(|name| name.to_str()).expect("text");
+            // A program that measures is no example of how anything is done.
+            if ["README", "tracker_load"].contains(&name) {
+                continue;
+            }
+            let is_run = tests.contains(&format!("(\"{name}\", "))
+                || tests.contains(&format!("{name}/ask."))
+                || tests.contains(&format!("{name}::"));
+            assert!(is_run, "no test runs the example {name}");
+            let is_listed = [format!("{name}.rs)"), format!("{name}/main.rs)"), format!("{name}/ask.")];
+            assert!(is_listed.iter().any(|link| list.contains(link)), "p2pt/examples/README.md has no line of {name}");
+        }
     }
 }
 

@@ -21,8 +21,8 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off between attempts to connect to a tracker.
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(61);
 
-/// From the return of the network to a full mesh of a few nodes, as OPERATING.md says: the back-off, and an announce or
-/// two.
+/// From the return of the network to a full mesh of a few nodes, as the page `failures` of the guide says: the back-off,
+/// and an announce or two.
 const BACK_WITHIN: Duration = Duration::from_secs(65);
 
 /// Where the only tracker keeps address families apart, and the nodes have both: that, and a look over the other family.
