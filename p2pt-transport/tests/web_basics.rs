@@ -3,9 +3,9 @@
 //! Run by `wasm-bindgen-test-runner` in a headless browser.
 #![cfg(target_family = "wasm")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use p2pt_rt::{now, timeout};
+use p2pt_rt::{JoinSet, now, timeout};
 use p2pt_transport::{
     Channel, ChannelClosed, Frame, PendingAnswer, PendingOffer, Transport,
     web::{WebRtc, WebRtcConfig},
@@ -60,6 +60,27 @@ async fn two_connect_talk_and_leave() {
         a.sender.close().await;
         assert_eq!(b.receiver.recv().await, Err(ChannelClosed::Remote));
         tokio::join!(alice.shutdown(), bob.shutdown());
+    })
+    .await;
+}
+
+/// Chromium counts closed connections among its 500 until they are collected.
+#[wasm_bindgen_test]
+async fn more_connections_than_a_browser_makes_come_one_after_the_other() {
+    guarded(async {
+        let alice = Arc::new(transport());
+        for batch in 0..11 {
+            let begun = now();
+            let mut offers = JoinSet::new();
+            for _ in 0..100 {
+                let alice = alice.clone();
+                offers.spawn(async move { alice.offer().await.map(drop) });
+            }
+            while let Some(offer) = offers.join_next().await {
+                offer.unwrap().unwrap();
+            }
+            console_log!("batch {batch} of 100 offers in {:?}", begun.elapsed());
+        }
     })
     .await;
 }

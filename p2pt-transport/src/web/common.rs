@@ -5,8 +5,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     rc::{Rc, Weak},
+    time::Duration,
 };
 
+use p2pt_rt::{now, sleep};
 use tokio::sync::{OnceCell, watch};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -21,6 +23,17 @@ use crate::{ChannelClosed, IcePolicy, TransportError};
 /// How long the certificate is valid, in milliseconds: as long as browsers make one at most. Without it, it would be 30
 /// days, after which a page makes no connections any more.
 const CERTIFICATE_MS: f64 = 365.0 * 24.0 * 60.0 * 60.0 * 1000.0;
+
+/// How long is waited for the browser to collect connections that have been closed. Chromium counts them among its 500 until
+/// then, and makes no more.
+const COLLECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long between looks whether it has.
+const COLLECTION_PAUSE: Duration = Duration::from_millis(20);
+
+/// So much memory, in bytes, taken and let go at each look makes the browser collect: it would not for the sake of
+/// connections, which are small for JavaScript. The pages of it are never touched.
+const PRESSURE_BYTES: u32 = 64 << 20;
 
 /// By which limit a connection is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +111,20 @@ impl Common {
             self.certificate.get_or_try_init(make_certificate).await.map_err(|error| backend_error(&error))?;
         // Others may have come while it was made.
         self.check_place(place)?;
-        let pc = RtcPeerConnection::new_with_configuration(&settings(&self.config, Some(certificate)));
-        Ok(Connection::new(self, place, pc.map_err(|error| backend_error(&error))?))
+        let settings = settings(&self.config, Some(certificate));
+        let deadline = now() + COLLECTION_TIMEOUT;
+        loop {
+            match RtcPeerConnection::new_with_configuration(&settings) {
+                Ok(pc) => return Ok(Connection::new(self, place, pc)),
+                Err(error) if now() >= deadline => return Err(backend_error(&error)),
+                Err(_) => {
+                    // The settings were good before, so it is the number of connections.
+                    drop(js_sys::ArrayBuffer::new(PRESSURE_BYTES));
+                    sleep(COLLECTION_PAUSE).await;
+                    self.check_place(place)?;
+                }
+            }
+        }
     }
 
     /// Gives a connection a number.
