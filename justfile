@@ -20,7 +20,8 @@ api:
 # The suites against the JavaScript p2pt; needs npm, chromium and firefox-esr.
 interop:
     tests/js/setup.sh
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules -- --ignored --test-threads=1
+    tests/wasm/pages
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm -- --ignored --test-threads=1
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":

@@ -4,7 +4,8 @@
 // Commands more than those of peer.mjs:
 //   {"crash":true}       kills the browser, as a crash would
 //   {"leave_page":true}  goes to another page
-//   {"freeze":MS}        stops the page for so long, as a lid that is closed does; Chromium alone can
+//   {"freeze":MS}        stops the page's scripts for so long, as a browser does in the background; Chromium alone can
+//   {"suspend":MS}       stops the whole browser for so long, as a lid that is closed does
 import { options } from './arguments.mjs'
 import { readLines } from './stdio.mjs'
 
@@ -23,6 +24,12 @@ const page = await browser.open({
 })
 await page.evaluate(options => window.start(options), options)
 
+async function stopped (milliseconds) {
+  process.kill(-browser.pid, 'SIGSTOP')
+  await new Promise(resolve => setTimeout(resolve, milliseconds))
+  process.kill(-browser.pid, 'SIGCONT')
+}
+
 async function command (line) {
   if (ending) return
   if (line === '{"crash":true}') {
@@ -31,8 +38,9 @@ async function command (line) {
   }
   try {
     if (line === '{"leave_page":true}') return await page.goto('about:blank')
-    const { freeze } = JSON.parse(line)
+    const { freeze, suspend } = JSON.parse(line)
     if (freeze) return await browser.freeze(page, freeze)
+    if (suspend) return await stopped(suspend)
     await page.evaluate(line => window.command(line), line)
   } catch (error) {
     if (!ending) throw error

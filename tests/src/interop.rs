@@ -1,6 +1,6 @@
 //! What any two peers must be able to do with each other, whatever each is written in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use p2pt::ChannelClosed;
 use p2pt_tracker::SocketEnd;
@@ -18,6 +18,9 @@ pub const BIG: usize = 1_000_000;
 
 /// A peer of ours notices a vanished one after about 5 s.
 pub const NOTICED_BY_RUST: Duration = Duration::from_secs(20);
+
+/// How long pages and browsers stand still.
+const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Waits for this test's turn: two at a time, so that browsers on a small machine do not starve each other.
 pub async fn turn() -> SemaphorePermit<'static> {
@@ -416,15 +419,41 @@ pub async fn fifty_swarms(page: Kind) {
     tracker.stop().await;
 }
 
-/// A page stops for a minute, as when a lid is closed: its peer gives it up, and they meet again when it is back.
+/// A browser stands still for a minute, as when a lid is closed: its peer gives it up, and they meet again afterwards.
+pub async fn a_closed_lid_is_opened_again(page: Kind) {
+    let _turn = turn().await;
+    let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Ours, Kind::Rust, page).await;
+    page.process().command(&json!({"suspend": A_MINUTE.as_millis()})).await;
+    rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == page.id()).await;
+    rust.process().expect_within(A_MINUTE + PATIENCE, "peer_connected", |event| event["peer"] == page.id()).await;
+    echo(&mut rust, &mut page, &json!("good morning")).await;
+    for peer in [page, rust] {
+        peer.stop().await;
+    }
+    tracker.stop().await;
+}
+
+/// The scripts of a page stand still for a minute. The browser goes on to show that the connection lives, so that what is
+/// sent meanwhile is read afterwards.
 pub async fn a_frozen_page_comes_back(page: Kind) {
     let _turn = turn().await;
     let Pair { tracker, first: mut rust, second: mut page } = Pair::meet(TrackerKind::Ours, Kind::Rust, page).await;
-    page.process().command(&json!({"freeze": 60_000})).await;
-    rust.process().expect_within(NOTICED_BY_RUST, "peer_closed", |event| event["peer"] == page.id()).await;
-    let back = Duration::from_secs(60) + PATIENCE;
-    rust.process().expect_within(back, "peer_connected", |event| event["peer"] == page.id()).await;
-    echo(&mut rust, &mut page, &json!("good morning")).await;
+    echo(&mut rust, &mut page, &json!("good night")).await;
+    page.process().command(&json!({"freeze": A_MINUTE.as_millis()})).await;
+    // Until it is frozen it reads.
+    let started = Instant::now();
+    loop {
+        let asked = Instant::now();
+        rust.process().command(&json!({"send": {"peer": page.id(), "message": "are you awake?"}})).await;
+        let read = |event: &Value| event["peer"] == rust.id();
+        page.process().expect_within(A_MINUTE + PATIENCE, "message", read).await;
+        if asked.elapsed() > A_MINUTE / 2 {
+            break;
+        }
+        assert!(started.elapsed() < A_MINUTE, "it does not stand still");
+    }
+    echo(&mut page, &mut rust, &json!("good morning")).await;
+    assert_undisturbed(&mut rust, &mut page);
     for peer in [page, rust] {
         peer.stop().await;
     }

@@ -2,9 +2,9 @@
 //! and with JavaScript's p2pt in Node and in pages, through both trackers.
 
 use p2pt_tests::interop::{
-    a_crashed_browser_is_noticed, a_frozen_page_comes_back, a_killed_rust_peer_is_noticed, a_page_that_goes_leaves,
-    a_silent_tracker_is_noticed, everything, fifty_swarms, rust_node_and_a_browser_all_meet, sixteen_megabytes,
-    trackers_come_and_go,
+    a_closed_lid_is_opened_again, a_crashed_browser_is_noticed, a_frozen_page_comes_back,
+    a_killed_rust_peer_is_noticed, a_page_that_goes_leaves, a_silent_tracker_is_noticed, everything, fifty_swarms,
+    rust_node_and_a_browser_all_meet, sixteen_megabytes, trackers_come_and_go,
 };
 use p2pt_tests::js::{Kind, TrackerKind};
 
@@ -137,11 +137,17 @@ async fn fifty_swarms_are_joined_and_left() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
 async fn a_lid_is_closed_for_a_minute() {
-    a_frozen_page_comes_back(Kind::ChromiumWasm).await;
+    a_closed_lid_is_opened_again(Kind::ChromiumWasm).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
 async fn a_tracker_that_dies_silently_is_noticed() {
     a_silent_tracker_is_noticed(Kind::ChromiumWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_is_frozen_for_a_minute() {
+    a_frozen_page_comes_back(Kind::ChromiumWasm).await;
 }
