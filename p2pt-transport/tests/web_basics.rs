@@ -116,6 +116,31 @@ async fn what_is_sent_as_soon_as_one_side_is_open_arrives() {
     .await;
 }
 
+/// Chromium hands an answerer a channel that it says is open, and loses now and then what is sent on it at once.
+#[wasm_bindgen_test]
+async fn what_an_answerer_sends_first_arrives() {
+    guarded(async {
+        let (alice, bob) = (transport(), transport());
+        for round in 0..60 {
+            let (offer, answer) = describe(&alice, &bob).await;
+            let sdp = answer.sdp().to_owned();
+            let sends = async {
+                let b = answer.open().await.unwrap();
+                b.sender.try_send(Frame::text("first")).unwrap();
+                b
+            };
+            let receives = async {
+                let mut a = offer.open(&sdp).await.unwrap();
+                let got = timeout(Duration::from_secs(5), a.receiver.recv()).await;
+                assert_eq!(got.unwrap_or_else(|_| panic!("it is lost, round {round}")), Ok(Frame::text("first")));
+                a
+            };
+            let _open = tokio::join!(sends, receives);
+        }
+    })
+    .await;
+}
+
 /// Chromium loses what it holds when a channel is closed that has only just opened.
 #[wasm_bindgen_test]
 async fn a_close_right_after_the_opening_loses_nothing() {
