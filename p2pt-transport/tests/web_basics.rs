@@ -5,10 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use p2pt_rt::{JoinSet, now, timeout};
+use p2pt_rt::{JoinSet, now, sleep, timeout, yield_now};
 use p2pt_transport::{
-    Channel, ChannelClosed, Frame, PendingAnswer, PendingOffer, Transport,
-    web::{WebRtc, WebRtcConfig},
+    Channel, ChannelClosed, Frame, IcePolicy, IceServer, PendingAnswer, PendingOffer, Transport, TransportError,
+    web::{WebRtc, WebRtcConfig, held},
 };
 use wasm_bindgen_test::*;
 
@@ -81,6 +81,237 @@ async fn more_connections_than_a_browser_makes_come_one_after_the_other() {
             }
             console_log!("batch {batch} of 100 offers in {:?}", begun.elapsed());
         }
+    })
+    .await;
+}
+
+/// A peer may send as soon as its own side is open, which is before the browser has told the other page of the channel.
+#[wasm_bindgen_test]
+async fn what_is_sent_as_soon_as_one_side_is_open_arrives() {
+    guarded(async {
+        let (alice, bob) = (transport(), transport());
+        for round in 0..60 {
+            let (offer, answer) = describe(&alice, &bob).await;
+            let sdp = answer.sdp().to_owned();
+            let sends = async {
+                let a = offer.open(&sdp).await.unwrap();
+                a.sender.try_send(Frame::text("first")).unwrap();
+                a.sender.try_send(Frame::text("second")).unwrap();
+                a
+            };
+            let receives = async {
+                let mut b = answer.open().await.unwrap();
+                for expected in ["first", "second"] {
+                    let got = timeout(Duration::from_secs(5), b.receiver.recv()).await;
+                    assert_eq!(
+                        got.unwrap_or_else(|_| panic!("{expected} is lost, round {round}")),
+                        Ok(Frame::text(expected))
+                    );
+                }
+                b
+            };
+            let _open = tokio::join!(sends, receives);
+        }
+    })
+    .await;
+}
+
+/// Chromium hands an answerer a channel that it says is open, and loses now and then what is sent on it at once.
+#[wasm_bindgen_test]
+async fn what_an_answerer_sends_first_arrives() {
+    guarded(async {
+        let (alice, bob) = (transport(), transport());
+        for round in 0..60 {
+            let (offer, answer) = describe(&alice, &bob).await;
+            let sdp = answer.sdp().to_owned();
+            let sends = async {
+                let b = answer.open().await.unwrap();
+                b.sender.try_send(Frame::text("first")).unwrap();
+                b
+            };
+            let receives = async {
+                let mut a = offer.open(&sdp).await.unwrap();
+                let got = timeout(Duration::from_secs(5), a.receiver.recv()).await;
+                assert_eq!(got.unwrap_or_else(|_| panic!("it is lost, round {round}")), Ok(Frame::text("first")));
+                a
+            };
+            let _open = tokio::join!(sends, receives);
+        }
+    })
+    .await;
+}
+
+/// Chromium loses what it holds when a channel is closed that has only just opened.
+#[wasm_bindgen_test]
+async fn a_close_right_after_the_opening_loses_nothing() {
+    guarded(async {
+        let (alice, bob) = (transport(), transport());
+        for _ in 0..20 {
+            let (a, mut b) = connect(&alice, &bob).await;
+            for number in 0..100 {
+                a.sender.try_send(Frame::text(format!("{number:<1000}"))).unwrap();
+            }
+            drop(a);
+            for number in 0..100 {
+                assert_eq!(b.receiver.recv().await, Ok(Frame::text(format!("{number:<1000}"))));
+            }
+            assert_eq!(b.receiver.recv().await, Err(ChannelClosed::Remote));
+        }
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn two_hundred_connections_leave_nothing() {
+    guarded(async {
+        nothing_is_held().await;
+        let (alice, bob) = (transport(), transport());
+        for batch in 0..10 {
+            let mut open = Vec::new();
+            for _ in 0..10 {
+                let (one, other) = tokio::join!(connect(&alice, &bob), connect(&bob, &alice));
+                open.extend([one, other]);
+            }
+            assert_eq!(held().connections, 40, "both ends of twenty");
+            for (number, (mut a, mut b)) in open.into_iter().enumerate() {
+                a.sender.send(Frame::text("hello")).await.unwrap();
+                assert_eq!(b.receiver.recv().await, Ok(Frame::text("hello")));
+                match (batch + number) % 3 {
+                    0 => {
+                        a.sender.close().await;
+                        assert_eq!(b.receiver.recv().await, Err(ChannelClosed::Remote));
+                    }
+                    1 => {
+                        drop(b);
+                        assert_eq!(a.receiver.recv().await, Err(ChannelClosed::Remote));
+                    }
+                    _ => {
+                        tokio::join!(a.sender.close(), b.sender.close());
+                    }
+                }
+            }
+        }
+        let (_offer, _answer) = describe(&alice, &bob).await;
+        tokio::join!(alice.shutdown(), bob.shutdown());
+    })
+    .await;
+    guarded(nothing_is_held()).await;
+}
+
+/// What a drop or a shutdown began ends soon.
+async fn nothing_is_held() {
+    while held().connections > 0 || held().listeners > 0 {
+        yield_now().await;
+    }
+}
+
+/// The browser checks an idle connection so seldom that silence alone would be no sign of death.
+#[wasm_bindgen_test]
+async fn a_connection_on_which_nothing_is_sent_stays() {
+    guarded(async {
+        let make = || WebRtc::new(config().idle_timeout(Duration::from_secs(1))).unwrap();
+        let (alice, bob) = (make(), make());
+        let (mut a, b) = connect(&alice, &bob).await;
+        let ended = timeout(Duration::from_secs(12), a.sender.closed()).await;
+        assert!(ended.is_err(), "{ended:?}");
+        b.sender.send(Frame::text("still here")).await.unwrap();
+        assert_eq!(a.receiver.recv().await, Ok(Frame::text("still here")));
+        assert!(a.sender.stats().await.round_trip.is_some());
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn without_a_relay_that_answers_there_is_no_address_for_relays_only() {
+    guarded(async {
+        let turn = IceServer::turn("turn:127.0.0.1:9", "user", "secret");
+        let config = config().ice_servers([turn]).ice_policy(IcePolicy::RelayOnly);
+        let alice = WebRtc::new(config.gather_timeout(Duration::from_millis(300))).unwrap();
+        assert!(matches!(alice.offer().await, Err(TransportError::NoCandidate)));
+        // One whose offer names relays meets the one who has none.
+        let bob = transport();
+        let offer = bob.offer().await.unwrap();
+        assert!(matches!(alice.answer(offer.sdp()).await, Err(TransportError::NoCandidate)));
+        alice.shutdown().await;
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn an_opening_that_finds_no_path_names_the_candidates() {
+    guarded(async {
+        let alice = WebRtc::new(config().connect_timeout(Duration::from_secs(3))).unwrap();
+        let (offer, answer) = describe(&alice, &transport()).await;
+        let relay = answer.sdp().lines().map(|line| match line.starts_with("a=candidate:") {
+            true => "a=candidate:1 1 udp 1 192.0.2.1 9 typ relay raddr 0.0.0.0 rport 0\r\n".to_owned(),
+            false => format!("{line}\r\n"),
+        });
+        let (sdp, begun) = (relay.collect::<String>(), now());
+        drop(answer);
+        match offer.open(&sdp).await {
+            Err(TransportError::IceFailed { local, remote }) => {
+                assert!(local.contains("host") && remote.contains("relay"), "{local}, {remote}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn a_server_that_does_not_answer_is_waited_for_no_longer_than_configured() {
+    guarded(async {
+        let patience = Duration::from_millis(700);
+        let silent = IceServer::stun("stun:127.0.0.1:9");
+        let alice = WebRtc::new(config().ice_servers([silent]).gather_timeout(patience)).unwrap();
+        let begun = now();
+        let offer = alice.offer().await.unwrap();
+        let took = begun.elapsed();
+        assert!(took >= patience && took < 4 * patience, "{took:?}");
+        assert!(offer.sdp().contains("typ host"), "{}", offer.sdp());
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn an_offer_that_no_answer_comes_to_expires() {
+    guarded(async {
+        let answer_timeout = Duration::from_millis(500);
+        let (alice, bob) = (WebRtc::new(config().answer_timeout(answer_timeout)).unwrap(), transport());
+        let (offer, answer) = describe(&alice, &bob).await;
+        // The offer's time began before this.
+        sleep(answer_timeout).await;
+        match offer.open(answer.sdp()).await {
+            Err(TransportError::Timeout { step, after }) => {
+                assert_eq!((step, after), ("waiting for the answer", answer_timeout));
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+}
+
+#[wasm_bindgen_test]
+async fn limits_are_kept_and_bad_settings_named() {
+    guarded(async {
+        let alice = WebRtc::new(config().max_offers(2).max_connections(1)).unwrap();
+        let bob = transport();
+        let (first, second) = (alice.offer().await.unwrap(), alice.offer().await.unwrap());
+        assert!(matches!(alice.offer().await, Err(TransportError::TooManyConnections { max: 2 })));
+        let answer = bob.answer(first.sdp()).await.unwrap();
+        let sdp = answer.sdp().to_owned();
+        let (a, b) = tokio::join!(first.open(&sdp), answer.open());
+        let (_a, _b) = (a.unwrap(), b.unwrap());
+        let answer = bob.answer(second.sdp()).await.unwrap();
+        assert!(matches!(second.open(answer.sdp()).await, Err(TransportError::TooManyConnections { max: 1 })));
+        let offer = bob.offer().await.unwrap();
+        assert!(matches!(alice.answer(offer.sdp()).await, Err(TransportError::TooManyConnections { max: 1 })));
+        // It is an offer again that is waited for.
+        alice.offer().await.map(drop).unwrap();
+
+        let nonsense = WebRtc::new(config().ice_servers([IceServer::stun("no address")]));
+        assert!(matches!(nonsense, Err(TransportError::Backend(_))), "{nonsense:?}");
     })
     .await;
 }

@@ -1,9 +1,9 @@
 //! Connections that are described, wait for their other side, and open.
 
-use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
+use std::{cell::Cell, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use p2pt_rt::{AbortHandle, now, timeout, timeout_at};
+use p2pt_rt::{AbortHandle, now, sleep, timeout, timeout_at};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -16,6 +16,7 @@ use super::{
     halves,
     late::{Late, LateHandle},
     opening::{Opening, Outcome},
+    stats,
 };
 use crate::{
     Channel, ChannelClosed, ChannelInfo, Fingerprint, PendingAnswer, PendingOffer, RemoteCandidates, Role,
@@ -24,6 +25,12 @@ use crate::{
 
 /// Frames up to this size make bulk transfers faster, in bytes: each crosses into JavaScript and back.
 const GOOD_FRAME_BYTES: usize = 65_536;
+
+/// How often is asked whether the browser's network thread has opened a channel. Chromium makes no new report for 50 ms.
+const NETWORK_THREAD_POLL: Duration = Duration::from_millis(10);
+
+/// How long is waited for it. It is a matter of milliseconds.
+const NETWORK_THREAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[wasm_bindgen]
 extern "C" {
@@ -204,6 +211,9 @@ impl Pending {
             };
             let _ = timeout_at(until, connection.changed.notified()).await;
         }
+        if self.role == Role::Answerer {
+            self.await_network_thread().await;
+        }
         let label = connection.channel.borrow().as_ref().map(RtcDataChannel::label).unwrap_or_default();
         let mut info = ChannelInfo::new(label, self.role, self.max_frame_bytes());
         info.good_frame_bytes = info.max_frame_bytes.min(GOOD_FRAME_BYTES);
@@ -214,6 +224,25 @@ impl Pending {
         tracing::debug!(connection = connection.number, "channel open");
         let (sender, receiver) = halves::split(connection, info.max_frame_bytes);
         Ok(Channel { info, sender: Arc::new(sender), receiver: Box::new(receiver) })
+    }
+
+    /// Waits until an answerer's channel is open indeed.
+    ///
+    /// Chromium hands it over as open, and sends its event of that, while the thread that sends may not have opened it. That
+    /// thread drops what comes before, without an error, and takes what comes after: on a busy machine 2 of 500 first
+    /// frames were lost so. Its reports come from that thread.
+    async fn await_network_thread(&self) {
+        let opens = async {
+            while stats::is_channel_open(&self.connection.pc).await == Some(false) {
+                sleep(NETWORK_THREAD_POLL).await;
+            }
+        };
+        let mut finished = self.connection.await_finished();
+        tokio::select! {
+            biased;
+            _ = finished.wait_for(|finished| *finished) => {}
+            _ = timeout(NETWORK_THREAD_TIMEOUT, opens) => {}
+        }
     }
 
     /// The largest frame that both sides take.

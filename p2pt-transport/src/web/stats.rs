@@ -18,6 +18,8 @@ extern "C" {
     fn kind(this: &Entry) -> Option<String>;
     #[wasm_bindgen(method, getter, structural)]
     fn id(this: &Entry) -> Option<String>;
+    #[wasm_bindgen(method, getter, structural)]
+    fn state(this: &Entry) -> Option<String>;
     #[wasm_bindgen(method, getter, structural, js_name = candidateType)]
     fn candidate_type(this: &Entry) -> Option<String>;
     #[wasm_bindgen(method, getter, structural, js_name = selectedCandidatePairId)]
@@ -65,6 +67,13 @@ pub(super) struct Report {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
 fn whole(number: Option<f64>) -> u64 {
     number.unwrap_or(0.0) as u64
+}
+
+/// Whether the browser's network thread has opened the channel. `None` where the browser does not say.
+pub(super) async fn is_channel_open(pc: &RtcPeerConnection) -> Option<bool> {
+    let entries = entries(&JsFuture::from(pc.get_stats()).await.ok()?)?;
+    let channel = entries.iter().find(|entry| entry.kind().as_deref() == Some("data-channel"))?;
+    channel.state().map(|state| state == "open")
 }
 
 /// Asks the browser. Nothing where it does not answer with a report.
