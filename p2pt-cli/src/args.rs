@@ -79,6 +79,7 @@ impl Default for DemoArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
     /// What all who chat together share
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: String,
     /// Your name, as the others see it; /nick changes it
     #[arg(long, value_name = "NAME")]
@@ -93,6 +94,7 @@ pub(crate) struct ChatArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PipeArgs {
     /// What all peers share
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: String,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -120,7 +122,7 @@ pub(crate) struct ScrapeArgs {
     /// The tracker's announce URL
     pub(crate) url: AnnounceUrl,
     /// The swarms' identifiers; none asks for every swarm, which many trackers refuse
-    #[arg(value_name = "IDENTIFIER")]
+    #[arg(value_name = "IDENTIFIER", value_parser = identifier)]
     pub(crate) identifiers: Vec<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -135,6 +137,7 @@ pub(crate) struct ScrapeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Meet a partner that gives the same identifier, and say which path works between the two
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: Option<String>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -160,6 +163,19 @@ pub(crate) struct ManArgs {
     /// Write a page for each command into this folder, such as ~/.local/share/man/man1
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+}
+
+/// Refuses an identifier that says nothing. The library and JavaScript take one, but all who leave a variable of their shell
+/// empty would meet under it.
+pub(crate) fn identifier(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(
+            "an identifier may not be empty or blank, or you would meet all who left theirs so: choose a name that \
+                    your peers give too, and no others, such as my-app"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -76,6 +76,20 @@ async fn wrong_arguments_are_explained() {
     }
 }
 
+#[tokio::test]
+async fn an_identifier_that_says_nothing_is_refused_by_every_command() {
+    for arguments in
+        [&["chat"][..], &["chat", "--p2chat"], &["pipe"], &["scrape", "ws://127.0.0.1:9"], &["doctor"], &["bench"]]
+    {
+        for blank in ["", " ", "\t\n"] {
+            let output = run(&[arguments, &[blank]].concat()).await;
+            assert_eq!(output.status.code(), Some(2), "{arguments:?} {blank:?}: {output:?}");
+            let said = text(&output.stderr);
+            assert!(said.contains("may not be empty") && said.contains("choose a name"), "{arguments:?}: {said}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_tracker_ends_when_it_is_told_to() {
