@@ -13,6 +13,7 @@
 //! Write another by implementing the traits and running the `conformance` suite (feature `conformance`) against it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod advice;
 mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]

@@ -173,6 +173,14 @@ pub enum RejectReason {
     NotTheSamePeer,
 }
 
+impl ConnectionFailed {
+    /// What people can do about it, to be shown behind the error; `None` where there is nothing but to wait for the next
+    /// attempt, which comes by itself. It is [`TransportError::advice`], and part of what `Display` shows.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.error.advice()
+    }
+}
+
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -206,7 +214,10 @@ impl fmt::Display for Event {
             }
             Self::ConnectionFailed(failed) => failed.fmt(f),
             Self::ConnectionRejected(rejected) => rejected.fmt(f),
-            Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),
+            Self::OfferFailed(error) => {
+                write!(OneLine(f), "no offer was made: {error}")?;
+                advice(f, error.advice())
+            }
         }
     }
 }
@@ -260,6 +271,7 @@ impl fmt::Display for ConnectionFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer_id, tracker, role, error, .. } = self;
         write!(OneLine(f), "attempt with {peer_id} by {tracker} failed, {}: {error}", whose_offer(*role))?;
+        advice(f, self.advice())?;
         missed(f, self.missed)
     }
 }
@@ -270,6 +282,10 @@ impl fmt::Display for ConnectionRejected {
         write!(f, "attempt with {peer_id} by {tracker} rejected, {}: {reason}", whose_offer(*role))?;
         missed(f, self.missed)
     }
+}
+
+fn advice(f: &mut fmt::Formatter<'_>, advice: Option<&str>) -> fmt::Result {
+    advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
 }
 
 fn whose_offer(role: Role) -> &'static str {
@@ -379,6 +395,23 @@ mod tests {
             (
                 Event::TrackerConnected(TrackerConnected { tracker: tracker.clone(), connected: 1, total: 2 }),
                 "tracker ws://a.test reached; 1 of 2 are".to_owned(),
+            ),
+            (
+                Event::ConnectionFailed(ConnectionFailed {
+                    peer_id: peer.id(),
+                    tracker: tracker.clone(),
+                    role: Role::Offerer,
+                    error: Arc::new(TransportError::IceFailed {
+                        local: "host srflx".to_owned(),
+                        remote: "srflx".to_owned(),
+                    }),
+                    missed: 2,
+                }),
+                format!(
+                    "attempt with {id} by ws://a.test failed, offered by this side: ICE found no path (local candidates: \
+                     host srflx, remote candidates: srflx); the address translation on both sides lets nothing in: one of \
+                     the two needs a TURN server; 2 more were not kept"
+                ),
             ),
             (
                 Event::ConnectionRejected(ConnectionRejected {
