@@ -14,7 +14,7 @@ use crate::args::ChatArgs;
 use crate::lines::Line;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
-use crate::terminal::{Colour, Terminal, clean, output_error, short};
+use crate::terminal::{Colour, Terminal, clean, explained, output_error, short};
 use dialect::{Dialect, Said, short_name};
 use editor::{MAX_LINE_BYTES, Source};
 use input::{HELP, Input};
@@ -175,9 +175,10 @@ impl Chat {
             Event::ConnectionFailed(failed) => self.warn(format_args!(
                 "no connection to {}: {} (`p2pt doctor` says what this network allows)",
                 short(failed.peer_id),
-                failed.error
+                explained(&failed.error)
             )),
-            Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {error}")),
+            Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {}", explained(&error))),
+            Event::ServerWarning(warning) => self.warn(format_args!("{warning}; {}", warning.advice())),
             Event::InvalidFrame(refused) => {
                 self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use p2pt_messaging::MessageId;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
+use p2pt_transport::{ChannelClosed, Frame, Role, ServerWarning, TransportError};
 
 use crate::{Message, Peer, ReceiveError, SendError};
 
@@ -53,6 +53,9 @@ pub enum Event {
     ConnectionRejected(ConnectionRejected),
     /// The transport could make no offer, so unknown peers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),
+    /// A STUN or TURN server of the transport's configuration is of no use. Peers are met without it, as far as the network
+    /// lets them. Each swarm has it once for each server, a swarm that is joined later at its beginning.
+    ServerWarning(ServerWarning),
 }
 
 /// A peer has gone.
@@ -218,6 +221,7 @@ impl fmt::Display for Event {
                 write!(OneLine(f), "no offer was made: {error}")?;
                 advice(f, error.advice())
             }
+            Self::ServerWarning(warning) => write!(OneLine(f), "server {warning}; {}", warning.advice()),
         }
     }
 }
@@ -328,6 +332,7 @@ impl fmt::Write for OneLine<'_, '_> {
 #[cfg(test)]
 mod tests {
     use p2pt_messaging::{InvalidMessage, Message as Body};
+    use p2pt_transport::ServerProblem;
 
     use super::*;
     use crate::settings::Settings;
@@ -422,6 +427,12 @@ mod tests {
                     missed: 0,
                 }),
                 format!("attempt with {id} by ws://a.test rejected, offered by the peer: it is banned"),
+            ),
+            (
+                Event::ServerWarning(ServerWarning::new("stun:a.test", ServerProblem::Silent)),
+                "server stun:a.test is of no use: it does not answer; check its name and port, and that this network lets UDP \
+                 out; or use another one"
+                    .to_owned(),
             ),
             (Event::OfferFailed(failed("a\r\nb")), "no offer was made: transport backend: a\\r\\nb".to_owned()),
         ];
