@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::program::{exit_code, line, p2pt, run, stdout, text};
+use crate::program::{exit_code, line, p2pt, run, stdout, text, until};
 
 /// A tracker with these arguments, and what it prints.
 fn start(arguments: &[&str]) -> (Child, impl AsyncBufRead + Unpin + use<>, impl AsyncBufRead + Unpin + use<>) {
@@ -90,6 +90,23 @@ async fn proxies_are_trusted_as_the_arguments_say() {
     let response = ask(&tracker, &format!("PROXY TCP4 192.0.2.1 10.0.0.1 4711 80\r\n{get}")).await;
     assert!(response.ends_with("\r\n\r\nok\n"), "{response}");
     assert_eq!(ask(&tracker, get).await, "", "a header is needed");
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_socket_names_its_address() {
+    let full = ["-v", "--listen", "127.0.0.1:0", "--max-connections", "0", "--trusted-proxy", "192.0.2.1"];
+    let (_tracker, mut printed, mut log) = start(&full);
+    let tracker = address(&mut printed, "listening on ws://").await;
+    for (request, status) in [
+        ("GET /nothing HTTP/1.1\r\n\r\n", "HTTP/1.1 404 "),
+        ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 4"),
+        ("\x16\x03\x01 no HTTP\r\n\r\n", "HTTP/1.1 400 "),
+    ] {
+        let response = ask(&tracker, request).await;
+        assert!(response.starts_with(status), "{response}");
+        let refusal = until(&mut log, "refused").await;
+        assert!(refusal.contains("socket{address=127.0.0.1}: "), "{refusal}");
+    }
 }
 
 /// A directory with a certificate for localhost and its key; it is removed in the end.
