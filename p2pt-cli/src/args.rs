@@ -78,9 +78,9 @@ impl Default for DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
-    /// What all who chat together share
+    /// What all who chat together share [default: one that is drawn, for others to join]
     #[arg(value_parser = identifier)]
-    pub(crate) identifier: String,
+    pub(crate) identifier: Option<String>,
     /// Your name, as the others see it; /nick changes it
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -178,6 +178,15 @@ pub(crate) fn identifier(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An argument as it is written in a command for a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
@@ -191,6 +200,19 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn what_a_shell_would_read_otherwise_is_quoted() {
+        for (text, expected) in [
+            ("my-app", "my-app"),
+            ("wss://a.example:1/x", "wss://a.example:1/x"),
+            ("two words", "'two words'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("ü", "'ü'"),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -6,6 +6,7 @@ mod stun;
 mod trackers;
 mod turn;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
-use crate::args::DoctorArgs;
+use crate::args::{DoctorArgs, quoted};
+use crate::progress::Waiting;
 use crate::terminal::{Colour, Terminal, clean};
 
 /// How bad a finding is.
@@ -68,6 +70,11 @@ struct Report<'a> {
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), crate::Failure> {
     let mut terminal = Terminal::stdout();
     let findings = examine(&args, |finding| if args.json { Ok(()) } else { show(&mut terminal, finding) }).await?;
+    if !args.json {
+        let summary = terminal.paint(Colour::Bold, summary(&findings));
+        terminal.line("")?;
+        terminal.line(summary)?;
+    }
     if args.json {
         let report = Report { version: env!("CARGO_PKG_VERSION"), findings: &findings };
         terminal.line(serde_json::to_string(&report)?)?;
@@ -82,24 +89,25 @@ async fn examine(
     mut report: impl FnMut(&Finding) -> io::Result<()>,
 ) -> Result<Vec<Finding>, crate::Failure> {
     let connector = args.network.connector()?;
-    let mut checks: FuturesUnordered<BoxFuture<'_, Vec<Finding>>> = FuturesUnordered::new();
+    let mut checks = Checks::default();
     let trackers = args.network.announce_urls();
     if trackers.is_empty() {
-        checks.push(Box::pin(async {
+        checks.add("trackers", async {
             let advice = "peers meet at trackers: --tracker";
             vec![Finding::warning("tracker", "there is no tracker to look at", advice)]
-        }));
+        });
     }
     for url in trackers {
-        checks.push(Box::pin(trackers::look(url, connector.clone(), args.deadline)));
+        checks.add(url.to_string(), trackers::look(url, connector.clone(), args.deadline));
     }
-    checks.push(Box::pin(stun::look(args.network.stun_urls(), args.deadline)));
+    checks.add("the STUN servers", stun::look(args.network.stun_urls(), args.deadline));
     for (url, server) in args.network.turn_servers() {
-        checks.push(Box::pin(turn::look(url, server, args.deadline)));
+        checks.add(url.clone(), turn::look(url, server, args.deadline));
     }
-    checks.push(Box::pin(async { machine::look() }));
+    checks.add("this machine", async { machine::look() });
+    let mut waiting = Waiting::new(args.json);
     let mut findings = Vec::new();
-    while let Some(found) = checks.next().await {
+    while let Some(found) = waiting.until(checks.names(), checks.next()).await {
         for finding in found {
             report(&finding)?;
             findings.push(finding);
@@ -108,12 +116,55 @@ async fn examine(
     // After the others, whose traffic would disturb it, and with what they say on the screen while it waits.
     if let Some(identifier) = &args.identifier {
         let builder = args.network.builder()?;
-        for finding in partner::look(builder, identifier, args.wait).await? {
+        let command = format!("p2pt doctor {}{}", quoted(identifier), args.network.for_others());
+        if waiting.is_watched() {
+            Terminal::stdout().line(format_args!("wait  partner  run this on the other machine now: {command}"))?;
+        }
+        let what = format!("the partner, {} s at most", args.wait.as_secs());
+        let met = Waiting::new(args.json).until(what, partner::look(builder, identifier, &command, args.wait)).await;
+        for finding in met? {
             report(&finding)?;
             findings.push(finding);
         }
     }
     Ok(findings)
+}
+
+/// Checks that run at the same time, by what each of them looks at.
+#[derive(Default)]
+struct Checks<'a> {
+    running: FuturesUnordered<BoxFuture<'a, (String, Vec<Finding>)>>,
+    names: BTreeSet<String>,
+}
+
+impl<'a> Checks<'a> {
+    fn add(&mut self, name: impl Into<String>, check: impl Future<Output = Vec<Finding>> + Send + 'a) {
+        let name = name.into();
+        self.names.insert(name.clone());
+        self.running.push(Box::pin(async move { (name, check.await) }));
+    }
+
+    /// What is still being looked at.
+    fn names(&self) -> String {
+        self.names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the next check that ends has found.
+    async fn next(&mut self) -> Option<Vec<Finding>> {
+        let (name, found) = self.running.next().await?;
+        self.names.remove(&name);
+        Some(found)
+    }
+}
+
+/// What all of it comes to.
+fn summary(findings: &[Finding]) -> String {
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    match (count(Verdict::Bad), count(Verdict::Warning)) {
+        (0, 0) => "All is well.".to_owned(),
+        (0, warnings) => format!("It works; {warnings} of {} checks could be better.", findings.len()),
+        (bad, _) => format!("{bad} of {} checks failed: do what stands below them, from the top.", findings.len()),
+    }
 }
 
 fn show(terminal: &mut Terminal, finding: &Finding) -> io::Result<()> {

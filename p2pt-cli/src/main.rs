@@ -9,6 +9,7 @@ mod doctor;
 mod lines;
 mod pages;
 mod pipe;
+mod progress;
 mod reader;
 mod scrape;
 mod signals;
@@ -20,7 +21,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches as _;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -28,7 +29,8 @@ use tracing_subscriber::filter::ParseError;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = pages::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(answer) => return print(&answer),
     };
