@@ -4,6 +4,7 @@ mod bench;
 mod network;
 mod tracker;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +56,18 @@ pub(crate) enum Command {
     Man(ManArgs),
     /// Measure how fast two peers talk: on this machine, or with a partner anywhere
     Bench(BenchArgs),
+}
+
+impl Command {
+    /// Whether it shows what goes wrong itself, so that the log would say it twice, and at a terminal in the middle of what
+    /// is being typed.
+    pub(crate) fn shows_warnings(&self) -> bool {
+        match self {
+            Self::Doctor(_) => true,
+            Self::Chat(_) => io::stdin().is_terminal() && io::stdout().is_terminal(),
+            _ => false,
+        }
+    }
 }
 
 impl Default for Command {

@@ -40,25 +40,28 @@ pub(crate) struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// It is that a name has no address.
+    #[serde(skip)]
+    is_unknown_name: bool,
 }
 
 impl Finding {
     fn good(check: &'static str, found: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Good, found: found.into(), advice: None }
+        Self { check, verdict: Verdict::Good, found: found.into(), advice: None, is_unknown_name: false }
     }
 
     fn warning(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Warning, found: found.into(), advice: Some(advice.into()) }
+        Self { verdict: Verdict::Warning, advice: Some(advice.into()), ..Self::good(check, found) }
     }
 
     fn bad(check: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Bad, found: found.into(), advice: Some(advice.into()) }
+        Self { verdict: Verdict::Bad, ..Self::warning(check, found, advice) }
     }
 }
 
 /// Why the doctor does not say that all is well.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} of {1} checks failed")]
+#[error("{0} of {1} checks failed: do what is said below them")]
 struct Unwell(usize, usize);
 
 #[derive(Debug, Serialize)]
@@ -70,8 +73,8 @@ struct Report<'a> {
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), crate::Failure> {
     let mut terminal = Terminal::stdout();
     let findings = examine(&args, |finding| if args.json { Ok(()) } else { show(&mut terminal, finding) }).await?;
-    if !args.json {
-        let summary = terminal.paint(Colour::Bold, summary(&findings));
+    if let Some(summary) = summary(&findings).filter(|_| !args.json) {
+        let summary = terminal.paint(Colour::Bold, summary);
         terminal.line("")?;
         terminal.line(summary)?;
     }
@@ -112,6 +115,10 @@ async fn examine(
             report(&finding)?;
             findings.push(finding);
         }
+    }
+    if let Some(finding) = names(&findings) {
+        report(&finding)?;
+        findings.push(finding);
     }
     // After the others, whose traffic would disturb it, and with what they say on the screen while it waits.
     if let Some(identifier) = &args.identifier {
@@ -157,14 +164,25 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// What all of it comes to.
-fn summary(findings: &[Finding]) -> String {
+/// What all of it comes to, if nothing is bad: that is an error of the program.
+fn summary(findings: &[Finding]) -> Option<String> {
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     match (count(Verdict::Bad), count(Verdict::Warning)) {
-        (0, 0) => "All is well.".to_owned(),
-        (0, warnings) => format!("It works; {warnings} of {} checks could be better.", findings.len()),
-        (bad, _) => format!("{bad} of {} checks failed: do what stands below them, from the top.", findings.len()),
+        (0, 0) => Some("All is well.".to_owned()),
+        (0, 1) => Some(format!("It works; 1 of {} checks could be better.", findings.len())),
+        (0, warnings) => Some(format!("It works; {warnings} of {} checks could be better.", findings.len())),
+        _ => None,
     }
+}
+
+/// That no name can be looked up, if that is so: what was said of each server then follows from it.
+fn names(findings: &[Finding]) -> Option<Finding> {
+    let mut asked = findings.iter().filter(|finding| matches!(finding.check, "tracker" | "stun")).peekable();
+    let is_so = asked.peek().is_some() && asked.clone().count() > 1 && asked.all(|finding| finding.is_unknown_name);
+    is_so.then(|| {
+        let advice = "look at this before the others: this machine is offline, or its name server does not answer";
+        Finding::bad("names", "no name at all can be looked up", advice)
+    })
 }
 
 fn show(terminal: &mut Terminal, finding: &Finding) -> io::Result<()> {
@@ -196,7 +214,19 @@ mod tests {
         let json = serde_json::to_value(&finding).unwrap();
         assert_eq!(json["verdict"], "bad");
         assert_eq!(json["advice"], "open the firewall for UDP");
+        assert_eq!(json.as_object().unwrap().len(), 4, "{json}");
         let good = serde_json::to_value(Finding::good("udp", "works")).unwrap();
         assert!(good.get("advice").is_none());
+    }
+
+    #[test]
+    fn a_machine_that_knows_no_name_is_told_apart_from_a_name_that_is_misspelt() {
+        let unknown = |check| Finding { is_unknown_name: true, ..Finding::bad(check, "no address", "?") };
+        let works = Finding::good("tracker", "works");
+        let machine = Finding::good("clock", "works");
+        assert_eq!(names(&[unknown("tracker"), machine.clone(), unknown("stun")]).unwrap().check, "names");
+        for findings in [vec![], vec![machine], vec![unknown("tracker"), works], vec![unknown("tracker")]] {
+            assert_eq!(names(&findings), None);
+        }
     }
 }
