@@ -23,8 +23,8 @@ async fn on_a_terminal(arguments: &[&str]) -> String {
 
 /// A port that accepts and says nothing.
 async fn silence() -> (TcpListener, String) {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("ws://{}", silent.local_addr().expect("bound"));
     (silent, url)
 }
 
