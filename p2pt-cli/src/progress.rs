@@ -20,8 +20,12 @@ pub(crate) const MAX_CHARS: usize = 78;
 /// Whether people look at a terminal, so that a line may come and go: both at standard output and standard error, so that
 /// nothing of it is seen beside a pipe.
 pub(crate) fn is_watched() -> bool {
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stderr().is_terminal() && io::stdout().is_terminal() && !is_dumb
+    can_rewrite() && io::stdout().is_terminal()
+}
+
+/// Whether a line of standard error can be written over.
+pub(crate) fn can_rewrite() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Writes over the line.

@@ -1,8 +1,6 @@
 //! Which test runs and how far it is, on standard error, so that standard output holds nothing but the figures.
 
-use std::io::{self, IsTerminal};
-
-use crate::progress::{erase, rewrite, say};
+use crate::progress::{can_rewrite, erase, rewrite, say};
 
 /// How often a test that runs to its end is shown at most.
 const STEPS: u64 = 100;
@@ -29,7 +27,7 @@ pub(super) struct Progress {
 impl Progress {
     /// For people it is a line that is rewritten, on a terminal; elsewhere a line for each test, or nothing if `quiet`.
     pub(super) fn new(quiet: bool) -> Self {
-        let style = match io::stderr().is_terminal() {
+        let style = match can_rewrite() {
             true => Style::Rewritten,
             false if quiet => Style::Silent,
             false => Style::Lines,

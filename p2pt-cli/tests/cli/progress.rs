@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use crate::program::{run, text};
 
-/// What `p2pt` shows with these arguments on a terminal, until it ends.
-async fn on_a_terminal(arguments: &[&str]) -> String {
+/// What `p2pt` shows with these arguments on a terminal of this kind, until it ends.
+async fn on_a_terminal(kind: &str, arguments: &[&str]) -> String {
     let line = [&[env!("CARGO_BIN_EXE_p2pt")], arguments].concat().join(" ");
     let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env_remove("RUST_LOG").env("TERM", "xterm");
+    command.args(["-qec", &line, "/dev/null"]).env_remove("RUST_LOG").env("TERM", kind);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(PATIENCE, output).await.expect("it ends in time").expect("script is there");
     text(&output.stdout).to_owned()
@@ -39,7 +39,7 @@ async fn what_is_waited_for_is_on_the_terminal_and_gone_before_the_result() {
             "the partner, 2 s at most".to_owned(),
         ),
     ] {
-        let shown = on_a_terminal(&arguments).await;
+        let shown = on_a_terminal("xterm", &arguments).await;
         let line = format!("\r\u{1b}[Kwaiting 1 s for {waited_for}");
         let (_, after) = shown.split_once(&line).unwrap_or_else(|| panic!("{arguments:?} does not say it:\n{shown:?}"));
         let (_, after) = after.rsplit_once("waiting ").unwrap_or(("", after));
@@ -53,6 +53,7 @@ async fn elsewhere_nothing_of_it_is_seen() {
     let scrape = ["scrape", &url, "app", "--deadline", "1.5"];
     let output = run(&scrape).await;
     assert!(output.stdout.is_empty() && !text(&output.stderr).contains("waiting"), "{output:?}");
-    let json = on_a_terminal(&[&scrape[..], &["--json"]].concat()).await;
-    assert!(!json.contains("waiting"), "{json:?}");
+    let json = on_a_terminal("xterm", &[&scrape[..], &["--json"]].concat()).await;
+    let dumb = on_a_terminal("dumb", &scrape).await;
+    assert!(!json.contains("waiting") && !dumb.contains("waiting"), "{json:?} {dumb:?}");
 }
