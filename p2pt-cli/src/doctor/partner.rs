@@ -56,7 +56,8 @@ async fn meet(events: &mut Events, started: Instant, findings: &mut Vec<Finding>
                     let kind = |kind: &Option<String>| kind.clone().unwrap_or_else(|| "unknown".to_owned());
                     format!("{} to {}", kind(&stats.local_candidate), kind(&stats.remote_candidate))
                 });
-                let found = format!("met after {}, over the path {path}", millis(met));
+                let pairs = stats.as_ref().map_or(&[][..], |stats| &stats.working_pairs);
+                let found = format!("met after {}, over the path {path}{}", millis(met), others(pairs, &path));
                 findings.push(if answered {
                     Finding::good("partner", format!("{found}; a question was answered in {}", millis(asked.elapsed())))
                 } else {
@@ -78,6 +79,13 @@ async fn meet(events: &mut Events, started: Instant, findings: &mut Vec<Finding>
             _ => {}
         }
     }
+}
+
+/// The candidate pairs that work besides the path that is used.
+fn others(pairs: &[(String, String)], path: &str) -> String {
+    let pairs = pairs.iter().map(|(local, remote)| format!("{local} to {remote}")).filter(|pair| pair != path);
+    let pairs: Vec<String> = pairs.collect();
+    if pairs.is_empty() { String::new() } else { format!("; what works too: {}", pairs.join(", ")) }
 }
 
 /// Why the partner was not met, as far as trackers tell.
@@ -117,5 +125,18 @@ fn answer(event: Option<Event>) -> bool {
         }
         Some(_) => true,
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pairs_that_work_are_named_besides_the_one_in_use() {
+        let pair = |local: &str, remote: &str| (local.to_owned(), remote.to_owned());
+        let pairs = [pair("host", "host"), pair("host", "srflx"), pair("relay", "host")];
+        assert_eq!(others(&pairs, "host to host"), "; what works too: host to srflx, relay to host");
+        assert_eq!(others(&pairs[..1], "host to host"), "");
     }
 }

@@ -483,5 +483,7 @@ pub(super) fn stats(peer: &Peer) -> ChannelStats {
         stats.local_candidate = Some(local.name().to_owned());
         stats.remote_candidate = Some(remote.name().to_owned());
     }
+    let named = |(local, remote): (CandidateKind, CandidateKind)| (local.name().to_owned(), remote.name().to_owned());
+    stats.working_pairs = peer.working_kinds().into_iter().map(named).collect();
     stats
 }

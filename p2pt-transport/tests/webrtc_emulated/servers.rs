@@ -63,3 +63,15 @@ async fn a_warning_waits_until_it_is_asked_for() {
     drop(offer);
     transport.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_pairs_that_work_are_in_the_numbers_of_a_channel() {
+    let internet = Internet::new(1);
+    let [(_, alice), (_, bob)] = pair(&internet, line(20));
+    let (a, b) = connect(&alice, &bob).await;
+    for channel in [a, b] {
+        let stats = channel.sender.stats().await;
+        let selected = (stats.local_candidate.unwrap(), stats.remote_candidate.unwrap());
+        assert!(stats.working_pairs.contains(&selected), "{selected:?} is not among {:?}", stats.working_pairs);
+    }
+}
