@@ -145,6 +145,8 @@ mod error;
 mod event;
 mod family;
 #[cfg(feature = "client")]
+mod first_bytes;
+#[cfg(feature = "client")]
 mod http_answer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;

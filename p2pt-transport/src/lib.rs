@@ -146,6 +146,7 @@
 //! ground up, in 560 lines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod advice;
 mod candidates;
 mod channel;
 #[cfg(feature = "conformance")]
@@ -156,6 +157,7 @@ mod error;
 mod maybe;
 #[cfg(feature = "memory")]
 pub mod memory;
+mod server_warning;
 #[cfg(feature = "webrtc")]
 pub mod webrtc;
 #[cfg(feature = "webrtc-crate")]
@@ -167,6 +169,7 @@ pub use channel::{
 };
 pub use error::{AddCandidateError, SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
 pub use maybe::{MaybeSend, MaybeSync};
+pub use server_warning::{ServerProblem, ServerWarning};
 
 use std::sync::Arc;
 
@@ -196,6 +199,14 @@ pub trait Transport: std::fmt::Debug + MaybeSend + MaybeSync + 'static {
     /// # Errors
     /// [`TransportError::InvalidSdp`] when the offer cannot be understood, and the errors of [`offer`](Self::offer).
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError>;
+
+    /// Waits for something that goes wrong without any call failing of it: a STUN or TURN server of the configuration that is of
+    /// no use. Of each server there is one warning; they wait until they are asked for. Dropping the future loses none.
+    ///
+    /// Unless a backend implements it, none ever comes.
+    async fn warning(&self) -> ServerWarning {
+        std::future::pending().await
+    }
 
     /// Closes every connection, pending or open, and waits until all are closed, also those whose close a drop began.
     ///

@@ -168,7 +168,9 @@ pub use p2pt_messaging::{
 };
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};
-pub use p2pt_transport::{ChannelClosed, ChannelStats, Frame, Role, SendFrameError, Transport, TransportError};
+pub use p2pt_transport::{
+    ChannelClosed, ChannelStats, Frame, Role, SendFrameError, ServerProblem, ServerWarning, Transport, TransportError,
+};
 
 /// What [`Builder::connector`], [`Builder::client_config`] and the state of trackers are made of, and the tracker to embed
 /// (feature `server`).
