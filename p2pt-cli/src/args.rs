@@ -4,6 +4,7 @@ mod bench;
 mod network;
 mod tracker;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,18 @@ pub(crate) enum Command {
     Bench(BenchArgs),
 }
 
+impl Command {
+    /// Whether it shows what goes wrong itself, so that the log would say it twice, and at a terminal in the middle of what
+    /// is being typed.
+    pub(crate) fn shows_warnings(&self) -> bool {
+        match self {
+            Self::Doctor(_) => true,
+            Self::Chat(_) => io::stdin().is_terminal() && io::stdout().is_terminal(),
+            _ => false,
+        }
+    }
+}
+
 impl Default for Command {
     fn default() -> Self {
         Self::Demo(DemoArgs::default())
@@ -78,8 +91,9 @@ impl Default for DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
-    /// What all who chat together share
-    pub(crate) identifier: String,
+    /// What all who chat together share [default: one that is drawn, for others to join]
+    #[arg(value_parser = identifier)]
+    pub(crate) identifier: Option<String>,
     /// Your name, as the others see it; /nick changes it
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -93,6 +107,7 @@ pub(crate) struct ChatArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PipeArgs {
     /// What all peers share
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: String,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -120,7 +135,7 @@ pub(crate) struct ScrapeArgs {
     /// The tracker's announce URL
     pub(crate) url: AnnounceUrl,
     /// The swarms' identifiers; none asks for every swarm, which many trackers refuse
-    #[arg(value_name = "IDENTIFIER")]
+    #[arg(value_name = "IDENTIFIER", value_parser = identifier)]
     pub(crate) identifiers: Vec<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -135,6 +150,7 @@ pub(crate) struct ScrapeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Meet a partner that gives the same identifier, and say which path works between the two
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: Option<String>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
@@ -162,6 +178,28 @@ pub(crate) struct ManArgs {
     pub(crate) folder: Option<PathBuf>,
 }
 
+/// Refuses an identifier that says nothing. The library and JavaScript take one, but all who leave a variable of their shell
+/// empty would meet under it.
+pub(crate) fn identifier(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err(
+            "an identifier may not be empty or blank, or you would meet all who left theirs so: choose a name that \
+                    your peers give too, and no others, such as my-app"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// An argument as it is written in a command for a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
@@ -175,6 +213,19 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn what_a_shell_would_read_otherwise_is_quoted() {
+        for (text, expected) in [
+            ("my-app", "my-app"),
+            ("wss://a.example:1/x", "wss://a.example:1/x"),
+            ("two words", "'two words'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("ü", "'ü'"),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -22,7 +22,7 @@ use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::{AnnounceUrl, NodeError, StartError};
 use tokio::time::timeout;
 
-use crate::args::{AccessError, BenchArgs, Child, NetworkArgs, Test};
+use crate::args::{AccessError, BenchArgs, Child, NetworkArgs, Test, quoted};
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 use child::ChildProcess;
@@ -201,6 +201,9 @@ impl<'a> Bench<'a> {
         let wanted = self.args.wants(Test::Connect);
         let times = if wanted { self.args.connects } else { 1 };
         self.progress.begin("connect", times);
+        if let Place::Elsewhere = self.place {
+            self.progress.wait(&format!("a partner, which runs: p2pt bench {} --serve", quoted(self.identifier)));
+        }
         let mut took = Vec::new();
         loop {
             let met = meet(self.identifier, self.network, self.args.deadline, signals.next()).await?;

@@ -8,13 +8,14 @@ mod members;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Event, Events, Peer, Swarm};
+use p2pt::{Event, Events, Peer, PeerId, Swarm};
 
-use crate::args::ChatArgs;
+use crate::args::{ChatArgs, quoted};
 use crate::lines::Line;
+use crate::progress::Waiting;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
-use crate::terminal::{Colour, Terminal, clean, output_error, short};
+use crate::terminal::{Colour, Terminal, clean, explained, output_error, short};
 use dialect::{Dialect, Said, short_name};
 use editor::{MAX_LINE_BYTES, Source};
 use input::{HELP, Input};
@@ -28,7 +29,8 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut reader = OutputReader::watch();
     let dialect = if args.p2chat { Dialect::P2Chat } else { Dialect::Plain };
     let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
-    let (swarm, events) = builder.join(dialect.identifier(&args.identifier)).await?;
+    let room = args.identifier.clone().unwrap_or_else(draw_room);
+    let (swarm, events) = builder.join(dialect.identifier(&room)).await?;
     let (mut source, terminal) = Source::open();
     let name = args.name.as_deref().map(short_name).filter(|name| !name.is_empty());
     // The web app shows a name beside each line.
@@ -36,7 +38,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
     let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
     let mut signalled = false;
     let ended = tokio::select! {
-        ended = chat.converse(&args.identifier, &mut source, events) => ended,
+        ended = chat.converse(&args, &room, &mut source, events) => ended,
         () = signals.next() => {
             signalled = true;
             Ok(())
@@ -44,11 +46,23 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
         () = reader.gone() => Err(output_error(ErrorKind::BrokenPipe.into())),
     };
     // However it ends, the others are told.
+    let mut waiting = Waiting::new(false);
     tokio::select! {
-        () = chat.swarm.shutdown() => {}
+        () = waiting.until("the others and the trackers to be told; Ctrl-C does not wait", chat.swarm.shutdown()) => {}
         () = signals.second(signalled) => {}
     }
     Ok(ended?)
+}
+
+/// A name for a room where none is given: 40 bits that are in use nowhere else, and that no stranger guesses.
+fn draw_room() -> String {
+    format!("room-{}", &PeerId::random().to_string()[..10])
+}
+
+/// What others type to be in the same room.
+fn command_for_others(args: &ChatArgs, room: &str) -> String {
+    let p2chat = if args.p2chat { " --p2chat" } else { "" };
+    format!("p2pt chat {}{p2chat}{}", quoted(room), args.network.for_others())
 }
 
 struct Chat {
@@ -61,10 +75,22 @@ struct Chat {
 
 impl Chat {
     /// Shows what happens and does what is asked for, until the input ends or says to leave.
-    async fn converse(&mut self, identifier: &str, source: &mut Source, mut events: Events) -> io::Result<()> {
+    async fn converse(
+        &mut self,
+        args: &ChatArgs,
+        room: &str,
+        source: &mut Source,
+        mut events: Events,
+    ) -> io::Result<()> {
         let own_id = short(self.swarm.peer_id());
         let name = self.name.as_deref().map(|name| format!(", {name:?}")).unwrap_or_default();
-        self.note(format_args!("You are {own_id}{name}, under {identifier:?}. {HELP}"))?;
+        self.note(format_args!("You are {own_id}{name}, under {room:?}. {HELP}"))?;
+        self.note(format_args!("Others join with: {}", command_for_others(args, room)))?;
+        let trackers: Vec<String> = args.network.announce_urls().iter().map(ToString::to_string).collect();
+        match trackers.as_slice() {
+            [] => self.warn("there is no tracker, so no peer is met: --tracker")?,
+            urls => self.note(format_args!("Looking for them by {}", urls.join(" and ")))?,
+        }
         loop {
             tokio::select! {
                 line = source.next() => match line? {
@@ -175,9 +201,10 @@ impl Chat {
             Event::ConnectionFailed(failed) => self.warn(format_args!(
                 "no connection to {}: {} (`p2pt doctor` says what this network allows)",
                 short(failed.peer_id),
-                failed.error
+                explained(&failed.error)
             )),
-            Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {error}")),
+            Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {}", explained(&error))),
+            Event::ServerWarning(warning) => self.warn(format_args!("{warning}; {}", warning.advice())),
             Event::InvalidFrame(refused) => {
                 self.warn(format_args!("from {}: {}", short(refused.peer.id()), refused.error))
             }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::DemoArgs;
+use crate::progress::Waiting;
 use crate::terminal::{Colour, Terminal, short};
 
 /// The size of the large message, in bytes.
@@ -244,7 +245,8 @@ impl Show {
         work: impl Future<Output = Result<Done<T>, Problem>>,
     ) -> Result<T, DemoError> {
         let began = Instant::now();
-        let failure = match timeout_at(self.began + self.deadline, work).await {
+        let work = timeout_at(self.began + self.deadline, work);
+        let failure = match Waiting::new(false).until(format!("the step \"{step}\""), work).await {
             Ok(Ok(done)) => {
                 self.succeeded(step, &done, began.elapsed())?;
                 return Ok(done.value);

@@ -9,6 +9,7 @@ mod doctor;
 mod lines;
 mod pages;
 mod pipe;
+mod progress;
 mod reader;
 mod scrape;
 mod signals;
@@ -20,7 +21,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches as _;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -28,11 +29,14 @@ use tracing_subscriber::filter::ParseError;
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = pages::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(answer) => return print(&answer),
     };
-    let (filter, unusable) = filter(cli.verbose, env::var(EnvFilter::DEFAULT_ENV).ok().as_deref());
+    let shows_warnings = cli.command.as_ref().is_some_and(Command::shows_warnings);
+    let rust_log = env::var(EnvFilter::DEFAULT_ENV).ok();
+    let (filter, unusable) = filter(cli.verbose, rust_log.as_deref(), shows_warnings);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -95,12 +99,13 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
 /// Why a command failed.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What is logged: what `RUST_LOG` says, unless it is empty; else warnings, and more of p2pt's crates with `-v`. Beside
-/// it what is wrong with a `RUST_LOG` that cannot be used.
-fn filter(verbose: u8, rust_log: Option<&str>) -> (EnvFilter, Option<ParseError>) {
+/// What is logged: what `RUST_LOG` says, unless it is empty; else warnings, and more of p2pt's crates with `-v`. A command
+/// that shows warnings in its own way logs errors alone. Beside it what is wrong with a `RUST_LOG` that cannot be used.
+fn filter(verbose: u8, rust_log: Option<&str>, shows_warnings: bool) -> (EnvFilter, Option<ParseError>) {
     // Targets are compared by their beginnings, so `p2pt` is `p2pt_tracker` and all its other crates, too.
     let by_flags = || {
         EnvFilter::new(match verbose {
+            0 if shows_warnings => "error",
             0 => "warn",
             1 => "warn,p2pt=debug",
             _ => "warn,p2pt=trace",
@@ -118,7 +123,7 @@ mod tests {
     use super::*;
 
     fn chosen(verbose: u8, rust_log: Option<&str>) -> String {
-        filter(verbose, rust_log).0.to_string()
+        filter(verbose, rust_log, false).0.to_string()
     }
 
     #[test]
@@ -132,6 +137,13 @@ mod tests {
         assert_eq!(chosen(2, Some("p2pt_mesh=info")), "p2pt_mesh=info");
         assert_eq!(chosen(1, Some("")), "p2pt=debug,warn");
         assert_eq!(chosen(1, Some("p2pt=very")), "p2pt=debug,warn");
-        assert!(filter(1, Some("p2pt=very")).1.is_some() && filter(1, Some("warn")).1.is_none());
+        assert!(filter(1, Some("p2pt=very"), false).1.is_some() && filter(1, Some("warn"), false).1.is_none());
+    }
+
+    #[test]
+    fn what_a_command_shows_is_not_logged_beside_it() {
+        let quiet = |verbose, rust_log| filter(verbose, rust_log, true).0.to_string();
+        assert_eq!([quiet(0, None), quiet(0, Some("warn"))], ["error", "warn"]);
+        assert_eq!(quiet(1, None), "p2pt=debug,warn");
     }
 }

@@ -1,11 +1,190 @@
-//! `p2pt completions` and `p2pt man`: what a package of the program installs beside it.
+//! `p2pt completions` and `p2pt man`: what a package of the program installs beside it; and what stands at the end of
+//! `--help`.
 
+use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::terminal::output_error;
+
+/// The exit codes, for people.
+const EXIT_STATUS: [(&str, &str); 3] = [
+    ("0", "Success, also when Ctrl-C or SIGTERM has stopped what runs until it is stopped."),
+    ("1", "Failure; standard error says why in its last line."),
+    ("2", "The command line is wrong."),
+];
+
+/// For commands that a signal ends at once.
+const ENDED_BY_SIGNAL: (&str, &str) = ("130, 143", "Ended by Ctrl-C or SIGTERM, as a shell counts signals.");
+
+/// What commands read beside their arguments, and [that which stands in for options](clap::Arg::get_env).
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("NO_COLOR", "If it is set and not empty, there are no colours; see https://no-color.org."),
+    ("TERM", "With \"dumb\" there are neither colours nor lines that come and go to say what is being waited for."),
+    (
+        "RUST_LOG",
+        "What is logged to standard error, in place of -v: a level or a list for each part of the program, such as \
+         p2pt=debug,p2pt_tracker=trace.",
+    ),
+];
+
+/// What stands on the page of a command besides its options.
+struct Page {
+    command: &'static str,
+    /// What the code 1 means there, where more is to be said than that it failed.
+    failure: Option<&'static str>,
+    /// Whether a signal ends it at once.
+    ends_by_signal: bool,
+    /// Command lines, and what each does.
+    examples: &'static [(&'static str, &'static str)],
+}
+
+const PAGES: [Page; 10] = [
+    Page {
+        command: "p2pt",
+        failure: None,
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt", "Show it working on this machine, without the internet."),
+            ("p2pt chat my-room", "Chat with everyone who runs the same command."),
+            ("p2pt doctor", "See what this machine and its network let p2pt do."),
+        ],
+    },
+    Page {
+        command: "demo",
+        failure: Some("A step of the demo has failed."),
+        ends_by_signal: true,
+        examples: &[("p2pt demo", "Start a tracker and two peers, and have them talk.")],
+    },
+    Page {
+        command: "chat",
+        failure: Some("It cannot start, or the reader of its output is gone."),
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt chat", "Draw a room, and say how others join it."),
+            ("p2pt chat my-room --name Ann", "Chat under a name."),
+            ("p2pt chat general --p2chat --name Ann", "Chat with the P2Chat web app."),
+            ("p2pt chat my-room --tracker wss://tracker.example", "Meet at a tracker of your own."),
+        ],
+    },
+    Page {
+        command: "tracker",
+        failure: Some("It cannot listen, or the certificate cannot be used."),
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt tracker", "Serve ws://127.0.0.1:8000, for this machine alone."),
+            (
+                "p2pt tracker --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem",
+                "Serve wss:// for everyone; kill -HUP reads the certificate anew.",
+            ),
+            (
+                "p2pt -v tracker --trusted-proxy 127.0.0.1",
+                "Serve behind a reverse proxy, and log sockets and refusals.",
+            ),
+        ],
+    },
+    Page {
+        command: "scrape",
+        failure: Some("The tracker cannot be reached, or does not answer in time."),
+        ends_by_signal: true,
+        examples: &[("p2pt scrape wss://tracker.example my-room", "Count the members of a swarm.")],
+    },
+    Page {
+        command: "pipe",
+        failure: Some("It cannot start, its output is not read any more, or a second signal interrupted it."),
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt pipe my-app", "Print events as JSON Lines and take commands."),
+            (
+                "echo '{\"peers\":true}' | p2pt pipe my-app --loopback --no-default-trackers",
+                "Ask one question and stop.",
+            ),
+        ],
+    },
+    Page {
+        command: "doctor",
+        failure: Some("A check has found something bad; what to do stands below it."),
+        ends_by_signal: true,
+        examples: &[
+            ("p2pt doctor", "Look at the default trackers and STUN servers, and at this machine."),
+            ("p2pt doctor us", "With the same command on another machine, look at the path between the two."),
+            ("p2pt doctor --json | jq '.findings[] | select(.verdict != \"good\")'", "Read it by a program."),
+        ],
+    },
+    Page {
+        command: "completions",
+        failure: None,
+        ends_by_signal: false,
+        examples: &[("p2pt completions bash > /etc/bash_completion.d/p2pt", "Install completions for everyone.")],
+    },
+    Page {
+        command: "man",
+        failure: None,
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt man | man -l -", "Read the page of the program."),
+            ("p2pt man --folder ~/.local/share/man/man1", "Install the pages."),
+        ],
+    },
+    Page {
+        command: "bench",
+        failure: Some("No partner was met, something was lost, or a test was not done in time."),
+        ends_by_signal: false,
+        examples: &[
+            ("p2pt bench", "Measure on this machine."),
+            ("p2pt bench my-bench --serve", "Be the partner of those who measure."),
+            ("p2pt bench my-bench --json", "Measure with that partner."),
+        ],
+    },
+];
+
+impl Page {
+    fn of(command: &Command) -> Option<&'static Self> {
+        let name = command.get_name();
+        PAGES.iter().find(|page| page.command == name.rsplit('-').next().unwrap_or(name))
+    }
+
+    fn exit_status(&self) -> Vec<(&'static str, &'static str)> {
+        let mut codes = EXIT_STATUS.to_vec();
+        if let Some(failure) = self.failure {
+            codes[1].1 = failure;
+        }
+        codes.extend(self.ends_by_signal.then_some(ENDED_BY_SIGNAL));
+        codes
+    }
+
+    /// What stands at the end of `--help`.
+    fn help(&self) -> String {
+        let mut help = "Examples:\n".to_owned();
+        for (line, effect) in self.examples {
+            let _ = writeln!(help, "  {line}\n          {effect}");
+        }
+        help.push_str("\nExit codes:\n");
+        for (code, meaning) in self.exit_status() {
+            let _ = writeln!(help, "  {code:<8}  {meaning}");
+        }
+        help.push_str("\n`p2pt man | man -l -` has what is read of the environment, too.");
+        help
+    }
+}
+
+/// The command line, with what stands at the end of its help.
+pub(crate) fn command() -> Command {
+    fn documented(command: Command) -> Command {
+        let Some(page) = Page::of(&command) else { return command };
+        command
+            .after_help("Exit codes: 0 success, 1 failure, 2 a wrong command line. More with --help.")
+            .after_long_help(page.help())
+            .mut_subcommands(documented)
+    }
+    documented(Cli::command())
+}
 
 pub(crate) fn completions(args: &CompletionsArgs) -> io::Result<()> {
     // Into memory first: the generator panics where a write fails.
@@ -15,21 +194,84 @@ pub(crate) fn completions(args: &CompletionsArgs) -> io::Result<()> {
 }
 
 pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
-    match &args.folder {
-        Some(folder) => {
-            let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
-            std::fs::create_dir_all(folder).map_err(named)?;
-            clap_mangen::generate_to(Cli::command(), folder).map_err(named)
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            print(&page)
-        }
+    let mut command = command().disable_help_subcommand(true);
+    command.build();
+    let Some(folder) = &args.folder else {
+        let mut page = Vec::new();
+        render(&command, &mut page)?;
+        return print(&page);
+    };
+    write_pages(&command, folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
+}
+
+/// Writes the page of the program, and one for each command.
+fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()).chain([command]) {
+        let mut file = File::create(folder.join(Man::new(command.clone()).get_filename()))?;
+        render(command, &mut file)?;
+        file.flush()?;
+    }
+    Ok(())
+}
+
+/// Renders a page, in the order that man-pages(7) recommends.
+fn render(command: &Command, out: &mut dyn Write) -> io::Result<()> {
+    let man = Man::new(command.clone());
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(out)?;
+    }
+    if let Some(page) = Page::of(command) {
+        let mut roff = Roff::new();
+        section(&mut roff, "EXIT STATUS", page.exit_status());
+        let by_options = command.get_arguments().filter_map(|argument| {
+            let (name, option) = (argument.get_env()?.to_str()?, argument.get_long()?);
+            Some((name.to_owned(), format!("What --{option} says, where it is not given.")))
+        });
+        let environment = ENVIRONMENT.iter().map(|(name, effect)| ((*name).to_owned(), (*effect).to_owned()));
+        section(&mut roff, "ENVIRONMENT", environment.chain(by_options));
+        section(&mut roff, "EXAMPLES", page.examples.iter().copied());
+        roff.to_writer(out)?;
+    }
+    // Commands have none of their own.
+    let has_version = command.get_version().or(command.get_long_version()).is_some();
+    if has_version { man.render_version_section(out) } else { Ok(()) }
+}
+
+/// A section of terms with what each means.
+fn section<T: Into<String>>(roff: &mut Roff, title: &str, terms: impl IntoIterator<Item = (T, T)>) {
+    roff.control("SH", [title]);
+    for (term, meaning) in terms {
+        roff.control("TP", []);
+        let (term, meaning): (Inline, Inline) = (bold(term), roman(meaning));
+        roff.text([term]).text([meaning]);
     }
 }
 
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(text).and_then(|()| out.flush()).map_err(output_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_and_its_examples_are_command_lines() {
+        for name in Cli::command().get_subcommands().map(Command::get_name).filter(|name| *name != "help") {
+            assert!(PAGES.iter().any(|page| page.command == name), "{name}");
+        }
+        for (line, _) in PAGES.iter().flat_map(|page| page.examples) {
+            let words = line.split(['|', '>']).find(|part| part.trim_start().starts_with("p2pt")).expect(line);
+            let parsed = command().try_get_matches_from(words.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
 }

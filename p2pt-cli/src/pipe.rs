@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufRead, BufReader};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::args::{AccessError, PipeArgs};
+use crate::args::{self, AccessError, PipeArgs};
 use crate::lines::{Line, Lines};
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
@@ -193,9 +193,12 @@ impl Pipe {
             Command::Send(send) => self.swarms.find(send.swarm)?.send(send).await?,
             Command::Respond(respond) => self.swarms.find(respond.swarm)?.respond(respond).await?,
             Command::SendFrame(send) => self.swarms.find(send.swarm)?.send_frame(send).await?,
-            Command::Join(identifier) => self.join(&identifier).await?,
+            Command::Join(identifier) => self.join(&args::identifier(&identifier)?).await?,
             Command::Leave(which) => self.start_to_leave(which.swarm)?,
-            Command::SetIdentifier(new) => self.swarms.find(new.swarm)?.set_identifier(new.identifier).await?,
+            Command::SetIdentifier(new) => {
+                let identifier = args::identifier(&new.identifier)?;
+                self.swarms.find(new.swarm)?.set_identifier(identifier).await?;
+            }
             Command::Swarms(_) => {
                 let swarms = self.swarms.iter().map(Into::into).collect();
                 self.output.answer(&Event::Swarms { swarms }).await?;

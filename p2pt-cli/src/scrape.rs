@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::args::ScrapeArgs;
+use crate::progress::Waiting;
 use crate::terminal::{Colour, Terminal, clean};
 
 /// Swarms asked for at a time: what one request of the tracker client carries.
@@ -64,7 +65,9 @@ pub(crate) async fn run(args: ScrapeArgs) -> Result<(), crate::Failure> {
     let unused_id = PeerId::from([0; 20]);
     let connector = args.access.connector()?;
     let client = TrackerClient::start(args.url.clone(), unused_id, config, connector, args.url.clone(), sender);
-    let swarms = timeout(args.deadline, scrape(&client, &args, &mut events))
+    let swarms = timeout(args.deadline, scrape(&client, &args, &mut events));
+    let swarms = Waiting::new(args.json)
+        .until(&args.url, swarms)
         .await
         .map_err(|_| ScrapeError::Deadline(args.url.clone(), args.deadline))??;
     show(&args, &swarms)?;

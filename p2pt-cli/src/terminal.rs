@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 use p2pt::PeerId;
+use p2pt::transport::TransportError;
 use rustyline::ExternalPrinter;
 
 impl fmt::Debug for Terminal {
@@ -98,6 +99,14 @@ pub(crate) fn output_error(error: io::Error) -> io::Error {
         _ => format!("standard output: {error}"),
     };
     io::Error::new(error.kind(), text)
+}
+
+/// Why a connection failed, and what to do about it.
+pub(crate) fn explained(error: &TransportError) -> String {
+    match error.advice() {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
 }
 
 /// The first eight digits of an id: enough for people to tell peers apart.

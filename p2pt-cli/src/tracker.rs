@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use crate::Failure;
 use crate::args::TrackerArgs;
+use crate::progress::Waiting;
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 
@@ -39,8 +40,9 @@ pub(crate) async fn run(args: TrackerArgs) -> Result<(), Failure> {
         }
     }
     info!(stats = server.stats().to_json(), "stopping");
+    let mut waiting = Waiting::new(false);
     tokio::select! {
-        () = server.shutdown() => {}
+        () = waiting.until("the clients to hang up; Ctrl-C does not wait", server.shutdown()) => {}
         // A second signal asks not to wait.
         () = signals.next() => {}
     }

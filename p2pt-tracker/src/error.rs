@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The name of the tracker could not be looked up, or has no address that may be used.
+    /// The name of the tracker could not be looked up, or has no address that may be used. Most often it is misspelt.
     #[error("name lookup: {0}")]
     Lookup(String),
     /// The connection was refused, could not be made, or broke before the socket was open.
@@ -24,6 +24,9 @@ pub enum ConnectError {
     /// The tracker's certificate is not trusted, or it speaks no TLS. The text says what is wrong and what can be done.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The URL begins with `ws://`, and the port speaks TLS: the tracker's URL begins with `wss://`.
+    #[error("this port speaks TLS: use wss://")]
+    TlsPort,
     /// The tracker, or what stands in its place, refused with an HTTP status.
     #[error("{0}")]
     Status(HttpRefusal),
@@ -59,6 +62,40 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What people can do about it, in a sentence without a capital or a full stop, to be shown behind the error. `None`
+    /// where the error itself says so, as [`Tls`](Self::Tls) does, or where there is nothing but to wait or to use another
+    /// tracker.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Lookup(_) => Some(
+                "check the spelling of the tracker's name; if it is right, the name server and the network of this machine",
+            ),
+            Self::TlsPort => Some("give the tracker's URL with wss:// in place of ws://"),
+            Self::Io { kind: io::ErrorKind::ConnectionRefused, .. } => {
+                Some("nothing listens there: check the port, and whether the tracker runs")
+            }
+            Self::Io { kind: io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable, .. } => {
+                Some("check the network of this machine")
+            }
+            Self::Timeout(_) => Some("a firewall may drop what goes there: try a proxy, or another tracker"),
+            Self::Handshake(_) => Some("no tracker answers there: check the URL, its port and its path"),
+            Self::Status(HttpRefusal { status: 401 | 403, .. }) => {
+                Some("the tracker may want an `Origin` or a token in a header")
+            }
+            Self::Status(HttpRefusal { status: 404, .. }) => Some("check the path of the tracker's URL"),
+            Self::Status(HttpRefusal { status: 429 | 503, .. }) => {
+                Some("the tracker is busy and is asked again later; use another one too")
+            }
+            Self::Proxy(ProxyError::Unreachable(_)) => Some("check the URL of the proxy, and whether it runs"),
+            Self::Proxy(ProxyError::Login) => Some("give the proxy's user name and password in its URL"),
+            Self::Forbidden(_) => {
+                Some("use a wss:// URL, and allow it in `connect-src` if the page has a content security policy")
+            }
+            Self::Unexplained => Some("check the URL, and whether its certificate is one that the browser trusts"),
+            Self::Io { .. } | Self::Tls(_) | Self::Status(_) | Self::Redirect { .. } | Self::Proxy(_) => None,
+        }
+    }
+
     /// How long the tracker, or a proxy on the way to it, has asked to wait before the next attempt.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

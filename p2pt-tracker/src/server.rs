@@ -92,7 +92,7 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        connection::serve(Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, None)))
+        connection::serve(None, Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, None)))
     }
 
     /// Serves one byte stream that comes from this address, as [`serve`](Self::serve) does. Offers are handed out by
@@ -104,7 +104,8 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        connection::serve(Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, Some(address))))
+        let address = Some(address);
+        connection::serve(address, Box::pin(handshake::connect_from(Arc::clone(&self.hub), stream, address)))
     }
 
     /// Serves one byte stream on which the WebSocket is open already, because something else has answered its HTTP
@@ -117,7 +118,7 @@ impl TrackerService {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        connection::serve(Box::pin(handshake::connect_upgraded(Arc::clone(&self.hub), stream, address)))
+        connection::serve(address, Box::pin(handshake::connect_upgraded(Arc::clone(&self.hub), stream, address)))
     }
 
     /// What happens and has happened.
@@ -279,7 +280,9 @@ async fn accept(listeners: Vec<TrackerListener>, hub: Arc<Hub>, limit: usize) {
                 }
             }
             accepted = listener::accept(&listeners, &mut turn) => match accepted {
-                (_, Ok(_)) if connections.len() >= limit => hub.refusals.count(Refused::Sockets),
+                (_, Ok((_, peer))) if connections.len() >= limit => {
+                    connection::span(Some(peer.ip())).in_scope(|| hub.refusals.count(Refused::Sockets));
+                }
                 (listener, Ok((stream, peer))) => {
                     if let Some(served) = listener.serve(&hub, stream, peer.ip()) {
                         connections.spawn(served);

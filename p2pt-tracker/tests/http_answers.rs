@@ -83,6 +83,31 @@ async fn a_refusal_says_what_the_tracker_said() {
 }
 
 #[tokio::test]
+async fn a_web_server_that_wants_tls_is_understood() {
+    for (answer, understood) in [
+        // As nginx, Go's servers (Caddy) and Apache have it.
+        ("HTTP/1.1 400 Bad Request\r\n\r\n<title>400 The plain HTTP request was sent to HTTPS port</title>", true),
+        ("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", true),
+        ("HTTP/1.1 400 Bad Request\r\n\r\nYou're speaking plain HTTP to an SSL-enabled server port.", true),
+        ("\x15\x03\x01\0\x02\x02\x46", true),
+        ("HTTP/1.1 400 Bad Request\r\n\r\nno Upgrade header", false),
+        ("HTTP/1.1 403 Forbidden\r\n\r\nplain HTTP request was sent to HTTPS port", false),
+        ("?\x15\x03\x01\0\x02\x02\x46", false),
+    ] {
+        let error = failed(answer).await;
+        assert_eq!(error == ConnectError::TlsPort, understood, "{answer:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_is_said_to_be_so() {
+    // RFC 6761 keeps `.invalid` free for ever.
+    let error = connect(&WebSocketConnector::new(), "ws://tracker.exmaple.invalid").await.unwrap_err();
+    assert!(error.to_string().contains("tracker.exmaple.invalid has no known address"), "{error}");
+    assert!(error.advice().is_some_and(|advice| advice.contains("spelling")), "{error}");
+}
+
+#[tokio::test]
 async fn a_redirect_is_named_with_its_target() {
     for (location, target, reason) in [
         ("https://new.example/announce", "wss://new.example/announce", RedirectReason::NotAllowed),

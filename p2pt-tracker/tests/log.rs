@@ -85,21 +85,27 @@ async fn each_change_of_a_socket_and_of_its_offers_is_logged_and_no_description_
     assert!(said.contains("this node's peer id is in use elsewhere swarm="), "{said}");
     server().await;
     log.expect(&[
-        "DEBUG p2pt_tracker::server::connection: socket opened connection=1 address=192.0.2.1",
-        "announce connection=1 swarm=",
+        "DEBUG socket{address=192.0.2.1}: p2pt_tracker::server::connection: socket opened connection=1",
+        "socket{address=192.0.2.1}: p2pt_tracker::swarms: announce connection=1 swarm=",
         "offers=1",
-        "request refused connection=1 reason=",
+        "socket{address=192.0.2.1}: p2pt_tracker::swarms: request refused connection=1 reason=",
         "socket closed connection=1 reason=\"closed by the client\"",
     ]);
     let proxies = vec!["192.0.2.1".parse().expect("an address")];
     let service = TrackerService::new(ServerConfig::default().trusted_proxies(proxies));
     proxied(&service).await;
-    let complaints = |log: &str| log.matches("WARN p2pt_tracker::server::refusals: a proxy's word").count();
+    let complaints = |log: &str| {
+        log.matches("WARN socket{address=192.0.2.1}: p2pt_tracker::server::refusals: a proxy's word").count()
+    };
     let first = log.take();
     assert_eq!(complaints(&first), 1, "one complaint in a minute: {first}");
     tokio::time::advance(Duration::from_secs(61)).await;
     proxied(&service).await;
     assert_eq!(complaints(&log.take()), 1);
+    refused(&service).await;
+    log.expect(&[
+        "DEBUG socket{address=192.0.2.1 client=198.51.100.7}: p2pt_tracker::server::refusals: socket or request refused",
+    ]);
 }
 
 /// Another node takes part under our peer id.
@@ -161,4 +167,16 @@ async fn proxied(service: &TrackerService) {
         drop(near);
         served.await.expect("no panic");
     }
+}
+
+/// A request of a client behind a proxy, for a page that there is not.
+async fn refused(service: &TrackerService) {
+    let (mut near, far) = duplex(1024);
+    let served = tokio::spawn(service.serve_from([192, 0, 2, 1].into(), far));
+    near.write_all(b"GET /nothing HTTP/1.1\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n").await.expect("the tracker reads");
+    let mut response = String::new();
+    near.read_to_string(&mut response).await.expect("a response");
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
+    drop(near);
+    served.await.expect("no panic");
 }

@@ -402,5 +402,28 @@ async fn a_tracker_without_tls_is_said_to_have_none() {
         None
     });
     let words = distrust(&Tracker { port, certificate: Vec::new(), first_message }, "localhost", &[]).await;
-    assert!(words.contains("does not speak TLS there; one without TLS has a URL that begins with ws://"), "{words}");
+    assert!(words.contains("this port does not speak TLS: use ws://"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tracker_that_hangs_up_in_the_tls_handshake_may_have_none() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first_message = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // What was sent is read first: a socket closed with unread bytes is reset.
+        let _ = std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+        None
+    });
+    let words = distrust(&Tracker { port, certificate: Vec::new(), first_message }, "localhost", &[]).await;
+    assert!(words.contains("closed in the handshake; a port that does not speak TLS may do so"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tracker_with_tls_is_said_to_speak_it_where_it_is_asked_without() {
+    let port = secure_tracker().port;
+    let url: AnnounceUrl = format!("ws://localhost:{port}").parse().unwrap();
+    let error = timeout(GUARD, WebSocketConnector::new().connect(&url, None)).await.unwrap().unwrap_err();
+    assert_eq!(error, ConnectError::TlsPort);
+    assert_eq!(error.to_string(), "this port speaks TLS: use wss://");
 }

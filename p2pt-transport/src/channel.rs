@@ -244,6 +244,9 @@ pub struct ChannelStats {
     pub local_candidate: Option<String>,
     /// The type of the selected remote candidate.
     pub remote_candidate: Option<String>,
+    /// The types of the local and the remote candidate of each pair on which a check was answered, once for each two types;
+    /// what a diagnosis shows. Pairs that are not checked any more once the channel is open may be missing.
+    pub working_pairs: Vec<(String, String)>,
     /// The last measured round-trip time.
     pub round_trip: Option<Duration>,
     /// Payload bytes accepted for sending.

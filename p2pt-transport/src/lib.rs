@@ -154,6 +154,7 @@
 //! ground up, in 560 lines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod advice;
 mod candidates;
 mod capabilities;
 mod channel;
@@ -165,6 +166,7 @@ mod error;
 mod ice_server;
 #[cfg(all(feature = "memory", not(target_family = "wasm")))]
 pub mod memory;
+mod server_warning;
 // Elsewhere only its decisions are compiled, and only for their tests.
 #[cfg(all(feature = "web", any(test, target_family = "wasm")))]
 #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "what a browser drives is not there"))]
@@ -181,6 +183,7 @@ pub use channel::{
 };
 pub use error::{AddCandidateError, SendFrameError, TransportError, TrySendAllError, TrySendFrameError};
 pub use ice_server::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer};
+pub use server_warning::{ServerProblem, ServerWarning};
 
 use std::sync::Arc;
 
@@ -209,6 +212,14 @@ pub trait Transport: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`TransportError::InvalidSdp`] when the offer cannot be understood, and the errors of [`offer`](Self::offer).
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError>;
+
+    /// Waits for something that goes wrong without any call failing of it: a STUN or TURN server of the configuration that is of
+    /// no use. Of each server there is one warning; they wait until they are asked for. Dropping the future loses none.
+    ///
+    /// Unless a backend implements it, none ever comes.
+    async fn warning(&self) -> ServerWarning {
+        std::future::pending().await
+    }
 
     /// Closes every connection, pending or open, and waits until all are closed, also those whose close a drop began.
     ///

@@ -12,6 +12,8 @@ mod many;
 mod nats;
 #[path = "webrtc_emulated/paths.rs"]
 mod paths;
+#[path = "webrtc_emulated/servers.rs"]
+mod servers;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -21,7 +21,7 @@ use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_rt::{AbortHandle, JoinError, JoinSet};
 use p2pt_rt::{sleep_until, timeout};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
-use p2pt_transport::{Channel, ChannelClosed, Transport, TransportError};
+use p2pt_transport::{Channel, ChannelClosed, ServerWarning, Transport, TransportError};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -126,6 +126,8 @@ pub(crate) struct Engine {
     offers_made: u64,
     /// The last offer could not be made, which was logged.
     offers_fail: bool,
+    /// What the transport has warned of, for swarms that are joined later: one for each of its servers at most.
+    server_warnings: Vec<ServerWarning>,
     tasks: JoinSet<Done>,
     /// Graceful closes of trackers and peers. They have deadlines of their own, and outlast the engine's loop.
     graceful: JoinSet<()>,
@@ -162,6 +164,7 @@ impl Engine {
             next_membership: 0,
             offers_made: 0,
             offers_fail: false,
+            server_warnings: Vec::new(),
             tasks: JoinSet::new(),
             graceful: JoinSet::new(),
         }
@@ -170,6 +173,8 @@ impl Engine {
     pub(crate) async fn run(mut self) {
         let stop = self.parts.shared.stop.clone();
         let mut ending = pin!(p2pt_rt::ending());
+        let transport = self.parts.transport.clone();
+        let mut warning = transport.warning();
         loop {
             let due = self.memberships.next_due();
             let timer = async {
@@ -207,6 +212,13 @@ impl Engine {
                     }
                 }
                 Some(ended) = self.graceful.join_next() => report(ended).unwrap_or_default(),
+                server = &mut warning => {
+                    warning = transport.warning();
+                    for (_, membership) in self.memberships.iter() {
+                        membership.shared.queue.server_warning(server.clone());
+                    }
+                    self.server_warnings.push(server);
+                }
                 Some(command) = self.commands.recv() => self.handle_command(command),
                 Some((tracker, event)) = self.tracker_events.recv() => self.handle_tracker(tracker, event),
             }
@@ -314,6 +326,7 @@ impl Engine {
         let Parts { mesh, settings, .. } = &self.parts;
         let admission = self.parts.shared.admission.clone();
         let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
+        self.server_warnings.iter().for_each(|warning| shared.queue.server_warning(warning.clone()));
         debug!(parent: connections.span(), "joins the swarm");
         if lock(&self.parts.shared.trackers).is_empty() {
             warn!(parent: connections.span(), "the node has no tracker, so it meets no peer until one is added");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use p2pt_messaging::MessageId;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, Frame, Role, TransportError};
+use p2pt_transport::{ChannelClosed, Frame, Role, ServerWarning, TransportError};
 
 use crate::{Message, Peer, ReceiveError, SendError};
 
@@ -53,6 +53,9 @@ pub enum Event {
     ConnectionRejected(ConnectionRejected),
     /// The transport could make no offer, so unknown peers cannot be invited; it is asked again at the next announce.
     OfferFailed(Arc<TransportError>),
+    /// A STUN or TURN server of the transport's configuration is of no use. Peers are met without it, as far as the network
+    /// lets them. Each swarm has it once for each server, a swarm that is joined later at its beginning.
+    ServerWarning(ServerWarning),
 }
 
 /// A peer has gone.
@@ -173,6 +176,14 @@ pub enum RejectReason {
     NotTheSamePeer,
 }
 
+impl ConnectionFailed {
+    /// What people can do about it, to be shown behind the error; `None` where there is nothing but to wait for the next
+    /// attempt, which comes by itself. It is [`TransportError::advice`], and part of what `Display` shows.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.error.advice()
+    }
+}
+
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -206,7 +217,11 @@ impl fmt::Display for Event {
             }
             Self::ConnectionFailed(failed) => failed.fmt(f),
             Self::ConnectionRejected(rejected) => rejected.fmt(f),
-            Self::OfferFailed(error) => write!(OneLine(f), "no offer was made: {error}"),
+            Self::OfferFailed(error) => {
+                write!(OneLine(f), "no offer was made: {error}")?;
+                advice(f, error.advice())
+            }
+            Self::ServerWarning(warning) => write!(OneLine(f), "server {warning}; {}", warning.advice()),
         }
     }
 }
@@ -260,6 +275,7 @@ impl fmt::Display for ConnectionFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer_id, tracker, role, error, .. } = self;
         write!(OneLine(f), "attempt with {peer_id} by {tracker} failed, {}: {error}", whose_offer(*role))?;
+        advice(f, self.advice())?;
         missed(f, self.missed)
     }
 }
@@ -270,6 +286,10 @@ impl fmt::Display for ConnectionRejected {
         write!(f, "attempt with {peer_id} by {tracker} rejected, {}: {reason}", whose_offer(*role))?;
         missed(f, self.missed)
     }
+}
+
+fn advice(f: &mut fmt::Formatter<'_>, advice: Option<&str>) -> fmt::Result {
+    advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
 }
 
 fn whose_offer(role: Role) -> &'static str {
@@ -312,6 +332,7 @@ impl fmt::Write for OneLine<'_, '_> {
 #[cfg(test)]
 mod tests {
     use p2pt_messaging::{InvalidMessage, Message as Body};
+    use p2pt_transport::ServerProblem;
 
     use super::*;
     use crate::settings::Settings;
@@ -381,6 +402,23 @@ mod tests {
                 "tracker ws://a.test reached; 1 of 2 are".to_owned(),
             ),
             (
+                Event::ConnectionFailed(ConnectionFailed {
+                    peer_id: peer.id(),
+                    tracker: tracker.clone(),
+                    role: Role::Offerer,
+                    error: Arc::new(TransportError::IceFailed {
+                        local: "host srflx".to_owned(),
+                        remote: "srflx".to_owned(),
+                    }),
+                    missed: 2,
+                }),
+                format!(
+                    "attempt with {id} by ws://a.test failed, offered by this side: ICE found no path (local candidates: \
+                     host srflx, remote candidates: srflx); the address translation on both sides lets nothing in: one of \
+                     the two needs a TURN server; 2 more were not kept"
+                ),
+            ),
+            (
                 Event::ConnectionRejected(ConnectionRejected {
                     peer_id: peer.id(),
                     tracker,
@@ -389,6 +427,12 @@ mod tests {
                     missed: 0,
                 }),
                 format!("attempt with {id} by ws://a.test rejected, offered by the peer: it is banned"),
+            ),
+            (
+                Event::ServerWarning(ServerWarning::new("stun:a.test", ServerProblem::Silent)),
+                "server stun:a.test is of no use: it does not answer; check its name and port, and that this network lets UDP \
+                 out; or use another one"
+                    .to_owned(),
             ),
             (Event::OfferFailed(failed("a\r\nb")), "no offer was made: transport backend: a\\r\\nb".to_owned()),
         ];

@@ -172,7 +172,8 @@ pub use p2pt_messaging::{
 pub use p2pt_proto::{IdParseError, InfoHash, OfferId, PeerId};
 pub use p2pt_tracker::{AnnounceUrl, AnnounceUrlError, PeerIdSign, TrackerState, TrackerWarning};
 pub use p2pt_transport::{
-    ChannelClosed, ChannelStats, Frame, IcePolicy, IceServer, Role, SendFrameError, Transport, TransportError,
+    ChannelClosed, ChannelStats, Frame, IcePolicy, IceServer, Role, SendFrameError, ServerProblem, ServerWarning,
+    Transport, TransportError,
 };
 #[cfg(feature = "webrtc")]
 pub use platform::WebRtcConfig;

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
-use p2pt_transport::{ChannelClosed, TransportError};
+use p2pt_transport::{ChannelClosed, ServerWarning, TransportError};
 use tokio::sync::Notify;
 
 use crate::counters::{Counters, add};
@@ -204,6 +204,10 @@ impl EventQueue {
         self.report(None, Event::OfferFailed(Arc::new(error)));
     }
 
+    pub(crate) fn server_warning(&self, warning: ServerWarning) {
+        self.report(None, Event::ServerWarning(warning));
+    }
+
     /// Queues an event that is not about a connected peer, in place of an unread one of the same kind.
     fn report(&self, source: Option<AnnounceUrl>, mut event: Event) {
         let mut ready = lock(&self.ready.ready);
@@ -215,7 +219,9 @@ impl EventQueue {
             match missed(&mut event) {
                 Some(_) => make_room_for_attempt(events),
                 None => {
-                    if let Some(older) = events.iter().position(|older| kind(older) == kind(&event)) {
+                    // Warnings of servers are each of another one, and as many as are configured.
+                    let replaces = !matches!(event, Event::ServerWarning(_));
+                    if replaces && let Some(older) = events.iter().position(|older| kind(older) == kind(&event)) {
                         count_replaced(&mut event, &events.remove(older));
                     }
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use super::{NetworkArgs, seconds};
+use super::{NetworkArgs, identifier, seconds};
 
 /// The most messages of one kind that a test sends.
 const MAX_COUNT: u64 = 100_000_000;
@@ -21,6 +21,7 @@ const MAX_COUNT: u64 = 100_000_000;
 ]))]
 pub(crate) struct BenchArgs {
     /// What the two peers share; without it both run on this machine, and need no internet
+    #[arg(value_parser = identifier)]
     pub(crate) identifier: Option<String>,
     /// Be the partner of those who measure under the identifier, until Ctrl-C
     #[arg(long, requires = "identifier", conflicts_with = "measuring")]

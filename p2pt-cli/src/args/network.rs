@@ -13,6 +13,8 @@ use p2pt::transport::DEFAULT_STUN_SERVERS;
 use p2pt::{AnnounceUrl, Builder, Limits, P2pt};
 use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 
+use super::quoted;
+
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
 
@@ -216,6 +218,12 @@ impl NetworkArgs {
         let (limits, largest) = (Limits::default(), mebibytes(self.receive_memory.min(self.send_memory)) / 4);
         let largest = limits.max_message_bytes.min(largest);
         limits.max_message_bytes(largest)
+    }
+
+    /// The options with which others meet this peer, behind a space; nothing where the default trackers are used.
+    pub(crate) fn for_others(&self) -> String {
+        let trackers = self.trackers.iter().map(|url| format!(" --tracker {}", quoted(url.as_str())));
+        trackers.chain(self.loopback.then(|| " --loopback".to_owned())).collect()
     }
 
     fn tracker_urls(&self) -> Vec<String> {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::BenchError;
 use super::protocol::{self, BadAnswer, Hello, Request, VERSION};
 use crate::args::NetworkArgs;
-use crate::terminal::short;
+use crate::terminal::{explained, short};
 
 /// Why there is no partner.
 #[derive(Debug, thiserror::Error)]
@@ -96,9 +96,9 @@ async fn find(events: &mut Events, trouble: &mut Trouble) -> Result<(Peer, Strin
                 }
                 Some(Event::TrackerWarning { tracker, warning, .. }) => trouble.is(format!("{tracker}: {warning}")),
                 Some(Event::ConnectionFailed(failed)) => {
-                    trouble.is(format!("no connection to {}: {}", short(failed.peer_id), failed.error));
+                    trouble.is(format!("no connection to {}: {}", short(failed.peer_id), explained(&failed.error)));
                 }
-                Some(Event::OfferFailed(error)) => trouble.is(format!("no peer can be invited: {error}")),
+                Some(Event::OfferFailed(error)) => trouble.is(format!("no peer can be invited: {}", explained(&error))),
                 Some(_) => {}
                 None => return Err(MeetError::Stopped),
             },

@@ -1,9 +1,6 @@
 //! Which test runs and how far it is, on standard error, so that standard output holds nothing but the figures.
 
-use std::io::{self, IsTerminal, Write};
-
-/// The width that a line of progress covers, so that a shorter one leaves nothing of a longer one.
-const WIDTH: usize = 72;
+use crate::progress::{can_rewrite, erase, rewrite, say};
 
 /// How often a test that runs to its end is shown at most.
 const STEPS: u64 = 100;
@@ -30,7 +27,7 @@ pub(super) struct Progress {
 impl Progress {
     /// For people it is a line that is rewritten, on a terminal; elsewhere a line for each test, or nothing if `quiet`.
     pub(super) fn new(quiet: bool) -> Self {
-        let style = match io::stderr().is_terminal() {
+        let style = match can_rewrite() {
             true => Style::Rewritten,
             false if quiet => Style::Silent,
             false => Style::Lines,
@@ -48,6 +45,15 @@ impl Progress {
         }
     }
 
+    /// Before the first step there is something to wait for.
+    pub(super) fn wait(&self, what: &str) {
+        match self.style {
+            Style::Silent => {}
+            Style::Lines => say(&format!("waiting for {what}\n")),
+            Style::Rewritten => rewrite(&format!("waiting for {what}")),
+        }
+    }
+
     /// The test that runs.
     pub(super) fn test(&self) -> &'static str {
         self.test
@@ -59,7 +65,7 @@ impl Progress {
             return;
         }
         self.next = done + (self.total / STEPS).max(1);
-        say(&format!("\r{:<WIDTH$}", line(self.test, Some((done, self.total)))));
+        rewrite(&line(self.test, Some((done, self.total))));
     }
 }
 
@@ -67,7 +73,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.style == Style::Rewritten {
-            say(&format!("\r{:<WIDTH$}\r", ""));
+            erase();
         }
     }
 }
@@ -79,12 +85,6 @@ fn line(test: &str, progress: Option<(u64, u64)>) -> String {
     }
 }
 
-/// A reader of progress that is gone is no reason to stop.
-fn say(text: &str) {
-    let mut out = io::stderr().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +94,10 @@ mod tests {
         assert_eq!(line("connect", Some((3, 15))), "measuring: connect, 3 of 15");
         assert_eq!(line("memory", Some((0, 1))), "measuring: memory");
         assert_eq!(line("raw frames", None), "measuring: raw frames");
-        assert!(line("small messages from the partner", Some((100_000_000, 100_000_000))).len() <= WIDTH);
+        assert!(
+            line("small messages from the partner", Some((100_000_000, 100_000_000))).len()
+                <= crate::progress::MAX_CHARS
+        );
     }
 
     #[test]

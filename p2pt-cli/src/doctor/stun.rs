@@ -48,11 +48,11 @@ fn host(url: &str) -> String {
 }
 
 fn unknown(url: &str, error: &str) -> Finding {
-    Finding::bad(
-        "stun",
-        format!("{url} has no address: {error}"),
-        "check the name, and the name server of this machine",
-    )
+    // The standard library's words before those of the system, which are said already.
+    let reason = error.strip_prefix("failed to lookup address information: ").unwrap_or(error);
+    let advice = "check the spelling of its name, and the name server of this machine";
+    let finding = Finding::bad("stun", format!("{url} has no known address ({reason})"), advice);
+    Finding { is_unknown_name: true, ..finding }
 }
 
 /// Asks all servers of one family, one after the other, from one socket.

@@ -91,11 +91,9 @@ fn tell(url: &AnnounceUrl, outcome: Option<&Outcome>, deadline: Duration) -> Fin
             Finding::good("tracker", found)
         }
         Some(Outcome::Unreachable(error)) => {
-            let advice = match error {
-                ConnectError::Timeout(_) => "a firewall may drop what goes there: try --proxy, or another tracker",
-                _ => OTHERS,
-            };
-            Finding::bad("tracker", format!("{url} cannot be reached: {error}"), advice)
+            let found = format!("{url} cannot be reached: {error}");
+            let is_unknown_name = matches!(error, ConnectError::Lookup(_));
+            Finding { is_unknown_name, ..Finding::bad("tracker", found, error.advice().unwrap_or(OTHERS)) }
         }
         Some(Outcome::Refused { reached, warning }) => {
             let found = format!("{url} was reached in {} and refuses: {warning}", millis(*reached));

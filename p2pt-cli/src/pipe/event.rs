@@ -52,7 +52,14 @@ pub(super) enum Event<'a> {
         tracker: &'a AnnounceUrl,
         role: Side,
         error: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        advice: Option<&'static str>,
         missed: u64,
+    },
+    ServerWarning {
+        server: &'a str,
+        error: String,
+        advice: &'static str,
     },
     ConnectionRejected {
         #[serde(serialize_with = "as_text")]
@@ -285,7 +292,8 @@ mod tests {
         let banned = Event::Banned { peers: vec![HEX.into()] };
         assert_eq!(line(&banned), format!(r#"{{"event":"banned","peers":["{HEX}"]}}"#));
         let (error, reason) = ("no path".into(), "it is banned".into());
-        let failed = Event::ConnectionFailed { peer, tracker: &tracker, role: Role::Offerer.into(), error, missed: 0 };
+        let (role, advice) = (Role::Offerer.into(), None);
+        let failed = Event::ConnectionFailed { peer, tracker: &tracker, role, error, advice, missed: 0 };
         assert_eq!(
             line(&failed),
             format!(

@@ -113,7 +113,11 @@ fn events() -> Vec<Json> {
         Event::Error { tag: Some(text()), peer: Some(peer), error: text() },
         Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 },
         Event::TrackerWarning { tracker: &tracker, error: text(), missed: 0 },
-        Event::ConnectionFailed { peer, tracker: &tracker, role: role(), error: text(), missed: 0 },
+        Event::ConnectionFailed {
+            peer, tracker: &tracker, role: role(), error: text(), advice: Some("…"), missed: 0
+        },
+        Event::ConnectionFailed { peer, tracker: &tracker, role: role(), error: text(), advice: None, missed: 0 },
+        Event::ServerWarning { server: "stun:a.example", error: text(), advice: "…" },
         Event::ConnectionRejected { peer, tracker: &tracker, role: role(), reason: text(), missed: 0 },
         Event::PeerConnected { peer },
         Event::PeerClosed { peer, reason: text(), unacknowledged_bytes: 0, unsent_messages: 0, unsent_bytes: 0 },
@@ -191,6 +195,7 @@ fn no_event_is_forgotten() {
         Event::TrackerConnected { .. } => "tracker_connected",
         Event::TrackerWarning { .. } => "tracker_warning",
         Event::ConnectionFailed { .. } => "connection_failed",
+        Event::ServerWarning { .. } => "server_warning",
         Event::ConnectionRejected { .. } => "connection_rejected",
         Event::PeerConnected { .. } => "peer_connected",
         Event::PeerClosed { .. } => "peer_closed",
@@ -208,5 +213,5 @@ fn no_event_is_forgotten() {
     };
     assert_eq!(named(&Event::Stopped {}), "stopped");
     let kinds: BTreeSet<String> = events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(kinds.len(), 21, "each of the kinds above: {kinds:?}");
+    assert_eq!(kinds.len(), 22, "each of the kinds above: {kinds:?}");
 }

@@ -4,6 +4,7 @@ use p2pt::{Events, PeerId, PendingResponse};
 
 use super::event::{Event, Value};
 use super::output::{EmitError, SwarmOutput};
+use crate::terminal::explained;
 
 /// Writes what peers and trackers say, until there is no more to come.
 pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<(), EmitError> {
@@ -44,7 +45,13 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 tracker: &failed.tracker,
                 role: failed.role.into(),
                 error: failed.error.to_string(),
+                advice: failed.advice(),
                 missed: failed.missed,
+            },
+            p2pt::Event::ServerWarning(warning) => Event::ServerWarning {
+                server: &warning.url,
+                error: warning.problem.to_string(),
+                advice: warning.advice(),
             },
             p2pt::Event::ConnectionRejected(refused) => Event::ConnectionRejected {
                 peer: refused.peer_id,
@@ -54,7 +61,7 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 missed: refused.missed,
             },
             p2pt::Event::OfferFailed(error) => {
-                Event::Error { tag: None, peer: None, error: format!("no offer could be made: {error}") }
+                Event::Error { tag: None, peer: None, error: format!("no offer could be made: {}", explained(error)) }
             }
             _ => continue,
         };

@@ -16,7 +16,7 @@ async fn help_names_every_command_and_option() {
         (&["demo", "--help"], &["--deadline"]),
         (
             &["chat", "--help"],
-            &["<IDENTIFIER>", "--tracker", "--stun", "--turn", "--relay-only", "--header", "--proxy", "--loopback"],
+            &["[IDENTIFIER]", "--tracker", "--stun", "--turn", "--relay-only", "--header", "--proxy", "--loopback"],
         ),
         (
             &["bench", "--help"],
@@ -73,6 +73,20 @@ async fn wrong_arguments_are_explained() {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(text(&output.stderr).contains(explanation), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_that_says_nothing_is_refused_by_every_command() {
+    for arguments in
+        [&["chat"][..], &["chat", "--p2chat"], &["pipe"], &["scrape", "ws://127.0.0.1:9"], &["doctor"], &["bench"]]
+    {
+        for blank in ["", " ", "\t\n"] {
+            let output = run(&[arguments, &[blank]].concat()).await;
+            assert_eq!(output.status.code(), Some(2), "{arguments:?} {blank:?}: {output:?}");
+            let said = text(&output.stderr);
+            assert!(said.contains("may not be empty") && said.contains("choose a name"), "{arguments:?}: {said}");
+        }
     }
 }
 
@@ -166,6 +180,34 @@ async fn two_people_chat() {
 }
 
 #[tokio::test]
+async fn a_chat_says_how_others_join_and_whom_it_asks_for_them() {
+    let tracker = Tracker::start().await;
+    let started = |arguments: &[&str]| {
+        let mut command = p2pt(&[&["chat"], arguments, &["--loopback", "--tracker", &tracker.url]].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let from = stdout(&mut child);
+        (child, from)
+    };
+    let (mut ann, mut from_ann) = started(&["two words", "--p2chat"]);
+    let join = until(&mut from_ann, "Others join with: ").await;
+    let options = format!("--tracker {} --loopback", tracker.url);
+    assert_eq!(join, format!("* Others join with: p2pt chat 'two words' --p2chat {options}"));
+    until(&mut from_ann, &format!("Looking for them by {}", tracker.url)).await;
+    ann.kill().await.unwrap();
+
+    // Without a room it draws one, in which those who type what it says meet it.
+    let (mut ben, mut from_ben) = started(&[]);
+    let join = until(&mut from_ben, "Others join with: ").await;
+    let room = join.split(' ').nth(6).unwrap().to_owned();
+    assert!(room.starts_with("room-") && room.len() == 15, "{join}");
+    let (mut cem, mut from_cem) = started(&[&room]);
+    until(&mut from_cem, "is here").await;
+    until(&mut from_ben, "is here").await;
+    ben.kill().await.unwrap();
+    cem.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_version_says_which_build_it_is() {
     let [short, long] = [run(&["-V"]).await, run(&["--version"]).await];
     let short = text(&short.stdout).trim().to_owned();
@@ -188,6 +230,20 @@ async fn completions_and_manual_pages_have_every_command() {
         assert!(text(&man.stdout).contains(&format!("p2pt\\-{command}")), "{command}");
         let page = std::fs::read_to_string(folder.join(format!("p2pt-{command}.1"))).unwrap();
         assert!(page.contains(".SH OPTIONS") || page.contains(".SH SYNOPSIS"), "{command}");
+        for part in [".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", ".SH EXAMPLES", "NO_COLOR", "RUST_LOG"] {
+            assert!(page.contains(part), "{command} has no {part}:\n{page}");
+        }
+        let environment = page.split(".SH ENVIRONMENT").nth(1).unwrap();
+        for (variable, without) in
+            [("P2PT_PROXY", &["demo", "tracker"][..]), ("P2PT_TURN_PASSWORD", &["demo", "tracker", "scrape"])]
+        {
+            assert_eq!(environment.contains(variable), !without.contains(&command), "{command}: {variable}");
+        }
+        let help = run(&[command, "--help"]).await;
+        let help = text(&help.stdout);
+        assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{command}: {help}");
+        let help = run(&[command, "-h"]).await;
+        assert!(text(&help.stdout).contains("2 a wrong command line"), "{command}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -17,5 +17,7 @@ mod ports;
 mod process_death;
 mod program;
 #[cfg(target_os = "linux")]
+mod progress;
+#[cfg(target_os = "linux")]
 mod shell;
 mod tracker;

@@ -76,6 +76,8 @@ async fn further_swarms_are_joined_and_left() {
         (json!({"send": {"peer": "*", "message": 1, "swarm": "0".repeat(40)}}), None, "is not joined"),
         (json!({"leave": {"swarm": "0".repeat(40)}}), None, "is not joined"),
         (json!({"set_identifier": "two"}), Some(&one), "in the swarm already"),
+        (json!({"join": ""}), None, "may not be empty"),
+        (json!({"set_identifier": " "}), None, "may not be empty"),
     ] {
         let error = ask(&mut ann, command, "error").await;
         assert!(error["error"].as_str().is_some_and(|error| error.contains(complaint)), "{error}");

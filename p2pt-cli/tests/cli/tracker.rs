@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::program::{exit_code, line, p2pt, run, stdout, text};
+use crate::program::{exit_code, line, p2pt, run, stdout, text, until};
 
 /// A tracker with these arguments, and what it prints.
 fn start(arguments: &[&str]) -> (Child, impl AsyncBufRead + Unpin + use<>, impl AsyncBufRead + Unpin + use<>) {
@@ -92,8 +92,27 @@ async fn proxies_are_trusted_as_the_arguments_say() {
     assert_eq!(ask(&tracker, get).await, "", "a header is needed");
 }
 
+#[tokio::test]
+async fn what_is_logged_of_a_socket_names_its_address() {
+    let full = ["-v", "--listen", "127.0.0.1:0", "--max-connections", "0", "--trusted-proxy", "192.0.2.1"];
+    let (_tracker, mut printed, mut log) = start(&full);
+    let tracker = address(&mut printed, "listening on ws://").await;
+    let handshake = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for (request, status) in [
+        ("GET /nothing HTTP/1.1\r\n\r\n", "HTTP/1.1 404 "),
+        (handshake, "HTTP/1.1 503 "),
+        ("\x16\x03\x01 no HTTP\r\n\r\n", "HTTP/1.1 400 "),
+    ] {
+        let response = ask(&tracker, request).await;
+        assert!(response.starts_with(status), "{response}");
+        let refusal = until(&mut log, "refused").await;
+        assert!(refusal.contains("socket{address=127.0.0.1}: "), "{refusal}");
+    }
+}
+
 /// A directory with a certificate for localhost and its key; it is removed in the end.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
     fn new(name: &str) -> Self {
@@ -129,6 +148,16 @@ impl Drop for Files {
 
 fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+/// A tracker with a certificate of its own, and its port.
+pub(crate) async fn with_tls(name: &str) -> (Files, Child, String) {
+    let files = Files::new(name);
+    files.renew("copy.pem");
+    let (certificate, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let (tracker, mut printed, _) = start(&["--listen", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let port = address(&mut printed, "listening on wss://127.0.0.1:").await;
+    (files, tracker, port)
 }
 
 /// Whether `p2pt scrape` gets an answer, with this certificate as a root.

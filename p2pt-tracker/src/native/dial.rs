@@ -17,8 +17,16 @@ const MAX_ADDRESSES: usize = 8;
 
 /// Connects to a host over one family, or whichever works.
 pub(crate) async fn dial(host: &str, port: u16, family: Option<Family>) -> Result<(TcpStream, Route), ConnectError> {
-    let found = lookup_host((host, port)).await.map_err(|error| ConnectError::Lookup(error.to_string()))?;
+    let found = lookup_host((host, port)).await.map_err(|error| unknown(host, &error))?;
     dial_one_of(&found.collect::<Vec<_>>(), family).await
+}
+
+/// A name without an address, in the words of the system where it has any.
+fn unknown(host: &str, error: &io::Error) -> ConnectError {
+    let error = error.to_string();
+    // The standard library's words before those of the system, which are said already.
+    let reason = error.strip_prefix("failed to lookup address information: ").unwrap_or(&error);
+    ConnectError::Lookup(format!("{host} has no known address ({reason})"))
 }
 
 /// Connects to a host that has these addresses.

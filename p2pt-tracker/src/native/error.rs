@@ -11,6 +11,9 @@ impl From<io::Error> for ConnectError {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Self::Tls(super::tls::explain(error));
         }
+        if error.to_string() == super::tls::HANDSHAKE_EOF {
+            return Self::Tls(super::tls::CLOSED_IN_HANDSHAKE.to_owned());
+        }
         Self::Io { kind: error.kind(), message: error.to_string() }
     }
 }

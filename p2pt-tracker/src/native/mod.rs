@@ -2,6 +2,7 @@
 
 mod dial;
 mod error;
+mod first_bytes;
 mod http_answer;
 mod proxy;
 mod socket;

@@ -20,6 +20,7 @@ use tokio_tungstenite::{
 };
 
 use super::dial::dial;
+use super::first_bytes::{FirstBytes, Watched};
 use super::http_answer::{MAX_TARGET_CHARS, refusal, shown};
 use super::tls::tls_config;
 use crate::connector::{Connector, Incoming, Outgoing};
@@ -65,10 +66,11 @@ impl Socket {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let stream = MaybeTlsStream::Plain(Box::new(stream) as BoxedStream);
+        let first = FirstBytes::default();
+        let stream = MaybeTlsStream::Plain(Box::new(Watched::new(stream, first.clone())) as BoxedStream);
         let (stream, _) = client_async_with_config(url.as_str(), stream, Some(web_socket_config()))
             .await
-            .map_err(|error| handshake_failed(url, error))?;
+            .map_err(|error| handshake_failed(url, &first, error))?;
         Ok(Self { stream, flushing: false, route: Route::default() })
     }
 
@@ -147,9 +149,11 @@ fn web_socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
-/// Not a `From`: the type would be in the public API then.
-fn handshake_failed(url: &AnnounceUrl, error: tungstenite::Error) -> ConnectError {
+/// Not a `From`: the type would be in the public API then. `first` is how the answer began.
+fn handshake_failed(url: &AnnounceUrl, first: &FirstBytes, error: tungstenite::Error) -> ConnectError {
     match error {
+        // Behind TLS, TLS came as it had to.
+        _ if !url.is_secure() && first.want_tls() => ConnectError::TlsPort,
         tungstenite::Error::Io(error) => error.into(),
         tungstenite::Error::Http(response) => {
             let header = |name: &str| response.headers().get(name).map(HeaderValue::as_bytes);
@@ -247,10 +251,12 @@ impl WebSocketConnector {
             Some(proxy) => (proxy.tunnel(url.host(), url.port()).await?, Route::default()),
             None => dial(url.host(), url.port(), family).await?,
         };
-        let failed = |error| handshake_failed(url, error);
+        let first = FirstBytes::default();
+        let failed = |error| handshake_failed(url, &first, error);
         let mut request = url.as_str().into_client_request().map_err(failed)?;
         request.headers_mut().extend(self.headers.clone());
-        let stream = Box::new(stream) as BoxedStream;
+        let stream: BoxedStream =
+            if url.is_secure() { Box::new(stream) } else { Box::new(Watched::new(stream, first.clone())) };
         // Makes no TLS handshake for a `ws` URL.
         let tls = Some(TlsConnector::Rustls(self.tls.clone()));
         let (stream, _) =

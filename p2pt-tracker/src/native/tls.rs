@@ -124,12 +124,19 @@ impl From<Problem> for Error {
     }
 }
 
+/// What tokio-rustls says when the other side hangs up in the handshake.
+pub(crate) const HANDSHAKE_EOF: &str = "tls handshake eof";
+
+/// The same, for people.
+pub(crate) const CLOSED_IN_HANDSHAKE: &str = "the connection was closed in the handshake; a port that does not speak TLS may do so, \
+                                              and its URL begins with ws://";
+
 /// Says what is wrong, and what can be done about it, to people who do not know what TLS calls it.
 pub(crate) fn explain(error: &Error) -> String {
     let words = match error {
         Error::InvalidCertificate(problem) => explain_certificate(problem),
         Error::InvalidMessage(_) => {
-            "the tracker does not speak TLS there; one without TLS has a URL that begins with ws://".to_owned()
+            "this port does not speak TLS: use ws://, if what is sent may be read on the way".to_owned()
         }
         Error::AlertReceived(alert) => format!("the tracker has ended the TLS handshake: {alert:?}"),
         Error::PeerIncompatible(reason) => {

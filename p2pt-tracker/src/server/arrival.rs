@@ -43,7 +43,10 @@ impl Arrival {
     /// address in the header is a trusted proxy's too.
     pub(super) fn proxied(hub: &Hub, proxy: IpAddr, source: Source) -> Result<Self, Refused> {
         match source {
-            Source::Client(client) => Self::new(hub, Some(client)),
+            Source::Client(client) => {
+                note(client);
+                Self::new(hub, Some(client))
+            }
             Source::Proxy => Self::of_client(hub, proxy),
         }
     }
@@ -67,6 +70,7 @@ impl Arrival {
                 hub.refusals.complain(proxy, &error);
                 (Refused::Proxy, Refusal::new(StatusCode::BAD_REQUEST, error))
             })?;
+        note(client);
         *self = Self::of_client(hub, client).map_err(|why| {
             let text = "too many connections come from this address";
             (why, Refusal::new(StatusCode::TOO_MANY_REQUESTS, text))
@@ -78,4 +82,9 @@ impl Arrival {
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.address
     }
+}
+
+/// Adds the client that a proxy has named to what is logged of the socket.
+fn note(client: IpAddr) {
+    tracing::Span::current().record("client", tracing::field::display(client));
 }

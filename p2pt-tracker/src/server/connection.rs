@@ -1,12 +1,13 @@
 //! One WebSocket to its end.
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{io, net::IpAddr, pin::Pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tracing::{Instrument as _, Span};
 
 use super::{
     arrival::Arrival,
@@ -19,21 +20,30 @@ use crate::swarms::CloseReason;
 /// Messages that wait are written together up to so many bytes, so that many small ones cost one call.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// Serves the connection that comes of this until it closes or the tracker stops. The future is in a box, so that those
+/// What is logged of a socket is logged in this span, at any level: it has the address that the socket comes from, and the
+/// client's behind a trusted proxy once that has named it.
+pub(super) fn span(address: Option<IpAddr>) -> Span {
+    let address = address.map(|address| tracing::field::display(address.to_canonical()));
+    tracing::error_span!("socket", address, client = tracing::field::Empty)
+}
+
+/// Serves the connection that comes of this, from this address, until it closes or the tracker stops. The future is in a box, so that those
 /// around it are small, however often they are moved: what they take is taken for as long as the connection lives. So is
 /// that of which the connection comes, whose memory is given back before the connection is idle.
 pub(super) fn serve<S>(
+    address: Option<IpAddr>,
     connecting: Pin<Box<impl Future<Output = Option<Box<Connection<S>>>> + Send>>,
 ) -> Pin<Box<impl Future<Output = ()> + Send>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    Box::pin(async move {
+    let served = async move {
         if let Some(mut connection) = connecting.await {
             let end = connection.run().await;
             Box::pin(connection.end(end)).await;
         }
-    })
+    };
+    Box::pin(served.instrument(span(address)))
 }
 
 /// Closes a connection for which there is no room.
@@ -129,8 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn run(&mut self) -> End {
-        let address = self.arrival.address().map(tracing::field::display);
-        tracing::debug!(connection = self.registration.conn.0, address, "socket opened");
+        tracing::debug!(connection = self.registration.conn.0, "socket opened");
         loop {
             if let Err(end) = self.step().await {
                 return end;

@@ -193,7 +193,7 @@ impl TrackerListener {
         match arrival {
             Ok(arrival) => Some(port.serve(hub, stream, peer, arrival)),
             Err(why) => {
-                hub.refusals.count(why);
+                connection::span(Some(peer)).in_scope(|| hub.refusals.count(why));
                 None
             }
         }
@@ -216,16 +216,22 @@ impl Port {
         }
         #[cfg(feature = "server-tls")]
         if let Some(tls) = self.tls {
-            return connection::serve(Box::pin(async move {
-                let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
-                let stream = before_http(&hub, deadline, secured(&hub, &tls, stream)).await?;
-                connect(hub, stream, arrival, deadline).await
-            }));
+            return connection::serve(
+                Some(peer),
+                Box::pin(async move {
+                    let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
+                    let stream = before_http(&hub, deadline, secured(&hub, &tls, stream)).await?;
+                    connect(hub, stream, arrival, deadline).await
+                }),
+            );
         }
-        connection::serve(Box::pin(async move {
-            let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
-            connect(hub, stream, arrival, deadline).await
-        }))
+        connection::serve(
+            Some(peer),
+            Box::pin(async move {
+                let (stream, arrival) = arrived(&hub, stream, peer, arrival, deadline).await?;
+                connect(hub, stream, arrival, deadline).await
+            }),
+        )
     }
 }
 

@@ -181,6 +181,7 @@ impl FrameSender for Sender {
             ChannelStats {
                 local_candidate: Some("host".to_owned()),
                 remote_candidate: Some("host".to_owned()),
+                working_pairs: vec![("host".to_owned(), "host".to_owned())],
                 round_trip: Some(connection.round_trip()),
                 bytes_sent,
                 bytes_received,

@@ -21,8 +21,10 @@ use super::{
     ice::Base,
     outgoing::Outgoing,
     peer::{self, Peer, PeerEvent},
+    reachability::{Service, SharedReachability},
     relay::{RelayEvent, Relayed, Relays},
     servers::Servers,
+    transaction::may_ask,
 };
 use crate::{ChannelClosed, ChannelStats};
 
@@ -48,6 +50,7 @@ pub(super) struct Core {
     channels: HashMap<Key, Served>,
     mappings: Mappings,
     relays: Relays,
+    reachability: Arc<SharedReachability>,
     /// The addresses of all servers that were ever asked. Datagrams from other addresses go to connections.
     servers: HashSet<SocketAddr>,
     /// Something was learned from a server, or it was given up.
@@ -68,12 +71,18 @@ pub(super) struct Gathered {
 }
 
 impl Core {
-    pub(super) fn new(endpoint: Endpoint, relays: Relays, config: &WebRtcConfig) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        relays: Relays,
+        reachability: Arc<SharedReachability>,
+        config: &WebRtcConfig,
+    ) -> Self {
         Self {
             endpoint,
             channels: HashMap::new(),
             mappings: Mappings::new(),
             relays,
+            reachability,
             servers: HashSet::new(),
             learned: Arc::default(),
             outgoing: Outgoing::default(),
@@ -91,6 +100,15 @@ impl Core {
             self.mappings.request(now, *socket, &servers.stun);
             self.relays.request(now, *socket, &servers.turn);
         }
+        self.reachability.note(|reachability| {
+            let turn = servers.turn.iter().map(|server| (Service::Turn, server.address));
+            let asked = servers.stun.iter().map(|address| (Service::Stun, *address)).chain(turn);
+            for (service, address) in
+                asked.filter(|(_, address)| sockets.iter().any(|socket| may_ask(*socket, *address)))
+            {
+                reachability.asked(service, address);
+            }
+        });
         self.keep_alive(now, sockets, true);
     }
 
@@ -184,11 +202,11 @@ impl Core {
             return;
         }
         if self.mappings.handle_datagram(now, &datagram) {
-            self.learned.notify_waiters();
+            self.has_learned();
             return;
         }
         match self.relays.handle_datagram(now, datagram) {
-            Relayed::Consumed => self.learned.notify_waiters(),
+            Relayed::Consumed => self.has_learned(),
             Relayed::Peer(datagram) | Relayed::NotOurs(datagram) => self.endpoint.receive(datagram),
         }
     }
@@ -202,12 +220,24 @@ impl Core {
             self.keep_alive(now, &idle, false);
             self.mappings.handle_timeout(now);
             self.relays.handle_timeout(now);
-            self.learned.notify_waiters();
+            self.has_learned();
         }
         while let Some(RelayEvent::Gone(address)) = self.relays.poll_event() {
             tracing::debug!(%address, "relayed address gone");
             self.endpoint.remove_base(address);
         }
+    }
+
+    /// Something was learned from a server, or one was given up.
+    fn has_learned(&mut self) {
+        let mut outcome = || {
+            let stun = self.mappings.poll_outcome().map(|(server, outcome)| (Service::Stun, server, outcome));
+            stun.or_else(|| self.relays.poll_outcome().map(|(server, outcome)| (Service::Turn, server, outcome)))
+        };
+        while let Some((service, server, outcome)) = outcome() {
+            self.reachability.note(|reachability| reachability.ended(service, server, outcome));
+        }
+        self.learned.notify_waiters();
     }
 
     fn server_timeout(&self) -> Option<Instant> {
@@ -453,5 +483,7 @@ pub(super) fn stats(peer: &Peer) -> ChannelStats {
         stats.local_candidate = Some(local.name().to_owned());
         stats.remote_candidate = Some(remote.name().to_owned());
     }
+    let named = |(local, remote): (CandidateKind, CandidateKind)| (local.name().to_owned(), remote.name().to_owned());
+    stats.working_pairs = peer.working_kinds().into_iter().map(named).collect();
     stats
 }

@@ -18,8 +18,10 @@ use rtc_stun::{
 
 use super::{
     datagram::Datagram,
+    reachability::Outcome,
     transaction::{Step, Transaction, backoff, is_usable, may_ask},
 };
+use crate::ServerProblem;
 
 /// How often an address is asked for again while offers wait.
 ///
@@ -44,6 +46,8 @@ const MAX_SERVERS: usize = 8;
 pub(crate) struct Mappings {
     sockets: BTreeMap<SocketAddr, Socket>,
     transmits: VecDeque<Datagram>,
+    /// What came of asking servers.
+    outcomes: VecDeque<(SocketAddr, Outcome)>,
 }
 
 /// What is known of one socket.
@@ -124,10 +128,12 @@ impl Mappings {
                     tracing::debug!(socket = %datagram.local, server = %datagram.remote, %mapped, "server-reflexive address learned");
                 }
                 mapping.confirmed(now, mapped);
+                self.outcomes.push_back((datagram.remote, Ok(())));
             }
             _ => {
                 tracing::debug!(server = %datagram.remote, response = %response.typ, "STUN server reports no usable address");
                 mapping.failed(now);
+                self.outcomes.push_back((datagram.remote, Err(ServerProblem::Useless)));
             }
         }
         true
@@ -148,6 +154,7 @@ impl Mappings {
                 mapping.handle_timeout(now, &mut self.transmits);
                 if mapping.failures > failures {
                     tracing::debug!(%socket, %server, "STUN server does not answer");
+                    self.outcomes.push_back((*server, Err(ServerProblem::Silent)));
                 }
             }
             if state.wanted {
@@ -168,6 +175,11 @@ impl Mappings {
     /// The next datagram to send.
     pub(crate) fn poll_transmit(&mut self) -> Option<Datagram> {
         self.transmits.pop_front()
+    }
+
+    /// What came of asking a server, from any socket.
+    pub(crate) fn poll_outcome(&mut self) -> Option<(SocketAddr, Outcome)> {
+        self.outcomes.pop_front()
     }
 
     /// The sockets that addresses were asked for.

@@ -10,7 +10,7 @@ mod nomination;
 mod pairs;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,7 +19,11 @@ use std::{
 use rand::RngExt as _;
 use rtc_crypto::RTCCryptoProvider;
 
-use self::{messages::Sent, nomination::Nomination, pairs::Pair};
+use self::{
+    messages::Sent,
+    nomination::Nomination,
+    pairs::{Pair, PairState},
+};
 use super::{
     candidate::{Candidate, CandidateKind},
     config::Destinations,
@@ -202,6 +206,12 @@ impl IceAgent {
     pub(crate) fn selected_kinds(&self) -> Option<(CandidateKind, CandidateKind)> {
         let pair = &self.pairs[self.selected.or_else(|| self.best_valid())?];
         Some((self.bases[pair.base].kind, self.remotes[pair.remote].kind))
+    }
+
+    /// The kinds of the candidates of each pair that works, local and remote.
+    pub(crate) fn working_kinds(&self) -> BTreeSet<(CandidateKind, CandidateKind)> {
+        let works = self.pairs.iter().filter(|pair| pair.state == PairState::Valid);
+        works.map(|pair| (self.bases[pair.base].kind, self.remotes[pair.remote].kind)).collect()
     }
 
     /// The last measured round trip of a check.

@@ -118,6 +118,7 @@ mod peer;
 #[cfg(test)]
 mod peer_tests;
 mod pending;
+mod reachability;
 mod relay;
 mod sdp;
 mod servers;
@@ -158,13 +159,14 @@ use self::{
     ice::IceConfig,
     node::Node,
     peer::{FLUSH_FACTOR, PeerConfig},
+    reachability::SharedReachability,
     relay::Relays,
     servers::ServerNames,
     session::SessionConfig,
     sets::{Sets, check_ports},
     socket::SystemNetwork,
 };
-use crate::{Fingerprint, PendingAnswer, PendingOffer, Transport, TransportError};
+use crate::{Fingerprint, PendingAnswer, PendingOffer, ServerWarning, Transport, TransportError};
 
 /// A transport over WebRTC.
 pub struct WebRtc {
@@ -224,12 +226,14 @@ impl WebRtc {
             session_timeout: config.session_timeout(),
             close_timeout: config.close_timeout,
         };
-        let core = Core::new(Endpoint::new(peers), relays, &config);
+        let reachability = Arc::new(SharedReachability::default());
+        let core = Core::new(Endpoint::new(peers), relays, reachability.clone(), &config);
         Ok(Self {
             node: Arc::new(Node {
                 fingerprint: Fingerprint(fingerprint),
                 shared: Arc::new(Shared::new(core, Sets::new(network.clone()))),
-                servers: ServerNames::new(network),
+                servers: ServerNames::new(network, reachability.clone()),
+                reachability,
                 tasks: TaskTracker::new(),
                 shutdown: CancellationToken::new(),
                 is_started: Once::new(),
@@ -268,6 +272,10 @@ impl Transport for WebRtc {
     async fn answer(&self, offer_sdp: &str) -> Result<Box<dyn PendingAnswer>, TransportError> {
         let answer = self.node.prepare_answer(offer_sdp).await;
         Ok(Box::new(answer.inspect_err(|error| log_failure(error, "no answer made"))?))
+    }
+
+    async fn warning(&self) -> ServerWarning {
+        self.node.reachability.warning().await
     }
 
     async fn shutdown(&self) {

@@ -25,6 +25,7 @@ use super::{
     endpoint::{From, Key, MAX_SETS, OFFER_SETS},
     peer::Remote,
     pending::{self, Guard},
+    reachability::SharedReachability,
     sdp::{self, CandidateKinds, Description, LocalDescription, Outline, RemoteFingerprint, Setup},
     servers::ServerNames,
     session::{CertificateHash, DtlsRole},
@@ -48,6 +49,8 @@ const MAX_TRIES: usize = 2 * MAX_SETS;
 pub(super) struct Node {
     pub(super) config: WebRtcConfig,
     pub(super) servers: ServerNames,
+    /// Which servers are of use.
+    pub(super) reachability: Arc<SharedReachability>,
     /// Look-ups of server names.
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,

@@ -4,7 +4,7 @@
 mod closing;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -448,6 +448,11 @@ impl Peer {
     /// The kinds of the candidates of the path in use.
     pub(crate) fn selected_kinds(&self) -> Option<(CandidateKind, CandidateKind)> {
         self.ice.selected_kinds()
+    }
+
+    /// The kinds of the candidates of each pair that works, local and remote.
+    pub(crate) fn working_kinds(&self) -> BTreeSet<(CandidateKind, CandidateKind)> {
+        self.ice.working_kinds()
     }
 
     /// A local address is gone.

@@ -14,7 +14,11 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Network, relay::RelayServer};
+use super::{
+    Network,
+    reachability::{Service, SharedReachability},
+    relay::RelayServer,
+};
 use crate::IceServer;
 
 /// How long a looked-up address is used.
@@ -43,6 +47,8 @@ pub(crate) struct Servers {
 struct Known {
     addresses: Vec<SocketAddr>,
     until: Option<Instant>,
+    /// The URLs that name it, and what for.
+    urls: Vec<(String, Service)>,
     /// The look-up under way: cancelled when it ends, however it does.
     looking: Option<CancellationToken>,
 }
@@ -52,6 +58,7 @@ struct Known {
 pub(crate) struct ServerNames {
     network: Arc<dyn Network>,
     known: Arc<Mutex<HashMap<String, Known>>>,
+    reachability: Arc<SharedReachability>,
     /// URLs that were warned of.
     warned: Mutex<HashSet<String>>,
 }
@@ -63,8 +70,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ServerNames {
     /// Nothing is known yet; `network` looks it up.
-    pub(crate) fn new(network: Arc<dyn Network>) -> Self {
-        Self { network, known: Arc::default(), warned: Mutex::default() }
+    pub(crate) fn new(network: Arc<dyn Network>, reachability: Arc<SharedReachability>) -> Self {
+        Self { network, known: Arc::default(), reachability, warned: Mutex::default() }
     }
 
     /// The addresses of `servers`; those that could not be looked up by `deadline` are left out.
@@ -79,8 +86,7 @@ impl ServerNames {
             .iter()
             .flat_map(|server| server.urls.iter().filter_map(move |url| Some((self.parse(url)?, server))))
             .collect();
-        let lookups: Vec<_> =
-            urls.iter().filter_map(|(url, _)| self.look_up(url.host_and_port(), tasks, shutdown)).collect();
+        let lookups: Vec<_> = urls.iter().filter_map(|(url, _)| self.look_up(url, tasks, shutdown)).collect();
         for lookup in lookups {
             // One that takes longer goes on by itself and is known to the next offer.
             let _ = tokio::time::timeout_at(deadline, lookup.cancelled()).await;
@@ -89,7 +95,10 @@ impl ServerNames {
         let mut resolved = Servers::default();
         for (url, server) in urls {
             let found = known.get(&url.host_and_port()).map_or(&[][..], |known| &known.addresses);
-            resolved.add(&url, server, found);
+            let used = resolved.add(&url, server, found);
+            if !used.is_empty() {
+                self.reachability.note(|reachability| reachability.looked_up(url.text, url.service, &used));
+            }
         }
         resolved
     }
@@ -106,9 +115,13 @@ impl ServerNames {
     }
 
     /// What ends with the look-up of a host, unless there is no need of one.
-    fn look_up(&self, host: String, tasks: &TaskTracker, shutdown: &CancellationToken) -> Option<CancellationToken> {
+    fn look_up(&self, url: &Url<'_>, tasks: &TaskTracker, shutdown: &CancellationToken) -> Option<CancellationToken> {
+        let host = url.host_and_port();
         let mut hosts = lock(&self.known);
         let known = hosts.entry(host.clone()).or_default();
+        if !known.urls.iter().any(|(known, _)| known == url.text) {
+            known.urls.push((url.text.to_owned(), url.service));
+        }
         if known.until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
@@ -119,6 +132,7 @@ impl ServerNames {
         known.looking = Some(looking.clone());
         let ended = looking.clone().drop_guard();
         let (hosts, found, shutdown) = (self.known.clone(), self.network.resolve(host.clone()), shutdown.clone());
+        let reachability = self.reachability.clone();
         tasks.spawn(async move {
             let _ended = ended;
             let found = tokio::select! {
@@ -138,6 +152,11 @@ impl ServerNames {
                     REMEMBER_FAILURE
                 }
             };
+            if known.addresses.is_empty() && !shutdown.is_cancelled() {
+                reachability.note(|reachability| {
+                    known.urls.iter().for_each(|(url, service)| reachability.looked_up(url, *service, &[]));
+                });
+            }
             known.until = Some(Instant::now() + remember);
             known.looking = None;
         });
@@ -146,12 +165,14 @@ impl ServerNames {
 }
 
 impl Servers {
-    /// Adds the server of `url` at the first address of each family among those found. The scope of an address is left
-    /// out, as that of each address in the endpoint is.
-    fn add(&mut self, url: &Url<'_>, server: &IceServer, found: &[SocketAddr]) {
+    /// Adds the server of `url` at the first address of each family among those found, and returns these. The scope of an
+    /// address is left out, as that of each address in the endpoint is.
+    fn add(&mut self, url: &Url<'_>, server: &IceServer, found: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut used = Vec::new();
         for v4 in [true, false] {
             let Some(address) = found.iter().find(|address| address.is_ipv4() == v4) else { continue };
             let address = SocketAddr::new(address.ip(), address.port());
+            used.push(address);
             match url.service {
                 Service::Stun if !self.stun.contains(&address) => self.stun.push(address),
                 Service::Turn if !self.turn.iter().any(|known| known.address == address) => {
@@ -161,19 +182,15 @@ impl Servers {
                 Service::Stun | Service::Turn => {}
             }
         }
+        used
     }
-}
-
-/// What a server does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
-    Stun,
-    Turn,
 }
 
 /// `scheme:host[:port][?query]`.
 #[derive(Debug)]
 struct Url<'a> {
+    /// As it was configured.
+    text: &'a str,
     service: Service,
     host: &'a str,
     port: u16,
@@ -205,7 +222,7 @@ impl<'a> Url<'a> {
         };
         match query.split('&').find_map(|part| part.strip_prefix("transport=")) {
             Some(transport) if !transport.eq_ignore_ascii_case("udp") => Err("servers are asked over UDP, not TCP"),
-            _ => Ok(Self { service, host, port }),
+            _ => Ok(Self { text: url, service, host, port }),
         }
     }
 
@@ -315,7 +332,7 @@ mod tests {
     impl Harness {
         fn new() -> Self {
             let name_server = NameServer::default();
-            let names = ServerNames::new(Arc::new(name_server.clone()));
+            let names = ServerNames::new(Arc::new(name_server.clone()), Arc::default());
             Self { names, name_server, tasks: TaskTracker::new(), shutdown: CancellationToken::new() }
         }
 

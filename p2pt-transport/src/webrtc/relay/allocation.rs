@@ -19,8 +19,10 @@ use super::{
     message::{self, Authentication, Purpose},
     peers::{Peers, Permission},
 };
+use crate::ServerProblem;
 use crate::webrtc::{
     datagram::Datagram,
+    reachability::Outcome,
     transaction::{Step, Transaction, backoff, is_usable},
 };
 
@@ -114,6 +116,8 @@ pub(super) struct Allocation {
     /// Whether offers wait, so that the allocation is kept, and made again when it is lost.
     wanted: bool,
     used: Instant,
+    /// What came of allocating, until it is asked for.
+    outcome: Option<Outcome>,
     /// Failures in a row to allocate.
     failures: u32,
     /// Not asked for again before.
@@ -141,6 +145,7 @@ impl Allocation {
             listed: true,
             wanted: false,
             used: now,
+            outcome: None,
             failures: 0,
             again: now,
             authentication: None,
@@ -198,6 +203,11 @@ impl Allocation {
             Phase::Held(held) => (self.listed && held.failures == 0).then_some(held.address),
             _ => None,
         }
+    }
+
+    /// What came of allocating since this was last asked.
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        self.outcome.take()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -375,11 +385,14 @@ impl Allocation {
     fn allocated(&mut self, now: Instant, response: &Message) {
         let relayed = message::address(response, ATTR_XOR_RELAYED_ADDRESS).filter(|relayed| is_usable(*relayed));
         let (Some(relayed), Some(lifetime)) = (relayed, lifetime(response)) else {
-            return self.failed(now, Purpose::Allocate, None);
+            self.failed(now, Purpose::Allocate, None);
+            self.outcome = Some(Err(ServerProblem::Useless));
+            return;
         };
         let mapped = message::address(response, ATTR_XORMAPPED_ADDRESS).filter(|mapped| is_usable(*mapped));
         tracing::debug!(socket = %self.socket, server = %self.server.address, %relayed, ?lifetime, "relay allocated");
         self.settled = true;
+        self.outcome = Some(Ok(()));
         self.failures = 0;
         self.phase = Phase::Held(Held {
             address: RelayedAddress { relayed, mapped },
@@ -395,7 +408,10 @@ impl Allocation {
     fn failed(&mut self, now: Instant, purpose: Purpose, code: Option<u16>) {
         match (purpose, code) {
             (Purpose::Allocate, Some(code::ALLOCATION_MISMATCH)) => self.mismatched(now),
-            (Purpose::Allocate, _) => self.not_allocated(now),
+            (Purpose::Allocate, code) => {
+                self.outcome = Some(Err(code.map_or(ServerProblem::Silent, |code| ServerProblem::Refused { code })));
+                self.not_allocated(now);
+            }
             (Purpose::Release, _) => self.released(now),
             (Purpose::Refresh, code) if code.is_none_or(|code| code >= code::SERVER_ERROR) => {
                 self.not_refreshed(now);
@@ -422,7 +438,10 @@ impl Allocation {
                 *mismatches += 1;
                 *retry = Some(now + MISMATCH_RETRY);
             }
-            _ => self.not_allocated(now),
+            _ => {
+                self.outcome = Some(Err(ServerProblem::Refused { code: code::ALLOCATION_MISMATCH }));
+                self.not_allocated(now);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 
 use rtc_crypto::RTCCryptoProvider;
 
-use super::{datagram::Datagram, transaction::may_ask};
+use super::{datagram::Datagram, reachability::Outcome, transaction::may_ask};
 use allocation::Allocation;
 
 mod allocation;
@@ -242,6 +242,11 @@ impl Relays {
     /// The next datagram to send from a socket.
     pub(crate) fn poll_transmit(&mut self) -> Option<Datagram> {
         self.allocations.values_mut().find_map(Allocation::poll_transmit)
+    }
+
+    /// What came of asking a server, from any socket.
+    pub(crate) fn poll_outcome(&mut self) -> Option<(SocketAddr, Outcome)> {
+        self.allocations.iter_mut().find_map(|((_, server), allocation)| Some((*server, allocation.take_outcome()?)))
     }
 
     /// What happened to relayed addresses.
