@@ -130,6 +130,7 @@ impl FrameSender for Sender {
             ChannelStats {
                 local_candidate: report.selected_local,
                 remote_candidate: report.selected_remote,
+                working_pairs: report.working_pairs,
                 round_trip: report.round_trip,
                 bytes_sent,
                 bytes_received,

@@ -57,6 +57,8 @@ pub(super) struct Report {
     pub(super) selected_local: Option<String>,
     /// The type of the other side's.
     pub(super) selected_remote: Option<String>,
+    /// The types of both candidates of each pair on which a check was answered, once for each two types.
+    pub(super) working_pairs: Vec<(String, String)>,
     /// The last measured round trip of that pair.
     pub(super) round_trip: Option<Duration>,
     /// What has arrived, and what was asked; whether the path is disconnected is not said here.
@@ -104,6 +106,13 @@ pub(super) async fn report(pc: &RtcPeerConnection) -> Option<Report> {
         // The sum wraps for no counter there is, and only its change counts.
         report.counters.arrived =
             arrived.into_iter().fold(report.counters.arrived, |sum, counter| sum.wrapping_add(whole(counter)));
+        if pair.state().as_deref() == Some("succeeded")
+            && let (Some(local), Some(remote)) =
+                (candidate_type(pair.local_candidate()), candidate_type(pair.remote_candidate()))
+            && !report.working_pairs.contains(&(local.clone(), remote.clone()))
+        {
+            report.working_pairs.push((local, remote));
+        }
         if pair.requests_sent().is_some() {
             let sent = whole(pair.requests_sent()) + whole(pair.consent_requests_sent());
             report.counters.checks = Some(report.counters.checks.unwrap_or(0) + sent);
