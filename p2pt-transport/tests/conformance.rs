@@ -3,6 +3,8 @@
 
 #[path = "conformance/broken.rs"]
 mod broken;
+#[path = "conformance/unwaiting.rs"]
+mod unwaiting;
 
 use std::{cell::Cell, future::pending, num::NonZeroU32, time::Duration};
 
@@ -12,6 +14,7 @@ use p2pt_transport::{
     memory::{Conditions, MemoryConfig, MemoryNetwork},
 };
 use tokio::time::timeout;
+use unwaiting::{Flaw, Unwaiting};
 
 /// Longer than all checks together take, on whichever clock.
 const GUARD: Duration = Duration::from_secs(1800);
@@ -88,6 +91,7 @@ const FINDS: &[(Check, Fault)] = &[
     (Check::CancelledLargeRecv, Fault::LosesPieces),
     (Check::SendWaits, Fault::SendsOnCancel),
     (Check::SendWaits, Fault::Unbounded),
+    (Check::StalledReaderIsBounded, Fault::Unbounded),
     (Check::TrySendIsFull, Fault::NeverFull),
     (Check::AllOrNothing, Fault::SendsHalf),
     (Check::WaitingSendersGetThrough, Fault::LosesWaiters),
@@ -124,6 +128,29 @@ async fn each_check_finds_what_it_is_for() {
     }
     for check in Check::ALL {
         assert!(FINDS.iter().any(|(finds, _)| finds == check), "nothing shows that {check} can fail");
+    }
+}
+
+/// A backend like a browser's, which cannot make the other side wait, keeps what it promises instead.
+#[tokio::test(start_paused = true)]
+async fn a_backend_without_back_pressure_passes() {
+    let network = MemoryNetwork::new(8);
+    let make = || Unwaiting::new(network.transport(), Flaw::None);
+    let settings = Settings::default();
+    let running = conformance::run(async || (make() as _, make() as _), &settings);
+    let report = timeout(GUARD, running).await.expect("it hangs");
+    assert!(report.passed(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_backend_without_back_pressure_promises_is_checked() {
+    for flaw in [Flaw::HoldsEverything, Flaw::LeavesAGap, Flaw::SaysFailed, Flaw::DropsHeld, Flaw::KeepsOpen] {
+        for check in [Check::StalledReaderIsBounded, Check::StallsAlone] {
+            let network = MemoryNetwork::new(9);
+            let make = || Unwaiting::new(network.transport(), flaw);
+            let outcome = check.run(make(), make(), &Settings::default()).await;
+            assert!(outcome.is_err(), "{check} did not find anything wrong with {flaw:?}");
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Closing {
             return Step::CloseConnection;
         }
         match self.stage {
-            Stage::Flushing { last, left, .. } if buffered > 0 && buffered < left => {
+            Stage::Flushing { last, left, .. } if buffered > 0 && buffered < left && now < last => {
                 let deadline = (now + self.timeout).min(last);
                 self.stage = Stage::Flushing { deadline, last, left: buffered };
                 Step::Wait(deadline)
