@@ -47,14 +47,18 @@ fn the_layers_depend_on_nothing_above_or_beside_them() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("a list");
     // Each with what it may depend on, if anything.
-    for (leaf, below) in
-        [("p2pt-proto", ""), ("p2pt-transport", ""), ("p2pt-messaging", ""), ("p2pt-mesh", "p2pt-proto")]
-    {
+    for (leaf, below) in [
+        ("p2pt-proto", ""),
+        ("p2pt-rt", ""),
+        ("p2pt-transport", "p2pt-rt"),
+        ("p2pt-messaging", ""),
+        ("p2pt-mesh", "p2pt-proto"),
+    ] {
         let package = packages.iter().find(|package| package["name"] == leaf).expect("a member");
         for dependency in package["dependencies"].as_array().expect("a list") {
             let name = dependency["name"].as_str().expect("a name");
             assert!(!name.starts_with("p2pt") || name == below, "{leaf} depends on {name}");
-            let pure = leaf != "p2pt-transport" && dependency["kind"].is_null();
+            let pure = !matches!(leaf, "p2pt-transport" | "p2pt-rt") && dependency["kind"].is_null();
             assert!(!pure || !name.starts_with("tokio"), "{leaf} names {name}");
         }
     }
