@@ -224,7 +224,7 @@ async fn a_connection_on_which_nothing_is_sent_stays() {
 #[wasm_bindgen_test]
 async fn without_a_relay_that_answers_there_is_no_address_for_relays_only() {
     guarded(async {
-        let turn = IceServer::turn("turn:127.0.0.1:9", "user", "secret");
+        let turn = IceServer::turn("turn:127.0.0.1:34789", "user", "secret");
         let config = config().ice_servers([turn]).ice_policy(IcePolicy::RelayOnly);
         let alice = WebRtc::new(config.gather_timeout(Duration::from_millis(300))).unwrap();
         assert!(matches!(alice.offer().await, Err(TransportError::NoCandidate)));
@@ -263,12 +263,18 @@ async fn an_opening_that_finds_no_path_names_the_candidates() {
 async fn a_server_that_does_not_answer_is_waited_for_no_longer_than_configured() {
     guarded(async {
         let patience = Duration::from_millis(700);
-        let silent = IceServer::stun("stun:127.0.0.1:9");
-        let alice = WebRtc::new(config().ice_servers([silent]).gather_timeout(patience)).unwrap();
+        let silent = IceServer::stun("stun:127.0.0.1:34789");
+        let make = |gather_timeout| {
+            WebRtc::new(config().ice_servers([silent.clone()]).gather_timeout(gather_timeout)).unwrap()
+        };
         let begun = now();
-        let offer = alice.offer().await.unwrap();
+        let offer = make(patience).offer().await.unwrap();
         let took = begun.elapsed();
-        assert!(took >= patience && took < 4 * patience, "{took:?}");
+        let begun = now();
+        drop(make(10 * patience).offer().await.unwrap());
+        // Firefox asks no server at an address of this machine: then it takes no time at all.
+        let is_waited_for = begun.elapsed() > patience;
+        assert!(took < 4 * patience && (took >= patience || !is_waited_for), "{took:?}, else {:?}", begun.elapsed());
         assert!(offer.sdp().contains("typ host"), "{}", offer.sdp());
     })
     .await;
