@@ -373,13 +373,17 @@ impl Connection {
         {
             return report.clone();
         }
-        if self.phase.get() != Phase::Closed
-            && let Ok(Some(report)) = timeout(REPORT_TIMEOUT, stats::report(&self.pc)).await
-        {
-            *self.report.borrow_mut() = Some((now(), report.clone()));
-            return report;
+        self.ask().await.or(known.map(|(_, report)| report)).unwrap_or_default()
+    }
+
+    /// Asks the browser for a report, and keeps it. Nothing when the connection is closed, or the browser does not answer.
+    async fn ask(&self) -> Option<Report> {
+        if self.phase.get() == Phase::Closed {
+            return None;
         }
-        known.map(|(_, report)| report).unwrap_or_default()
+        let report = timeout(REPORT_TIMEOUT, stats::report(&self.pc)).await.ok().flatten()?;
+        *self.report.borrow_mut() = Some((now(), report.clone()));
+        Some(report)
     }
 }
 
@@ -427,7 +431,8 @@ async fn watch_life(connection: Weak<Connection>, idle_timeout: Duration) {
             continue;
         }
         frames = 0;
-        let mut counters = connection.report().await.counters;
+        let Some(report) = connection.ask().await else { continue };
+        let mut counters = report.counters;
         counters.is_disconnected = matches!(
             connection.pc.ice_connection_state(),
             RtcIceConnectionState::Disconnected | RtcIceConnectionState::Failed
