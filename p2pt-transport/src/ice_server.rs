@@ -20,7 +20,8 @@ impl IceServer {
         Self { urls: vec![url.into()], username: String::new(), credential: String::new() }
     }
 
-    /// A relay: `turn:host[:port]`, over UDP (TCP and `turns:` are skipped by the stack with a log line).
+    /// A relay: `turn:host[:port]`, over UDP. The native backend skips relays over TCP and `turns:` with a log line; browsers
+    /// take them.
     pub fn turn(url: impl Into<String>, username: impl Into<String>, credential: impl Into<String>) -> Self {
         Self { urls: vec![url.into()], username: username.into(), credential: credential.into() }
     }

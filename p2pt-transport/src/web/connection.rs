@@ -26,7 +26,7 @@ use super::{
     send_window::SendWindow,
     stats::{self, Report},
 };
-use crate::{ChannelClosed, Frame, TransportError};
+use crate::{ChannelClosed, Frame, SendFrameError, TransportError};
 
 /// How often a close looks at what is buffered, besides at the event that says that nothing is.
 const CLOSE_POLL: Duration = Duration::from_millis(100);
@@ -233,14 +233,16 @@ impl Connection {
     }
 
     /// Hands a frame to the browser. What of the room it takes has been acquired.
-    pub(super) fn hand_over(&self, frame: &Frame) -> Result<(), crate::SendFrameError> {
+    pub(super) fn hand_over(&self, frame: &Frame) -> Result<(), SendFrameError> {
         let channel = self.channel.borrow();
-        let Some(channel) = channel.as_ref().filter(|_| self.phase.get() == Phase::Open) else {
-            return Err(crate::SendFrameError::Closed);
+        // Firefox takes frames, and drops them, when the other side has begun to close.
+        let is_open = |channel: &&RtcDataChannel| channel.ready_state() == RtcDataChannelState::Open;
+        let Some(channel) = channel.as_ref().filter(|_| self.phase.get() == Phase::Open).filter(is_open) else {
+            return Err(SendFrameError::Closed);
         };
         let sent = match frame {
             Frame::Text(text) => {
-                let text = std::str::from_utf8(text).map_err(|_| crate::SendFrameError::NotUtf8)?;
+                let text = std::str::from_utf8(text).map_err(|_| SendFrameError::NotUtf8)?;
                 channel.send_with_str(text)
             }
             Frame::Binary(bytes) => channel.send_with_u8_array(bytes),
@@ -249,7 +251,7 @@ impl Connection {
             // It throws when the channel is open no longer, of which the event has yet to come, and when it holds more than
             // the browser bears, which is several times what the window lets it.
             tracing::debug!(connection = self.number, error = %text_of(&error), "frame not taken");
-            return Err(crate::SendFrameError::Closed);
+            return Err(SendFrameError::Closed);
         }
         self.window.borrow_mut().accept(frame.len());
         Ok(())
@@ -371,13 +373,17 @@ impl Connection {
         {
             return report.clone();
         }
-        if self.phase.get() != Phase::Closed
-            && let Ok(Some(report)) = timeout(REPORT_TIMEOUT, stats::report(&self.pc)).await
-        {
-            *self.report.borrow_mut() = Some((now(), report.clone()));
-            return report;
+        self.ask().await.or(known.map(|(_, report)| report)).unwrap_or_default()
+    }
+
+    /// Asks the browser for a report, and keeps it. Nothing when the connection is closed, or the browser does not answer.
+    async fn ask(&self) -> Option<Report> {
+        if self.phase.get() == Phase::Closed {
+            return None;
         }
-        known.map(|(_, report)| report).unwrap_or_default()
+        let report = timeout(REPORT_TIMEOUT, stats::report(&self.pc)).await.ok().flatten()?;
+        *self.report.borrow_mut() = Some((now(), report.clone()));
+        Some(report)
     }
 }
 
@@ -425,7 +431,8 @@ async fn watch_life(connection: Weak<Connection>, idle_timeout: Duration) {
             continue;
         }
         frames = 0;
-        let mut counters = connection.report().await.counters;
+        let Some(report) = connection.ask().await else { continue };
+        let mut counters = report.counters;
         counters.is_disconnected = matches!(
             connection.pc.ice_connection_state(),
             RtcIceConnectionState::Disconnected | RtcIceConnectionState::Failed

@@ -228,9 +228,11 @@ impl Pending {
 
     /// Waits until an answerer's channel is open indeed.
     ///
-    /// Chromium hands it over as open, and sends its event of that, while the thread that sends may not have opened it. That
-    /// thread drops what comes before, without an error, and takes what comes after: on a busy machine 2 of 500 first
-    /// frames were lost so. Its reports come from that thread.
+    /// Chromium 156 hands it over as open, and the thread that sends may not know of it yet: what is sent then is dropped
+    /// without an error, and what is sent later arrives. Of 500 first frames on a busy machine it lost 2, in plain
+    /// JavaScript too, and its own report counted none as sent. The event that the channel is open may come too soon as well.
+    /// A report is made by that thread, after all that it has been told before; frames sent after one were not lost in 2,000
+    /// openings.
     async fn await_network_thread(&self) {
         let opens = async {
             while stats::is_channel_open(&self.connection.pc).await == Some(false) {
