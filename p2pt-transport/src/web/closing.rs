@@ -1,8 +1,9 @@
 //! How a graceful close goes: the browser sends what it holds, the channel is closed, the other side closes it too, and
 //! then the connection is.
 //!
-//! `RTCDataChannel.close` is meant to send first what was accepted. Chromium loses it when the channel has only just
-//! opened, so the close waits until nothing is buffered.
+//! `RTCDataChannel.close` is meant to send first what was accepted, and the other side to hand it over before the event that
+//! the channel is closed. A page of Chromium gets nothing of it when its channel is closed before it was told that there is
+//! one, so a channel is not closed in its first moments.
 
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use p2pt_rt::Instant;
 
 /// How many times the close timeout a flush may take as long as it makes progress. The native backend's is the same.
 const FLUSH_FACTOR: u32 = 10;
+
+/// How old a channel must be to be closed: a page that is busy adopts a channel so late that what came before is lost with it.
+const MIN_AGE: Duration = Duration::from_millis(500);
 
 /// What the driver shall do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Closing {
     timeout: Duration,
+    /// The channel is not closed before.
+    earliest: Instant,
     stage: Stage,
 }
 
@@ -45,9 +51,10 @@ enum Stage {
 }
 
 impl Closing {
-    pub(super) fn new(now: Instant, timeout: Duration) -> Self {
+    /// A close that begins now, of a channel that was opened then.
+    pub(super) fn new(now: Instant, timeout: Duration, opened_at: Instant) -> Self {
         let stage = Stage::Flushing { deadline: now + timeout, last: now + timeout * FLUSH_FACTOR, left: usize::MAX };
-        Self { timeout, stage }
+        Self { timeout, earliest: opened_at + MIN_AGE, stage }
     }
 
     /// What to do while so many bytes are buffered, and when the channel is open no longer.
@@ -62,6 +69,7 @@ impl Closing {
                 Step::Wait(deadline)
             }
             Stage::Flushing { deadline, .. } if buffered > 0 && now < deadline => Step::Wait(deadline),
+            Stage::Flushing { .. } if now < self.earliest => Step::Wait(self.earliest),
             Stage::Flushing { .. } => {
                 self.stage = Stage::Resetting { until: now + self.timeout };
                 Step::CloseChannel
@@ -81,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_buffered_goes_first() {
         let start = p2pt_rt::now();
-        let mut closing = Closing::new(start, TIMEOUT);
+        let mut closing = Closing::new(start, TIMEOUT, start - MIN_AGE);
         assert_eq!(closing.step(start, 100, false), Step::Wait(start + TIMEOUT));
         let later = start + TIMEOUT / 2;
         assert_eq!(closing.step(later, 50, false), Step::Wait(later + TIMEOUT));
@@ -92,9 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn a_channel_that_has_only_just_opened_is_not_closed_yet() {
+        let start = p2pt_rt::now();
+        let mut closing = Closing::new(start, TIMEOUT, start);
+        assert_eq!(closing.step(start, 0, false), Step::Wait(start + MIN_AGE));
+        assert_eq!(closing.step(start + MIN_AGE, 0, false), Step::CloseChannel);
+    }
+
+    #[test]
     fn a_flush_without_progress_is_given_up_and_so_is_a_silent_other_side() {
         let start = p2pt_rt::now();
-        let mut closing = Closing::new(start, TIMEOUT);
+        let mut closing = Closing::new(start, TIMEOUT, start - MIN_AGE);
         closing.step(start, 100, false);
         assert_eq!(closing.step(start + TIMEOUT, 100, false), Step::CloseChannel);
         assert_eq!(closing.step(start + TIMEOUT, 100, false), Step::Wait(start + 2 * TIMEOUT));
@@ -104,7 +120,7 @@ mod tests {
     #[test]
     fn a_flush_that_crawls_ends() {
         let start = p2pt_rt::now();
-        let mut closing = Closing::new(start, TIMEOUT);
+        let mut closing = Closing::new(start, TIMEOUT, start - MIN_AGE);
         let mut now = start;
         let mut left = 1000;
         while let Step::Wait(_) = closing.step(now, left, false) {
@@ -117,6 +133,6 @@ mod tests {
     #[test]
     fn a_channel_that_is_closed_already_is_not_waited_for() {
         let start = p2pt_rt::now();
-        assert_eq!(Closing::new(start, TIMEOUT).step(start, 100, true), Step::CloseConnection);
+        assert_eq!(Closing::new(start, TIMEOUT, start - MIN_AGE).step(start, 100, true), Step::CloseConnection);
     }
 }

@@ -57,6 +57,10 @@ pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) pc: RtcPeerConnection,
     pub(super) channel: RefCell<Option<RtcDataChannel>>,
+    /// The channel has been open, and may have been closed since: what was received is there to be read.
+    was_open: Cell<bool>,
+    /// When it opened; until then, when the connection was made.
+    opened_at: Cell<Instant>,
     pub(super) phase: Cell<Phase>,
     /// Something has changed, for what awaits that: describing it, then opening it, then closing it.
     pub(super) changed: Notify,
@@ -101,6 +105,8 @@ impl Connection {
             common: common.clone(),
             pc,
             channel: RefCell::default(),
+            was_open: Cell::new(false),
+            opened_at: Cell::new(now()),
             phase: Cell::new(Phase::Opening),
             changed: Notify::new(),
             reason: watch::Sender::new(None),
@@ -154,7 +160,11 @@ impl Connection {
     /// Makes a channel that of this connection.
     pub(super) fn adopt(self: &Rc<Self>, channel: RtcDataChannel) {
         channel.set_binary_type(RtcDataChannelType::Arraybuffer);
-        self.listen(&channel, "open", |connection, _| connection.changed.notify_one());
+        self.was_open.set(channel.ready_state() == RtcDataChannelState::Open);
+        self.listen(&channel, "open", |connection, _| {
+            connection.was_open.set(true);
+            connection.changed.notify_one();
+        });
         self.listen(&channel, "message", |connection, event| {
             let data = event.unchecked_into::<MessageEvent>().data();
             connection.receive(match data.as_string() {
@@ -223,7 +233,7 @@ impl Connection {
             no_path: ice == RtcIceConnectionState::Failed,
             has_session: whole == RtcPeerConnectionState::Connected,
             is_over: matches!(whole, RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed),
-            is_open: channel == Some(RtcDataChannelState::Open),
+            is_open: self.was_open.get(),
             is_closed: matches!(channel, Some(RtcDataChannelState::Closing | RtcDataChannelState::Closed)),
         }
     }
@@ -362,7 +372,13 @@ impl Connection {
     /// The channel is open: from now on its life is watched.
     pub(super) fn opened(self: &Rc<Self>) {
         self.phase.set(Phase::Open);
+        self.opened_at.set(now());
         p2pt_rt::spawn(watch_life(Rc::downgrade(self), self.common.config.idle_timeout));
+        // The events may have come before.
+        if self.channel_state() == Some(RtcDataChannelState::Closed) {
+            self.channel_closed();
+        }
+        self.state_changed();
     }
 
     /// A report of the browser, not older than a second; the last one when the connection is closed.
@@ -395,7 +411,8 @@ impl Drop for Connection {
 
 /// Closes gracefully.
 async fn close(connection: Rc<Connection>) {
-    let mut closing = Closing::new(now(), connection.common.config.close_timeout);
+    let timeout = connection.common.config.close_timeout;
+    let mut closing = Closing::new(now(), timeout, connection.opened_at.get());
     loop {
         let is_closed = connection.phase.get() == Phase::Closed
             || matches!(connection.channel_state(), None | Some(RtcDataChannelState::Closed));
