@@ -1,11 +1,12 @@
 //! What any two peers must be able to do with each other, whatever each is written in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use p2pt::ChannelClosed;
 use p2pt_tracker::SocketEnd;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::js::{Kind, Tracker, TrackerKind};
 use crate::pipe::{PATIENCE, PipePeer};
