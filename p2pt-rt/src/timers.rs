@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_due_is_woken_once_and_the_rest_waits() {
-        let start = Instant::now();
+        let start = crate::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
         let (late, late_waker) = counted();
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_timer_that_is_dropped_wakes_nothing() {
-        let start = Instant::now();
+        let start = crate::now();
         let mut timers = Timers::default();
         let (count, waker) = counted();
         let id = timers.insert(start, waker);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_last_waker_is_the_one_that_is_woken() {
-        let start = Instant::now();
+        let start = crate::now();
         let mut timers = Timers::default();
         let (first, first_waker) = counted();
         let (second, second_waker) = counted();
