@@ -43,7 +43,7 @@ use receive::Suspicions;
 #[cfg(feature = "client")]
 pub(crate) use receive::shorten;
 use scrape::Scrapes;
-use socket::SocketState;
+use socket::{PAUSE, SocketState};
 use swarm::Swarm;
 use warnings::Warnings;
 
@@ -258,7 +258,11 @@ impl Session {
 
     /// Takes an input, and does what is due at `now`. A `now` before an earlier one counts as that.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        let due = self.poll_timeout();
         self.now = self.now.max(now);
+        if due.is_some_and(|due| due + PAUSE <= self.now) {
+            self.after_a_pause();
+        }
         match input {
             Input::Join(info_hash) => self.join(info_hash),
             Input::Leave(info_hash) => self.leave(info_hash),

@@ -7,7 +7,7 @@ const { values, positionals } = parseArgs({
     tracker: { type: 'string', multiple: true, default: [] },
     'first-id': { type: 'string', default: '100000' },
     webrtc: { type: 'string', default: 'ndc' }, // peer.mjs: ndc (what p2pt ships with) or roamhq
-    browser: { type: 'string', default: 'chromium' }, // browser.mjs: chromium or firefox
+    browser: { type: 'string', default: 'chromium' }, // browser.mjs: chromium, chromium-tabs or firefox
     bundle: { type: 'string', default: 'page' }, // browser.mjs: page, page-1.6.1 or page-published
     'no-mdns': { type: 'boolean', default: false } // browser.mjs: plain addresses instead of .local names
   }

@@ -1,16 +1,20 @@
 // npm p2pt in a headless browser.
-// node browser.mjs <identifier> [--browser chromium|firefox] [--bundle page|page-1.6.1|page-published]
+// node browser.mjs <identifier> [--browser chromium|chromium-tabs|firefox] [--bundle page|page-1.6.1|page-published]
 //   [--tracker URL]… [--no-mdns] [--first-id N]
 // Commands more than those of peer.mjs:
 //   {"crash":true}       kills the browser, as a crash would
 //   {"leave_page":true}  goes to another page
-//   {"freeze":MS}        stops the page's scripts for so long, as a browser does in the background; Chromium alone can
+//   {"hide":MS}          puts another tab before the page for so long; chromium-tabs alone can;
+//                        {"event":"hidden"}, then {"event":"visible"}
+//   {"freeze":MS}        hides the page and stops its scripts for so long, as a browser does in the background; the
+//                        same alone can; {"event":"frozen"}
 //   {"suspend":MS}       stops the whole browser for so long, as a lid that is closed does
 import { options } from './arguments.mjs'
-import { readLines } from './stdio.mjs'
+import { pageOf } from './pages.mjs'
+import { emit, readLines } from './stdio.mjs'
 
 const { launch } = await import(`./${options.browser}.mjs`)
-const browser = await launch({ mdns: options.mdns, bundle: `${options.bundle}.iife.js` })
+const browser = await launch({ mdns: options.mdns, files: pageOf(`${options.bundle}.iife.js`) })
 
 let ending = false
 async function end () {
@@ -38,8 +42,9 @@ async function command (line) {
   }
   try {
     if (line === '{"leave_page":true}') return await page.goto('about:blank')
-    const { freeze, suspend } = JSON.parse(line)
-    if (freeze) return await browser.freeze(page, freeze)
+    const { freeze, hide, suspend } = JSON.parse(line)
+    if (freeze) return await browser.freeze(page, freeze, emit)
+    if (hide) return await browser.hide(page, hide, emit)
     if (suspend) return await stopped(suspend)
     await page.evaluate(line => window.command(line), line)
   } catch (error) {

@@ -5,13 +5,21 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
-/** Makes ready pages that run the script `bundle`, which lies beside this file, in `browser`; resolves to their URL. */
-export async function servePages ({ browser, executablePath, bundle }) {
+/** The files of a page that runs the script `bundle`, which lies beside this file. */
+export function pageOf (bundle) {
   const script = new URL(bundle, import.meta.url)
+  if (!existsSync(script)) throw new Error(`${bundle} is missing: run setup.sh`)
+  return {
+    '/': { type: 'text/html', read: () => '<!doctype html><link rel="icon" href="data:,"><title>p2pt</title><script src="/page.js"></script>' },
+    '/page.js': { type: 'text/javascript', read: () => readFileSync(script) }
+  }
+}
+
+/** Serves `files`, by their paths, to pages in `browser`; resolves to the URL of the root. */
+export async function servePages ({ browser, executablePath, files }) {
   if (!existsSync(executablePath)) {
     throw new Error(`no ${browser} at ${executablePath}: install it or set ${browser.toUpperCase()}`)
   }
-  if (!existsSync(script)) throw new Error(`${bundle} is missing: run setup.sh`)
 
   // Browsers leave files behind when they are killed.
   const temporary = mkdtempSync(path.join(tmpdir(), `p2pt-${browser}-`))
@@ -22,27 +30,32 @@ export async function servePages ({ browser, executablePath, bundle }) {
     // A page that is isolated from others has a clock of microseconds.
     response.setHeader('cross-origin-opener-policy', 'same-origin')
     response.setHeader('cross-origin-embedder-policy', 'require-corp')
-    const isScript = request.url === '/page.js'
-    response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
-    response.end(isScript ? readFileSync(script) : '<!doctype html><title>p2pt</title><script src="/page.js"></script>')
+    const file = files[new URL(request.url, 'http://localhost').pathname]
+    if (!file) {
+      response.statusCode = 404
+      return response.end()
+    }
+    response.setHeader('content-type', file.type)
+    response.end(file.read())
   })
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
   return `http://127.0.0.1:${server.address().port}/`
 }
 
 /** A browser that runs, as its tests use it: what it is made of is the browser's own. */
-export function running ({ pid, url, newContext, close, freeze }) {
+export function running ({ pid, url, newContext, close, freeze, hide }) {
   let closed
   return {
     pid,
     freeze,
+    hide,
     /** Opens a page that knows these functions, in a context of its own, so that no two share a process. */
-    async open (functions) {
+    async open (functions, search = '') {
       const page = await (await newContext()).newPage()
       page.on('pageerror', error => console.error(`page: ${error.stack}`))
       page.on('console', message => console.error(`page: ${message.text()}`))
       for (const [name, call] of Object.entries(functions)) await page.exposeFunction(name, call)
-      await page.goto(url)
+      await page.goto(url + search)
       return page
     },
     /** Ends the browser once, and resolves for every caller when it has ended and left nothing behind. */

@@ -36,6 +36,8 @@ pub enum Kind {
     FirefoxPlain,
     /// This workspace's library as WebAssembly, in a page of headless Chromium.
     ChromiumWasm,
+    /// The same page as a tab, which another tab can hide: only such a page is throttled or frozen.
+    ChromiumTabWasm,
     /// This workspace's library as WebAssembly, in a page of headless Firefox.
     FirefoxWasm,
 }
@@ -43,7 +45,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it is the JavaScript p2pt.
     pub fn is_javascript(self) -> bool {
-        !matches!(self, Self::Rust | Self::ChromiumWasm | Self::FirefoxWasm)
+        !matches!(self, Self::Rust | Self::ChromiumWasm | Self::ChromiumTabWasm | Self::FirefoxWasm)
     }
 
     /// Starts a peer of this kind and waits until it is ready. `trackers` are announce URLs.
@@ -75,6 +77,9 @@ impl Kind {
             Self::Firefox => javascript("browser.mjs", &[identifier, "--browser", "firefox"]),
             Self::FirefoxPlain => javascript("browser.mjs", &[identifier, "--browser", "firefox", "--no-mdns"]),
             Self::ChromiumWasm => javascript("browser.mjs", &[identifier, "--bundle", "page-wasm"]),
+            Self::ChromiumTabWasm => {
+                javascript("browser.mjs", &[identifier, "--browser", "chromium-tabs", "--bundle", "page-wasm"])
+            }
             Self::FirefoxWasm => {
                 javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-wasm"])
             }

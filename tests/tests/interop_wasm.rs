@@ -2,7 +2,7 @@
 //! and with JavaScript's p2pt in Node and in pages, through both trackers.
 
 use p2pt_tests::interop::{
-    a_closed_lid_is_opened_again, a_crashed_browser_is_noticed, a_frozen_page_comes_back,
+    a_closed_lid_is_opened_again, a_crashed_browser_is_noticed, a_frozen_page_comes_back, a_hidden_page_goes_on,
     a_killed_rust_peer_is_noticed, a_page_that_goes_leaves, a_silent_tracker_is_noticed, everything, fifty_swarms,
     rust_node_and_a_browser_all_meet, sixteen_megabytes, trackers_come_and_go,
 };
@@ -149,5 +149,11 @@ async fn a_tracker_that_dies_silently_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
 async fn a_page_is_frozen_for_a_minute() {
-    a_frozen_page_comes_back(Kind::ChromiumWasm).await;
+    a_frozen_page_comes_back(Kind::ChromiumTabWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_page_is_hidden_for_a_minute() {
+    a_hidden_page_goes_on(Kind::ChromiumTabWasm).await;
 }

@@ -20,6 +20,10 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// The shortest time between two attempts to connect where the second is made because another tracker was reached.
 const RETRY_SPACING: Duration = Duration::from_secs(10);
 
+/// What is noticed so late was noticed by a side that did not run: a page that was frozen, a process that was stopped, a
+/// machine that slept. What has come meanwhile has yet to be read, for which there is as much time again.
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) enum SocketState {
     /// No socket, nothing to do.
@@ -85,6 +89,18 @@ impl OpenSocket {
     }
 }
 
+impl OpenSocket {
+    /// Puts off what would end the socket before this time.
+    fn spare_until(&mut self, until: Instant, config: &ClientConfig) {
+        for deadline in [&mut self.pong_deadline, &mut self.write_deadline].into_iter().flatten() {
+            *deadline = until.max(*deadline);
+        }
+        if let Some(silent_at) = self.silent_at(config).filter(|silent_at| *silent_at < until) {
+            self.asked = self.asked.map(|asked| asked + (until - silent_at));
+        }
+    }
+}
+
 impl SocketState {
     pub(super) fn open(&mut self) -> Option<&mut OpenSocket> {
         match self {
@@ -132,6 +148,16 @@ impl Session {
         self.events.push_back(TrackerEvent::Connected);
         for info_hash in self.swarms.keys().copied().collect::<Vec<_>>() {
             self.plan_first_announce(info_hash);
+        }
+    }
+
+    /// Nothing was read for a while, so that the tracker's silence proves nothing yet.
+    pub(super) fn after_a_pause(&mut self) {
+        let until = self.now + PAUSE;
+        match &mut self.socket {
+            SocketState::Connecting { deadline, .. } => *deadline = until.max(*deadline),
+            SocketState::Open(open) => open.spare_until(until, &self.config),
+            _ => {}
         }
     }
 

@@ -282,6 +282,70 @@ fn without_pings_any_frame_is_a_sign_of_life_and_a_tracker_may_be_silent_while_n
     assert!(!harness.acts().contains(&Act::Abort));
 }
 
+/// What a session does that was asked for nothing for so long, as in a page that is frozen, and then for what was due.
+fn acts_after_a_pause(harness: &mut Harness, pause: std::time::Duration) -> Vec<Act> {
+    harness.acts();
+    harness.now += pause;
+    harness.input(Input::Timeout);
+    harness.acts()
+}
+
+#[test]
+fn after_a_pause_the_frames_that_wait_to_be_read_are_signs_of_life() {
+    let mut harness = announced_without_pings();
+    let acts = acts_after_a_pause(&mut harness, secs(60));
+    assert!(!acts.contains(&Act::Abort), "{acts:?}");
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.advance(secs(90));
+    assert!(!harness.acts().contains(&Act::Abort));
+}
+
+#[test]
+fn after_a_pause_a_silent_tracker_is_left_5_seconds_later() {
+    let mut harness = announced_without_pings();
+    assert!(!acts_after_a_pause(&mut harness, secs(60)).contains(&Act::Abort));
+    harness.advance(millis(4_999));
+    assert!(!harness.acts().contains(&Act::Abort));
+    harness.advance(millis(1));
+    assert!(harness.acts().contains(&Act::Abort));
+
+    // One that would be silent later than that is not left sooner.
+    let mut harness = announced_without_pings();
+    assert!(!acts_after_a_pause(&mut harness, secs(40)).contains(&Act::Abort));
+    harness.advance(millis(9_999));
+    assert!(!harness.acts().contains(&Act::Abort));
+    harness.advance(millis(1));
+    assert!(harness.acts().contains(&Act::Abort));
+}
+
+#[test]
+fn after_a_pause_a_pong_and_a_written_frame_are_waited_for_5_seconds_more() {
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.pongs = false;
+    harness.advance(secs(31));
+    assert!(harness.acts().contains(&Act::Ping));
+    assert!(!acts_after_a_pause(&mut harness, secs(60)).contains(&Act::Abort));
+    harness.advance(secs(5));
+    assert!(harness.acts().contains(&Act::Abort));
+
+    let mut harness = Harness::announced();
+    harness.receive(reply(SWARM(), 120, 1));
+    harness.writes = false;
+    harness.input(Input::Answer { info_hash: SWARM(), to: PEER(), offer_id: offer_id(1), sdp: "answer".into() });
+    assert!(!acts_after_a_pause(&mut harness, secs(60)).contains(&Act::Abort));
+    harness.advance(secs(5));
+    assert!(harness.acts().contains(&Act::Abort));
+}
+
+#[test]
+fn after_a_pause_a_socket_that_has_opened_meanwhile_is_not_given_up() {
+    let mut harness = joined();
+    assert!(!acts_after_a_pause(&mut harness, secs(60)).contains(&Act::Abort));
+    harness.connected_by(Route::without_pings());
+    assert!(harness.acts().contains(&Act::Event(TrackerEvent::Connected)));
+}
+
 #[test]
 fn where_pings_are_answered_silence_ends_no_socket() {
     let mut harness = Harness::announced();

@@ -1,6 +1,7 @@
 // Partners and measurers in pages of one headless Chromium.
 import { readdirSync, readFileSync } from 'node:fs'
 import { launch } from '../chromium.mjs'
+import { pageOf } from '../pages.mjs'
 
 const MICROSECONDS_PER_TICK = 10_000 // Linux counts CPU time in hundredths of a second
 
@@ -26,7 +27,7 @@ function treeCpuUs (root) {
 }
 
 export async function openBrowser ({ mdns }) {
-  const browser = await launch({ mdns, bundle: 'bench.iife.js' })
+  const browser = await launch({ mdns, files: pageOf('bench.iife.js') })
   const page = () => browser.open({ browserCpuUs: () => treeCpuUs(browser.pid) })
   return {
     serve: async options => (await page()).evaluate(options => window.serve(options), options),
