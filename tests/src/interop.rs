@@ -516,6 +516,45 @@ pub async fn a_silent_tracker_is_noticed(page: Kind) {
     tracker.stop().await;
 }
 
+/// A peer of this library and one in Node meet at two trackers, and the channel too many that this makes closes unnoticed.
+pub async fn a_surplus_channel_closes(ours: Kind) {
+    let _turn = turn().await;
+    let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
+    let urls = trackers.each_ref().map(Tracker::url);
+    let mut node = Kind::NodeRoamhq.start("two trackers", &urls).await;
+    for url in urls {
+        node.tracker_connected(url).await;
+    }
+    let mut peer = ours.start("two trackers", &urls).await;
+    connected(&mut peer, &mut node).await;
+    for url in urls {
+        peer.tracker_connected(url).await;
+    }
+    loop {
+        echo(&mut peer, &mut node, &json!("one channel is enough")).await;
+        echo(&mut node, &mut peer, &json!("for me too")).await;
+        if channels(&mut node, &peer).await == 1 {
+            break;
+        }
+        node.about("channel_closed", peer.id()).await;
+    }
+    echo(&mut peer, &mut node, &json!("one channel is left")).await;
+    assert_undisturbed(&mut peer, &mut node);
+    node.stop().await;
+    peer.stop().await;
+    for tracker in trackers {
+        tracker.stop().await;
+    }
+}
+
+/// How many channels to `other` the JavaScript peer `js` has.
+async fn channels(js: &mut PipePeer, other: &PipePeer) -> u64 {
+    js.process().command(&json!({"peers": true})).await;
+    let answer = js.process().expect("peers", |_| true).await;
+    let peers = answer["peers"].as_array().cloned().unwrap_or_default();
+    peers.iter().filter(|peer| peer["peer"] == other.id()).filter_map(|peer| peer["channels"].as_u64()).sum()
+}
+
 /// As `assert_eq!`, but does not print a megabyte.
 fn assert_same(received: &Value, sent: &Value) {
     if received != sent {

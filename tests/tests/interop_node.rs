@@ -1,8 +1,8 @@
 //! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, in either order of coming.
 
 use p2pt_tests::interop::{
-    NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, announce_again, assert_undisturbed, connected, converse,
-    echo, everything, trackers_come_and_go, turn,
+    NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, a_surplus_channel_closes, announce_again, assert_undisturbed,
+    connected, converse, echo, everything, trackers_come_and_go, turn,
 };
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::PipePeer;
@@ -84,33 +84,7 @@ async fn trackers_come_and_go_and_peers_stay() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_node -- --ignored"]
 async fn a_surplus_channel_closes_unnoticed() {
-    let _turn = turn().await;
-    let trackers = [Tracker::start(TrackerKind::Npm).await, Tracker::start(TrackerKind::Ours).await];
-    let urls = trackers.each_ref().map(Tracker::url);
-    let mut node = Kind::NodeRoamhq.start("two trackers", &urls).await;
-    for url in urls {
-        node.tracker_connected(url).await;
-    }
-    let mut rust = Kind::Rust.start("two trackers", &urls).await;
-    connected(&mut rust, &mut node).await;
-    for url in urls {
-        rust.tracker_connected(url).await;
-    }
-    loop {
-        echo(&mut rust, &mut node, &json!("one channel is enough")).await;
-        echo(&mut node, &mut rust, &json!("for me too")).await;
-        if channels(&mut node, &rust).await == 1 {
-            break;
-        }
-        node.about("channel_closed", rust.id()).await;
-    }
-    echo(&mut rust, &mut node, &json!("one channel is left")).await;
-    assert_undisturbed(&mut rust, &mut node);
-    node.stop().await;
-    rust.stop().await;
-    for tracker in trackers {
-        tracker.stop().await;
-    }
+    a_surplus_channel_closes(Kind::Rust).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,12 +112,4 @@ async fn two_rust_and_two_node_peers_all_meet() {
         peer.stop().await;
     }
     tracker.stop().await;
-}
-
-/// How many channels to `other` the JavaScript peer `js` has.
-async fn channels(js: &mut PipePeer, other: &PipePeer) -> u64 {
-    js.process().command(&json!({"peers": true})).await;
-    let answer = js.process().expect("peers", |_| true).await;
-    let peers = answer["peers"].as_array().cloned().unwrap_or_default();
-    peers.iter().filter(|peer| peer["peer"] == other.id()).filter_map(|peer| peer["channels"].as_u64()).sum()
 }

@@ -3,8 +3,8 @@
 
 use p2pt_tests::interop::{
     a_closed_lid_is_opened_again, a_crashed_browser_is_noticed, a_frozen_page_comes_back, a_hidden_page_goes_on,
-    a_killed_rust_peer_is_noticed, a_page_that_goes_leaves, a_silent_tracker_is_noticed, everything, fifty_swarms,
-    rust_node_and_a_browser_all_meet, sixteen_megabytes, trackers_come_and_go,
+    a_killed_rust_peer_is_noticed, a_page_that_goes_leaves, a_silent_tracker_is_noticed, a_surplus_channel_closes,
+    everything, fifty_swarms, rust_node_and_a_browser_all_meet, sixteen_megabytes, trackers_come_and_go,
 };
 use p2pt_tests::js::{Kind, TrackerKind};
 
@@ -156,4 +156,10 @@ async fn a_page_is_frozen_for_a_minute() {
 #[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
 async fn a_page_is_hidden_for_a_minute() {
     a_hidden_page_goes_on(Kind::ChromiumTabWasm).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node, npm packages, browsers and a compiler for wasm32: tests/js/setup.sh, tests/wasm/pages, then cargo test -p p2pt-tests --test interop_wasm -- --ignored"]
+async fn a_surplus_channel_closes_unnoticed() {
+    a_surplus_channel_closes(Kind::ChromiumWasm).await;
 }
