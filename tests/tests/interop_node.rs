@@ -1,8 +1,8 @@
 //! The `p2pt` program and JavaScript's p2pt in Node, through both trackers, in either order of coming.
 
 use p2pt_tests::interop::{
-    NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, a_surplus_channel_closes, announce_again, assert_undisturbed,
-    connected, converse, echo, everything, trackers_come_and_go, turn,
+    NOTICED_BY_RUST, Pair, a_killed_rust_peer_is_noticed, a_surplus_channel_closes, announce_again, connected,
+    converse, everything, trackers_come_and_go, turn,
 };
 use p2pt_tests::js::{Kind, Tracker, TrackerKind};
 use p2pt_tests::pipe::PipePeer;
