@@ -122,9 +122,11 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 /// Where the links and pictures of this prose lead, whether in Markdown's form or in HTML's.
 fn targets(prose: &str) -> Vec<&str> {
-    let ends = [("](", ')'), ("]: ", '\n'), ("src=\"", '"'), ("href=\"", '"')];
+    let ends = [("](", ')'), ("src=\"", '"'), ("href=\"", '"')];
     let found = ends.map(|(begin, end)| prose.split(begin).skip(1).filter_map(move |rest| rest.split(end).next()));
-    found.into_iter().flatten().filter_map(|target| target.split_whitespace().next()).collect()
+    // Elsewhere in a line it is a colon behind a link.
+    let named = prose.lines().filter(|line| line.starts_with('[')).filter_map(|line| Some(line.split_once("]: ")?.1));
+    found.into_iter().flatten().chain(named).filter_map(|target| target.split_whitespace().next()).collect()
 }
 
 #[test]

@@ -105,6 +105,9 @@ async fn find(events: &mut Events, trouble: &mut Trouble) -> Result<(Peer, Strin
             Some(greeted) = greetings.join_next() => match greeted {
                 Ok((peer, Ok(Hello { version: VERSION, name, .. }))) => return Ok((peer, name)),
                 Ok((_, Ok(Hello { version, name, .. }))) => return Err(MeetError::Version { name, version }),
+                // It was met and answers nothing, as is said already; on a busy machine this is seen before the deadline that
+                // is due at the same time.
+                Ok((_, Err(GreetError::Request(RequestError::Timeout { .. })))) => {}
                 // Others may be here for other reasons.
                 Ok((peer, Err(error))) => trouble.is(format!("{} is no partner: {error}", short(peer.id()))),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
