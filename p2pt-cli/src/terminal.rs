@@ -83,7 +83,9 @@ impl Terminal {
         match &mut self.out {
             Out::Stdout(out) => writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error),
             Out::Editor(printer) => {
-                printer.print(format!("{text}\n")).map_err(|error| output_error(io::Error::other(error)))
+                let line = format!("{text}\n");
+                // The editor takes none once it has ended, and then nothing is being typed.
+                printer.print(line.clone()).or_else(|_| io::stdout().write_all(line.as_bytes())).map_err(output_error)
             }
         }
     }
