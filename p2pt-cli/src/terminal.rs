@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 use p2pt::PeerId;
+use p2pt::tracker::ConnectError;
 use p2pt::transport::TransportError;
 use rustyline::ExternalPrinter;
 
@@ -109,6 +110,12 @@ pub(crate) fn explained(error: &TransportError) -> String {
         Some(advice) => format!("{error}; {advice}"),
         None => error.to_string(),
     }
+}
+
+/// What the option is called with which a tracker is reached that a library says more of than this program's users know;
+/// to be shown behind the error.
+pub(crate) fn option_for(error: &ConnectError) -> Option<&'static str> {
+    matches!(error, ConnectError::Untrusted(_)).then_some(": --root-certificate FILE")
 }
 
 /// The first eight digits of an id: enough for people to tell peers apart.

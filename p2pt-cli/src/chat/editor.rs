@@ -50,8 +50,11 @@ impl Source {
         let mut editor = Editor::<(), MemHistory>::with_history(Config::default(), MemHistory::new())?;
         editor.set_max_history_size(HISTORY)?;
         let printer = editor.create_external_printer()?;
-        // Without a bound: while the editor waited for room here, it would print nothing, and the other side may be waiting
-        // to have something printed. What people type or paste is the bound.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an editor that waits for room prints nothing, and the other side may wait for what it prints; the \
+                      bound is what people type or paste"
+        )]
         let (typed, lines) = mpsc::unbounded_channel();
         let edit = move || {
             loop {
