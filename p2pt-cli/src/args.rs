@@ -4,7 +4,6 @@ mod bench;
 mod network;
 mod tracker;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,9 +49,9 @@ pub(crate) enum Command {
     Pipe(PipeArgs),
     /// Look at trackers, STUN, TURN and this machine, and say what to do about what does not work
     Doctor(DoctorArgs),
-    /// Print completions for a shell, for instance into /etc/bash_completion.d/p2pt
+    /// Print completions for a shell, for instance into ~/.local/share/bash-completion/completions/p2pt
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one for each command into a folder
+    /// Print a manual page, or write one for each command into a folder
     Man(ManArgs),
     /// Measure how fast two peers talk: on this machine, or with a partner anywhere
     Bench(BenchArgs),
@@ -62,11 +61,7 @@ impl Command {
     /// Whether it shows what goes wrong itself, so that the log would say it twice, and at a terminal in the middle of what
     /// is being typed.
     pub(crate) fn shows_warnings(&self) -> bool {
-        match self {
-            Self::Doctor(_) => true,
-            Self::Chat(_) => io::stdin().is_terminal() && io::stdout().is_terminal(),
-            _ => false,
-        }
+        matches!(self, Self::Doctor(_) | Self::Chat(_))
     }
 }
 
@@ -135,7 +130,7 @@ pub(crate) struct ScrapeArgs {
     /// The tracker's announce URL
     pub(crate) url: AnnounceUrl,
     /// The swarms' identifiers; none asks for every swarm, which many trackers refuse
-    #[arg(value_name = "IDENTIFIER", value_parser = identifier)]
+    #[arg(value_name = "IDENTIFIER", value_parser = scraped_identifier)]
     pub(crate) identifiers: Vec<String>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
@@ -173,6 +168,9 @@ pub(crate) struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
+    /// The command whose page to print [default: the page of the program]
+    #[arg(conflicts_with = "folder")]
+    pub(crate) command: Option<String>,
     /// Write a page for each command into this folder, such as ~/.local/share/man/man1
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
@@ -188,7 +186,27 @@ pub(crate) fn identifier(text: &str) -> Result<String, String> {
                 .to_owned(),
         );
     }
+    if is_tracker_url(text) {
+        return Err(
+            "that is a tracker's URL: --tracker URL; an identifier is a name that your peers give too, such as my-app"
+                .to_owned(),
+        );
+    }
     Ok(text.to_owned())
+}
+
+/// [`identifier`], where the tracker is no option.
+fn scraped_identifier(text: &str) -> Result<String, String> {
+    if is_tracker_url(text) {
+        return Err("that is a tracker's URL, and one tracker is asked at a time".to_owned());
+    }
+    identifier(text)
+}
+
+/// Whether this is meant to be the URL of a tracker.
+fn is_tracker_url(text: &str) -> bool {
+    let begins_so = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    begins_so("ws://") || begins_so("wss://")
 }
 
 /// An argument as it is written in a command for a shell.

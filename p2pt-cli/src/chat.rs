@@ -8,14 +8,14 @@ mod members;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Event, Events, Peer, PeerId, Swarm};
+use p2pt::{Event, Events, Peer, PeerId, Swarm, TrackerWarning};
 
 use crate::args::{ChatArgs, quoted};
 use crate::lines::Line;
 use crate::progress::Waiting;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
-use crate::terminal::{Colour, Terminal, clean, explained, output_error, short};
+use crate::terminal::{Colour, Terminal, clean, explained, option_for, output_error, short};
 use dialect::{Dialect, Said, short_name};
 use editor::{MAX_LINE_BYTES, Source};
 use input::{HELP, Input};
@@ -85,7 +85,8 @@ impl Chat {
         let own_id = short(self.swarm.peer_id());
         let name = self.name.as_deref().map(|name| format!(", {name:?}")).unwrap_or_default();
         self.note(format_args!("You are {own_id}{name}, under {room:?}. {HELP}"))?;
-        self.note(format_args!("Others join with: {}", command_for_others(args, room)))?;
+        let header = if args.network.has_headers() { " your --header and" } else { "" };
+        self.note(format_args!("Others join with{header}: {}", command_for_others(args, room)))?;
         let trackers: Vec<String> = args.network.announce_urls().iter().map(ToString::to_string).collect();
         match trackers.as_slice() {
             [] => self.warn("there is no tracker, so no peer is met: --tracker")?,
@@ -194,9 +195,13 @@ impl Chat {
                 "{} is reached ({} of {} trackers)",
                 tracker.tracker, tracker.connected, tracker.total
             )),
-            Event::TrackerWarning { tracker, warning, missed: 0 } => self.warn(format_args!("{tracker}: {warning}")),
             Event::TrackerWarning { tracker, warning, missed } => {
-                self.warn(format_args!("{tracker}: {warning} ({missed} more since)"))
+                let option = match &warning {
+                    TrackerWarning::ConnectFailed { error, .. } => option_for(error).unwrap_or_default(),
+                    _ => "",
+                };
+                let more = if missed > 0 { format!(" ({missed} more since)") } else { String::new() };
+                self.warn(format_args!("{tracker}: {warning}{option}{more}"))
             }
             Event::ConnectionFailed(failed) => self.warn(format_args!(
                 "no connection to {}: {} (`p2pt doctor` says what this network allows)",

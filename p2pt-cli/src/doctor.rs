@@ -103,7 +103,10 @@ async fn examine(
     for url in trackers {
         checks.add(url.to_string(), trackers::look(url, connector.clone(), args.deadline));
     }
-    checks.add("the STUN servers", stun::look(args.network.stun_urls(), args.deadline));
+    // Where they are not used, that there is none is no finding.
+    if args.network.uses_stun() {
+        checks.add("the STUN servers", stun::look(args.network.stun_urls(), args.deadline));
+    }
     for (url, server) in args.network.turn_servers() {
         checks.add(url.clone(), turn::look(url, server, args.deadline));
     }
@@ -125,7 +128,9 @@ async fn examine(
         let builder = args.network.builder()?;
         let command = format!("p2pt doctor {}{}", quoted(identifier), args.network.for_others());
         if waiting.is_watched() {
-            Terminal::stdout().line(format_args!("wait  partner  run this on the other machine now: {command}"))?;
+            let header = if args.network.has_headers() { ", with your --header" } else { "" };
+            Terminal::stdout()
+                .line(format_args!("wait  partner  run this on the other machine now{header}: {command}"))?;
         }
         let what = format!("the partner, {} s at most", args.wait.as_secs());
         let met = Waiting::new(args.json).until(what, partner::look(builder, identifier, &command, args.wait)).await;

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
     let parsed = pages::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(answer) => return print(&answer),
+        Err(answer) => {
+            let command = env::args().skip(1).find(|argument| !argument.starts_with('-'));
+            return print(&pages::advised(answer, command.as_deref()));
+        }
     };
     let shows_warnings = cli.command.as_ref().is_some_and(Command::shows_warnings);
     let rust_log = env::var(EnvFilter::DEFAULT_ENV).ok();

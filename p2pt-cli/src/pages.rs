@@ -6,19 +6,24 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-use crate::args::{Cli, CompletionsArgs, ManArgs};
+use crate::args::{Cli, CompletionsArgs, ManArgs, quoted};
 use crate::terminal::output_error;
 
 /// The exit codes, for people.
 const EXIT_STATUS: [(&str, &str); 3] = [
-    ("0", "Success, also when Ctrl-C or SIGTERM has stopped what runs until it is stopped."),
+    ("0", "Success."),
     ("1", "Failure; standard error says why in its last line."),
     ("2", "The command line is wrong."),
 ];
+
+/// What the code 0 means for commands that run until they are stopped.
+const STOPPED: &str = "Success, also when Ctrl-C or SIGTERM has stopped it.";
 
 /// For commands that a signal ends at once.
 const ENDED_BY_SIGNAL: (&str, &str) = ("130, 143", "Ended by Ctrl-C or SIGTERM, as a shell counts signals.");
@@ -34,13 +39,23 @@ const ENVIRONMENT: [(&str, &str); 3] = [
     ),
 ];
 
+/// What becomes of a command at Ctrl-C and SIGTERM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnSignal {
+    /// It leaves in order, as it does whenever it ends.
+    Leaves,
+    /// It ends at once, by the signal.
+    Ends,
+    /// It has ended before anyone could send one.
+    IsOver,
+}
+
 /// What stands on the page of a command besides its options.
 struct Page {
     command: &'static str,
     /// What the code 1 means there, where more is to be said than that it failed.
     failure: Option<&'static str>,
-    /// Whether a signal ends it at once.
-    ends_by_signal: bool,
+    on_signal: OnSignal,
     /// Command lines, and what each does.
     examples: &'static [(&'static str, &'static str)],
 }
@@ -49,7 +64,7 @@ const PAGES: [Page; 10] = [
     Page {
         command: "p2pt",
         failure: None,
-        ends_by_signal: false,
+        on_signal: OnSignal::Leaves,
         examples: &[
             ("p2pt", "Show it working on this machine, without the internet."),
             ("p2pt chat my-room", "Chat with everyone who runs the same command."),
@@ -59,13 +74,13 @@ const PAGES: [Page; 10] = [
     Page {
         command: "demo",
         failure: Some("A step of the demo has failed."),
-        ends_by_signal: true,
+        on_signal: OnSignal::Ends,
         examples: &[("p2pt demo", "Start a tracker and two peers, and have them talk.")],
     },
     Page {
         command: "chat",
         failure: Some("It cannot start, or the reader of its output is gone."),
-        ends_by_signal: false,
+        on_signal: OnSignal::Leaves,
         examples: &[
             ("p2pt chat", "Draw a room, and say how others join it."),
             ("p2pt chat my-room --name Ann", "Chat under a name."),
@@ -76,7 +91,7 @@ const PAGES: [Page; 10] = [
     Page {
         command: "tracker",
         failure: Some("It cannot listen, or the certificate cannot be used."),
-        ends_by_signal: false,
+        on_signal: OnSignal::Leaves,
         examples: &[
             ("p2pt tracker", "Serve ws://127.0.0.1:8000, for this machine alone."),
             (
@@ -92,13 +107,13 @@ const PAGES: [Page; 10] = [
     Page {
         command: "scrape",
         failure: Some("The tracker cannot be reached, or does not answer in time."),
-        ends_by_signal: true,
+        on_signal: OnSignal::Ends,
         examples: &[("p2pt scrape wss://tracker.example my-room", "Count the members of a swarm.")],
     },
     Page {
         command: "pipe",
         failure: Some("It cannot start, its output is not read any more, or a second signal interrupted it."),
-        ends_by_signal: false,
+        on_signal: OnSignal::Leaves,
         examples: &[
             ("p2pt pipe my-app", "Print events as JSON Lines and take commands."),
             (
@@ -110,7 +125,7 @@ const PAGES: [Page; 10] = [
     Page {
         command: "doctor",
         failure: Some("A check has found something bad; what to do stands below it."),
-        ends_by_signal: true,
+        on_signal: OnSignal::Ends,
         examples: &[
             ("p2pt doctor", "Look at the default trackers and STUN servers, and at this machine."),
             ("p2pt doctor us", "With the same command on another machine, look at the path between the two."),
@@ -120,22 +135,28 @@ const PAGES: [Page; 10] = [
     Page {
         command: "completions",
         failure: None,
-        ends_by_signal: false,
-        examples: &[("p2pt completions bash > /etc/bash_completion.d/p2pt", "Install completions for everyone.")],
+        on_signal: OnSignal::IsOver,
+        examples: &[
+            ("p2pt completions bash > ~/.local/share/bash-completion/completions/p2pt", "Install them for bash."),
+            ("p2pt completions zsh > ~/.zfunc/_p2pt", "For zsh, with fpath+=~/.zfunc before compinit in ~/.zshrc."),
+            ("p2pt completions fish > ~/.config/fish/completions/p2pt.fish", "For fish."),
+            ("p2pt completions bash > /etc/bash_completion.d/p2pt", "For all who use bash on this machine, as root."),
+        ],
     },
     Page {
         command: "man",
         failure: None,
-        ends_by_signal: false,
+        on_signal: OnSignal::IsOver,
         examples: &[
             ("p2pt man | man -l -", "Read the page of the program."),
+            ("p2pt man chat | man -l -", "Read the page of a command."),
             ("p2pt man --folder ~/.local/share/man/man1", "Install the pages."),
         ],
     },
     Page {
         command: "bench",
         failure: Some("No partner was met, something was lost, or a test was not done in time."),
-        ends_by_signal: false,
+        on_signal: OnSignal::Leaves,
         examples: &[
             ("p2pt bench", "Measure on this machine."),
             ("p2pt bench my-bench --serve", "Be the partner of those who measure."),
@@ -155,7 +176,11 @@ impl Page {
         if let Some(failure) = self.failure {
             codes[1].1 = failure;
         }
-        codes.extend(self.ends_by_signal.then_some(ENDED_BY_SIGNAL));
+        match self.on_signal {
+            OnSignal::Leaves => codes[0].1 = STOPPED,
+            OnSignal::Ends => codes.push(ENDED_BY_SIGNAL),
+            OnSignal::IsOver => {}
+        }
         codes
     }
 
@@ -169,7 +194,7 @@ impl Page {
         for (code, meaning) in self.exit_status() {
             let _ = writeln!(help, "  {code:<8}  {meaning}");
         }
-        help.push_str("\n`p2pt man | man -l -` has what is read of the environment, too.");
+        help.push_str("\nEnvironment variables: p2pt man | man -l -");
         help
     }
 }
@@ -186,6 +211,30 @@ pub(crate) fn command() -> Command {
     documented(Cli::command())
 }
 
+/// What is wrong with a command line, with a tip where clap has none that leads anywhere. `command` is the first argument
+/// that is no option.
+pub(crate) fn advised(mut error: clap::Error, command: Option<&str>) -> clap::Error {
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(name)) => Some(name.clone()),
+        _ => None,
+    };
+    let tip = match error.kind() {
+        // A misspelt command has a tip already.
+        ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
+            named(ContextKind::InvalidSubcommand).map(|room| format!("to chat: p2pt chat {}", quoted(&room)))
+        }
+        ErrorKind::UnknownArgument if command == Some("scrape") => named(ContextKind::InvalidArg)
+            .filter(|option| option == "--tracker")
+            .map(|_| "the URL goes first, without an option: p2pt scrape URL [IDENTIFIER]...".to_owned()),
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        let tips = vec![StyledStr::from(tip)];
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
+}
+
 pub(crate) fn completions(args: &CompletionsArgs) -> io::Result<()> {
     // Into memory first: the generator panics where a write fails.
     let mut script = Vec::new();
@@ -197,8 +246,15 @@ pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
     let mut command = command().disable_help_subcommand(true);
     command.build();
     let Some(folder) = &args.folder else {
+        let of = match &args.command {
+            None => &command,
+            Some(name) => command
+                .get_subcommands()
+                .find(|command| command.get_name() == name)
+                .ok_or_else(|| io::Error::other(format!("there is no command {name:?}; p2pt --help lists them")))?,
+        };
         let mut page = Vec::new();
-        render(&command, &mut page)?;
+        render(of, &mut page)?;
         return print(&page);
     };
     write_pages(&command, folder)

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::args::ScrapeArgs;
 use crate::progress::Waiting;
-use crate::terminal::{Colour, Terminal, clean};
+use crate::terminal::{Colour, Terminal, clean, option_for};
 
 /// Swarms asked for at a time: what one request of the tracker client carries.
 const BATCH: usize = 64;
@@ -22,7 +22,7 @@ const BATCH: usize = 64;
 enum ScrapeError {
     #[error("{0} does not answer: nothing came within {1:?}")]
     Deadline(AnnounceUrl, Duration),
-    #[error("{0} cannot be reached: {1}")]
+    #[error("{0} cannot be reached: {1}{option}", option = option_for(.1).unwrap_or_default())]
     Connect(AnnounceUrl, ConnectError),
     #[error("{0} closed the connection: {1}")]
     Disconnected(AnnounceUrl, SocketEnd),

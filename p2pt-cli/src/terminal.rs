@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 
 use p2pt::PeerId;
+use p2pt::tracker::ConnectError;
 use p2pt::transport::TransportError;
 use rustyline::ExternalPrinter;
 
@@ -83,7 +84,9 @@ impl Terminal {
         match &mut self.out {
             Out::Stdout(out) => writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error),
             Out::Editor(printer) => {
-                printer.print(format!("{text}\n")).map_err(|error| output_error(io::Error::other(error)))
+                let line = format!("{text}\n");
+                // The editor takes none once it has ended, and then nothing is being typed.
+                printer.print(line.clone()).or_else(|_| io::stdout().write_all(line.as_bytes())).map_err(output_error)
             }
         }
     }
@@ -107,6 +110,12 @@ pub(crate) fn explained(error: &TransportError) -> String {
         Some(advice) => format!("{error}; {advice}"),
         None => error.to_string(),
     }
+}
+
+/// What the option is called with which a tracker is reached that a library says more of than this program's users know;
+/// to be shown behind the error.
+pub(crate) fn option_for(error: &ConnectError) -> Option<&'static str> {
+    matches!(error, ConnectError::Untrusted(_)).then_some(": --root-certificate FILE")
 }
 
 /// The first eight digits of an id: enough for people to tell peers apart.

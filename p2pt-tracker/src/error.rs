@@ -21,9 +21,18 @@ pub enum ConnectError {
         /// A description for people.
         message: String,
     },
-    /// The tracker's certificate is not trusted, or it speaks no TLS. The text says what is wrong and what can be done.
+    /// The TLS handshake failed, most often for what the tracker's certificate says. The text says what is wrong and what
+    /// can be done.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The tracker's certificate is signed by itself or by an authority that is not trusted. If the tracker is one that the
+    /// program trusts, that certificate can be given: `WebSocketConnector::with_root_certificate`. The text says which.
+    #[error("TLS: {0}")]
+    Untrusted(String),
+    /// The URL begins with `wss://`, and the port speaks no TLS: the tracker's URL begins with `ws://`, if what is sent may
+    /// be read on the way.
+    #[error("this port does not speak TLS: use ws://, if what is sent may be read on the way")]
+    PlainPort,
     /// The URL begins with `ws://`, and the port speaks TLS: the tracker's URL begins with `wss://`.
     #[error("this port speaks TLS: use wss://")]
     TlsPort,
@@ -63,7 +72,7 @@ pub enum ConnectError {
 
 impl ConnectError {
     /// What people can do about it, in a sentence without a capital or a full stop, to be shown behind the error. `None`
-    /// where the error itself says so, as [`Tls`](Self::Tls) does, or where there is nothing but to wait or to use another
+    /// where the error itself says so, as [`Tls`](Self::Tls) and [`Untrusted`](Self::Untrusted) do, or where there is nothing but to wait or to use another
     /// tracker.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
@@ -71,6 +80,7 @@ impl ConnectError {
                 "check the spelling of the tracker's name; if it is right, the name server and the network of this machine",
             ),
             Self::TlsPort => Some("give the tracker's URL with wss:// in place of ws://"),
+            Self::PlainPort => Some("give the tracker's URL with ws:// in place of wss://"),
             Self::Io { kind: io::ErrorKind::ConnectionRefused, .. } => {
                 Some("nothing listens there: check the port, and whether the tracker runs")
             }
@@ -92,7 +102,12 @@ impl ConnectError {
                 Some("use a wss:// URL, and allow it in `connect-src` if the page has a content security policy")
             }
             Self::Unexplained => Some("check the URL, and whether its certificate is one that the browser trusts"),
-            Self::Io { .. } | Self::Tls(_) | Self::Status(_) | Self::Redirect { .. } | Self::Proxy(_) => None,
+            Self::Io { .. }
+            | Self::Tls(_)
+            | Self::Untrusted(_)
+            | Self::Status(_)
+            | Self::Redirect { .. }
+            | Self::Proxy(_) => None,
         }
     }
 

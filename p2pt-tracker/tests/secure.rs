@@ -245,13 +245,15 @@ fn tracker_with_pem((certificate, key): (&[u8], &[u8])) -> Tracker {
 
 /// Why a client does not connect to a tracker, by this URL, that trusts the usual authorities and these certificates.
 async fn distrust(tracker: &Tracker, host: &str, roots: &[&[u8]]) -> String {
+    refusal(tracker, host, roots).await.to_string()
+}
+
+/// Why a connector with these roots opens no socket.
+async fn refusal(tracker: &Tracker, host: &str, roots: &[&[u8]]) -> ConnectError {
     let connector =
         roots.iter().fold(WebSocketConnector::new(), |connector, root| connector.with_root_certificate(root).unwrap());
     let url = AnnounceUrl::parse(&format!("wss://{host}:{}/announce", tracker.port)).unwrap();
-    match timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap_err() {
-        ConnectError::Tls(words) => words,
-        other => panic!("{other:?}"),
-    }
+    timeout(GUARD, connector.connect(&url, None)).await.unwrap().unwrap_err()
 }
 
 #[tokio::test]
@@ -386,6 +388,7 @@ async fn a_certificate_signed_by_another_is_trusted_with_its_authority() {
     announces_as_root(signed(IsCa::NoCa), &root_certificate).await;
     let words = distrust(&signed(IsCa::NoCa), "localhost", &[]).await;
     assert!(words.contains("signed by an authority that is not trusted here"), "{words}");
+    assert!(words.starts_with("TLS: "), "{words}");
     let words = distrust(&signed(IsCa::Ca(BasicConstraints::Unconstrained)), "localhost", &[&root_certificate]).await;
     assert!(words.contains("for an authority and not for a server"), "{words}");
 }
@@ -401,8 +404,10 @@ async fn a_tracker_without_tls_is_said_to_have_none() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
         None
     });
-    let words = distrust(&Tracker { port, certificate: Vec::new(), first_message }, "localhost", &[]).await;
-    assert!(words.contains("this port does not speak TLS: use ws://"), "{words}");
+    let error = refusal(&Tracker { port, certificate: Vec::new(), first_message }, "localhost", &[]).await;
+    assert_eq!(error, ConnectError::PlainPort);
+    assert!(error.to_string().starts_with("this port does not speak TLS: use ws://"), "{error}");
+    assert_eq!(error.advice(), Some("give the tracker's URL with ws:// in place of wss://"));
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //! [`run`] puts every [`Check`] to a fresh pair of transports and returns a [`Report`]; [`run_with`] also says which one is
 //! being put, and a single one can be asked with [`Check::run`]. Nothing here looks at a backend's insides, and nothing passes or fails on speed: each wait ends at a
 //! generous deadline. Checks that a connection fails take as long as the backend waits for the other side, so configure
-//! it to give up early. Backends that keep to tokio's clock can be checked under paused time.
+//! it to give up early: around WebRTC all checks take about 90 s with the default 30 s of `WebRtcConfig::connect_timeout`,
+//! and less with, say, 4 s. Backends that keep to tokio's clock can be checked under paused time.
 //!
 //! A backend has to take frames of 1,000 bytes, and ten of them that the other side does not read. What it declares in its
 //! [`Capabilities`](crate::Capabilities) that it cannot do, it has to do without in the way that is documented there; that is
@@ -55,6 +56,9 @@ pub struct Settings {
     pub max_accepted_bytes: usize,
     /// How many small frames are sent where order is checked, 2000 by default.
     pub many_frames: usize,
+    /// Whether a transport has to take candidates that come late. It need not by default, since one that takes none keeps
+    /// its promises; a wrapper around one that takes them is checked with `true`, and fails if it does not pass them on.
+    pub late_candidates: bool,
 }
 
 impl Default for Settings {
@@ -64,6 +68,7 @@ impl Default for Settings {
             patience: Duration::from_millis(300),
             max_accepted_bytes: 64 * 1024 * 1024,
             many_frames: 2000,
+            late_candidates: false,
         }
     }
 }

@@ -59,7 +59,8 @@
 //!
 //! use async_trait::async_trait; // of the crate `async-trait`
 //! use p2pt_transport::{
-//!     Capabilities, Channel, PendingAnswer, PendingOffer, RemoteCandidates, Transport, TransportError,
+//!     Capabilities, Channel, PendingAnswer, PendingOffer, RemoteCandidates, ServerWarning, Transport,
+//!     TransportError,
 //! };
 //!
 //! /// Counts the channels that open by answers of this side.
@@ -84,9 +85,14 @@
 //!         self.inner.shutdown().await;
 //!     }
 //!
-//!     // Everything, unless said otherwise.
+//!     // A wrapper passes on what has a default, too. Here it is everything, unless said otherwise.
 //!     fn capabilities(&self) -> Capabilities {
 //!         self.inner.capabilities()
+//!     }
+//!
+//!     // None ever, unless said otherwise.
+//!     async fn warning(&self) -> ServerWarning {
+//!         self.inner.warning().await
 //!     }
 //! }
 //!
@@ -102,8 +108,8 @@
 //!         self.inner.sdp()
 //!     }
 //!
-//!     // Its default takes none. A wrapper passes on what the one inside can do; the suite notices it
-//!     // where one does not.
+//!     // Its default takes none. The suite notices it where a wrapper does not pass them on, if it is
+//!     // told that they are to be taken: `late_candidates` below.
 //!     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
 //!         self.inner.remote_candidates()
 //!     }
@@ -127,7 +133,9 @@
 //!     let counted = || Arc::new(Counted { inner: network.transport(), opened: opened.clone() });
 //!     (counted() as Arc<dyn Transport>, counted() as Arc<dyn Transport>)
 //! };
-//! let report = conformance::run(make, &Settings::default()).await;
+//! let mut settings = Settings::default();
+//! settings.late_candidates = true; // the network inside takes them
+//! let report = conformance::run(make, &settings).await;
 //! assert!(report.passed(), "{report}"); // names each check that failed, and what it found
 //! assert!(opened.load(Ordering::Relaxed) > 0);
 //! # }

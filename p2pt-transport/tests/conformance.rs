@@ -131,6 +131,21 @@ async fn each_check_finds_what_it_is_for() {
     }
 }
 
+/// One that takes no candidates that come late keeps its promises, unless it wraps one that takes them.
+#[tokio::test(start_paused = true)]
+async fn late_candidates_can_be_demanded() {
+    let network = MemoryNetwork::new(10);
+    let mut settings = Settings::default();
+    for (is_demanded, fault, passes) in
+        [(false, Fault::TakesNoCandidate, true), (true, Fault::TakesNoCandidate, false), (true, Fault::None, true)]
+    {
+        settings.late_candidates = is_demanded;
+        let make = || Broken::new(network.transport(), fault);
+        let outcome = Check::LateCandidates.run(make(), make(), &settings).await;
+        assert_eq!(outcome.is_ok(), passes, "{fault:?}: {outcome:?}");
+    }
+}
+
 /// A backend like a browser's, which cannot make the other side wait, keeps what it promises instead.
 #[tokio::test(start_paused = true)]
 async fn a_backend_without_back_pressure_passes() {

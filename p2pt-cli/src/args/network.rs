@@ -10,10 +10,10 @@ use std::time::Duration;
 use clap::Args;
 use p2pt::tracker::{CertificateError, Connector, HeaderError, ProxyUrl, WebSocketConnector};
 use p2pt::transport::DEFAULT_STUN_SERVERS;
-use p2pt::{AnnounceUrl, Builder, Limits, P2pt};
+use p2pt::{AnnounceUrl, AnnounceUrlError, Builder, Limits, P2pt};
 use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 
-use super::quoted;
+use super::{is_tracker_url, quoted};
 
 /// Trackers used when none is given: the two public ones that have served WebTorrent for years.
 const DEFAULT_TRACKERS: [&str; 2] = ["wss://tracker.openwebtorrent.com", "wss://tracker.webtorrent.dev"];
@@ -43,7 +43,7 @@ const TURN_GATHER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
     /// A tracker's announce URL, ws://… or wss://…; may be repeated [default: two public trackers]
-    #[arg(long = "tracker", value_name = "URL")]
+    #[arg(long = "tracker", value_name = "URL", value_parser = tracker)]
     trackers: Vec<AnnounceUrl>,
     /// Start with no tracker if none is given
     #[arg(long)]
@@ -73,7 +73,7 @@ pub(crate) struct NetworkArgs {
     /// Connect through TURN servers only, so that peers see their addresses and not this machine's
     #[arg(long, requires = "turn", conflicts_with = "stun")]
     relay_only: bool,
-    /// Meet only peers on this machine: use 127.0.0.1 and no STUN
+    /// Stay on this machine: use 127.0.0.1, no STUN and no default trackers; peers meet at a --tracker that runs here
     #[arg(long, conflicts_with = "stun")]
     loopback: bool,
     /// Use the UDP ports PORT to PORT+7 and no others, so that one firewall rule serves all connections; at most 65528
@@ -190,8 +190,7 @@ impl NetworkArgs {
 
     /// The STUN servers.
     pub(crate) fn stun_urls(&self) -> Vec<String> {
-        // Where only relays may be used, a STUN server would learn an address for nothing.
-        let no_stun = self.no_default_stun || self.loopback || self.relay_only;
+        let no_stun = self.no_default_stun || !self.uses_stun();
         let default_stun: &[&str] = if no_stun { &[] } else { &DEFAULT_STUN_SERVERS };
         default_stun.iter().map(|url| (*url).to_owned()).chain(self.stun.iter().cloned()).collect()
     }
@@ -220,14 +219,29 @@ impl NetworkArgs {
         limits.max_message_bytes(largest)
     }
 
-    /// The options with which others meet this peer, behind a space; nothing where the default trackers are used.
+    /// The options with which others meet this peer, behind a space; nothing where the default trackers are used. The proxy
+    /// is missing, since it is the way from this machine, and so are [headers](Self::has_headers).
     pub(crate) fn for_others(&self) -> String {
         let trackers = self.trackers.iter().map(|url| format!(" --tracker {}", quoted(url.as_str())));
-        trackers.chain(self.loopback.then(|| " --loopback".to_owned())).collect()
+        let roots = self.access.root_certificates.iter();
+        let roots = roots.map(|path| format!(" --root-certificate {}", quoted(&path.to_string_lossy())));
+        let redirects = self.access.follow_redirects.then(|| " --follow-redirects".to_owned());
+        trackers.chain(roots).chain(redirects).chain(self.loopback.then(|| " --loopback".to_owned())).collect()
+    }
+
+    /// Whether others need headers too, which are not shown to them: they may be secrets.
+    pub(crate) fn has_headers(&self) -> bool {
+        !self.access.headers.is_empty()
+    }
+
+    /// Whether STUN servers would be used, if there were any.
+    pub(crate) fn uses_stun(&self) -> bool {
+        // Where only relays may be used, a STUN server would learn an address for nothing.
+        !self.loopback && !self.relay_only
     }
 
     fn tracker_urls(&self) -> Vec<String> {
-        if self.trackers.is_empty() && !self.no_default_trackers {
+        if self.trackers.is_empty() && !self.no_default_trackers && !self.loopback {
             DEFAULT_TRACKERS.map(str::to_owned).to_vec()
         } else {
             self.trackers.iter().map(AnnounceUrl::to_string).collect()
@@ -245,7 +259,19 @@ impl NetworkArgs {
     }
 }
 
+/// Reads an announce URL, and knows a list of them.
+fn tracker(text: &str) -> Result<AnnounceUrl, String> {
+    let is_list = text.split(',').skip(1).any(|part| is_tracker_url(part.trim_start()));
+    if is_list {
+        return Err("these are several URLs: repeat --tracker, once for each".to_owned());
+    }
+    text.parse().map_err(|error: AnnounceUrlError| error.to_string())
+}
+
 fn ice_url(scheme: &str, text: &str) -> Result<String, String> {
+    if text.split(',').skip(1).any(|part| part.trim_start().starts_with(scheme)) {
+        return Err("these are several URLs: repeat the option, once for each".to_owned());
+    }
     match text.strip_prefix(scheme) {
         Some(host) if !host.is_empty() => Ok(text.to_owned()),
         _ => Err(format!("it should be {scheme}HOST or {scheme}HOST:PORT")),
@@ -297,6 +323,21 @@ mod tests {
         let given = parse(&["--tracker", "ws://127.0.0.1:8000", "--tracker", "wss://example.org/announce"]).unwrap();
         assert_eq!(given.tracker_urls(), ["ws://127.0.0.1:8000", "wss://example.org/announce"]);
         assert!(parse(&["--no-default-trackers"]).unwrap().tracker_urls().is_empty());
+        // The public ones are not on this machine.
+        assert!(parse(&["--loopback"]).unwrap().tracker_urls().is_empty());
+        assert_eq!(parse(&["--loopback", "--tracker", "ws://[::1]"]).unwrap().tracker_urls(), ["ws://[::1]"]);
+    }
+
+    #[test]
+    fn others_are_told_what_they_need_and_no_secrets() {
+        let secrets = ["--header", "Authorization: s3cret", "--proxy", "socks5://me:s3cret@127.0.0.1:9050"];
+        let options = ["--tracker", "wss://a.example", "--root-certificate", "my root.pem", "--follow-redirects"];
+        let network = parse(&[&secrets[..], &options, &["--loopback"]].concat()).unwrap();
+        let told = " --tracker wss://a.example --root-certificate 'my root.pem' --follow-redirects --loopback";
+        assert_eq!(network.for_others(), told);
+        assert!(network.has_headers());
+        let plain = parse(&[]).unwrap();
+        assert_eq!((plain.for_others().as_str(), plain.has_headers()), ("", false));
     }
 
     #[test]
@@ -343,6 +384,8 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (arguments, complaint) in [
             (&["--tracker", "http://example.org"][..], "ws:// or wss://"),
+            (&["--tracker", "ws://a.example:1,wss://b.example"], "repeat --tracker"),
+            (&["--stun", "stun:a.example,stun:b.example"], "repeat the option"),
             (&["--stun", "example.org"], "stun:HOST"),
             (&["--stun", "stun:"], "stun:HOST"),
             (&["--turn", "stun:example.org"], "turn:HOST"),

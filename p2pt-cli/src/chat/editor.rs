@@ -26,7 +26,7 @@ const PROMPT: &str = "> ";
 pub(super) enum Source {
     /// A thread with a line editor, from which whole lines come.
     Editor {
-        lines: mpsc::Receiver<io::Result<String>>,
+        lines: mpsc::UnboundedReceiver<io::Result<String>>,
         _screen: Screen,
     },
     Plain(Lines<BufReader<Stdin>>),
@@ -50,7 +50,12 @@ impl Source {
         let mut editor = Editor::<(), MemHistory>::with_history(Config::default(), MemHistory::new())?;
         editor.set_max_history_size(HISTORY)?;
         let printer = editor.create_external_printer()?;
-        let (typed, lines) = mpsc::channel(16);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an editor that waits for room prints nothing, and the other side may wait for what it prints; the \
+                      bound is what people type or paste"
+        )]
+        let (typed, lines) = mpsc::unbounded_channel();
         let edit = move || {
             loop {
                 let line = match editor.readline(PROMPT) {
@@ -64,7 +69,7 @@ impl Source {
                     Err(error) => Err(io::Error::other(error)),
                 };
                 let failed = line.is_err();
-                if typed.blocking_send(line).is_err() || failed {
+                if typed.send(line).is_err() || failed {
                     return;
                 }
             }

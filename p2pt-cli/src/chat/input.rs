@@ -1,8 +1,8 @@
 //! What a line that was typed asks for.
 
 /// What the commands are, for those who ask.
-pub(super) const HELP: &str = "A line goes to everyone. /peers lists them, /msg ID-OR-NAME TEXT writes to one, /nick NAME sets your \
-                               name, /quit leaves.";
+pub(super) const HELP: &str = "A line goes to everyone, and one that begins with / behind a space, too. /peers lists them, /msg ID-OR-NAME \
+                               TEXT writes to one, /nick NAME sets your name, /help says this, /quit leaves.";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input<'a> {

@@ -93,7 +93,13 @@ fn tell(url: &AnnounceUrl, outcome: Option<&Outcome>, deadline: Duration) -> Fin
         Some(Outcome::Unreachable(error)) => {
             let found = format!("{url} cannot be reached: {error}");
             let is_unknown_name = matches!(error, ConnectError::Lookup(_));
-            Finding { is_unknown_name, ..Finding::bad("tracker", found, error.advice().unwrap_or(OTHERS)) }
+            let advice = match error {
+                ConnectError::Untrusted(_) => {
+                    "if it is a tracker that you trust, give that certificate: --root-certificate FILE"
+                }
+                error => error.advice().unwrap_or(OTHERS),
+            };
+            Finding { is_unknown_name, ..Finding::bad("tracker", found, advice) }
         }
         Some(Outcome::Refused { reached, warning }) => {
             let found = format!("{url} was reached in {} and refuses: {warning}", millis(*reached));

@@ -69,6 +69,11 @@ async fn wrong_arguments_are_explained() {
         (&["chat", "app", "--connections", "0"], "from 1 on"),
         (&["bench", "--serve"], "<IDENTIFIER>"),
         (&["bench", "app", "--one-process"], "cannot be used with"),
+        (&["my-room"], "tip: to chat: p2pt chat my-room"),
+        (&["chta"], "'chat'"),
+        (&["scrape", "--tracker", "ws://127.0.0.1:9"], "tip: the URL goes first, without an option"),
+        (&["chat", "app", "--tracker", "ws://a.example:1,ws://b.example:2"], "repeat --tracker"),
+        (&["scrape", "ws://127.0.0.1:9", "ws://127.0.0.1:8"], "one tracker is asked at a time"),
     ] {
         let output = run(arguments).await;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -86,6 +91,18 @@ async fn an_identifier_that_says_nothing_is_refused_by_every_command() {
             assert_eq!(output.status.code(), Some(2), "{arguments:?} {blank:?}: {output:?}");
             let said = text(&output.stderr);
             assert!(said.contains("may not be empty") && said.contains("choose a name"), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tracker_that_is_given_as_the_identifier_is_not_taken_for_one() {
+    for command in ["chat", "pipe", "doctor", "bench"] {
+        for url in ["ws://127.0.0.1:9", "WSS://tracker.example"] {
+            let output = run(&[command, url]).await;
+            assert_eq!(output.status.code(), Some(2), "{command} {url}: {output:?}");
+            let said = text(&output.stderr);
+            assert!(said.contains("that is a tracker's URL: --tracker"), "{command} {url}: {said}");
         }
     }
 }
@@ -208,6 +225,30 @@ async fn a_chat_says_how_others_join_and_whom_it_asks_for_them() {
 }
 
 #[tokio::test]
+async fn a_chat_tells_others_of_headers_and_not_what_is_in_them() {
+    let arguments = ["chat", "room", "--loopback", "--header", "Authorization: s3cret", "--follow-redirects"];
+    let output = run(&arguments).await;
+    let said = text(&output.stdout);
+    let hint = "* Others join with your --header and: p2pt chat room --follow-redirects --loopback\n";
+    assert!(output.status.success() && said.contains(hint) && !said.contains("s3cret"), "{said}");
+    // Public trackers are not on this machine.
+    assert!(said.contains("there is no tracker"), "{said}");
+}
+
+#[tokio::test]
+async fn a_chat_shows_warnings_in_its_own_way_without_a_terminal_too() {
+    let mut command = p2pt(&["chat", "room", "--loopback", "--tracker", "ws://127.0.0.1:1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut chat = command.spawn().expect("it starts");
+    let mut from_chat = stdout(&mut chat);
+    until(&mut from_chat, "! ws://127.0.0.1:1: ").await;
+    drop(chat.stdin.take());
+    let output = tokio::time::timeout(p2pt_tests::pipe::PATIENCE, chat.wait_with_output()).await;
+    let output = output.expect("it ends in time").expect("it can be waited for");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[tokio::test]
 async fn the_version_says_which_build_it_is() {
     let [short, long] = [run(&["-V"]).await, run(&["--version"]).await];
     let short = text(&short.stdout).trim().to_owned();
@@ -244,6 +285,15 @@ async fn completions_and_manual_pages_have_every_command() {
         assert!(help.contains("Exit codes:") && help.contains("Examples:"), "{command}: {help}");
         let help = run(&[command, "-h"]).await;
         assert!(text(&help.stdout).contains("2 a wrong command line"), "{command}");
+        // The same as the one in the folder.
+        let alone = run(&["man", command]).await;
+        assert_eq!(text(&alone.stdout), page, "{command}");
+    }
+    let unknown = run(&["man", "dance"]).await;
+    assert!(text(&unknown.stderr).contains("there is no command \"dance\""), "{unknown:?}");
+    for (command, is_stopped) in [("man", false), ("completions", false), ("scrape", false), ("tracker", true)] {
+        let help = run(&[command, "--help"]).await;
+        assert_eq!(text(&help.stdout).contains("also when Ctrl-C"), is_stopped, "{command}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -54,13 +54,36 @@ async fn a_mistyped_url_is_said_to_be_one() {
     assert!(advice.contains("check the spelling"), "{advice}");
 
     let tracker = program::Tracker::start().await;
-    let (found, _) = about_tracker(&tracker.url.replace("ws://", "wss://")).await;
+    let (found, advice) = about_tracker(&tracker.url.replace("ws://", "wss://")).await;
     assert!(found.contains("this port does not speak TLS: use ws://"), "{found}");
+    assert!(advice.contains("ws:// in place of wss://"), "{advice}");
 
     let (_files, _tracker, port) = crate::tracker::with_tls("doctor").await;
     let (found, advice) = about_tracker(&format!("ws://127.0.0.1:{port}")).await;
     assert!(found.contains("this port speaks TLS: use wss://"), "{found}");
     assert!(advice.contains("wss:// in place of ws://"), "{advice}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_vouches_for_is_given_by_an_option() {
+    let (_files, _tracker, port) = crate::tracker::with_tls("untrusted").await;
+    let url = format!("wss://localhost:{port}");
+    let (found, advice) = about_tracker(&url).await;
+    assert!(found.contains("self-signed"), "{found}");
+    assert!(advice.contains("--root-certificate FILE"), "{advice}");
+    let output = program::run(&["scrape", &url, "app"]).await;
+    let said = program::text(&output.stderr);
+    assert!(said.contains("as a root certificate: --root-certificate FILE"), "{said}");
+}
+
+#[tokio::test]
+async fn who_stays_on_this_machine_is_not_told_to_ask_stun_servers() {
+    let output = program::run(&["doctor", "--json", "--loopback"]).await;
+    let findings = findings(&output);
+    let checks: Vec<_> = findings.iter().map(|finding| finding["check"].as_str().unwrap_or_default()).collect();
+    assert!(checks.contains(&"tracker") && !checks.contains(&"stun"), "{checks:?}");
+    let tracker = findings.iter().find(|finding| finding["check"] == "tracker").expect("one about trackers");
+    assert_eq!(tracker["found"], "there is no tracker to look at");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 mod bench;
 #[cfg(target_os = "linux")]
 mod chat_screen;
+#[cfg(target_os = "linux")]
+mod chat_typing;
 mod commands;
 mod demo;
 mod doctor;

@@ -9,7 +9,7 @@ use crate::ConnectError;
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self::Tls(super::tls::explain(error));
+            return super::tls::explain(error);
         }
         if error.to_string() == super::tls::HANDSHAKE_EOF {
             return Self::Tls(super::tls::CLOSED_IN_HANDSHAKE.to_owned());

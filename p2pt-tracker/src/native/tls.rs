@@ -14,6 +14,8 @@ use rustls::{
 };
 use thiserror::Error as ThisError;
 
+use crate::ConnectError;
+
 /// How many of the names that a certificate is for are listed.
 const MAX_NAMES: usize = 8;
 /// How long what is said of a certificate may be: its names are the remote's words.
@@ -132,19 +134,27 @@ pub(crate) const CLOSED_IN_HANDSHAKE: &str = "the connection was closed in the h
                                               and its URL begins with ws://";
 
 /// Says what is wrong, and what can be done about it, to people who do not know what TLS calls it.
-pub(crate) fn explain(error: &Error) -> String {
+pub(crate) fn explain(error: &Error) -> ConnectError {
     let words = match error {
+        Error::InvalidMessage(_) => return ConnectError::PlainPort,
         Error::InvalidCertificate(problem) => explain_certificate(problem),
-        Error::InvalidMessage(_) => {
-            "this port does not speak TLS: use ws://, if what is sent may be read on the way".to_owned()
-        }
         Error::AlertReceived(alert) => format!("the tracker has ended the TLS handshake: {alert:?}"),
         Error::PeerIncompatible(reason) => {
             format!("the tracker speaks neither TLS 1.2 nor 1.3 as this library does: {reason:?}")
         }
         other => other.to_string(),
     };
-    super::http_answer::shown(&words, MAX_WORDS)
+    let words = super::http_answer::shown(&words, MAX_WORDS);
+    if is_untrusted(error) { ConnectError::Untrusted(words) } else { ConnectError::Tls(words) }
+}
+
+/// Whether a root certificate that is given makes it good.
+fn is_untrusted(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        Error::InvalidCertificate(CertificateError::Other(OtherError(problem))) => problem.is::<Problem>(),
+        _ => false,
+    }
 }
 
 fn explain_certificate(problem: &CertificateError) -> String {
@@ -364,17 +374,17 @@ mod tests {
             expected: ServerName::try_from("a.example").unwrap(),
             presented: (0..count).map(|n| format!("DnsName(\"{n}.example\")")).collect(),
         };
-        let words = explain(&names(2).into());
+        let words = explain(&names(2).into()).to_string();
         assert!(
             words.starts_with("the tracker's certificate is for 0.example, 1.example and not for a.example"),
             "{words}"
         );
-        assert!(explain(&names(100).into()).contains("7.example and others and not for"));
+        assert!(explain(&names(100).into()).to_string().contains("7.example and others and not for"));
         let long = CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("a.example").unwrap(),
             presented: vec!["x\n".repeat(10_000)],
         };
-        let words = explain(&long.into());
+        let words = explain(&long.into()).to_string();
         assert!(words.chars().count() <= MAX_WORDS + 1 && !words.contains(char::is_control));
     }
 

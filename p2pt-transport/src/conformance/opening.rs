@@ -119,7 +119,8 @@ fn add_all(candidates: &dyn RemoteCandidates, late: &[String]) -> Result<(), Pro
 
 pub(super) async fn late_candidates(harness: &Harness<'_>) -> Result<(), Problem> {
     if harness.offer().await?.remote_candidates().add("") == Err(AddCandidateError::Unsupported) {
-        return Ok(());
+        let is_promised = harness.settings.late_candidates;
+        return if is_promised { broken("an offer takes no late candidates".to_owned()) } else { Ok(()) };
     }
     for (offerer_takes_them, before_open) in [(true, true), (true, false), (false, true), (false, false)] {
         let offer = harness.offer().await?;

@@ -55,6 +55,7 @@ pub(crate) enum Fault {
     SendsWhenClosed,
     ShutdownDoesNothing,
     TakesAnyCandidate,
+    TakesNoCandidate,
     TakesOnCancel,
     TextAsBinary,
     Truncates,
@@ -132,13 +133,21 @@ impl Transport for Broken {
     }
 }
 
-/// Takes anything for a candidate.
+/// Gives the same answer to whatever is handed over as a candidate.
 #[derive(Debug)]
-struct AnyCandidate;
+struct Candidates(Result<(), AddCandidateError>);
 
-impl RemoteCandidates for AnyCandidate {
+impl RemoteCandidates for Candidates {
     fn add(&self, _candidate: &str) -> Result<(), AddCandidateError> {
-        Ok(())
+        self.0.clone()
+    }
+}
+
+fn candidates(fault: Fault, inner: impl FnOnce() -> Arc<dyn RemoteCandidates>) -> Arc<dyn RemoteCandidates> {
+    match fault {
+        Fault::TakesAnyCandidate => Arc::new(Candidates(Ok(()))),
+        Fault::TakesNoCandidate => Arc::new(Candidates(Err(AddCandidateError::Unsupported))),
+        _ => inner(),
     }
 }
 
@@ -149,7 +158,7 @@ impl PendingOffer for Pending<dyn PendingOffer> {
     }
 
     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
-        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
+        candidates(self.fault, || self.inner.remote_candidates())
     }
 
     async fn open(self: Box<Self>, answer_sdp: &str) -> Result<Channel, TransportError> {
@@ -168,7 +177,7 @@ impl PendingAnswer for Pending<dyn PendingAnswer> {
     }
 
     fn remote_candidates(&self) -> Arc<dyn RemoteCandidates> {
-        if self.fault == Fault::TakesAnyCandidate { Arc::new(AnyCandidate) } else { self.inner.remote_candidates() }
+        candidates(self.fault, || self.inner.remote_candidates())
     }
 
     async fn open(self: Box<Self>) -> Result<Channel, TransportError> {
