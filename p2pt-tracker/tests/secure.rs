@@ -147,7 +147,7 @@ async fn refuses_a_certificate_nobody_vouches_for() {
     loop {
         match timeout(GUARD, events.recv()).await.unwrap().unwrap().1 {
             TrackerEvent::Warning {
-                warning: TrackerWarning::ConnectFailed { error: ConnectError::Tls(reason), .. },
+                warning: TrackerWarning::ConnectFailed { error: ConnectError::Untrusted(reason), .. },
                 ..
             } => {
                 assert!(reason.contains("certificate"), "{reason}");
@@ -279,7 +279,7 @@ async fn announces_as_root(tracker: Tracker, root: &[u8]) {
 async fn a_given_certificate_does_not_vouch_for_others_names() {
     let made: (&[u8], &[u8]) = made_by_openssl!("self-signed");
     let words = distrust(&tracker_with_pem(made), "[::ffff:127.0.0.1]", &[made.0]).await;
-    assert!(words.starts_with("the tracker's certificate is for localhost, 127.0.0.1 and not for "), "{words}");
+    assert!(words.starts_with("TLS: the tracker's certificate is for localhost, 127.0.0.1 and not for "), "{words}");
 }
 
 #[tokio::test]

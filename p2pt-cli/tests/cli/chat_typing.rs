@@ -18,7 +18,7 @@ use crate::program::{exit_code, p2pt};
 struct Typist {
     chat: Child,
     keyboard: File,
-    screen: mpsc::UnboundedReceiver<Vec<u8>>,
+    screen: mpsc::Receiver<Vec<u8>>,
     /// All that the screen has been sent.
     shown: String,
 }
@@ -35,12 +35,12 @@ impl Typist {
         let chat = chat.spawn().expect("it starts");
         let keyboard = File::from(keyboard);
         let mut from = keyboard.try_clone().expect("a second handle");
-        let (seen, screen) = mpsc::unbounded_channel();
+        let (seen, screen) = mpsc::channel(64);
         // Reading ends with an error when the other side is closed.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if seen.send(buffer[..count].to_vec()).is_err() {
+                if seen.blocking_send(buffer[..count].to_vec()).is_err() {
                     return;
                 }
             }
