@@ -19,6 +19,11 @@ pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 /// Lines that are remembered, for the arrow keys.
 const HISTORY: usize = 500;
 
+/// Lines that may wait to be sent: far more than are pasted, and than wait while the program does anything else.
+const MAX_WAITING: usize = 1024;
+
+const TOO_MANY: &str = "more lines came at once than can wait to be sent (1,023)";
+
 const PROMPT: &str = "> ";
 
 /// Lines that are typed or piped.
@@ -26,7 +31,7 @@ const PROMPT: &str = "> ";
 pub(super) enum Source {
     /// A thread with a line editor, from which whole lines come.
     Editor {
-        lines: mpsc::UnboundedReceiver<io::Result<String>>,
+        lines: mpsc::Receiver<io::Result<String>>,
         _screen: Screen,
     },
     Plain(Lines<BufReader<Stdin>>),
@@ -50,12 +55,7 @@ impl Source {
         let mut editor = Editor::<(), MemHistory>::with_history(Config::default(), MemHistory::new())?;
         editor.set_max_history_size(HISTORY)?;
         let printer = editor.create_external_printer()?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an editor that waits for room prints nothing, and the other side may wait for what it prints; the \
-                      bound is what people type or paste"
-        )]
-        let (typed, lines) = mpsc::unbounded_channel();
+        let (typed, lines) = mpsc::channel(MAX_WAITING);
         let edit = move || {
             loop {
                 let line = match editor.readline(PROMPT) {
@@ -68,8 +68,11 @@ impl Source {
                     Err(ReadlineError::Interrupted | ReadlineError::Eof) => return,
                     Err(error) => Err(io::Error::other(error)),
                 };
+                // This thread must not wait for room: an editor that waits prints nothing, and the other side may wait for
+                // what it prints. The last place is for saying so.
+                let line = if typed.capacity() > 1 { line } else { Err(io::Error::other(TOO_MANY)) };
                 let failed = line.is_err();
-                if typed.send(line).is_err() || failed {
+                if typed.try_send(line).is_err() || failed {
                     return;
                 }
             }

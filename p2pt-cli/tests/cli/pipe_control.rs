@@ -170,8 +170,8 @@ async fn trackers_are_reached_as_asked_for() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("proxy"), "{output:?}");
 
-    for command in ["chat", "pipe", "scrape"] {
-        let output = run(&[command, url.as_str(), "--root-certificate", "/nowhere.pem"]).await;
+    for command in [["chat", "app"], ["pipe", "app"], ["scrape", url.as_str()]] {
+        let output = run(&[&command[..], &["--root-certificate", "/nowhere.pem"]].concat()).await;
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("/nowhere.pem: "), "{output:?}");
     }
