@@ -155,6 +155,8 @@ mod setters;
 mod socket_driver;
 mod state;
 mod tally;
+#[cfg(all(feature = "client", any(test, target_family = "wasm")))]
+mod unread;
 mod url;
 mod warning;
 #[cfg(all(feature = "client", target_family = "wasm"))]

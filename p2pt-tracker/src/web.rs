@@ -3,7 +3,6 @@
 //! A page sends no pings, chooses no address family, no header and no proxy, trusts the certificates that the browser
 //! trusts, and is told nothing of why a socket could not be opened.
 
-use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,13 +20,11 @@ use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 use crate::connector::{Connector, Incoming, Outgoing};
 use crate::session::shorten;
+use crate::unread::Unread;
 use crate::{AnnounceUrl, ConnectError, Family, Route, SocketEnd};
 
 /// Larger messages end the socket, as on native platforms.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// More that was received and not read ends the socket, since a browser cannot be told to wait. Four of the largest
-/// messages; a session that takes no more frames has 64 events to deliver first.
-const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// With no more than this in the browser's buffer, a frame counts as written. A little more than the largest that is sent,
 /// so that only a tracker that does not read is waited for.
 const SENT_BYTES: u32 = 16 << 10;
@@ -73,24 +70,7 @@ struct Received {
 #[derive(Default)]
 struct State {
     open: bool,
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-    end: Option<SocketEnd>,
-}
-
-impl State {
-    fn end(&mut self, end: SocketEnd) {
-        self.end.get_or_insert(end);
-    }
-
-    fn push(&mut self, frame: Vec<u8>) {
-        self.bytes += frame.len();
-        if self.bytes > MAX_UNREAD_BYTES {
-            self.end(SocketEnd::Unread);
-        } else if self.end.is_none() {
-            self.frames.push_back(frame);
-        }
-    }
+    unread: Unread,
 }
 
 impl Received {
@@ -104,19 +84,23 @@ impl Received {
     }
 
     fn message(&self, data: &JsValue) {
+        // After the end nothing is wanted, and the socket is closed when the end is read.
+        if self.state().unread.ended().is_some() {
+            return;
+        }
         // The size is looked at before anything is copied. A text has at least as many bytes as UTF-16 units.
         if let Some(text) = data.dyn_ref::<JsString>() {
             if text.length() as usize > MAX_MESSAGE_BYTES {
-                return self.note(|state| state.end(SocketEnd::Oversized));
+                return self.note(|state| state.unread.end(SocketEnd::Oversized));
             }
             let text = String::from(text).into_bytes();
-            self.note(|state| state.push(text));
+            self.note(|state| state.unread.push(text));
         } else if let Some(buffer) = data.dyn_ref::<ArrayBuffer>() {
             if buffer.byte_length() as usize > MAX_MESSAGE_BYTES {
-                return self.note(|state| state.end(SocketEnd::Oversized));
+                return self.note(|state| state.unread.end(SocketEnd::Oversized));
             }
             let bytes = Uint8Array::new(buffer).to_vec();
-            self.note(|state| state.push(bytes));
+            self.note(|state| state.unread.push(bytes));
         }
     }
 }
@@ -132,7 +116,7 @@ impl Socket {
         let got = received.clone();
         let on_message = Closure::new(move |event: MessageEvent| got.message(&event.data()));
         let closed = received.clone();
-        let on_close = Closure::new(move |event: CloseEvent| closed.note(|state| state.end(closed_by(&event))));
+        let on_close = Closure::new(move |event: CloseEvent| closed.note(|state| state.unread.end(closed_by(&event))));
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
@@ -143,7 +127,7 @@ impl Socket {
     fn poll_open(&self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         self.received.waker.register(cx.waker());
         let state = self.received.state();
-        match &state.end {
+        match state.unread.ended() {
             Some(_) => Poll::Ready(Err(ConnectError::Unexplained)),
             None if state.open => Poll::Ready(Ok(())),
             None => Poll::Pending,
@@ -186,12 +170,7 @@ impl Socket {
     /// The next thing that arrives.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         self.received.waker.register(cx.waker());
-        let mut state = self.received.state();
-        if let Some(frame) = state.frames.pop_front() {
-            state.bytes -= frame.len();
-            return Poll::Ready(Incoming::Frame(frame));
-        }
-        state.end.clone().map_or(Poll::Pending, |end| Poll::Ready(Incoming::End(end)))
+        self.received.state().unread.pop().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
