@@ -213,6 +213,33 @@ async fn nothing_is_held() {
     }
 }
 
+/// A browser does not count empty frames among what it holds.
+#[wasm_bindgen_test]
+async fn empty_frames_are_bounded_and_arrive() {
+    guarded(async {
+        let (alice, bob) = (WebRtc::new(config().send_buffer_bytes(100 * 1800)).unwrap(), transport());
+        let (a, mut b) = connect(&alice, &bob).await;
+        let taken = (0..10_000).take_while(|_| a.sender.try_send(Frame::text("")).is_ok()).count();
+        assert_eq!(taken, 100);
+        // Others wait for room, of which the browser says nothing.
+        for _ in 0..150 {
+            a.sender.send(Frame::binary("")).await.unwrap();
+        }
+        a.sender.send(Frame::text("after")).await.unwrap();
+        for number in 0..250 {
+            let expected = if number < 100 { Frame::text("") } else { Frame::binary("") };
+            assert_eq!(b.receiver.recv().await, Ok(expected), "{number}");
+        }
+        assert_eq!(b.receiver.recv().await, Ok(Frame::text("after")));
+        // What is sent after them shows that they were: there is room at once.
+        a.sender.send(Frame::text("")).await.unwrap();
+        a.sender.close().await;
+        assert_eq!(b.receiver.recv().await, Ok(Frame::text("")));
+        assert_eq!(b.receiver.recv().await, Err(ChannelClosed::Remote));
+    })
+    .await;
+}
+
 /// The browser checks an idle connection so seldom that silence alone would be no sign of death.
 #[wasm_bindgen_test]
 async fn a_connection_on_which_nothing_is_sent_stays() {

@@ -116,6 +116,7 @@ impl WebRtcConfig {
 
     /// How many bytes may be accepted for sending that the browser has not sent, per connection. 2 MiB by default, and at
     /// most 8 MiB. Each frame counts as 1,800 bytes more than it has, since small ones take time rather than memory.
+    /// A browser does not say when it has sent an empty frame, which counts until a later frame has been sent, or for 1 s.
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
         self.send_buffer_bytes = bytes.min(MAX_SEND_BUFFER_BYTES);
         self

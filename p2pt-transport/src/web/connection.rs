@@ -263,7 +263,7 @@ impl Connection {
             tracing::debug!(connection = self.number, error = %text_of(&error), "frame not taken");
             return Err(SendFrameError::Closed);
         }
-        self.window.borrow_mut().accept(frame.len());
+        self.window.borrow_mut().accept(now(), frame.len());
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl Connection {
 
     /// Frees what the browser has sent meanwhile.
     pub(super) fn look_for_room(&self) {
-        let freed = self.window.borrow_mut().settle(self.buffered());
+        let freed = self.window.borrow_mut().settle(now(), self.buffered());
         self.room.add_permits(freed);
     }
 

@@ -1,12 +1,12 @@
 //! The two halves of an open channel.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc};
 
 use async_trait::async_trait;
 use send_wrapper::SendWrapper;
 use tokio::sync::TryAcquireError;
 
-use super::connection::Connection;
+use super::{connection::Connection, send_window::EMPTY_FRAME_HOLD};
 use crate::{
     ChannelClosed, ChannelStats, Frame, FrameReceiver, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
@@ -66,6 +66,21 @@ impl Sender {
     }
 }
 
+/// Waits for so much of the room, and takes it.
+async fn wait_for_room(connection: Rc<Connection>, cost: u32) -> Result<(), SendFrameError> {
+    connection.wake_at_low();
+    // It keeps its place among those that wait: frames are sent in the order of the calls.
+    let mut room = pin!(connection.room.acquire_many(cost));
+    loop {
+        // The browser has no event for empty frames.
+        if let Ok(permit) = p2pt_rt::timeout(EMPTY_FRAME_HOLD, room.as_mut()).await {
+            permit.map_err(|_| SendFrameError::Closed)?.forget();
+            return Ok(());
+        }
+        connection.look_for_room();
+    }
+}
+
 #[async_trait]
 impl FrameSender for Sender {
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
@@ -75,9 +90,7 @@ impl FrameSender for Sender {
             Ok(()) => {}
             Err(TryAcquireError::Closed) => return Err(SendFrameError::Closed),
             Err(TryAcquireError::NoPermits) => {
-                self.connection().wake_at_low();
-                let room = self.connection().room.clone();
-                room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?.forget();
+                SendWrapper::new(wait_for_room(self.connection().clone(), cost)).await?;
             }
         }
         self.connection().hand_over(&frame)
