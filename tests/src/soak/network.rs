@@ -79,6 +79,18 @@ impl Network {
         there
     }
 
+    /// Moves a host, which is not [`HOME`], to another network, as a laptop is carried to one: its address goes, with all
+    /// that is bound to it, and it gets that of a host that this network does not have. There is a default route at both,
+    /// without which a browser does not think that it is online.
+    pub fn roam(&self, host: usize, new: usize) {
+        let ip = format!("ip -n host{host}");
+        run(&format!("{ip} link set eth0 down"));
+        run(&format!("{ip} addr flush dev eth0"));
+        run(&format!("{ip} addr add {}/16 dev eth0", Self::address(new)));
+        run(&format!("{ip} link set eth0 up"));
+        run(&format!("{ip} route add default dev eth0"));
+    }
+
     /// Cuts these hosts off from each other only; or joins them again. What they send to each other is
     /// lost without a word.
     pub fn cut(&self, hosts: &[usize], cut: bool) {
