@@ -4,6 +4,14 @@
 //! something arrives every 2 to 3 s in Chromium 156, and when an answer is missing it checks ten times a second and more; in Firefox
 //! 153, every 4 to 6 s. So silence alone proves nothing; silence in which the browser has asked does, and so does the
 //! browser's own word, which in Chromium comes 8 s after the last packet.
+//!
+//! # What the looks cost
+//!
+//! An idle connection is looked at four times in its idle timeout, which is once a second unless configured; one on which a
+//! frame has arrived since the last look is not. Each look is a call of `getStats`. In a page of Chromium 156 with 100 idle
+//! connections that makes 100 calls a second, of 0.2 ms each in the page and 0.4 ms in all its process: 4 % of a core beside
+//! the 4 % that the same connections cost without looks. With 100 connections on which a frame arrives three times a second it
+//! is one or two calls a second. Fewer looks at an idle path would have a dead one noticed later.
 
 use std::time::Duration;
 
