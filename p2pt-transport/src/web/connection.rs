@@ -74,7 +74,7 @@ pub(super) struct Connection {
     pub(super) received: RefCell<ReceiveBuffer>,
     /// A frame has arrived, or the end.
     pub(super) arrived: Arc<Notify>,
-    /// Frames that have arrived, as signs of life.
+    /// Frames that have arrived since the last look at the connection's life.
     frames: Cell<u64>,
     /// What was buffered when the connection was closed.
     last_buffered: Cell<usize>,
@@ -435,7 +435,6 @@ async fn close(connection: Rc<Connection>) {
 /// Ends an open connection from which nothing arrives any more.
 async fn watch_life(connection: Weak<Connection>, idle_timeout: Duration) {
     let mut liveness = Liveness::new(now(), idle_timeout);
-    let mut frames = 0;
     loop {
         p2pt_rt::sleep(liveness.interval()).await;
         let Some(connection) = connection.upgrade().filter(|connection| connection.phase.get() == Phase::Open) else {
@@ -443,11 +442,10 @@ async fn watch_life(connection: Weak<Connection>, idle_timeout: Duration) {
         };
         // A browser whose event came before the mark was set would not send another.
         connection.look_for_room();
-        if frames != connection.frames.replace(0) {
+        if connection.frames.replace(0) > 0 {
             liveness.arrived(now());
             continue;
         }
-        frames = 0;
         let Some(report) = connection.ask().await else { continue };
         let mut counters = report.counters;
         counters.is_disconnected = matches!(
