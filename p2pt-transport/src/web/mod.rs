@@ -54,9 +54,12 @@ mod pending;
 #[cfg(target_family = "wasm")]
 mod stats;
 #[cfg(target_family = "wasm")]
+mod text;
+#[cfg(target_family = "wasm")]
 mod transport;
 
 // What is decided, without a browser.
+mod backlog;
 mod closing;
 mod description;
 mod liveness;

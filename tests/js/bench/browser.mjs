@@ -26,12 +26,12 @@ function tree (root) {
 
 const treeCpuUs = root => [...tree(root).values()].reduce((sum, ticks) => sum + ticks, 0) * MICROSECONDS_PER_TICK
 
-/** What they have in RAM, in KiB; of what several share, to each its part. */
+/** What they have in RAM that comes from no file, in KiB: of files, other browsers that run take their part. */
 function treeMemoryKb (root) {
   let kb = 0
   for (const pid of tree(root).keys()) {
     try {
-      kb += Number(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').match(/^Pss: +(\d+) kB$/m)[1])
+      kb += Number(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').match(/^Pss_Anon: +(\d+) kB$/m)[1])
     } catch {
       // It has ended meanwhile.
     }

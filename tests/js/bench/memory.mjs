@@ -1,13 +1,13 @@
 // What a connected peer costs a page in memory. A fresh browser has one page with one node, the hub; its peers are nodes
 // of the Rust library in a page of another browser, whichever library the hub is of. Counted is what all processes of the
-// hub's browser have in RAM. The first peer is not: with it come code and tables that all peers share.
+// hub's browser have in RAM beside files. The first peer is not: with it come code and tables that all peers share.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openBrowser } from './browser.mjs'
 
 const PEERS = 20
 const POLL_MS = 100
-// What connecting takes only for a moment has to go.
-const SETTLE_MS = 3000
+// What connecting takes only for a moment has to go, and what starting the browser does.
+const SETTLE_MS = 6000
 
 /** KiB for each peer of a node in a page that runs `bundle`. */
 export async function memoryOfPeer ({ mdns, bundle, options }) {
