@@ -115,9 +115,7 @@ impl WebRtcConfig {
     }
 
     /// How many bytes may be accepted for sending that the browser has not sent, per connection. 2 MiB by default, and at
-    /// most 8 MiB. Each frame counts as 1,800 bytes more than it has, since small ones take time rather than memory. The
-    /// browser gets some 192 KiB of them at a time, since it sends what it holds in bursts that are lost; the rest waits in
-    /// the page.
+    /// most 8 MiB. Each frame counts as 1,800 bytes more than it has, since small ones take time rather than memory.
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
         self.send_buffer_bytes = bytes.min(MAX_SEND_BUFFER_BYTES);
         self

@@ -17,7 +17,6 @@ use web_sys::{
 };
 
 use super::{
-    backlog::{Backlog, REFILL_BYTES},
     closing::{Closing, Step},
     common::{Common, Place},
     listener::{Counted, Listener},
@@ -73,8 +72,6 @@ pub(super) struct Connection {
     /// Free capacity of the send window.
     pub(super) room: Arc<Semaphore>,
     window: RefCell<SendWindow>,
-    /// Frames that the window has and the browser has not.
-    backlog: RefCell<Backlog>,
     pub(super) received: RefCell<ReceiveBuffer>,
     /// A frame has arrived, or the end.
     pub(super) arrived: Arc<Notify>,
@@ -117,7 +114,6 @@ impl Connection {
             finished: watch::Sender::new(false),
             room: Arc::new(Semaphore::new(window.capacity())),
             window: RefCell::new(window),
-            backlog: RefCell::default(),
             received: RefCell::new(ReceiveBuffer::new(common.config.receive_buffer_bytes)),
             arrived: Arc::new(Notify::new()),
             frames: Cell::new(0),
@@ -247,37 +243,14 @@ impl Connection {
         self.channel.borrow().as_ref().map(RtcDataChannel::ready_state)
     }
 
-    /// Takes a frame, which the browser gets now or as soon as it holds less. What of the room it takes has been acquired.
-    pub(super) fn hand_over(&self, frame: Frame) -> Result<(), SendFrameError> {
+    /// Hands a frame to the browser. What of the room it takes has been acquired.
+    pub(super) fn hand_over(&self, frame: &Frame) -> Result<(), SendFrameError> {
         let channel = self.channel.borrow();
         // Firefox takes frames, and drops them, when the other side has begun to close.
         let is_open = |channel: &&RtcDataChannel| channel.ready_state() == RtcDataChannelState::Open;
         let Some(channel) = channel.as_ref().filter(|_| self.phase.get() == Phase::Open).filter(is_open) else {
             return Err(SendFrameError::Closed);
         };
-        let bytes = frame.len();
-        if self.browser_takes(channel, bytes) {
-            self.give(channel, &frame)?;
-            self.backlog.borrow_mut().passed(bytes);
-        } else {
-            self.backlog.borrow_mut().push(frame);
-            self.wake_at_low();
-        }
-        self.window.borrow_mut().accept(bytes);
-        Ok(())
-    }
-
-    /// Whether the browser is to get a frame of this size now; it is asked what it holds only when that may matter.
-    fn browser_takes(&self, channel: &RtcDataChannel, bytes: usize) -> bool {
-        let mut backlog = self.backlog.borrow_mut();
-        if !backlog.lets_pass(bytes) && backlog.is_empty() {
-            backlog.browser_holds(channel.buffered_amount() as usize);
-        }
-        backlog.lets_pass(bytes)
-    }
-
-    /// Gives a frame to the browser.
-    fn give(&self, channel: &RtcDataChannel, frame: &Frame) -> Result<(), SendFrameError> {
         let sent = match frame {
             Frame::Text(text) => {
                 let text = std::str::from_utf8(text).map_err(|_| SendFrameError::NotUtf8)?;
@@ -285,27 +258,14 @@ impl Connection {
             }
             Frame::Binary(bytes) => channel.send_with_u8_array(bytes),
         };
-        sent.map_err(|error| {
+        if let Err(error) = sent {
             // It throws when the channel is open no longer, of which the event has yet to come, and when it holds more than
-            // the browser bears, which is many times what it is given.
+            // the browser bears, which is several times what the window lets it.
             tracing::debug!(connection = self.number, error = %text_of(&error), "frame not taken");
-            SendFrameError::Closed
-        })
-    }
-
-    /// Gives the browser what waits for it to hold less.
-    fn refill(&self) {
-        let channel = self.channel.borrow();
-        let Some(channel) = channel.as_ref().filter(|_| !self.backlog.borrow().is_empty()) else { return };
-        self.backlog.borrow_mut().browser_holds(channel.buffered_amount() as usize);
-        loop {
-            let Some(frame) = self.backlog.borrow_mut().next() else { return };
-            if self.give(channel, &frame).is_err() {
-                // The channel has closed, of which the event will tell; what is left is not sent.
-                self.backlog.borrow_mut().push(frame);
-                return;
-            }
+            return Err(SendFrameError::Closed);
         }
+        self.window.borrow_mut().accept(frame.len());
+        Ok(())
     }
 
     /// What a frame of this size takes of the room.
@@ -320,15 +280,13 @@ impl Connection {
 
     /// Frees what the browser has sent meanwhile.
     pub(super) fn look_for_room(&self) {
-        self.refill();
         let freed = self.window.borrow_mut().settle(self.buffered());
         self.room.add_permits(freed);
     }
 
-    /// Has the browser say when it is to get more, or else when there is room for a sender that lacks it.
+    /// Has the browser say when there is room for a sender that lacks it.
     pub(super) fn wake_at_low(&self) {
         let mark = match self.phase.get() {
-            _ if !self.backlog.borrow().is_empty() => REFILL_BYTES,
             Phase::Open => self.window.borrow().low_mark(),
             _ => 0,
         };
@@ -337,13 +295,12 @@ impl Connection {
         }
     }
 
-    /// The bytes accepted that the browser has not sent, or not even got.
+    /// The bytes accepted that the browser has not sent.
     pub(super) fn buffered(&self) -> usize {
         if self.phase.get() == Phase::Closed {
             return self.last_buffered.get();
         }
-        let in_browser = self.channel.borrow().as_ref().map_or(0, |channel| channel.buffered_amount() as usize);
-        self.backlog.borrow().bytes() + in_browser
+        self.channel.borrow().as_ref().map_or(0, |channel| channel.buffered_amount() as usize)
     }
 
     /// Payload bytes accepted and received.
@@ -388,7 +345,6 @@ impl Connection {
         }
         self.last_buffered.set(self.buffered());
         self.phase.set(Phase::Closed);
-        self.backlog.take();
         self.listeners.take();
         self.pc.close();
         self.end(ChannelClosed::Local);

@@ -80,13 +80,13 @@ impl FrameSender for Sender {
                 room.acquire_many(cost).await.map_err(|_| SendFrameError::Closed)?.forget();
             }
         }
-        self.connection().hand_over(frame)
+        self.connection().hand_over(&frame)
     }
 
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
         self.check(&frame)?;
         match self.take_room(self.connection().cost(frame.len())) {
-            Ok(()) => Ok(self.connection().hand_over(frame)?),
+            Ok(()) => Ok(self.connection().hand_over(&frame)?),
             Err(TryAcquireError::NoPermits) => Err(TrySendFrameError::Full(frame)),
             Err(TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
         }
@@ -100,7 +100,7 @@ impl FrameSender for Sender {
             return Err(TrySendAllError::NeverFits);
         }
         match self.take_room(u32::try_from(cost).unwrap_or(u32::MAX)) {
-            Ok(()) => Ok(frames.into_iter().try_for_each(|frame| connection.hand_over(frame))?),
+            Ok(()) => Ok(frames.iter().try_for_each(|frame| connection.hand_over(frame))?),
             Err(TryAcquireError::NoPermits) => Err(TrySendAllError::Full),
             Err(TryAcquireError::Closed) => Err(SendFrameError::Closed.into()),
         }

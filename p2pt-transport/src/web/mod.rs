@@ -59,7 +59,6 @@ mod text;
 mod transport;
 
 // What is decided, without a browser.
-mod backlog;
 mod closing;
 mod description;
 mod liveness;
