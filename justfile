@@ -46,6 +46,13 @@ compare *options:
     case " {{options}} " in *" --baseline"*) ;; *) tests/js/setup.sh ;; esac
     cargo run --release -p p2pt-measure --bin compare -- {{options}}
 
+# This library in a page beside the JavaScript p2pt in a page, each with its own kind and with a native peer, into the section
+# "In a browser" of BENCHMARKS.md; needs npm, chromium and what builds for browsers, and two minutes a round.
+compare-pages *options:
+    tests/js/setup.sh
+    tests/wasm/pages bench-page
+    cargo run --release -p p2pt-measure --bin compare -- --pages {{options}}
+
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.
 fuzz target seconds="300":
     cp Cargo.lock fuzz/Cargo.lock

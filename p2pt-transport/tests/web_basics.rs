@@ -66,6 +66,23 @@ async fn two_connect_talk_and_leave() {
 }
 
 /// Chromium counts closed connections among its 500 until they are collected.
+/// Long texts are encoded in another way than short ones, and those that are not ASCII need more bytes than they have units.
+#[wasm_bindgen_test]
+async fn texts_of_every_length_and_script_arrive_whole() {
+    guarded(async {
+        let (alice, bob) = (transport(), transport());
+        let (a, mut b) = connect(&alice, &bob).await;
+        for part in ["x", "é", "語", "🦀", "x語🦀"] {
+            for times in [1, 255, 256, 257, 511, 512, 513, 5000] {
+                let text = part.repeat(times);
+                a.sender.send(Frame::text(text.clone())).await.unwrap();
+                assert_eq!(b.receiver.recv().await.unwrap(), Frame::text(text), "{part:?}, {times} times");
+            }
+        }
+    })
+    .await;
+}
+
 #[wasm_bindgen_test]
 async fn more_connections_than_a_browser_makes_come_one_after_the_other() {
     guarded(async {

@@ -13,9 +13,12 @@ export const argumentsFor = ({ mdns }) => mdns ? ARGUMENTS : [...ARGUMENTS, '--d
 /** Launches a browser that is served `files`, and whose pages are dark on demand. */
 export async function launch ({ mdns, files, dark }) {
   const url = await servePages({ browser: 'chromium', executablePath, files })
+  const before = children()
   const browser = await chromium.launch({ executablePath, headless: true, args: argumentsFor({ mdns }) })
-  // Playwright does not tell its process; it is the one child of this one, and leads a process group of its own.
-  const [pid] = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number)
+  // Playwright does not tell its process; it is the one new child of this one, and leads a process group of its own.
+  const pid = children().find(child => !before.includes(child))
   const newContext = () => browser.newContext({ colorScheme: dark ? 'dark' : 'light' })
   return running({ pid, url, newContext, close: () => browser.close() })
 }
+
+const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number)

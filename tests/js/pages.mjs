@@ -5,6 +5,9 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
+// Where each browser's directory lies; in one another, the paths of sockets in them would become too long.
+const base = tmpdir()
+
 /** The files of a page that runs the script `bundle`, which lies beside this file. */
 export function pageOf (bundle) {
   const script = new URL(bundle, import.meta.url)
@@ -22,7 +25,7 @@ export async function servePages ({ browser, executablePath, files }) {
   }
 
   // Browsers leave files behind when they are killed.
-  const temporary = mkdtempSync(path.join(tmpdir(), `p2pt-${browser}-`))
+  const temporary = mkdtempSync(path.join(base, `p2pt-${browser}-`))
   process.env.TMPDIR = temporary
   process.on('exit', () => rmSync(temporary, { recursive: true, force: true, maxRetries: 5 }))
 

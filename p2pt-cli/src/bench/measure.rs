@@ -1,9 +1,9 @@
 //! The tests, and what they say to a partner.
 
 use p2pt::{ChannelClosed, Event, Events, Frame, Peer, RequestError, SendError};
+use p2pt_rt::now;
 use serde::de::DeserializeOwned;
 use tokio::task::coop;
-use tokio::time::Instant;
 
 use super::meeting::Met;
 use super::progress::Progress;
@@ -139,7 +139,7 @@ impl<'a> Measurer<'a> {
         let (times, warm_up) = (self.args.round_trips, self.args.round_trips / WARM_UP);
         let mut took = Vec::with_capacity(times as usize);
         for round in 0..warm_up + times {
-            let began = Instant::now();
+            let began = now();
             self.echo(PING.to_owned()).await?;
             if round >= warm_up {
                 took.push(microseconds(began));
@@ -195,7 +195,7 @@ impl<'a> Measurer<'a> {
         let mut rates = Vec::new();
         for done in 1..=times {
             let text = text.clone();
-            let began = Instant::now();
+            let began = now();
             self.echo(text).await?;
             // A byte in a microsecond is a megabyte in a second.
             rates.push(bytes as f64 / microseconds(began));

@@ -1,6 +1,6 @@
 //! Counting what arrives.
 
-use tokio::time::Instant;
+use p2pt_rt::{Instant, now};
 
 use super::protocol::{self, Count};
 use super::statistics::Samples;
@@ -15,7 +15,7 @@ pub(super) struct Clock(Instant);
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self(Instant::now())
+        Self(now())
     }
 
     pub(super) fn now_us(&self) -> f64 {
@@ -25,7 +25,7 @@ impl Clock {
 
 /// How long that is ago, in microseconds.
 pub(super) fn microseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e6
+    now().duration_since(since).as_secs_f64() * 1e6
 }
 
 /// What has arrived since it was made.

@@ -25,6 +25,7 @@ use super::{
     receive_buffer::ReceiveBuffer,
     send_window::SendWindow,
     stats::{self, Report},
+    text,
 };
 use crate::{ChannelClosed, Frame, SendFrameError, TransportError};
 
@@ -167,8 +168,8 @@ impl Connection {
         });
         self.listen(&channel, "message", |connection, event| {
             let data = event.unchecked_into::<MessageEvent>().data();
-            connection.receive(match data.as_string() {
-                Some(text) => Frame::text(text),
+            connection.receive(match data.dyn_ref::<js_sys::JsString>() {
+                Some(text) => text::frame_of(text),
                 None => Frame::binary(js_sys::Uint8Array::new(&data).to_vec()),
             });
         });

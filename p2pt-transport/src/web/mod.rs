@@ -54,6 +54,8 @@ mod pending;
 #[cfg(target_family = "wasm")]
 mod stats;
 #[cfg(target_family = "wasm")]
+mod text;
+#[cfg(target_family = "wasm")]
 mod transport;
 
 // What is decided, without a browser.

@@ -4,8 +4,8 @@ import { parseArgs } from 'node:util'
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq, or chromium: a page
-    mdns: { type: 'boolean', default: false }, // chromium: .local names instead of plain addresses
+    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq; chromium, wasm: pages
+    mdns: { type: 'boolean', default: false }, // pages: .local names instead of plain addresses
     only: { type: 'string', multiple: true, default: [] }, // connect, rtt, small, text, raw, reverse; all unless given
     connects: { type: 'string', default: '15' },
     'round-trips': { type: 'string', default: '2000' },
@@ -14,17 +14,22 @@ const { values, positionals } = parseArgs({
     megabytes: { type: 'string', default: '200' },
     deadline: { type: 'string', default: '120' }, // seconds, for each step
     reverse: { type: 'boolean', default: false },
-    'with-partner': { type: 'boolean', default: false } // measure.mjs, chromium: a second page is the partner
+    memory: { type: 'boolean', default: false }, // measure.mjs, pages: also what a connected peer takes
+    'with-partner': { type: 'boolean', default: false } // measure.mjs, pages: a second page is the partner
   }
 })
-const stacks = ['ndc', 'roamhq', 'chromium']
+const stacks = ['ndc', 'roamhq', 'chromium', 'wasm']
+// The pages: npm p2pt, and the Rust library.
+const bundles = { chromium: 'bench', wasm: 'bench-wasm' }
 if (positionals.length !== 2) throw new Error('expected the URL of a tracker and an identifier')
 if (!stacks.includes(values.webrtc)) throw new Error(`--webrtc is one of ${stacks.join(', ')}`)
 
 const [tracker, identifier] = positionals
 export const stack = values.webrtc
-export const name = stack === 'chromium' ? stack : `node-${stack}`
+export const bundle = bundles[stack]
+export const name = bundle ? stack : `node-${stack}`
 export const mdns = values.mdns
+export const memory = values.memory
 export const withPartner = values['with-partner']
 
 export const options = {

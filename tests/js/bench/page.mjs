@@ -10,3 +10,9 @@ window.serve = options => new Promise((resolve, reject) => {
   serve(P2PT, { ...options, now, cpuUs: () => null, warn, ready: () => resolve() }).catch(reject)
 })
 window.measure = options => measure(P2PT, { ...options, now, cpuUs: () => window.browserCpuUs(), warn })
+window.hub = ({ tracker, identifier }) => new Promise((resolve, reject) => {
+  const p2pt = new P2PT([tracker], identifier)
+  window.peers = () => Object.keys(p2pt.peers).length
+  p2pt.once('trackerconnect', () => resolve(p2pt._peerId))
+  p2pt.start().catch(reject)
+})

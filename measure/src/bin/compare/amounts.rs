@@ -23,7 +23,7 @@ pub(crate) struct Talk {
 
 impl Amounts {
     pub(crate) fn of(pair: Pair, place: Place, quick: bool) -> Self {
-        let near = place == Place::Near;
+        let near = matches!(place, Place::Near | Place::Pages);
         let connects = match pair {
             // Each takes ten seconds.
             Pair::Ndc if near => 3,
@@ -33,10 +33,11 @@ impl Amounts {
         };
         // JavaScript takes as long for these as Rust for ten times as many.
         let messages = if matches!(pair, Pair::Rust | Pair::Bare | Pair::Shipped) { 200_000 } else { 20_000 };
-        let talk =
-            matches!(place, Place::Near | Place::Stock).then_some(Talk { round_trips: 2000, messages, texts: 20 });
+        let talk = (near || place == Place::Stock).then_some(Talk { round_trips: 2000, messages, texts: 20 });
         let megabytes = match place {
             Place::Near | Place::Stock => 200,
+            // A tenth of the speed.
+            Place::Pages => 60,
             Place::Far => 100,
             // Of a long path, half a percent of loss leaves one megabyte a second.
             Place::Lossy => 10,

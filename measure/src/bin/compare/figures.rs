@@ -67,6 +67,18 @@ pub(crate) const MIXED: [Figure; 6] = [
     figure("raw_mb_s", "raw frames, MB/s", High, &[]),
 ];
 
+/// In pages. The goals are parts of what JavaScript does there.
+pub(crate) const PAGES: [Figure; 8] = [
+    figure("connect_ms", "connect, ms", Low, &[TimesBest(0.9)]),
+    figure("rtt_us_p50", "round trip, p50, µs", Low, &[TimesBest(0.9)]),
+    figure("rtt_us_p99", "round trip, p99, µs", Low, &[TimesBest(0.9)]),
+    figure("small_per_s", "messages of 100 bytes, per s", High, &[TimesBest(1.1)]),
+    figure("text_1mb_mb_s", "texts of 1 MB, MB/s", High, &[TimesBest(0.9)]),
+    figure("text_16mb_mb_s", "texts of 16 MB, MB/s", High, &[TimesBest(0.9)]),
+    figure("raw_mb_s", "raw frames, MB/s", High, &[TimesBest(0.9)]),
+    figure("rss_kb_per_peer", "memory for each peer, KiB", Low, &[TimesBest(0.9)]),
+];
+
 /// Where a round trip takes 20 ms.
 pub(crate) const FAR: [Figure; 2] =
     [figure("connect_ms", "connect, ms", Low, &[]), figure("raw_mb_s", "raw frames, MB/s", High, &[AtLeast(55.0)])];

@@ -5,6 +5,9 @@
 //! medians of all rounds, and appends what each round has given to `compare.jsonl` in cargo's target directory. A pair
 //! that fails or is skipped says so in the tables, and stops no other.
 //!
+//! With `--pages` it measures pairs of which at least one is a page, the Rust library in it or JavaScript, and writes that
+//! section alone.
+//!
 //! With `--baseline DIR` it compares the transport with that of an earlier checkout instead, for which neither npm nor a
 //! browser is needed, and writes that section of BENCHMARKS.md alone.
 
@@ -12,6 +15,7 @@ mod amounts;
 mod baseline;
 mod facts;
 mod figures;
+mod pages;
 mod pairs;
 mod process;
 mod results;
@@ -47,6 +51,9 @@ struct Options {
     /// Leave these places out.
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     skip_place: Vec<Place>,
+    /// Measure in pages instead: this library compiled for browsers beside the JavaScript p2pt.
+    #[arg(long, conflicts_with_all = ["skip", "skip_place", "baseline"])]
+    pages: bool,
     /// Compare the transport with that of the checkout in this directory instead.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["skip", "skip_place"])]
     baseline: Option<PathBuf>,
@@ -69,6 +76,7 @@ async fn main() {
 async fn run(options: &Options) {
     match &options.baseline {
         Some(baseline) => baseline::compare(baseline, options.rounds, options.quick, &options.output).await,
+        None if options.pages => pages::compare(options).await,
         None => compare(options).await,
     }
 }
@@ -80,12 +88,31 @@ fn target() -> PathBuf {
 }
 
 async fn compare(options: &Options) {
-    let tools = Tools::new();
     let mut facts = Facts::gather();
+    let results = measure(options, &Place::ALL, &mut facts).await;
+    let mut text = table::document(&results, &facts, options.rounds, options.quick);
+    // What is written by itself stays as it is.
+    let old = std::fs::read_to_string(&options.output).unwrap_or_default();
+    for title in [pages::TITLE, baseline::TITLE] {
+        if let Some(kept) = section::section(&old, title) {
+            text = section::put(&text, title, kept);
+        }
+    }
+    write(&options.output, &text);
+}
+
+fn write(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    eprintln!("{} is written", file.display());
+}
+
+/// Measures all pairs of these places, in rounds, and appends what comes of it to the log.
+async fn measure(options: &Options, places: &[Place], facts: &mut Facts) -> Results {
+    let tools = Tools::new();
     let log = target().join("compare.jsonl");
     let mut results = Results::default();
     for round in 1..=options.rounds {
-        for place in Place::ALL {
+        for &place in places {
             for &pair in place.pairs() {
                 if options.skip.contains(&pair) || options.skip_place.contains(&place) {
                     results.skip(pair, place);
@@ -113,14 +140,8 @@ async fn compare(options: &Options) {
         }
     }
     facts.load();
-    let mut text = table::document(&results, &facts, options.rounds, options.quick);
-    // What only a comparison with an earlier transport writes stays as it is.
-    let old = std::fs::read_to_string(&options.output).unwrap_or_default();
-    if let Some(kept) = section::section(&old, baseline::TITLE) {
-        text = section::put(&text, baseline::TITLE, kept);
-    }
-    std::fs::write(&options.output, text).unwrap_or_else(|error| panic!("{}: {error}", options.output.display()));
-    eprintln!("{} and {} are written", options.output.display(), log.display());
+    eprintln!("{} has all of it", log.display());
+    results
 }
 
 fn append(file: &Path, line: &str) {

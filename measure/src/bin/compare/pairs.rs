@@ -25,6 +25,9 @@ pub(crate) enum Pair {
     RoamhqRust,
     RustChromium,
     ChromiumRust,
+    Wasm,
+    WasmRust,
+    RustWasm,
 }
 
 impl Pair {
@@ -41,6 +44,9 @@ impl Pair {
             Self::RoamhqRust => "Node → Rust",
             Self::RustChromium => "Rust → Chromium",
             Self::ChromiumRust => "Chromium → Rust",
+            Self::Wasm => "Rust in Chromium",
+            Self::WasmRust => "Rust in Chromium → Rust",
+            Self::RustWasm => "Rust → Rust in Chromium",
         }
     }
 
@@ -61,14 +67,20 @@ pub(crate) enum Place {
     Lossy,
     /// On one machine whose system grants small socket buffers.
     Stock,
+    /// On one machine, where at least one of the two is a page.
+    Pages,
 }
 
 impl Place {
+    /// Those that are measured unless pages are.
     pub(crate) const ALL: [Self; 4] = [Self::Near, Self::Far, Self::Lossy, Self::Stock];
 
     /// The pairs that are measured there.
     pub(crate) fn pairs(self) -> &'static [Pair] {
-        use Pair::{Bare, Chromium, ChromiumRust, Ndc, Roamhq, RoamhqRust, Rust, RustChromium, RustRoamhq, Shipped};
+        use Pair::{
+            Bare, Chromium, ChromiumRust, Ndc, Roamhq, RoamhqRust, Rust, RustChromium, RustRoamhq, RustWasm, Shipped,
+            Wasm, WasmRust,
+        };
         match self {
             // Pairs that are compared by ratios are next to each other in time.
             Self::Near => {
@@ -76,6 +88,7 @@ impl Place {
             }
             Self::Far | Self::Lossy => &[Rust, Bare, Shipped, Roamhq, Ndc, Chromium],
             Self::Stock => &[Bare],
+            Self::Pages => &[Wasm, Chromium, WasmRust, ChromiumRust, RustWasm, RustChromium],
         }
     }
 
@@ -85,6 +98,7 @@ impl Place {
             Self::Far => "at 20 ms",
             Self::Lossy => "at 20 ms with loss",
             Self::Stock => "with small buffers",
+            Self::Pages => "in a browser",
         }
     }
 
@@ -93,7 +107,7 @@ impl Place {
         match self {
             Self::Far => at(0.0),
             Self::Lossy => at(0.5),
-            Self::Near | Self::Stock => None,
+            Self::Near | Self::Stock | Self::Pages => None,
         }
     }
 }
@@ -119,6 +133,8 @@ enum Side {
 const ROAMHQ: Side = Side::JavaScript("roamhq");
 const NDC: Side = Side::JavaScript("ndc");
 const CHROMIUM: Side = Side::JavaScript("chromium");
+/// The Rust library in a page, which the same scripts open.
+const WASM: Side = Side::JavaScript("wasm");
 
 impl Tools {
     /// Builds what is to be measured, and makes sure that the JavaScript side is there.
@@ -186,13 +202,16 @@ pub(crate) async fn run(pair: Pair, place: Place, quick: bool, tools: &Tools) ->
         Pair::RoamhqRust => (ROAMHQ, Side::Rust),
         Pair::RustChromium => (Side::Rust, CHROMIUM),
         Pair::ChromiumRust => (CHROMIUM, Side::Rust),
+        Pair::Wasm => (WASM, WASM),
+        Pair::WasmRust => (WASM, Side::Rust),
+        Pair::RustWasm => (Side::Rust, WASM),
     };
     if let Some(conditions) = place.conditions() {
         let tracker = EmulatedPathTracker::start(conditions).await.map_err(|error| format!("no tracker: {error}"))?;
-        return meet(tools, measurer, partner, amounts, tracker.url()).await;
+        return meet(tools, measurer, partner, amounts, place, tracker.url()).await;
     }
     let tracker = Tracker::start(TrackerKind::Ours).await;
-    let outcome = meet(tools, measurer, partner, amounts, tracker.url()).await;
+    let outcome = meet(tools, measurer, partner, amounts, place, tracker.url()).await;
     tracker.stop().await;
     outcome
 }
@@ -203,15 +222,19 @@ async fn meet(
     measurer: Side,
     partner: Side,
     amounts: Amounts,
+    place: Place,
     tracker: &str,
 ) -> Result<Figures, String> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let identifier = format!("compare {}", RUNS.fetch_add(1, Ordering::Relaxed));
     let mut command = tools.measurer(measurer, tracker, &identifier);
     command.args(amounts.arguments());
-    if (measurer, partner) == (CHROMIUM, CHROMIUM) {
+    if measurer == partner && [CHROMIUM, WASM].contains(&measurer) {
         // Two pages of one browser.
         command.arg("--with-partner");
+        if place == Place::Pages {
+            command.arg("--memory");
+        }
         return process::figures(command).await;
     }
     let partner = Partner::start(tools.partner(partner, tracker, &identifier)).await?;

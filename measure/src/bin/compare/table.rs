@@ -111,7 +111,7 @@ fn slower(figure: &Figure, this: Spread, that: Spread) -> &'static str {
     if apart { " ▼" } else { " ▽" }
 }
 
-fn cell(results: &Results, figure: &Figure, pair: Pair, place: Place) -> String {
+pub(crate) fn cell(results: &Results, figure: &Figure, pair: Pair, place: Place) -> String {
     match results.of(figure, pair, place) {
         Some(Spread { median, min, max, rounds: 2.. }) => {
             format!("{} ({}–{})", number(median), number(min), number(max))
@@ -138,7 +138,7 @@ fn judge(goal: Goal, figure: &Figure, own: Option<f64>, best: Option<Best>, bare
 }
 
 /// Why cells are empty or rest on fewer rounds.
-fn troubles(results: &Results, place: Place, pairs: &[Pair]) -> String {
+pub(crate) fn troubles(results: &Results, place: Place, pairs: &[Pair]) -> String {
     let mut text = String::new();
     for &pair in pairs {
         if results.is_skipped(pair, place) {
@@ -151,7 +151,7 @@ fn troubles(results: &Results, place: Place, pairs: &[Pair]) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-fn row(cells: &[impl AsRef<str>]) -> String {
+pub(crate) fn row(cells: &[impl AsRef<str>]) -> String {
     let cells: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();
     format!("| {} |\n", cells.join(" | "))
 }
