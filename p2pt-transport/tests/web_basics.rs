@@ -163,7 +163,9 @@ async fn what_an_answerer_sends_first_arrives() {
 #[wasm_bindgen_test]
 async fn a_close_right_after_the_opening_loses_nothing() {
     guarded(async {
-        let (alice, bob) = (transport(), transport());
+        // What is in flight has the close timeout to arrive: on a busy machine retransmissions take longer than the default.
+        let patient = || WebRtc::new(config().close_timeout(GUARD)).expect("a browser with WebRTC");
+        let (alice, bob) = (patient(), patient());
         for _ in 0..20 {
             let (offer, answer) = describe(&alice, &bob).await;
             let sdp = answer.sdp().to_owned();
