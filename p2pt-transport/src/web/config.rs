@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use crate::webrtc_settings::{DEFAULT_FRAME_BYTES, common_setters};
 use crate::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer};
 
 /// The largest frame this backend can be made to send or receive, in bytes: what Chromium takes at most.
 pub const MAX_FRAME_BYTES: usize = 262_144;
-
-/// The largest frame unless configured, as in the native backend.
-const DEFAULT_FRAME_BYTES: usize = 98_304;
 
 /// The most that can be set to wait for being sent, in bytes. Chromium refuses to hold more than 16 MiB.
 const MAX_SEND_BUFFER_BYTES: usize = 8 << 20;
@@ -54,21 +52,12 @@ impl Default for WebRtcConfig {
 }
 
 impl WebRtcConfig {
+    common_setters!();
+
     /// The STUN and TURN servers, instead of [`DEFAULT_STUN_SERVERS`]. Browsers take relays over TCP and TLS too
     /// (`turn:host?transport=tcp`, `turns:host`).
     pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice_servers = servers.into_iter().collect();
-        self
-    }
-
-    /// No STUN and no TURN: only peers that can reach this machine's own addresses will connect.
-    pub fn without_ice_servers(self) -> Self {
-        self.ice_servers([])
-    }
-
-    /// Which paths may be used.
-    pub fn ice_policy(mut self, policy: IcePolicy) -> Self {
-        self.ice_policy = policy;
         self
     }
 
@@ -78,20 +67,6 @@ impl WebRtcConfig {
     /// relay, in several round trips. A server that does not answer delays each offer by so much.
     pub fn gather_timeout(mut self, timeout: Duration) -> Self {
         self.gather_timeout = timeout;
-        self
-    }
-
-    /// How long an offer stays usable while it waits for its answer. 120 s by default, which is as long as the strictest
-    /// public tracker passes answers on.
-    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
-        self
-    }
-
-    /// How long `open` waits for the channel. 30 s by default. Of that, finding a path may take half, and setting up the
-    /// encrypted session on it a third.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
         self
     }
 
@@ -107,13 +82,6 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long a graceful close waits without progress: for what was accepted to be sent, then for the other side to
-    /// close too. 2 s by default.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
-        self
-    }
-
     /// How many bytes may be accepted for sending that the browser has not sent, per connection. 2 MiB by default, and at
     /// most 8 MiB. Each frame counts as 1,800 bytes more than it has, since small ones take time rather than memory.
     pub fn send_buffer_bytes(mut self, bytes: usize) -> Self {
@@ -126,13 +94,6 @@ impl WebRtcConfig {
     /// default; each frame counts as 64 bytes more than it has.
     pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.receive_buffer_bytes = bytes;
-        self
-    }
-
-    /// The largest frame sent or received, which is announced to the other side as `a=max-message-size`.
-    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer without that line may send.
-    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes.clamp(65_536, MAX_FRAME_BYTES);
         self
     }
 
