@@ -12,13 +12,13 @@
 
 mod tracker;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use p2pt_proto::PeerId;
 use rand::Rng;
 
-use crate::{Instant, TrackerId};
+use crate::{FewMap, Instant, TrackerId};
 use tracker::{SLOW_SPACING, Tracker};
 
 /// After a connection was lost without a graceful close, trackers are asked again after this time: if the peer lives,
@@ -104,7 +104,7 @@ pub enum Output {
 #[derive(Debug, Default)]
 struct Peer {
     /// Where it is a member.
-    seen: BTreeSet<TrackerId>,
+    seen: Vec<TrackerId>,
     /// Whether further channels are sought, while it is connected.
     sought: Option<bool>,
     /// It was met under an earlier identifier, and was not seen under the present one.
@@ -126,7 +126,7 @@ impl Peer {
 /// Decides when to announce at each tracker of one swarm, and with how many offers.
 #[derive(Debug)]
 pub struct Discovery {
-    trackers: BTreeMap<TrackerId, Tracker>,
+    trackers: FewMap<TrackerId, Tracker>,
     peers: BTreeMap<PeerId, Peer>,
     places: usize,
     /// When trackers were last asked soon because a connection was lost.
@@ -141,7 +141,7 @@ pub struct Discovery {
 impl Discovery {
     /// For a swarm with so many places, without trackers and peers.
     pub fn new(places: usize) -> Self {
-        let (trackers, peers) = (BTreeMap::new(), BTreeMap::new());
+        let (trackers, peers) = (FewMap::new(), BTreeMap::new());
         let (announces, offers) = (VecDeque::new(), VecDeque::new());
         Self { trackers, peers, places, lost: None, announces, offers, is_changed: false }
     }
@@ -150,7 +150,7 @@ impl Discovery {
     pub fn handle_input(&mut self, now: Instant, rng: &mut impl Rng, input: Input) {
         self.is_changed |= input != Input::Timeout;
         match input {
-            Input::TrackerAdded(tracker) => drop(self.trackers.entry(tracker).or_default()),
+            Input::TrackerAdded(tracker) => drop(self.trackers.get_or_insert_with(tracker, Tracker::default)),
             Input::TrackerRemoved(tracker) => {
                 self.trackers.remove(&tracker);
                 self.unsee(tracker);
@@ -173,9 +173,11 @@ impl Discovery {
                 }
             }
             Input::PeerSeen { peer, tracker } => {
-                if self.trackers.contains_key(&tracker) {
+                if self.trackers.get(&tracker).is_some() {
                     let peer = self.peers.entry(peer).or_default();
-                    peer.seen.insert(tracker);
+                    if !peer.seen.contains(&tracker) {
+                        peer.seen.push(tracker);
+                    }
                     peer.is_elsewhere = false;
                 }
             }
@@ -209,7 +211,7 @@ impl Discovery {
                 }
             }
             Input::Timeout => {
-                let due = self.trackers.iter_mut().filter_map(|(id, state)| state.take_due(now).then_some(*id));
+                let due = self.trackers.iter_mut().filter_map(|(id, state)| state.take_due(now).then_some(id));
                 self.announces.extend(due);
             }
         }
@@ -235,8 +237,8 @@ impl Discovery {
                 state.satisfied_here += 1;
             }
         }
-        for (id, state) in &mut self.trackers {
-            self.offers.extend(state.report_offers(satisfied, lacking).map(|offers| (*id, offers)));
+        for (id, state) in self.trackers.iter_mut() {
+            self.offers.extend(state.report_offers(satisfied, lacking).map(|offers| (id, offers)));
         }
     }
 
@@ -258,7 +260,7 @@ impl Discovery {
     /// No peer is known to be a member at this tracker.
     fn unsee(&mut self, tracker: TrackerId) {
         for peer in self.peers.values_mut() {
-            peer.seen.remove(&tracker);
+            peer.seen.retain(|seen| *seen != tracker);
         }
     }
 

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod discovery;
+mod few;
 pub mod mesh;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
+
+pub use few::FewMap;
 
 /// One client of a tracker, for as long as the node has it.
 ///

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use p2pt_proto::PeerId;
 
-use crate::{Instant, TrackerId};
+use crate::{FewMap, Instant, TrackerId};
 use attempts::{Attempt, Attempts};
 use entry::{Channel, Entry};
 
@@ -81,7 +81,7 @@ pub struct Mesh<T: Objects> {
     /// The places last reported.
     places: usize,
     /// The vacancies last reported of each tracker.
-    vacancies: BTreeMap<TrackerId, Option<usize>>,
+    vacancies: FewMap<TrackerId, Option<usize>>,
     next_id: u64,
     outputs: VecDeque<Output<T>>,
 }
@@ -95,7 +95,7 @@ impl<T: Objects> Mesh<T> {
             attempts: Attempts::default(),
             lingering: 0,
             places: config.max_peers,
-            vacancies: BTreeMap::new(),
+            vacancies: FewMap::new(),
             next_id: 0,
             outputs: VecDeque::new(),
         }
@@ -159,7 +159,7 @@ impl<T: Objects> Mesh<T> {
         let first = self.outputs.len();
         let looks_at_held = !matches!(input, Input::Offer { .. } | Input::Answer { .. });
         match input {
-            Input::TrackerAdded(tracker) => drop(self.vacancies.entry(tracker).or_default()),
+            Input::TrackerAdded(tracker) => drop(self.vacancies.get_or_insert_with(tracker, || None)),
             Input::TrackerRemoved(tracker) => {
                 self.attempts.forget_tracker(tracker);
                 self.vacancies.remove(&tracker);
@@ -201,11 +201,11 @@ impl<T: Objects> Mesh<T> {
             self.outputs.insert(first, Output::Places(places));
         }
         let taken = self.attempts.by_tracker(|attempt| is_unknown(&self.peers, &attempt.peer));
-        for (tracker, reported) in &mut self.vacancies {
-            let taken = taken.get(tracker).copied().unwrap_or_default();
-            let vacancies = self.attempts.most(*tracker, places).saturating_sub(taken);
+        for (tracker, reported) in self.vacancies.iter_mut() {
+            let taken = taken.get(&tracker).copied().unwrap_or_default();
+            let vacancies = self.attempts.most(tracker, places).saturating_sub(taken);
             if reported.replace(vacancies) != Some(vacancies) {
-                self.outputs.push_back(Output::Vacancies { tracker: *tracker, vacancies });
+                self.outputs.push_back(Output::Vacancies { tracker, vacancies });
             }
         }
     }

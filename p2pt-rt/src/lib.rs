@@ -16,8 +16,8 @@ mod timers;
 
 #[cfg(target_family = "wasm")]
 pub use browser::{
-    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, ending, is_running, now, sleep, sleep_until, spawn,
-    timeout, timeout_at, yield_now,
+    AbortHandle, Elapsed, JoinError, JoinHandle, JoinSet, Sleep, ending, error_text, is_running, now, sleep,
+    sleep_until, spawn, timeout, timeout_at, yield_now,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use native::{

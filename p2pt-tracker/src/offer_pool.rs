@@ -1,6 +1,5 @@
 //! The offers of one swarm that are alive at one tracker.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use web_time::Instant;
@@ -15,9 +14,8 @@ use crate::{ClientConfig, OfferEnd};
 /// it. The exception is the surplus: when the reply shows that the swarm had no member left to give it to.
 #[derive(Debug)]
 pub(crate) struct OfferPool {
-    offers: BTreeMap<OfferId, Entry>,
-    /// Numbers the offers in the order they came, which is the order they are announced in.
-    arrivals: u64,
+    /// In the order they came, which is the order they are announced in. They are few.
+    offers: Vec<Entry>,
     lifetime: Duration,
     min_remaining: Duration,
     capacity: usize,
@@ -25,8 +23,7 @@ pub(crate) struct OfferPool {
 
 #[derive(Debug)]
 struct Entry {
-    sdp: String,
-    arrival: u64,
+    offer: Offer,
     expires: Instant,
     use_: Use,
 }
@@ -44,12 +41,15 @@ enum Use {
 impl OfferPool {
     pub(crate) fn new(config: &ClientConfig) -> Self {
         Self {
-            offers: BTreeMap::new(),
-            arrivals: 0,
+            offers: Vec::new(),
             lifetime: config.offer_lifetime,
             min_remaining: config.offer_min_remaining,
             capacity: config.max_offers,
         }
+    }
+
+    fn place(&self, id: OfferId) -> Option<usize> {
+        self.offers.iter().position(|entry| entry.offer.offer_id == id)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,33 +63,29 @@ impl OfferPool {
 
     /// Takes an offer in. One whose id is alive already is that offer: it is not taken twice.
     pub(crate) fn insert(&mut self, now: Instant, offer: Offer) -> Result<(), OfferEnd> {
-        if self.offers.contains_key(&offer.offer_id) {
+        if self.place(offer.offer_id).is_some() {
             return Ok(());
         }
         if self.room() == 0 {
             return Err(OfferEnd::TooMany);
         }
-        self.arrivals += 1;
-        let entry = Entry { sdp: offer.sdp, arrival: self.arrivals, expires: now + self.lifetime, use_: Use::Fresh };
-        self.offers.insert(offer.offer_id, entry);
+        self.offers.push(Entry { offer, expires: now + self.lifetime, use_: Use::Fresh });
         Ok(())
     }
 
     /// The offers that may be announced at `now`, the oldest first.
     pub(crate) fn ready(&self, now: Instant) -> Vec<Offer> {
-        let mut ready: Vec<_> = self.ready_entries(now).collect();
-        ready.sort_by_key(|(_, entry)| entry.arrival);
-        ready.into_iter().map(|(id, entry)| Offer::new(*id, entry.sdp.clone())).collect()
+        self.ready_entries(now).map(|entry| entry.offer.clone()).collect()
     }
 
     pub(crate) fn ready_len(&self, now: Instant) -> usize {
         self.ready_entries(now).count()
     }
 
-    fn ready_entries(&self, now: Instant) -> impl Iterator<Item = (&OfferId, &Entry)> {
+    fn ready_entries(&self, now: Instant) -> impl Iterator<Item = &Entry> {
         self.offers
             .iter()
-            .filter(move |(_, entry)| entry.use_ != Use::Announced && now + self.min_remaining <= entry.expires)
+            .filter(move |entry| entry.use_ != Use::Announced && now + self.min_remaining <= entry.expires)
     }
 
     pub(crate) fn mark_announced(&mut self, ids: &[OfferId]) {
@@ -103,36 +99,34 @@ impl OfferPool {
 
     fn set_use(&mut self, ids: &[OfferId], use_: Use) {
         for id in ids {
-            if let Some(entry) = self.offers.get_mut(id) {
-                entry.use_ = use_;
+            if let Some(at) = self.place(*id) {
+                self.offers[at].use_ = use_;
             }
         }
     }
 
     /// Whether this answer is to one of our offers; if so, it ends it. No peer can know an offer that was never announced.
     pub(crate) fn answer(&mut self, id: OfferId) -> bool {
-        match self.offers.get(&id) {
-            Some(entry) if entry.use_ != Use::Fresh => self.offers.remove(&id).is_some(),
-            _ => false,
-        }
+        let at = self.place(id).filter(|at| self.offers[*at].use_ != Use::Fresh);
+        at.map(|at| self.offers.remove(at)).is_some()
     }
 
     /// Ends an offer. Whether it was alive.
     pub(crate) fn withdraw(&mut self, id: OfferId) -> bool {
-        self.offers.remove(&id).is_some()
+        self.place(id).map(|at| self.offers.remove(at)).is_some()
     }
 
     /// When the next offer expires.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.offers.values().map(|entry| self.end_of(entry)).min()
+        self.offers.iter().map(|entry| self.end_of(entry)).min()
     }
 
     /// Ends the offers whose time has come; also says which of them had been announced.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<(OfferId, bool)> {
-        let expired = self.offers.iter().filter(|(_, entry)| self.end_of(entry) <= now);
-        let expired: Vec<_> = expired.map(|(id, entry)| (*id, entry.use_ != Use::Fresh)).collect();
+        let expired = self.offers.iter().filter(|entry| self.end_of(entry) <= now);
+        let expired: Vec<_> = expired.map(|entry| (entry.offer.offer_id, entry.use_ != Use::Fresh)).collect();
         for (id, _) in &expired {
-            self.offers.remove(id);
+            self.withdraw(*id);
         }
         expired
     }
@@ -148,7 +142,7 @@ impl OfferPool {
 
     /// The ids of all offers alive.
     pub(crate) fn into_ids(self) -> impl Iterator<Item = OfferId> {
-        self.offers.into_keys()
+        self.offers.into_iter().map(|entry| entry.offer.offer_id)
     }
 }
 

@@ -334,7 +334,8 @@ impl Session {
             }
             SocketState::Stopped => TrackerStatus::Stopped,
         };
-        let swarms = self.swarms.iter().map(|(info_hash, swarm)| (*info_hash, swarm.state())).collect();
+        let mut swarms = BTreeMap::new();
+        swarms.extend(self.swarms.iter().map(|(info_hash, swarm)| (*info_hash, swarm.state())));
         TrackerState {
             url: self.url.clone(),
             status,

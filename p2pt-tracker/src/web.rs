@@ -108,7 +108,8 @@ impl Received {
 impl Socket {
     fn open(url: &AnnounceUrl) -> Result<Self, ConnectError> {
         // Throws where the page's security policy forbids the URL, or a page that came over https asks for `ws`.
-        let socket = WebSocket::new(url.as_str()).map_err(|error| ConnectError::Forbidden(words(&error)))?;
+        let socket =
+            WebSocket::new(url.as_str()).map_err(|error| ConnectError::Forbidden(p2pt_rt::error_text(&error)))?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let received = Arc::<Received>::default();
         let opened = received.clone();
@@ -144,7 +145,7 @@ impl Socket {
             match frame {
                 Outgoing::Text(text) => {
                     if let Err(error) = self.js.socket.send_with_str(&text) {
-                        return Poll::Ready(Err(SocketEnd::Broken(words(&error))));
+                        return Poll::Ready(Err(SocketEnd::Broken(p2pt_rt::error_text(&error))));
                     }
                 }
                 // The session does not ask for one, since the route has none.
@@ -188,10 +189,6 @@ fn closed_by(event: &CloseEvent) -> SocketEnd {
         1005 => SocketEnd::Closed { code: None, reason },
         code => SocketEnd::Closed { code: Some(code), reason },
     }
-}
-
-fn words(error: &JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message()))
 }
 
 /// The usual [`Connector`]: the browser's `WebSocket`, of which nothing can be set.

@@ -183,6 +183,11 @@ pub mod web;
 pub mod webrtc;
 #[cfg(all(feature = "webrtc-crate", not(target_family = "wasm")))]
 pub mod webrtc_crate;
+#[cfg(any(
+    all(feature = "web", any(test, target_family = "wasm")),
+    all(feature = "webrtc", not(target_family = "wasm"))
+))]
+mod webrtc_settings;
 
 pub use candidates::RemoteCandidates;
 pub use capabilities::Capabilities;

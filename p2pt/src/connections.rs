@@ -4,9 +4,9 @@ use p2pt_rt::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use p2pt_mesh::TrackerId;
 use p2pt_mesh::discovery::{self, Discovery};
 use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Identity, Input, Library, Mesh, MeshConfig, Output, RemoteOffer};
+use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, Fingerprint, FrameReceiver, PendingOffer, Role, TransportError};
@@ -67,7 +67,7 @@ pub(crate) struct Connections {
     slots: BTreeMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     /// The trackers' URLs, also of those that were removed, for as long as the mesh may name them.
-    urls: BTreeMap<TrackerId, AnnounceUrl>,
+    urls: FewMap<TrackerId, AnnounceUrl>,
     /// The trackers that were removed.
     removed: Vec<TrackerId>,
     /// See [`Input::Lingering`].
@@ -102,7 +102,7 @@ impl Connections {
             admission,
             slots: BTreeMap::new(),
             actions: VecDeque::new(),
-            urls: BTreeMap::new(),
+            urls: FewMap::new(),
             removed: Vec::new(),
             lingering: 0,
             span,

@@ -189,7 +189,7 @@ async fn what_a_removed_tracker_has_led_to_is_reported_with_its_name_and_then_fo
     let event = bench.connections.shared.queue.poll_next(&mut context);
     let std::task::Poll::Ready(Some(crate::Event::ConnectionFailed(failed))) = event else { panic!("{event:?}") };
     assert_eq!(failed.tracker, url(A));
-    assert_eq!(bench.connections.urls.keys().collect::<Vec<_>>(), [&B]);
+    assert_eq!(bench.connections.urls.iter().map(|(id, _)| id).collect::<Vec<_>>(), [B]);
     assert!(bench.connections.removed.is_empty());
 }
 

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use p2pt_mesh::TrackerId;
 use p2pt_mesh::mesh::{AttemptId, ChannelId, MeshConfig};
+use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_rt::{AbortHandle, JoinError, JoinSet};
 use p2pt_rt::{sleep_until, timeout};
@@ -142,7 +142,7 @@ struct SwarmMembership {
     connections: Connections,
     offers: BTreeMap<OfferId, Waiting>,
     /// The tasks of the attempts under way.
-    attempts: BTreeMap<AttemptId, AbortHandle>,
+    attempts: FewMap<AttemptId, AbortHandle>,
     /// Ends the membership's tasks.
     token: CancellationToken,
     _counted: Counted,
@@ -331,12 +331,12 @@ impl Engine {
         if lock(&self.parts.shared.trackers).is_empty() {
             warn!(parent: connections.span(), "the node has no tracker, so it meets no peer until one is added");
         }
-        for (tracker, Tracker { url, client, .. }) in &*lock(&self.parts.shared.trackers) {
-            connections.add_tracker(crate::now(), *tracker, url.clone());
+        for (tracker, Tracker { url, client, .. }) in lock(&self.parts.shared.trackers).iter() {
+            connections.add_tracker(crate::now(), tracker, url.clone());
             client.join(info_hash);
         }
         let token = CancellationToken::new();
-        let (offers, attempts) = (BTreeMap::new(), BTreeMap::new());
+        let (offers, attempts) = (BTreeMap::new(), FewMap::new());
         let counted = Counted::new(self.parts.shared.counters.clone(), |counters| &counters.swarms);
         let membership =
             SwarmMembership { info_hash, renamed: 0, shared, connections, offers, attempts, token, _counted: counted };

@@ -1,10 +1,9 @@
 //! The handle of a node.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use p2pt_mesh::TrackerId;
+use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +19,7 @@ use crate::{Events, NodeError, Swarm, SwarmKey};
 #[derive(Debug)]
 pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
-    pub(crate) trackers: Mutex<BTreeMap<TrackerId, Tracker>>,
+    pub(crate) trackers: Mutex<FewMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) counters: Arc<Counters>,
     /// The engine is to stop.
@@ -247,12 +246,14 @@ impl Node {
     /// ```
     pub fn tracker_stats(&self) -> TrackerStats {
         let trackers = lock(&self.handle.shared.trackers);
-        let mut by_url: Vec<&Tracker> = trackers.values().collect();
-        by_url.sort_by(|one, other| one.url.cmp(&other.url));
+        let mut by_url = FewMap::new();
+        for tracker in trackers.values() {
+            by_url.insert(&tracker.url, tracker);
+        }
         TrackerStats {
             connected: trackers.values().filter(|tracker| tracker.reached).count(),
             total: trackers.len(),
-            trackers: by_url.into_iter().map(|tracker| tracker.client.state()).collect(),
+            trackers: by_url.values().map(|tracker| tracker.client.state()).collect(),
         }
     }
 

@@ -248,7 +248,9 @@ fn a_peer_met_has_its_tracker_alone_asked_sooner() {
         }
         harness.reply(tracker, 3);
     }
-    let at = |harness: &Harness, tracker| harness.discovery.trackers[&tracker].announce_at.map(|at| at - harness.now);
+    let at = |harness: &Harness, tracker| {
+        harness.discovery.trackers.get(&tracker).unwrap().announce_at.map(|at| at - harness.now)
+    };
     let before = at(&harness, B);
     harness.meet(1, A);
     assert!(is_spacing(at(&harness, A), 0));

@@ -4,13 +4,12 @@
 //! what there is for attempts: each may take what the others leave, and its fair part always. What one tracker makes up
 //! keeps no peer out that another has introduced.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use p2pt_proto::PeerId;
 
 use super::{AttemptId, Identity, Role};
-use crate::{Instant, TrackerId};
+use crate::{FewMap, Instant, TrackerId};
 
 /// How long an attempt holds back offers of the same peer by other trackers: twice what one takes over slow networks.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -37,9 +36,9 @@ pub(super) struct Attempt {
 
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    under_way: BTreeMap<AttemptId, Attempt>,
+    under_way: FewMap<AttemptId, Attempt>,
     /// Failures since the last success, of trackers with any.
-    failures: BTreeMap<TrackerId, u32>,
+    failures: FewMap<TrackerId, u32>,
 }
 
 impl Attempts {
@@ -62,7 +61,7 @@ impl Attempts {
     /// Takes out some.
     pub(super) fn remove_which(&mut self, is_one: impl Fn(&Attempt) -> bool) -> Vec<(AttemptId, Attempt)> {
         let with = self.under_way.iter().filter(|(_, attempt)| is_one(attempt));
-        let ids: Vec<AttemptId> = with.map(|(id, _)| *id).collect();
+        let ids: Vec<AttemptId> = with.map(|(id, _)| id).collect();
         ids.into_iter().filter_map(|id| Some((id, self.remove(id)?))).collect()
     }
 
@@ -89,10 +88,10 @@ impl Attempts {
 
     /// How many of `seats` a tracker may take where the others have left `rest`: no less than a fair part.
     pub(super) fn shared_room(&self, tracker: TrackerId, seats: usize, takes_one: impl Fn(&Attempt) -> bool) -> usize {
-        let others = self.under_way.values().filter(|a| a.tracker != tracker && takes_one(a));
-        let others: Vec<_> = others.map(|attempt| attempt.tracker).filter(|other| !self.is_doubted(*other)).collect();
-        let left = seats.saturating_sub(others.len());
-        let part = seats.div_ceil(1 + BTreeSet::from_iter(others).len());
+        let counts = self.by_tracker(&takes_one);
+        let others = || counts.iter().filter(|(other, _)| *other != tracker && !self.is_doubted(*other));
+        let left = seats.saturating_sub(others().map(|(_, taken)| *taken).sum());
+        let part = seats.div_ceil(1 + others().count());
         self.own_room(tracker, left.max(part), takes_one)
     }
 
@@ -105,7 +104,7 @@ impl Attempts {
         if !attempt.counts {
             return;
         }
-        let failures = self.failures.entry(attempt.tracker).or_default();
+        let failures = self.failures.get_or_insert_with(attempt.tracker, || 0);
         *failures = failures.saturating_add(1);
     }
 
@@ -120,10 +119,10 @@ impl Attempts {
     }
 
     /// How many attempts each tracker has caused of those that `takes_one` names.
-    pub(super) fn by_tracker(&self, takes_one: impl Fn(&Attempt) -> bool) -> BTreeMap<TrackerId, usize> {
-        let mut counts = BTreeMap::new();
+    pub(super) fn by_tracker(&self, takes_one: impl Fn(&Attempt) -> bool) -> FewMap<TrackerId, usize> {
+        let mut counts = FewMap::new();
         for attempt in self.under_way.values().filter(|attempt| takes_one(attempt)) {
-            *counts.entry(attempt.tracker).or_default() += 1;
+            *counts.get_or_insert_with(attempt.tracker, || 0) += 1;
         }
         counts
     }

@@ -100,7 +100,7 @@ impl<O> Entry<O> {
         let is_ours = self.is_ours();
         let mut live: Vec<&mut Channel> = self.channels.iter_mut().filter(|channel| !channel.retiring).collect();
         if is_ours {
-            live.sort_by(|a, b| a.label.cmp(&b.label));
+            live.sort_unstable_by(|a, b| a.label.cmp(&b.label));
         }
         let surplus = live.into_iter().skip(wanted);
         let retired = surplus.filter(|channel| is_ours || now >= channel.opened + JS_SETTLE);

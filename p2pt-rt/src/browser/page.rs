@@ -1,4 +1,4 @@
-//! The life of the page.
+//! The life of the page, and what its errors say.
 
 use js_sys::{Function, Reflect};
 use tokio::sync::oneshot;
@@ -23,6 +23,12 @@ impl Drop for Listener {
         // Fails where there is nothing to listen to.
         let _ = remove_event_listener(PAGE_HIDE, self.0.as_ref().unchecked_ref());
     }
+}
+
+/// An error that JavaScript has thrown, for people: its message, or what it is where it is no `Error`.
+#[must_use]
+pub fn error_text(error: &JsValue) -> String {
+    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message()))
 }
 
 /// Waits until the page goes for good: it is closed, reloaded or left for another one that does not keep it.

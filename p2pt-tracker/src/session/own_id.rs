@@ -5,7 +5,7 @@
 //! has an innocent cause for a short time after a node was started anew under its old id, or has lost its socket, which
 //! is waited for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use web_time::Instant;
@@ -34,9 +34,8 @@ const FINGERPRINT: &str = "a=fingerprint:";
 
 #[derive(Debug, Default)]
 pub(super) struct OwnId {
-    made: BTreeSet<OfferId>,
-    /// In the order in which they were made.
-    order: VecDeque<OfferId>,
+    /// The offers that this node made last, in that order.
+    made: VecDeque<OfferId>,
     fingerprint: Option<String>,
     first_announce: Option<Instant>,
     socket_broke: Option<Instant>,
@@ -47,17 +46,13 @@ impl OwnId {
     /// These offers are of this node.
     pub(super) fn made(&mut self, offers: &[Offer]) {
         for offer in offers {
-            if self.made.insert(offer.offer_id) {
-                self.order.push_back(offer.offer_id);
+            if !self.made.contains(&offer.offer_id) {
+                self.made.push_back(offer.offer_id);
             }
             let line = || fingerprints(&offer.sdp).next().map(str::to_owned);
             self.fingerprint = self.fingerprint.take().or_else(line);
         }
-        while self.order.len() > REMEMBERED {
-            if let Some(offer_id) = self.order.pop_front() {
-                self.made.remove(&offer_id);
-            }
-        }
+        self.made.drain(..self.made.len().saturating_sub(REMEMBERED));
     }
 
     pub(super) fn announced(&mut self, now: Instant) {

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     fmt,
     rc::{Rc, Weak},
     time::Duration,
@@ -44,11 +43,18 @@ pub(super) enum Place {
     Connection,
 }
 
+/// A connection that is not closed.
+struct Registered {
+    number: u64,
+    place: Place,
+    connection: Weak<Connection>,
+}
+
 /// What all connections of one transport share.
 pub(super) struct Common {
     pub(super) config: WebRtcConfig,
     certificate: OnceCell<RtcCertificate>,
-    connections: RefCell<BTreeMap<u64, (Place, Weak<Connection>)>>,
+    connections: RefCell<Vec<Registered>>,
     last_number: Cell<u64>,
     is_shut_down: Cell<bool>,
     /// How many connections are not closed.
@@ -86,7 +92,7 @@ impl Common {
     }
 
     fn in_use(&self, place: Place) -> usize {
-        self.connections.borrow().values().filter(|(of, _)| *of == place).count()
+        self.connections.borrow().iter().filter(|registered| registered.place == place).count()
     }
 
     fn check_place(&self, place: Place) -> Result<(), TransportError> {
@@ -131,7 +137,7 @@ impl Common {
     pub(super) fn register(&self, place: Place, connection: Weak<Connection>) -> u64 {
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        self.connections.borrow_mut().insert(number, (place, connection));
+        self.connections.borrow_mut().push(Registered { number, place, connection });
         self.left.send_modify(|left| *left += 1);
         number
     }
@@ -139,15 +145,19 @@ impl Common {
     /// An offer has its answer, and becomes one of the connections.
     pub(super) fn promote(&self, number: u64) -> Result<(), TransportError> {
         self.check_place(Place::Connection)?;
-        if let Some((place, _)) = self.connections.borrow_mut().get_mut(&number) {
-            *place = Place::Connection;
+        if let Some(registered) =
+            self.connections.borrow_mut().iter_mut().find(|registered| registered.number == number)
+        {
+            registered.place = Place::Connection;
         }
         Ok(())
     }
 
     /// A connection is closed.
     pub(super) fn forget(&self, number: u64) {
-        if self.connections.borrow_mut().remove(&number).is_some() {
+        let mut connections = self.connections.borrow_mut();
+        if let Some(at) = connections.iter().position(|registered| registered.number == number) {
+            connections.remove(at);
             self.left.send_modify(|left| *left -= 1);
         }
     }
@@ -156,7 +166,8 @@ impl Common {
     pub(super) fn shut_down(&self) {
         self.is_shut_down.set(true);
         // Closing one changes the list.
-        let all: Vec<_> = self.connections.borrow().values().filter_map(|(_, weak)| weak.upgrade()).collect();
+        let all: Vec<_> =
+            self.connections.borrow().iter().filter_map(|registered| registered.connection.upgrade()).collect();
         for connection in all {
             connection.close(ChannelClosed::ShutDown);
         }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use crate::webrtc_settings::{DEFAULT_FRAME_BYTES, common_setters};
 use crate::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer};
 
 /// The largest frame this backend can be made to send or receive, in bytes: what Chromium takes at most.
 pub const MAX_FRAME_BYTES: usize = 262_144;
-
-/// The largest frame unless configured, as in the native backend.
-const DEFAULT_FRAME_BYTES: usize = 98_304;
 
 /// The most that can be set to wait for being sent, in bytes. Chromium refuses to hold more than 16 MiB.
 const MAX_SEND_BUFFER_BYTES: usize = 8 << 20;
@@ -54,21 +52,12 @@ impl Default for WebRtcConfig {
 }
 
 impl WebRtcConfig {
+    common_setters!();
+
     /// The STUN and TURN servers, instead of [`DEFAULT_STUN_SERVERS`]. Browsers take relays over TCP and TLS too
     /// (`turn:host?transport=tcp`, `turns:host`).
     pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice_servers = servers.into_iter().collect();
-        self
-    }
-
-    /// No STUN and no TURN: only peers that can reach this machine's own addresses will connect.
-    pub fn without_ice_servers(self) -> Self {
-        self.ice_servers([])
-    }
-
-    /// Which paths may be used.
-    pub fn ice_policy(mut self, policy: IcePolicy) -> Self {
-        self.ice_policy = policy;
         self
     }
 
@@ -81,20 +70,6 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long an offer stays usable while it waits for its answer. 120 s by default, which is as long as the strictest
-    /// public tracker passes answers on.
-    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
-        self
-    }
-
-    /// How long `open` waits for the channel. 30 s by default. Of that, finding a path may take half, and setting up the
-    /// encrypted session on it a third.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
     /// How long nothing may arrive on an open connection before it counts as dead. 4 s by default; at least 1 s.
     ///
     /// The silence must be one in which the browser has asked and got no answer, or which it calls a disconnection itself.
@@ -104,13 +79,6 @@ impl WebRtcConfig {
     /// for its counters four times in the timeout.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.max(Duration::from_secs(1));
-        self
-    }
-
-    /// How long a graceful close waits without progress: for what was accepted to be sent, then for the other side to
-    /// close too. 2 s by default.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
         self
     }
 
@@ -127,13 +95,6 @@ impl WebRtcConfig {
     /// default; each frame counts as 64 bytes more than it has.
     pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.receive_buffer_bytes = bytes;
-        self
-    }
-
-    /// The largest frame sent or received, which is announced to the other side as `a=max-message-size`.
-    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer without that line may send.
-    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes.clamp(65_536, MAX_FRAME_BYTES);
         self
     }
 

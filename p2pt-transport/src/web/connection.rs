@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use p2pt_rt::{Instant, now, timeout};
+use p2pt_rt::{Instant, error_text, now, timeout};
 use tokio::sync::{Notify, Semaphore, watch};
 use wasm_bindgen::prelude::*;
 use web_sys::{
@@ -261,7 +261,7 @@ impl Connection {
         if let Err(error) = sent {
             // It throws when the channel is open no longer, of which the event has yet to come, and when it holds more than
             // the browser bears, which is several times what the window lets it.
-            tracing::debug!(connection = self.number, error = %text_of(&error), "frame not taken");
+            tracing::debug!(connection = self.number, error = %error_text(&error), "frame not taken");
             return Err(SendFrameError::Closed);
         }
         self.window.borrow_mut().accept(now(), frame.len());
@@ -460,12 +460,7 @@ async fn watch_life(connection: Weak<Connection>, idle_timeout: Duration) {
     }
 }
 
-/// An error of the browser, for people.
-pub(super) fn text_of(error: &JsValue) -> String {
-    error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message()))
-}
-
 /// An error of the browser as one of this backend.
 pub(super) fn backend_error(error: &JsValue) -> TransportError {
-    TransportError::Backend(text_of(error).into())
+    TransportError::Backend(error_text(error).into())
 }

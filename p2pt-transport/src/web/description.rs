@@ -3,7 +3,7 @@
 //! The browser understands descriptions. It also does whatever they ask for, and they come from unknown peers: what
 //! a data channel has no need of is bounded here.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::borrow::Cow;
 
 /// The largest description that is read, in bytes, as in the native backend. Browsers on machines with many addresses
 /// stay under 16 KiB.
@@ -84,9 +84,9 @@ pub(super) fn max_message_bytes(sdp: &str) -> usize {
     }
 }
 
-/// Types of candidates: `host`, `srflx`, `prflx`, `relay`.
+/// Types of candidates, sorted: `host`, `prflx`, `relay`, `srflx`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct CandidateTypes(BTreeSet<String>);
+pub(super) struct CandidateTypes(Vec<String>);
 
 impl CandidateTypes {
     /// Those of a description.
@@ -96,7 +96,9 @@ impl CandidateTypes {
             words.find(|word| *word == "typ")?;
             words.next().map(|word| word.trim().to_owned())
         };
-        Self(sdp.lines().filter_map(of_line).collect())
+        let mut types = Self::default();
+        sdp.lines().filter_map(of_line).for_each(|name| types.insert(name));
+        types
     }
 
     /// Whether there are none.
@@ -106,12 +108,14 @@ impl CandidateTypes {
 
     /// Adds one that was found later.
     pub(super) fn insert(&mut self, name: String) {
-        self.0.insert(name);
+        if let Err(at) = self.0.binary_search(&name) {
+            self.0.insert(at, name);
+        }
     }
 
     /// Adds others that were found later.
     pub(super) fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
+        others.0.into_iter().for_each(|name| self.insert(name));
     }
 }
 

@@ -9,7 +9,7 @@ use send_wrapper::SendWrapper;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::RtcIceCandidateInit;
 
-use super::connection::{Connection, Phase, text_of};
+use super::connection::{Connection, Phase};
 use crate::{AddCandidateError, RemoteCandidates, candidates};
 
 /// How many late candidates of the other side are taken, as many as its description may have.
@@ -65,7 +65,7 @@ impl Late {
         p2pt_rt::spawn(async move {
             // One that the browser has no use for does no harm.
             if let Err(error) = JsFuture::from(added).await {
-                tracing::debug!(connection = number, error = %text_of(&error), "late candidate not taken");
+                tracing::debug!(connection = number, error = %p2pt_rt::error_text(&error), "late candidate not taken");
             }
         });
     }

@@ -5,13 +5,11 @@ use std::{
     time::Duration,
 };
 
+use crate::webrtc_settings::{DEFAULT_FRAME_BYTES, common_setters};
 use crate::{DEFAULT_STUN_SERVERS, IcePolicy, IceServer};
 
 /// The largest frame this backend can be made to send or receive, in bytes: the hard limit of the SCTP stack.
 pub const MAX_FRAME_BYTES: usize = 262_144;
-
-/// The largest frame unless configured. A JavaScript p2pt's are of up to 96 KiB; the receive window holds one and a half.
-const DEFAULT_FRAME_BYTES: usize = 98_304;
 
 /// Which of the addresses that a peer names are sent to.
 ///
@@ -79,6 +77,8 @@ impl Default for WebRtcConfig {
 }
 
 impl WebRtcConfig {
+    common_setters!();
+
     /// For peers on this machine only: 127.0.0.1, and no ICE servers.
     pub fn loopback() -> Self {
         Self::default().without_ice_servers().bind_addresses([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
@@ -87,17 +87,6 @@ impl WebRtcConfig {
     /// The STUN and TURN servers, instead of [`DEFAULT_STUN_SERVERS`].
     pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice_servers = servers.into_iter().collect();
-        self
-    }
-
-    /// No STUN and no TURN: only peers that can reach this machine's own addresses will connect.
-    pub fn without_ice_servers(self) -> Self {
-        self.ice_servers([])
-    }
-
-    /// Which paths may be used.
-    pub fn ice_policy(mut self, policy: IcePolicy) -> Self {
-        self.ice_policy = policy;
         self
     }
 
@@ -149,36 +138,12 @@ impl WebRtcConfig {
         self
     }
 
-    /// How long an offer stays usable while it waits for its answer. 120 s by default, which is as long as the strictest
-    /// public tracker passes answers on.
-    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
-        self
-    }
-
-    /// How long `open` waits for the channel. 30 s by default.
-    ///
-    /// Of that, finding a path may take half, and setting up the encrypted session on it a third: an answer that was
-    /// made up, or whose author is gone, holds its connection for 15 s. A side from which something has arrived and then nothing
-    /// more is not waited for any longer than the [idle timeout](Self::idle_timeout).
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
     /// How long nothing may arrive on an open connection before it counts as dead. 4 s by default, in which
     /// a living peer has answered four connectivity checks, and made four; at least 1 s. Those checks are all that a
     /// shorter time costs: eight small packets in that time, each way. A peer whose process or machine stands still for
     /// longer is given up.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.max(Duration::from_secs(1));
-        self
-    }
-
-    /// How long a graceful close waits without progress: for what was sent to be acknowledged, then for the other side to
-    /// close too. 2 s by default: a packet that is lost is sent again after one, and with less the close would not wait for it.
-    pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
         self
     }
 
@@ -194,14 +159,6 @@ impl WebRtcConfig {
     /// default. SCTP holds a window of at most 1.25 MiB beside them.
     pub fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.receive_buffer_bytes = bytes;
-        self
-    }
-
-    /// The largest frame sent or received, which is announced to the other side as `a=max-message-size`.
-    /// 96 KiB by default; at most [`MAX_FRAME_BYTES`], and at least 64 KiB, which a peer without that line may
-    /// send. JavaScript peers send frames of up to 96 KiB, for texts of control characters.
-    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes.clamp(65_536, MAX_FRAME_BYTES);
         self
     }
 

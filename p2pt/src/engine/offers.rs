@@ -4,10 +4,10 @@
 //! tracker, would announce without any until old ones end. So those give way that are of the least use: first what
 //! waits for trackers without a socket, then what trackers have that want none, then what is more than others have.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use futures_util::future::join_all;
-use p2pt_mesh::TrackerId;
+use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_transport::{PendingOffer, TransportError};
 use rand::RngExt as _;
@@ -51,7 +51,7 @@ type Place = (MembershipId, TrackerId);
 
 /// Which offers give way to at most `count` others in `place`: of those of the least use the oldest one where there are
 /// most. Wanted ones give way only to make shares equal.
-fn giving_way(held: &mut BTreeMap<Place, Held>, place: &Place, count: usize) -> Vec<(Place, OfferId)> {
+fn giving_way(held: &mut FewMap<Place, Held>, place: &Place, count: usize) -> Vec<(Place, OfferId)> {
     let mut own = held.remove(place).map_or(0, |own| own.offers.len());
     let mut chosen = Vec::new();
     while chosen.len() < count {
@@ -63,7 +63,7 @@ fn giving_way(held: &mut BTreeMap<Place, Held>, place: &Place, count: usize) -> 
         if worst.is_for == Use::Wanted && worst.offers.len() <= own + 1 {
             break;
         }
-        chosen.extend(worst.offers.pop_front().map(|offer| (*at, offer)));
+        chosen.extend(worst.offers.pop_front().map(|offer| (at, offer)));
         own += 1;
     }
     chosen
@@ -156,10 +156,10 @@ impl Engine {
     /// Drops offers for the sake of others in `place`, and says how many.
     fn make_room(&mut self, place: &Place, count: usize) -> usize {
         let trackers = lock(&self.parts.shared.trackers);
-        let mut held: BTreeMap<Place, Held> = BTreeMap::new();
+        let mut held: FewMap<Place, Held> = FewMap::new();
         for (swarm, membership) in self.memberships.iter() {
             let mut offers: Vec<_> = membership.offers.iter().collect();
-            offers.sort_by_key(|(_, waiting)| waiting.number);
+            offers.sort_unstable_by_key(|(_, waiting)| waiting.number);
             for (offer_id, waiting) in offers {
                 let is_for = match trackers.get(&waiting.tracker) {
                     Some(tracker) if tracker.connected && membership.connections.wants_offers(waiting.tracker) => {
@@ -169,7 +169,7 @@ impl Engine {
                     _ => Use::NoSocket,
                 };
                 let place = (swarm, waiting.tracker);
-                let held = held.entry(place).or_insert_with(|| Held { is_for, offers: VecDeque::new() });
+                let held = held.get_or_insert_with(place, || Held { is_for, offers: VecDeque::new() });
                 held.offers.push_back(*offer_id);
             }
         }
@@ -188,6 +188,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn place(swarm: u64, tracker: TrackerId) -> Place {
@@ -195,15 +197,13 @@ mod tests {
     }
 
     fn given_way(held: &[(u64, TrackerId, Use, u8)], to: Place, count: usize) -> BTreeMap<Place, Vec<u8>> {
-        let mut held = held
-            .iter()
-            .map(|(swarm, tracker, is_for, count)| {
-                let offers = (0..*count).map(|n| OfferId::from([n; 20])).collect();
-                (place(*swarm, *tracker), Held { is_for: *is_for, offers })
-            })
-            .collect();
+        let mut holding = FewMap::new();
+        for (swarm, tracker, is_for, count) in held {
+            let offers = (0..*count).map(|n| OfferId::from([n; 20])).collect();
+            holding.insert(place(*swarm, *tracker), Held { is_for: *is_for, offers });
+        }
         let mut given: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
-        for (place, offer_id) in giving_way(&mut held, &to, count) {
+        for (place, offer_id) in giving_way(&mut holding, &to, count) {
             given.entry(place).or_default().push(offer_id.as_bytes()[0]);
         }
         given

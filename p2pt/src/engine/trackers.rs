@@ -42,8 +42,8 @@ impl Engine {
 
     pub(super) fn remove_tracker(&mut self, url: &AnnounceUrl) -> bool {
         let mut trackers = lock(&self.parts.shared.trackers);
-        let id = trackers.iter().find(|(_, tracker)| tracker.url == *url).map(|(id, _)| *id);
-        let Some((id, tracker)) = id.and_then(|id| trackers.remove_entry(&id)) else { return false };
+        let id = trackers.iter().find(|(_, tracker)| tracker.url == *url).map(|(id, _)| id);
+        let Some((id, tracker)) = id.and_then(|id| Some((id, trackers.remove(&id)?))) else { return false };
         self.parts.shared.counters.keep(&tracker);
         drop(trackers);
         debug!(tracker = %url, "a tracker is removed");
