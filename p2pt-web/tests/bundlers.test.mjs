@@ -20,7 +20,7 @@ function application (t) {
   symlinkSync(path.join(folder, '..'), path.join(root, 'node_modules/p2pt-web'))
   cpSync(path.join(folder, 'app.mjs'), path.join(root, 'app.mjs'))
   writeFileSync(path.join(root, 'package.json'), '{"type":"module"}')
-  writeFileSync(path.join(root, 'index.html'), '<!doctype html><body><script type="module" src="/app.mjs"></script>')
+  writeFileSync(path.join(root, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><body><script type="module" src="/app.mjs"></script>')
   return root
 }
 
@@ -43,7 +43,7 @@ async function works (t, url) {
 test('vite', async t => {
   const root = application(t)
   await vite({ root, logLevel: 'warn', configFile: false })
-  await works(t, await serve(t, path.join(root, 'dist'), { texts: {} }))
+  await works(t, await serve(t, path.join(root, 'dist')))
 })
 
 test('webpack', async t => {
