@@ -33,7 +33,7 @@ const scenarios = {
     return { message, isFromOne: peer.id === one._peerId }
   }),
 
-  /** Responses to responses, in chains of promises that nobody catches. */
+  /** Responses to responses, in chains of promises without a `catch`. */
   chain: (identifier, { url, again }) => between(identifier, [url, again], async (one, other) => {
     const said = []
     const ended = new Promise(resolve => {
@@ -81,7 +81,7 @@ const scenarios = {
     return { names: error instanceof Error && /error/i.test(error.message) && error.message.includes(missing), stats }
   }),
 
-  /** Who shares no tracker meets once one is added. */
+  /** Peers that share no tracker meet once one is added. */
   'tracker added': (identifier, { url, second }) => between(identifier, [url, second], async (one, other) => {
     const met = Promise.all([event(one, 'peerconnect'), event(other, 'peerconnect')])
     const ready = Promise.all([event(one, 'trackerconnect'), event(other, 'trackerconnect')])
@@ -94,7 +94,7 @@ const scenarios = {
     return { met: theOther.id === other._peerId && theOne.id === one._peerId, twice, total: one.getTrackerStats().total }
   }),
 
-  /** Who has met goes on talking without the tracker. */
+  /** Peers that have met go on talking without the tracker. */
   'tracker removed': (identifier, { url, again }) => between(identifier, [url, again], async (one, other) => {
     const connected = event(other, 'peerconnect')
     const said = event(one, 'msg')
@@ -108,7 +108,7 @@ const scenarios = {
     return { message, twice }
   }),
 
-  /** Who meets at two trackers is one peer, with at least one channel, and is gone when its channels are. */
+  /** A peer that is met at two trackers is one peer, with one channel at least, and is gone when its channels are. */
   'two trackers': (identifier, { url, second }) => between(identifier, [[url, second], [url, second]], async (one, other) => {
     const seen = []
     for (const [name, p2pt] of [['one', one], ['other', other]]) {

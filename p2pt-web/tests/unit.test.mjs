@@ -33,7 +33,7 @@ async function unhandled (act) {
 const gone = new P2ptError('peer_gone', 'it went')
 const rejected = () => SentMessage.of((resolve, reject) => { queueMicrotask(() => reject(gone)) })
 
-test('a response that nobody handles is no unhandled rejection, however it is passed on', async () => {
+test('a response whose error is not handled is no unhandled rejection, however it is passed on', async () => {
   const ways = {
     alone: () => { rejected() },
     then: () => { rejected().then(() => {}) },
@@ -43,7 +43,7 @@ test('a response that nobody handles is no unhandled rejection, however it is pa
   for (const [way, act] of Object.entries(ways)) assert.deepEqual(await unhandled(act), [], way)
 })
 
-test('whoever awaits a response or catches gets the error', async () => {
+test('a program that awaits a response or catches gets the error', async () => {
   await assert.rejects(rejected(), gone)
   await assert.rejects(async () => { await rejected().then(() => {}) }, gone)
   assert.equal(await rejected().then(() => {}).catch(error => error), gone)
@@ -74,7 +74,11 @@ test('an emitter has the methods of Node’s, and a listener that fails keeps no
   assert.deepEqual(heard, ['first', 1, 'once 1', 'last', 'first', 'last'])
   // Thrown at once it is a mistake of the program; rejected later, a peer that went.
   assert.deepEqual(seen, [gone, gone])
-  emitter.removeAllListeners('a')
+  const view = Object.create(emitter)
+  view.on('c', listener)
+  emitter.emit('c', 'of the view')
+  assert.equal(heard.pop(), 'of the view')
+  emitter.removeAllListeners('c').removeAllListeners('a')
   assert.deepEqual([emitter.listenerCount('a'), emitter.eventNames()], [0, []])
 })
 
