@@ -21,7 +21,7 @@ api:
 interop:
     tests/js/setup.sh
     tests/wasm/pages
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_pages -- --ignored --test-threads=1
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_package --test interop_pages -- --ignored --test-threads=1
 
 # The conformance suite and the basics of the backend `web`; needs npm, chromium-driver and firefox-esr.
 web:
@@ -29,6 +29,11 @@ web:
     tests/wasm/toolchain setup
     CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 tests/wasm/toolchain cargo test --locked -p p2pt-transport --features conformance --test web_conformance --test web_basics
     tests/wasm/firefox --locked -p p2pt-transport --features conformance --test web_conformance --test web_basics
+
+# The npm package: builds it into p2pt-web/dist and tests it; needs npm and chromium.
+p2pt-web:
+    p2pt-web/build
+    p2pt-web/check
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":

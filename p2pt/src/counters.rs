@@ -32,6 +32,7 @@ macro_rules! table {
             stringify!($field), "`"
         )])+
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[non_exhaustive]
         pub struct NodeMetrics {
             $($(#[doc = $doc])+ pub $field: u64,)+

@@ -112,7 +112,7 @@
 //! | `server`, `server-tls` | the tracker to embed; TLS at its ports |
 //! | `memory` | the transport in memory by itself |
 //! | `metrics` | what a node counts, for the recorder of the crate `metrics` |
-//! | `serde` | `Serialize` and `Deserialize` of ids |
+//! | `serde` | `Serialize` and `Deserialize` of ids, `Serialize` of [`NodeMetrics`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accounts;

@@ -1,0 +1,36 @@
+//! What the npm package `p2pt-web` asks of [`p2pt`]: a node and its swarms in plain values (numbers, text, bytes, JSON),
+//! so that a binding has nothing left to decide.
+//!
+//! ```text
+//! p2pt-web/src/*.ts ─▶ a binding (p2pt-web/wasm in browsers, p2pt-web/node in Node) ─▶ this crate ─▶ p2pt
+//! ```
+//!
+//! Both bindings show JavaScript the same methods, which are those of [`Node`], [`Swarm`] and [`Messages`] here, one by
+//! one; `p2pt-web/src/binding.ts` has them as types. What differs between the platforms is how a text, bytes or a promise
+//! crosses into JavaScript, and nothing else.
+//!
+//! - A peer is a [number](Node::send) that is never given out twice by a node. It is valid from the first time the peer is
+//!   handed out until its [`peerClosed`](Item::Other) has been, and after that everything fails with
+//!   [`peer_gone`](Fault).
+//! - Messages and frames cross as they are. All other events are one line of JSON each, since they are rare
+//!   ([`Item`]).
+//! - Every error is a [`Fault`]: a code that programs can rely on, and a sentence for people.
+//! - What is sent to a peer leaves in the order of the calls, whatever has to wait for room: each call puts its message in
+//!   the facade's send queue before it returns. The queue is bounded in bytes ([`Options`]), and a message for which there
+//!   is no room is refused with [`queue_full`](Fault), never dropped in silence.
+
+mod cancel;
+mod fault;
+mod item;
+mod node;
+mod options;
+mod peers;
+mod state;
+mod swarm;
+
+pub use fault::{CODES, Fault};
+pub use item::{Batch, Item, Received};
+pub use node::{Node, info_hash_of};
+pub use options::{OPTIONS, Options};
+pub use peers::Sending;
+pub use swarm::{Messages, Swarm};

@@ -1,0 +1,252 @@
+//! A node.
+
+use std::sync::Arc;
+
+use p2pt::{AnnounceUrl, Frame, InfoHash, Json, MessageId, Payload, SwarmKey};
+
+use crate::cancel::Cancels;
+use crate::options::{Options, peer_id, time};
+use crate::peers::{Known, Peers};
+use crate::{Fault, Messages, Received, Sending, Swarm, state};
+
+/// A node: one peer id, one socket to each tracker, and any number of swarms. Clones mean the same node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    node: p2pt::Node,
+    peers: Arc<Peers>,
+    cancels: Cancels,
+}
+
+impl Node {
+    /// Starts a node with these settings ([`Options::from_json`]).
+    ///
+    /// # Errors
+    /// `invalid_option`, `invalid_announce_url`, `invalid_id`; `start_failed`: there is no transport here, such as in a
+    /// worker of a browser.
+    pub async fn start(options: &str) -> Result<Self, Fault> {
+        Self::start_with(Options::from_json(options)?.into_builder()).await
+    }
+
+    /// Starts what a builder of [`p2pt`] makes.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn start_with(builder: p2pt::Builder) -> Result<Self, Fault> {
+        Ok(Self { node: builder.start().await?, peers: Arc::default(), cancels: Cancels::default() })
+    }
+
+    /// The node's id, 40 hexadecimal digits.
+    pub fn peer_id(&self) -> String {
+        self.node.peer_id().to_string()
+    }
+
+    /// Joins the swarm of an identifier, or of an info hash of 40 hexadecimal digits.
+    ///
+    /// # Errors
+    /// `already_joined`, `stopped`; `invalid_id`: that is no info hash.
+    pub async fn join(&self, key: &str, is_info_hash: bool) -> Result<Swarm, Fault> {
+        let (swarm, events) = self.node.join(swarm_key(key, is_info_hash)?).await?;
+        Ok(Swarm::new(swarm, events, self.peers.clone(), self.cancels.clone()))
+    }
+
+    /// Adds a tracker, for all swarms, and returns its URL as events and [`trackers`](Self::trackers) have it: several ways
+    /// to write one mean the same tracker.
+    ///
+    /// # Errors
+    /// `invalid_announce_url`, `stopped`.
+    pub async fn add_tracker(&self, url: &str) -> Result<String, Fault> {
+        self.node.add_tracker(url).await?;
+        Ok(url.parse().map_or_else(|_| url.to_owned(), |url: AnnounceUrl| url.to_string()))
+    }
+
+    /// Leaves a tracker; says whether the node had it.
+    ///
+    /// # Errors
+    /// `invalid_announce_url`, `stopped`.
+    pub async fn remove_tracker(&self, url: &str) -> Result<bool, Fault> {
+        Ok(self.node.remove_tracker(url).await?)
+    }
+
+    /// The trackers and their states, as JSON.
+    pub fn trackers(&self) -> String {
+        state::trackers(&self.node)
+    }
+
+    /// What the node has counted, as JSON.
+    pub fn metrics(&self) -> String {
+        state::metrics(&self.node)
+    }
+
+    /// Keeps a peer away, by its id.
+    ///
+    /// # Errors
+    /// `invalid_id`, `stopped`.
+    pub async fn ban(&self, id: &str) -> Result<(), Fault> {
+        Ok(self.node.ban(peer_id(id)?).await?)
+    }
+
+    /// Lifts a ban; says whether there was one.
+    ///
+    /// # Errors
+    /// `invalid_id`.
+    pub fn unban(&self, id: &str) -> Result<bool, Fault> {
+        Ok(self.node.unban(&peer_id(id)?))
+    }
+
+    /// Ends the node in order.
+    pub async fn shutdown(&self) {
+        self.node.shutdown().await;
+    }
+
+    /// Ends a wait that was begun with this ticket, which fails with `aborted` if it is not over.
+    pub fn cancel(&self, ticket: u32) {
+        self.cancels.cancel(ticket);
+    }
+
+    /// Sends a message to a peer: a text, or JSON. What was sent to it before leaves first. With the id of another message
+    /// it is the response to that.
+    ///
+    /// # Errors
+    /// `peer_gone`, `queue_full`, `node_full`, `too_large`; `invalid_json` and `invalid_id`: what was given as JSON is
+    /// none. What fails later is an error of the [`Sending`].
+    pub fn send(&self, peer: u32, text: String, is_json: bool, id: Option<&str>) -> Result<Sending, Fault> {
+        let known = self.peers.get(peer)?;
+        let bytes = text.len();
+        let payload = payload(text, is_json)?;
+        let pending = match id {
+            Some(id) => known.peer.queue_response_confirmed(message_id(id)?, payload)?,
+            None => known.peer.queue_confirmed(payload)?,
+        };
+        Ok(Sending::new(pending, known, bytes))
+    }
+
+    /// Sends one frame as it is, in its turn.
+    ///
+    /// # Errors
+    /// `peer_gone`, `queue_full`, `node_full`, `looks_like_message`.
+    pub fn send_frame(&self, peer: u32, frame: Frame) -> Result<Sending, Fault> {
+        let known = self.peers.get(peer)?;
+        let bytes = frame.len();
+        Ok(Sending::new(known.peer.queue_frame_confirmed(frame)?, known, bytes))
+    }
+
+    /// Asks a peer, in its turn, and waits for the response. With the id of another message the question is the response
+    /// to that. The deadline in milliseconds is that of the node's settings unless given.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send), `request_timeout`, `inbox_full`, `replaced`, `too_many_requests`, `aborted`.
+    pub fn request(
+        &self,
+        peer: u32,
+        text: String,
+        is_json: bool,
+        id: Option<&str>,
+        timeout: Option<f64>,
+        ticket: Option<u32>,
+    ) -> impl Future<Output = Result<Received, Fault>> + Send + 'static {
+        // Queued by now, so that the order is that of the calls.
+        let pending = self.ask(peer, text, is_json, id, timeout);
+        let cancellable = self.cancels.register(ticket);
+        async move {
+            let pending = pending?;
+            cancellable.wait(async { Ok(Received::new(pending.await?)) }).await
+        }
+    }
+
+    fn ask(
+        &self,
+        peer: u32,
+        text: String,
+        is_json: bool,
+        id: Option<&str>,
+        timeout: Option<f64>,
+    ) -> Result<p2pt::PendingResponse, Fault> {
+        let known = self.peers.get(peer)?;
+        let payload = payload(text, is_json)?;
+        let mut request = match id {
+            Some(id) => known.peer.request_in_response_to(message_id(id)?, payload),
+            None => known.peer.request(payload),
+        };
+        if let Some(millis) = timeout {
+            request = request.timeout(time("timeout", millis)?);
+        }
+        Ok(request.queue()?)
+    }
+
+    /// How many bytes were sent to a peer that no channel has taken yet. Nothing, if the peer is gone.
+    pub fn buffered(&self, peer: u32) -> usize {
+        self.peers.get(peer).map_or(0, |known| known.buffered())
+    }
+
+    /// How many connections to a peer are open.
+    pub fn connection_count(&self, peer: u32) -> usize {
+        self.peers.get(peer).map_or(0, |known| known.peer.connection_count())
+    }
+
+    /// The connections to a peer, as JSON: none if it is gone.
+    pub fn stats(&self, peer: u32) -> impl Future<Output = String> + Send + 'static {
+        let known = self.peers.get(peer);
+        async move {
+            match known {
+                Ok(known) => state::connections(known.peer.connection_stats().await),
+                Err(_) => "[]".to_owned(),
+            }
+        }
+    }
+
+    /// Lets what was sent leave, and ends all connections to a peer. Does nothing if it is gone.
+    pub fn disconnect(&self, peer: u32) -> impl Future<Output = ()> + Send + 'static {
+        let known = self.peers.get(peer);
+        async move {
+            if let Ok(known) = known {
+                known.peer.disconnect().await;
+            }
+        }
+    }
+
+    /// Takes the messages of a peer out of the events of its swarm.
+    ///
+    /// # Errors
+    /// `peer_gone`.
+    pub fn messages(&self, peer: u32) -> Result<Messages, Fault> {
+        let known: Arc<Known> = self.peers.get(peer)?;
+        Ok(Messages::new(peer, known.peer.messages()))
+    }
+
+    /// Starts a node with the transport of a builder, for tests.
+    #[cfg(test)]
+    pub(crate) async fn start_over(builder: p2pt::Builder, options: &str) -> Result<Self, Fault> {
+        Self::start_with(Options::over(builder, options)?.into_plain_builder()).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn known_peers(&self) -> usize {
+        self.peers.len()
+    }
+}
+
+/// The info hash of an identifier, 40 hexadecimal digits.
+pub fn info_hash_of(identifier: &str) -> String {
+    InfoHash::of(identifier).to_string()
+}
+
+/// The key of a swarm, by an identifier or by an info hash.
+pub(crate) fn swarm_key(key: &str, is_info_hash: bool) -> Result<SwarmKey, Fault> {
+    if !is_info_hash {
+        return Ok(key.into());
+    }
+    let info_hash: InfoHash = key.parse().map_err(|error| Fault::invalid_id(&format!("info hash {key:?}"), &error))?;
+    Ok(info_hash.into())
+}
+
+pub(crate) fn payload(text: String, is_json: bool) -> Result<Payload, Fault> {
+    if !is_json {
+        return Ok(text.into());
+    }
+    let json = Json::from_text(text).map_err(|error| Fault::new("invalid_json", error.to_string()))?;
+    Ok(json.into())
+}
+
+fn message_id(text: &str) -> Result<MessageId, Fault> {
+    text.parse().map_err(|error| Fault::invalid_id(&format!("message id {text:?}"), &error))
+}

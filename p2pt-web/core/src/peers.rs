@@ -1,0 +1,103 @@
+//! Peers by number, and what waits to be sent to each.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use p2pt::{Peer, PendingSend};
+
+use crate::Fault;
+
+/// A peer that JavaScript knows by its number.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) peer: Peer,
+    /// Bytes that were sent and that no channel has taken yet.
+    buffered: AtomicUsize,
+}
+
+impl Known {
+    pub(crate) fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many numbers were given out.
+    given: u32,
+    by_number: HashMap<u32, Arc<Known>>,
+    numbers: HashMap<Peer, u32>,
+}
+
+/// The peers of all swarms of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(Mutex<State>);
+
+impl Peers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a peer, which is new if the peer is.
+    pub(crate) fn number(&self, peer: &Peer) -> u32 {
+        let state = &mut *self.state();
+        *state.numbers.entry(peer.clone()).or_insert_with(|| {
+            state.given += 1;
+            let known = Known { peer: peer.clone(), buffered: AtomicUsize::new(0) };
+            state.by_number.insert(state.given, Arc::new(known));
+            state.given
+        })
+    }
+
+    pub(crate) fn get(&self, number: u32) -> Result<Arc<Known>, Fault> {
+        self.state().by_number.get(&number).cloned().ok_or_else(Fault::peer_gone)
+    }
+
+    /// The number of a peer that has gone, which means nothing from now on.
+    pub(crate) fn forget(&self, peer: &Peer) -> u32 {
+        let number = self.number(peer);
+        let mut state = self.state();
+        state.numbers.remove(peer);
+        state.by_number.remove(&number);
+        number
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.state().by_number.len()
+    }
+}
+
+/// A message or frame on its way to a channel: a future that is ready when a channel has taken it whole, in its turn, or
+/// when it is certain that none will. Dropping it takes nothing back.
+#[derive(Debug)]
+#[must_use = "it says whether a channel took what was sent"]
+pub struct Sending {
+    pending: PendingSend,
+    known: Arc<Known>,
+    bytes: usize,
+}
+
+impl Sending {
+    pub(crate) fn new(pending: PendingSend, known: Arc<Known>, bytes: usize) -> Self {
+        known.buffered.fetch_add(bytes, Ordering::Relaxed);
+        Self { pending, known, bytes }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<(), Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.pending).poll(cx).map_err(Fault::from)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.known.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,184 @@
+//! A swarm, and where its events come from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use p2pt::{Events, Swarm as Joined, TryNextError};
+use tokio::sync::Mutex;
+
+use crate::cancel::Cancels;
+use crate::item::item;
+use crate::node::{payload, swarm_key};
+use crate::peers::Peers;
+use crate::{Batch, Fault, Item, Received, state};
+
+/// How many events are handed out at a time at most. One call from JavaScript then costs little beside what it brings.
+const MAX_BATCH: usize = 256;
+
+/// How many bytes of messages and frames are handed out at a time, but for the last of them. What was handed out does not
+/// hold the peer up any more, so this is kept as small as an inbox.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// A swarm that a node has joined. Clones mean the same swarm.
+#[derive(Clone)]
+pub struct Swarm {
+    swarm: Joined,
+    /// One at a time waits for events.
+    events: Arc<Mutex<Events>>,
+    peers: Arc<Peers>,
+    cancels: Cancels,
+}
+
+impl fmt::Debug for Swarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Swarm").field(&self.swarm).finish()
+    }
+}
+
+impl Swarm {
+    pub(crate) fn new(swarm: Joined, events: Events, peers: Arc<Peers>, cancels: Cancels) -> Self {
+        Self { swarm, events: Arc::new(Mutex::new(events)), peers, cancels }
+    }
+
+    /// The swarm's info hash, 40 hexadecimal digits.
+    pub fn info_hash(&self) -> String {
+        self.swarm.info_hash().to_string()
+    }
+
+    /// What its members share, unless it was joined by its info hash.
+    pub fn identifier(&self) -> Option<String> {
+        self.swarm.identifier()
+    }
+
+    /// The next events: one at least, and as many more as are there. None after the last one, when the swarm was left or
+    /// the node shut down. While this is not called, peers are held up that have sent as much as the node keeps for them.
+    pub async fn next(&self) -> Batch {
+        let mut events = self.events.lock().await;
+        let Some(first) = events.next().await else { return Batch::new() };
+        let first = item(first, &self.peers);
+        let mut bytes = bytes_of(&first);
+        let mut batch = vec![first];
+        while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            match events.try_next() {
+                Ok(event) => {
+                    let next = item(event, &self.peers);
+                    bytes += bytes_of(&next);
+                    batch.push(next);
+                }
+                Err(TryNextError::Empty | TryNextError::Ended) => break,
+            }
+        }
+        batch
+    }
+
+    /// The peers connected now, as JSON: `[[number, id], …]`.
+    pub fn peers(&self) -> String {
+        let peers = self.swarm.peers();
+        state::text(&peers.iter().map(|peer| (self.peers.number(peer), peer.id().to_string())).collect::<Vec<_>>())
+    }
+
+    /// Waits until a peer is connected, and returns one as JSON: `[number, id]`.
+    ///
+    /// # Errors
+    /// `stopped`, `aborted`.
+    pub fn wait_for_peer(&self, ticket: Option<u32>) -> impl Future<Output = Result<String, Fault>> + Send + 'static {
+        let (swarm, peers, cancellable) = (self.swarm.clone(), self.peers.clone(), self.cancels.register(ticket));
+        async move {
+            let wait = async {
+                let peer = swarm.wait_for_peer().await?;
+                Ok(state::text(&(peers.number(&peer), peer.id().to_string())))
+            };
+            cancellable.wait(wait).await
+        }
+    }
+
+    /// Sends a message to all peers that are connected, and returns for which of them there was no room, as JSON:
+    /// `[[number, error], …]`. It is held in memory once, however many they are.
+    ///
+    /// # Errors
+    /// `invalid_json`.
+    pub fn broadcast(&self, text: String, is_json: bool) -> Result<String, Fault> {
+        let refused = self.swarm.queue_all(payload(text, is_json)?).into_iter();
+        let refused = refused.map(|(peer, error)| (self.peers.number(&peer), Fault::from(error).to_string()));
+        Ok(state::text(&refused.collect::<Vec<_>>()))
+    }
+
+    /// Announces to all trackers now.
+    ///
+    /// # Errors
+    /// `stopped`.
+    pub async fn request_more_peers(&self) -> Result<(), Fault> {
+        Ok(self.swarm.request_more_peers().await?)
+    }
+
+    /// Announces the swarm under another identifier or info hash from now on, and keeps its peers.
+    ///
+    /// # Errors
+    /// `already_joined`, `stopped`, `invalid_id`.
+    pub async fn set_identifier(&self, key: &str, is_info_hash: bool) -> Result<(), Fault> {
+        Ok(self.swarm.set_identifier(swarm_key(key, is_info_hash)?).await?)
+    }
+
+    /// Leaves in order; other swarms go on.
+    ///
+    /// # Errors
+    /// `stopped`.
+    pub async fn leave(&self) -> Result<(), Fault> {
+        Ok(self.swarm.leave().await?)
+    }
+}
+
+/// The messages of one peer, taken out of the events of its swarm. Clones mean the same.
+#[derive(Debug, Clone)]
+pub struct Messages {
+    peer: u32,
+    /// `None` once they were given back.
+    messages: Arc<Mutex<Option<p2pt::Messages>>>,
+    closed: Arc<tokio::sync::Notify>,
+}
+
+impl Messages {
+    pub(crate) fn new(peer: u32, messages: p2pt::Messages) -> Self {
+        Self { peer, messages: Arc::new(Mutex::new(Some(messages))), closed: Arc::default() }
+    }
+
+    /// The peer's number.
+    pub fn peer(&self) -> u32 {
+        self.peer
+    }
+
+    /// The next message; `None` after the last one, or when they were given back.
+    pub async fn next(&self) -> Option<Received> {
+        let mut messages = self.messages.lock().await;
+        let next = tokio::select! {
+            biased;
+            () = self.closed.notified() => None,
+            next = messages.as_mut()?.next() => next,
+        };
+        if next.is_none() {
+            *messages = None;
+        }
+        next.map(Received::new)
+    }
+
+    /// Gives what comes from now on back to the events of the swarm.
+    pub fn close(&self) {
+        match self.messages.try_lock() {
+            Ok(mut messages) => *messages = None,
+            // A call waits for the next one, and gives them back.
+            Err(_) => self.closed.notify_one(),
+        }
+    }
+}
+
+fn bytes_of(item: &Item) -> usize {
+    match item {
+        Item::Message { message, .. } => message.text.len(),
+        Item::Data { frame, .. } => frame.len(),
+        Item::Other(text) => text.len(),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+/**
+ * What the bindings to the Rust library look like: `p2pt-web/wasm` in browsers, `p2pt-web/node` in Node. Their methods are
+ * those of the crate `p2pt-web/core`, whose documentation says what each does; all behaviour beyond them is in TypeScript,
+ * once for both.
+ *
+ * - Peers are numbers.
+ * - An error is an `Error` whose message is a code, a colon and a sentence (`queue_full: …`); see `fromBinding`.
+ * - A ticket is a number that this side draws for a wait, by which the wait can be cancelled.
+ */
+export interface Binding {
+  /** Starts a node with {@link NodeOptions} in JSON. */
+  startNode (options: string): Promise<BindingNode>
+  /** The info hash of an identifier, 40 hexadecimal digits. */
+  infoHashOf (identifier: string): string
+}
+
+export interface BindingNode {
+  peerId (): string
+  join (key: string, isInfoHash: boolean): Promise<BindingSwarm>
+  /** The URL as events and {@link trackers} have it. */
+  addTracker (url: string): Promise<string>
+  removeTracker (url: string): Promise<boolean>
+  /** JSON of {@link TrackerStats}. */
+  trackers (): string
+  /** JSON of {@link Metrics}. */
+  metrics (): string
+  ban (id: string): Promise<void>
+  unban (id: string): boolean
+  shutdown (): Promise<void>
+  cancel (ticket: number): void
+  /** The message's place is taken when this returns; the promise resolves when a channel has taken it. */
+  send (peer: number, text: string, isJson: boolean, id: string | undefined): Promise<void>
+  sendTextFrame (peer: number, text: string): Promise<void>
+  sendBinaryFrame (peer: number, bytes: Uint8Array): Promise<void>
+  request (
+    peer: number, text: string, isJson: boolean, id: string | undefined, timeout: number | undefined,
+    ticket: number | undefined
+  ): Promise<BindingMessage>
+  buffered (peer: number): number
+  connectionCount (peer: number): number
+  /** JSON of an array of {@link ConnectionStats}. */
+  stats (peer: number): Promise<string>
+  disconnect (peer: number): Promise<void>
+  messages (peer: number): BindingMessages
+}
+
+/** Text or JSON, whether it is JSON, and the message's id as JSON. */
+export type BindingMessage = [text: string, isJson: boolean, id: string]
+
+/** A message of a peer; a frame of a peer, and whether it is text; or another event as a line of JSON. */
+export type BindingEvent =
+  | [peer: number, text: string, isJson: boolean, id: string]
+  | [peer: number, bytes: Uint8Array, isText: boolean]
+  | string
+
+export interface BindingSwarm {
+  infoHash (): string
+  identifier (): string | undefined
+  /** The next events, in order; none after the last one. */
+  next (): Promise<BindingEvent[]>
+  /** JSON: `[[number, id], …]`. */
+  peers (): string
+  /** JSON: `[number, id]`. */
+  waitForPeer (ticket: number | undefined): Promise<string>
+  /** JSON: `[[number, error], …]` of those peers for which there was no room. */
+  broadcast (text: string, isJson: boolean): string
+  requestMorePeers (): Promise<void>
+  setIdentifier (key: string, isInfoHash: boolean): Promise<void>
+  leave (): Promise<void>
+}
+
+export interface BindingMessages {
+  /** `undefined` after the last one. */
+  next (): Promise<BindingMessage | undefined>
+  close (): void
+}

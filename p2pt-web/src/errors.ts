@@ -1,0 +1,92 @@
+/**
+ * What an error is about. Programs tell errors apart by these; the sentence beside it is for people and may change.
+ *
+ * | code | what happened, and what a program does about it |
+ * |---|---|
+ * | `aborted` | the wait was ended by this side (an `AbortSignal` rejects with its own `reason`, as everywhere) |
+ * | `already_joined` | the node is in that swarm already: use the `Swarm` there is |
+ * | `frame_rejected` | the channel takes no frame of that size or kind: send a message, which is cut into frames |
+ * | `inbox_full` | the response waits behind messages that are not read: read the swarm's events |
+ * | `invalid_announce_url` | a tracker's URL is none, such as one with `http:` |
+ * | `invalid_id` | a peer id, an info hash or a message id is none |
+ * | `invalid_json` | what was to be sent is not JSON |
+ * | `invalid_option` | an option is unknown or has a wrong value; the message begins with its name |
+ * | `looks_like_message` | a text frame would be taken for a part of a message: send a message, or bytes |
+ * | `node_full` | too much waits to be sent to all peers together: await what `send` returns, or raise `sendMemory` |
+ * | `not_connected` | the peer is not connected yet, or the program has not started |
+ * | `other` | something that has no code yet |
+ * | `peer_gone` | the peer has gone: it is met again as another `Peer` if it comes back |
+ * | `queue_full` | too much waits to be sent to the peer: await what `send` returns, or raise `sendQueueBytes` |
+ * | `replaced` | a later request in response to the same message took this one's place |
+ * | `request_timeout` | no response came in time |
+ * | `send_timeout` | the peer took nothing for as long as `sendTimeout` |
+ * | `start_failed` | there is no WebRTC here, such as in a worker of a browser, or the WebAssembly did not load |
+ * | `stopped` | the node was shut down, or the swarm was left |
+ * | `too_large` | the message is larger than `maxMessageBytes` |
+ * | `too_many_requests` | 4,096 requests to this peer wait for their responses |
+ * | `unsupported` | this platform cannot do it |
+ */
+// codes
+export type ErrorCode =
+  | 'aborted'
+  | 'already_joined'
+  | 'frame_rejected'
+  | 'inbox_full'
+  | 'invalid_announce_url'
+  | 'invalid_id'
+  | 'invalid_json'
+  | 'invalid_option'
+  | 'looks_like_message'
+  | 'node_full'
+  | 'not_connected'
+  | 'other'
+  | 'peer_gone'
+  | 'queue_full'
+  | 'replaced'
+  | 'request_timeout'
+  | 'send_timeout'
+  | 'start_failed'
+  | 'stopped'
+  | 'too_large'
+  | 'too_many_requests'
+  | 'unsupported'
+// codes
+
+/** Every error of this package. */
+export class P2ptError extends Error {
+  override readonly name = 'P2ptError'
+  /** What it is about. */
+  readonly code: ErrorCode
+
+  constructor (code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const CROSSED = /^([a-z_]+): ([\s\S]*)$/
+
+/** An error of a binding, whose message is a code, a colon and a sentence, as a {@link P2ptError}. */
+export function fromBinding (error: unknown): unknown {
+  const [, code, message] = CROSSED.exec(error instanceof Error ? error.message : String(error)) ?? []
+  // What is no error of the core is one of the platform, such as that the instance has panicked.
+  return code === undefined || message === undefined ? error : new P2ptError(code as ErrorCode, message)
+}
+
+/** Calls a binding, and throws what it throws as a {@link P2ptError}. */
+export function calling<T> (call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw fromBinding(error)
+  }
+}
+
+/** Awaits a binding, and rejects with a {@link P2ptError}. */
+export async function awaiting<T> (promise: Promise<T>): Promise<T> {
+  try {
+    return await promise
+  } catch (error) {
+    throw fromBinding(error)
+  }
+}
