@@ -10,12 +10,15 @@
 export interface Binding {
   /** Starts a node with {@link NodeOptions} in JSON. */
   startNode (options: string): Promise<BindingNode>
+  /** The info hash of an identifier, 40 hexadecimal digits. */
+  infoHashOf (identifier: string): string
 }
 
 export interface BindingNode {
   peerId (): string
   join (key: string, isInfoHash: boolean): Promise<BindingSwarm>
-  addTracker (url: string): Promise<void>
+  /** The URL as events and {@link trackers} have it. */
+  addTracker (url: string): Promise<string>
   removeTracker (url: string): Promise<boolean>
   /** JSON of {@link TrackerStats}. */
   trackers (): string

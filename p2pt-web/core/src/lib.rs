@@ -30,7 +30,7 @@ mod swarm;
 
 pub use fault::{CODES, Fault};
 pub use item::{Batch, Item, Received};
-pub use node::Node;
+pub use node::{Node, info_hash_of};
 pub use options::{OPTIONS, Options};
 pub use peers::Sending;
 pub use swarm::{Messages, Swarm};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2pt::{Frame, InfoHash, Json, MessageId, Payload, SwarmKey};
+use p2pt::{AnnounceUrl, Frame, InfoHash, Json, MessageId, Payload, SwarmKey};
 
 use crate::cancel::Cancels;
 use crate::options::{Options, peer_id, time};
@@ -49,12 +49,14 @@ impl Node {
         Ok(Swarm::new(swarm, events, self.peers.clone(), self.cancels.clone()))
     }
 
-    /// Adds a tracker, for all swarms.
+    /// Adds a tracker, for all swarms, and returns its URL as events and [`trackers`](Self::trackers) have it: several ways
+    /// to write one mean the same tracker.
     ///
     /// # Errors
     /// `invalid_announce_url`, `stopped`.
-    pub async fn add_tracker(&self, url: &str) -> Result<(), Fault> {
-        Ok(self.node.add_tracker(url).await?)
+    pub async fn add_tracker(&self, url: &str) -> Result<String, Fault> {
+        self.node.add_tracker(url).await?;
+        Ok(url.parse().map_or_else(|_| url.to_owned(), |url: AnnounceUrl| url.to_string()))
     }
 
     /// Leaves a tracker; says whether the node had it.
@@ -221,6 +223,11 @@ impl Node {
     pub(crate) fn known_peers(&self) -> usize {
         self.peers.len()
     }
+}
+
+/// The info hash of an identifier, 40 hexadecimal digits.
+pub fn info_hash_of(identifier: &str) -> String {
+    InfoHash::of(identifier).to_string()
 }
 
 /// The key of a swarm, by an identifier or by an info hash.

@@ -287,9 +287,10 @@ async fn trackers_and_identifiers_change() {
     alice.swarm.set_identifier("another", false).await.expect("it goes on");
     assert_eq!(alice.swarm.identifier().as_deref(), Some("another"));
     assert_eq!(alice.swarm.info_hash(), swarm.info_hash().to_string());
+    assert_eq!(crate::info_hash_of("another"), alice.swarm.info_hash());
     let met = async { while !matches!(events.next().await, Some(Event::PeerConnected(_))) {} };
     soon(met).await;
-    alice.node.add_tracker("ws://spare.test").await.expect("a URL");
+    assert_eq!(alice.node.add_tracker("WS://spare.test:80/").await, Ok(text("ws://spare.test")));
     assert_eq!(alice.node.remove_tracker("ws://spare.test").await, Ok(true));
     assert_eq!(alice.node.remove_tracker("ws://spare.test").await, Ok(false));
     alice.swarm.request_more_peers().await.expect("it goes on");

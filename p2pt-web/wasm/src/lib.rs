@@ -50,6 +50,12 @@ pub fn start_node(options: String) -> Promise {
     promise(async move { p2pt_web_core::Node::start(&options).await.map(Node) })
 }
 
+/// The info hash of an identifier.
+#[wasm_bindgen(js_name = infoHashOf)]
+pub fn info_hash_of(identifier: &str) -> String {
+    p2pt_web_core::info_hash_of(identifier)
+}
+
 /// A node.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -69,11 +75,11 @@ impl Node {
         promise(async move { node.join(&key, is_info_hash).await.map(Swarm) })
     }
 
-    /// Adds a tracker.
+    /// Adds a tracker; the promise has its URL as events have it.
     #[wasm_bindgen(js_name = addTracker)]
     pub fn add_tracker(&self, url: String) -> Promise {
         let node = self.0.clone();
-        promise(async move { node.add_tracker(&url).await.map(|()| JsValue::UNDEFINED) })
+        promise(async move { node.add_tracker(&url).await })
     }
 
     /// Leaves a tracker.

@@ -1,0 +1,82 @@
+import type { Message, Peer } from './peer.js'
+
+/** A peer can be talked to. */
+export interface PeerConnected { type: 'peerConnected', peer: Peer }
+
+/** The last connection to a peer is gone, and everything it sent has been read. */
+export interface PeerClosed {
+  type: 'peerClosed'
+  peer: Peer
+  /** Which side ended it, or what did. */
+  code: 'local' | 'remote' | 'timeout' | 'overflow' | 'shut_down' | 'failed'
+  /** The same in a sentence. */
+  reason: string
+  /** Bytes whose arrival the other side never confirmed: what may have been lost. */
+  unacknowledgedBytes: number
+  /** Messages and frames that waited for room when it ended, which is also what their promises say. */
+  unsentMessages: number
+  unsentBytes: number
+}
+
+/** A frame that is no part of a message: what the other side sent with `sendFrame`, or JavaScript's `peer.send`. */
+export interface DataFrame {
+  type: 'data'
+  peer: Peer
+  bytes: Uint8Array
+  /** Whether it was sent as text; `bytes` are its UTF-8 then. */
+  isText: boolean
+}
+
+/** What was broadcast was not sent to a peer, though it is there. */
+export interface SendFailed { type: 'sendFailed', peer: Peer, code: string, message: string, missed: number }
+
+/** A peer has sent what is no message; it is lost. */
+export interface InvalidFrame { type: 'invalidFrame', peer: Peer, message: string }
+
+/** A tracker is reached, and has answered an announce on its present connection for the first time. */
+export interface TrackerConnected { type: 'trackerConnected', tracker: string, connected: number, total: number }
+
+/** A tracker gives trouble. Peers are sought on, there and elsewhere. */
+export interface TrackerWarning {
+  type: 'trackerWarning'
+  tracker: string
+  code: 'connect_failed' | 'disconnected' | 'timeout' | 'peer_id_in_use' | 'other'
+  message: string
+  /** How many warnings of the kind were not kept since the last one that was read. */
+  missed: number
+}
+
+/** An attempt to connect to a peer, of which no more is known than what a tracker said, has failed. */
+export interface ConnectionFailed {
+  type: 'connectionFailed'
+  peerId: string
+  tracker: string
+  message: string
+  /** What people can do about it. */
+  advice: string | null
+  missed: number
+}
+
+/** A peer that a tracker introduced was not let in. With `duplicate` that is normal, and worth no line in a log. */
+export interface ConnectionRejected {
+  type: 'connectionRejected'
+  peerId: string
+  tracker: string
+  code: 'full' | 'duplicate' | 'busy' | 'filtered' | 'banned' | 'not_the_same_peer' | 'other'
+  message: string
+  missed: number
+}
+
+/** Peers could not be invited; it is tried again at the next announce. */
+export interface OfferFailed { type: 'offerFailed', message: string, advice: string | null }
+
+/** A STUN or TURN server is of no use. */
+export interface ServerWarning { type: 'serverWarning', message: string, advice: string }
+
+/** Something that has no type of its own yet. */
+export interface OtherEvent { type: 'other', message: string }
+
+/** Something that has happened in a swarm. For each peer: `peerConnected`, its messages in order, `peerClosed`. */
+export type SwarmEvent =
+  | PeerConnected | PeerClosed | Message | DataFrame | SendFailed | InvalidFrame | TrackerConnected | TrackerWarning
+  | ConnectionFailed | ConnectionRejected | OfferFailed | ServerWarning | OtherEvent

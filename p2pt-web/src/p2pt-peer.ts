@@ -1,0 +1,103 @@
+import { EventEmitter } from './emitter.js'
+import { P2ptError } from './errors.js'
+import type { Message, Peer } from './peer.js'
+import type { P2PT } from './p2pt.js'
+import type { SentMessage } from './quiet.js'
+
+/** The events of a {@link P2ptPeer}, as those of simple-peer. */
+export interface PeerEvents {
+  data: [bytes: Uint8Array]
+  close: []
+  disconnect: []
+  error: [error: Error]
+}
+
+/**
+ * A peer as p2pt hands it out: the part of simple-peer that programs use. There is one object for each peer, however many
+ * connections there are.
+ */
+export class P2ptPeer<Msg = any> extends EventEmitter<PeerEvents> {
+  /** The id it has announced, 40 hexadecimal digits. */
+  readonly id: string
+  /** The place among `p2pt.peers[id]`. */
+  readonly channelName: string
+  /** What programs ask that mind how much they send. */
+  readonly _channel: PeerChannel
+  /** @internal */
+  readonly _peer: Peer
+  private readonly _p2pt: P2PT<Msg>
+
+  /** @internal */
+  constructor (p2pt: P2PT<Msg>, peer: Peer) {
+    super()
+    this._p2pt = p2pt
+    this._peer = peer
+    this.id = peer.id
+    this.channelName = peer.id
+    this._channel = new PeerChannel(peer)
+  }
+
+  /** Whether it can be talked to. */
+  get connected (): boolean { return this._peer.connected }
+  get destroyed (): boolean { return !this._peer.connected }
+  get bufferSize (): number { return this._peer.bufferedAmount }
+
+  /**
+   * Responds to the last message of the peer. A program that responds later than in the handler of `msg` itself responds
+   * with the third argument of that event, since the next message takes this one's place; so does p2pt.
+   */
+  respond: (message: Msg) => SentMessage<[P2ptPeer<Msg>, any]> = message => {
+    throw new P2ptError('not_connected', `the peer has sent nothing to respond to: ${String(message)}`)
+  }
+
+  /** @internal */
+  _answer (message: Message): void {
+    this.respond = this._p2pt._peerRespond(this, JSON.parse(message.id))
+  }
+
+  /** Sends one frame as it is, which is a `data` event at the other side. The promise need not be awaited. */
+  send (frame: string | ArrayBuffer | ArrayBufferView): Promise<void> {
+    const sent = this._peer.sendFrame(frame)
+    this._channel._watch(sent)
+    return sent
+  }
+
+  /** Ends the connection; what was sent leaves first. */
+  destroy (): void { void this._peer.disconnect() }
+
+}
+
+/** As much of an `RTCDataChannel` as programs look at. */
+export class PeerChannel extends EventTarget {
+  /** `bufferedamountlow` is dispatched when what is buffered falls to this many bytes. */
+  bufferedAmountLowThreshold = 0
+  onbufferedamountlow: ((event: Event) => unknown) | null = null
+  readonly #peer: Peer
+  #above = false
+
+  /** @internal */
+  constructor (peer: Peer) {
+    super()
+    this.#peer = peer
+  }
+
+  /** Bytes that were sent and have not left yet. */
+  get bufferedAmount (): number { return this.#peer.bufferedAmount }
+  get readyState (): 'open' | 'closed' { return this.#peer.connected ? 'open' : 'closed' }
+  get label (): string { return this.#peer.id }
+
+  /** Looks at what is buffered now, and when this has left. @internal */
+  _watch (sent: Promise<void>): void {
+    this.#above ||= this.bufferedAmount > this.bufferedAmountLowThreshold
+    const look = (): void => { this.#look() }
+    sent.then(look, look)
+  }
+
+  #look (): void {
+    if (!this.#above || this.bufferedAmount > this.bufferedAmountLowThreshold) return
+    this.#above = false
+    const event = new Event('bufferedamountlow')
+    this.onbufferedamountlow?.(event)
+    this.dispatchEvent(event)
+  }
+}

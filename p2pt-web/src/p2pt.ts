@@ -1,0 +1,351 @@
+import { EventEmitter } from './emitter.js'
+import { P2ptError } from './errors.js'
+import type { PeerClosed, SwarmEvent } from './events.js'
+import { startNode, type Node, type Swarm } from './node.js'
+import type { IceServer, NodeOptions } from './options.js'
+import type { Message, Peer } from './peer.js'
+import { P2ptPeer } from './p2pt-peer.js'
+import { binding } from './platform.js'
+import { quiet } from './abort.js'
+import { SentMessage } from './quiet.js'
+import { Waiters } from './waiters.js'
+
+/** What `getTrackerStats` says. */
+export interface TrackerCounts { connected: number, total: number }
+
+/** A tracker, as the event `trackerconnect` has it. */
+export interface Tracker {
+  /** Its URL as the program wrote it. */
+  announceUrl: string
+}
+
+/** The events of {@link P2PT}. */
+export interface P2PTEvents<Msg> {
+  /** A peer can be talked to. */
+  peerconnect: [peer: P2ptPeer<Msg>]
+  /** A peer has gone. */
+  peerclose: [peer: P2ptPeer<Msg>, closed: PeerClosed]
+  /** A message has come that is no response to one of `send`. The third argument responds to this message at any time. */
+  msg: [peer: P2ptPeer<Msg>, message: any, received: Message]
+  /** A frame has come that is no part of a message. */
+  data: [peer: P2ptPeer<Msg>, bytes: Uint8Array]
+  /** A tracker is reached. */
+  trackerconnect: [tracker: Tracker, stats: TrackerCounts]
+  /** A tracker, or a STUN or TURN server, gives trouble. Peers are sought on. */
+  trackerwarning: [error: Error, stats: TrackerCounts]
+}
+
+/** The tuple that a response comes in. */
+export type Response<Msg> = [peer: P2ptPeer<Msg>, message: any]
+
+// The ids of npm's p2pt lie below; with one of those a message of ours could be taken for the response to a message that
+// a JavaScript peer once sent.
+const LEAST_ID = 200_000
+const randomId = (): number => LEAST_ID + Math.floor(Math.random() * (Number.MAX_SAFE_INTEGER - LEAST_ID))
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
+const bytesOf = (hex: string): Uint8Array => Uint8Array.from(hex.match(/../g) ?? [], byte => parseInt(byte, 16))
+const binaryOf = (hex: string): string => String.fromCharCode(...bytesOf(hex))
+
+/**
+ * The class of npm's p2pt 1.6.2, over the Rust library: a program changes its import and nothing else. What differs is
+ * listed in the README.
+ *
+ * `Msg` is what the program sends; what it gets is `any`, since a peer may send anything.
+ */
+export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
+  /** The trackers as they were given. Changed by {@link addTracker} and {@link removeTracker}, read by {@link start}. */
+  announceURLs: string[]
+  identifierString = ''
+  /** The SHA-1 of the identifier, 40 hexadecimal digits, once the library is loaded. */
+  infoHash: Promise<string> | undefined
+  /** By place in `announceURLs`. */
+  trackers: Record<string, Tracker> = {}
+  /** The peers that are connected, by id; in each its connection, by name. */
+  peers: Record<string, Record<string, P2ptPeer<Msg>>> = {}
+  /** The STUN and TURN servers for {@link start}. While the list is the empty one it begins with, public ones are used. */
+  _rtcConfig: { iceServers?: IceServer[], iceTransportPolicy?: 'all' | 'relay' }
+  /** This side's peer id: 20 bytes, the same in hexadecimal, and as a string of 20 characters. */
+  readonly _peerIdBuffer: Uint8Array
+  readonly _peerId: string
+  readonly _peerIdBinary: string
+  _infoHashBuffer: Uint8Array | undefined
+  _infoHashBinary: string | undefined
+
+  readonly #options: NodeOptions
+  readonly #noServers: IceServer[] = []
+  readonly #known = new Map<Peer, P2ptPeer<Msg>>()
+  readonly #waiters = new Waiters<Peer, Response<Msg>>()
+  /** The trackers' URLs as the library has them, by those that were given. */
+  readonly #urls = new Map<string, string>()
+  #starting: Promise<Node> | undefined
+  #node: Node | undefined
+  #swarm: Swarm | undefined
+  /** What changes the node, one after the other. */
+  #commands: Promise<unknown> = Promise.resolve()
+
+  /**
+   * @param announceURLs the announce URLs of trackers, `wss://…` or `ws://…`
+   * @param identifierString what the peers share that are to meet
+   * @param options what else can be set, which npm's p2pt has no argument for
+   */
+  constructor (announceURLs: string[] = [], identifierString = '', options: NodeOptions = {}) {
+    super()
+    const { peerId, iceServers, trackers, ...others } = options
+    this.announceURLs = trackers === undefined ? announceURLs : [...announceURLs, ...trackers]
+    this._rtcConfig = { iceServers: iceServers ?? this.#noServers }
+    this.#options = others
+    this._peerId = peerId ?? hex(crypto.getRandomValues(new Uint8Array(20)))
+    this._peerIdBuffer = bytesOf(this._peerId)
+    this._peerIdBinary = binaryOf(this._peerId)
+    if (identifierString !== '') void this.setIdentifier(identifierString)
+  }
+
+  /** Sets the identifier; once started, peers stay connected, and those under the new one are met beside them. */
+  setIdentifier (identifierString: string): Promise<void> {
+    this.identifierString = identifierString
+    this.infoHash = quiet(binding().then(({ infoHashOf }) => infoHashOf(identifierString)))
+    const set = this.#command(async node => {
+      if (this.#swarm !== undefined) await this.#swarm.setIdentifier(identifierString)
+      else await this.#join(node, identifierString)
+    })
+    return quiet(Promise.all([this.#setInfoHash(this.infoHash), set]).then(() => {}))
+  }
+
+  async #setInfoHash (infoHash: Promise<string>): Promise<void> {
+    const hash = await infoHash
+    this._infoHashBuffer = bytesOf(hash)
+    this._infoHashBinary = binaryOf(hash)
+  }
+
+  /**
+   * Begins to seek peers. The promise resolves when that has begun; what keeps it from beginning is also a
+   * `trackerwarning`, and is printed where nothing listens to those, since programs do not await this.
+   */
+  start (): Promise<void> {
+    if (this.#starting === undefined) {
+      const starting = this.#startNode()
+      this.#starting = starting
+      starting.catch(error => {
+        if (this.#starting === starting) this.#starting = undefined
+        if (error instanceof P2ptError && error.code === 'aborted') return
+        if (!this.emit('trackerwarning', error, this.getTrackerStats())) console.error(error)
+      })
+    }
+    return quiet(this.#starting.then(() => {}))
+  }
+
+  async #startNode (): Promise<Node> {
+    // A node before this one ends first, since it has the same id.
+    await this.#commands.catch(() => {})
+    const { iceServers, iceTransportPolicy } = this._rtcConfig
+    const isUnset = iceServers === this.#noServers && iceServers.length === 0
+    const node = await startNode({
+      ...this.#options,
+      peerId: this._peerId,
+      ...iceServers !== undefined && !isUnset && { iceServers },
+      ...iceTransportPolicy !== undefined && { iceTransportPolicy }
+    })
+    this.#node = node
+    this.announceURLs.forEach((announceUrl, place) => { this.trackers[place] = { announceUrl } })
+    await Promise.all(this.announceURLs.map(url => this.#addTracker(node, url)))
+    if (this.identifierString !== '') await this.#join(node, this.identifierString)
+    return node
+  }
+
+  async #join (node: Node, identifier: string): Promise<void> {
+    const swarm = await node.join(identifier)
+    this.#swarm = swarm
+    void this.#listen(swarm)
+  }
+
+  async #listen (swarm: Swarm): Promise<void> {
+    for (;;) {
+      const batch = await swarm.nextBatch()
+      if (batch.length === 0) return
+      for (const event of batch) this.#handle(event)
+    }
+  }
+
+  #handle (event: SwarmEvent): void {
+    switch (event.type) {
+      case 'message':
+        return this.#message(event)
+      case 'data': {
+        const peer = this.#known.get(event.peer)
+        if (peer === undefined) return
+        this.emit('data', peer, event.bytes)
+        peer.emit('data', event.bytes)
+        return
+      }
+      case 'peerConnected': {
+        const peer = new P2ptPeer(this, event.peer)
+        this.#known.set(event.peer, peer)
+        this.peers[peer.id] = { [peer.channelName]: peer }
+        this.emit('peerconnect', peer)
+        return
+      }
+      case 'peerClosed':
+        return this.#closed(event)
+      case 'trackerConnected': {
+        const announceUrl = this.#given(event.tracker)
+        const tracker = Object.values(this.trackers).find(tracker => tracker?.announceUrl === announceUrl)
+        this.emit('trackerconnect', tracker ?? { announceUrl }, this.getTrackerStats())
+        return
+      }
+      case 'trackerWarning':
+        return this.#warn(`tracker error at ${this.#given(event.tracker)}: ${event.message}`)
+      case 'offerFailed':
+      case 'serverWarning':
+        return this.#warn(`error: ${event.message}${event.advice === null ? '' : `; ${event.advice}`}`)
+      default:
+    }
+  }
+
+  #message (message: Message): void {
+    const peer = this.#known.get(message.peer)
+    if (peer === undefined) return
+    peer._answer(message)
+    const waiter = this.#waiters.take(message.peer, message.id)
+    if (waiter === undefined) {
+      this.emit('msg', peer, message.value, message)
+      return
+    }
+    // A handler of the response may run after the next message has been given to `peer`, and responds to this one.
+    const view = Object.create(peer, { respond: { value: peer.respond, writable: true, enumerable: true } })
+    waiter.resolve([view, message.value])
+  }
+
+  #closed (event: PeerClosed): void {
+    const peer = this.#known.get(event.peer)
+    if (peer === undefined) return
+    this.#known.delete(event.peer)
+    if (this.peers[peer.id]?.[peer.channelName] === peer) delete this.peers[peer.id]
+    const error = new P2ptError('peer_gone', `the peer went before it responded: ${event.reason}`)
+    for (const waiter of this.#waiters.takeAll(event.peer)) waiter.reject(error)
+    this.emit('peerclose', peer, event)
+    peer.emit('disconnect')
+    peer.emit('close')
+  }
+
+  #warn (message: string): void {
+    this.emit('trackerwarning', new P2ptError('other', message), this.getTrackerStats())
+  }
+
+  /** A tracker's URL as the program wrote it. */
+  #given (tracker: string): string {
+    for (const [given, url] of this.#urls) if (url === tracker) return given
+    return tracker
+  }
+
+  /**
+   * Sends a message: a string as text, everything else as JSON. Messages to a peer leave in the order of the calls, awaited
+   * or not.
+   *
+   * The promise resolves with the response, if the peer responds, and rejects if the message is not sent or the peer goes
+   * first. It need not be awaited. Of 4,096 responses that are waited for, the oldest is given up for the next.
+   *
+   * @param msgID the id of the message to which this is the response; `peer.respond` gives it
+   */
+  send (peer: P2ptPeer<Msg>, msg: Msg, msgID: number | string = ''): SentMessage<Response<Msg>> {
+    const id = JSON.stringify(msgID === '' ? randomId() : msgID)
+    let settle!: { resolve: (response: Response<Msg>) => void, reject: (error: unknown) => void }
+    const response = SentMessage.of<Response<Msg>>((resolve, reject) => { settle = { resolve, reject } })
+    const to = this.#target(peer)
+    this.#waiters.add(to, id, settle)
+    const sent = to.respondTo(id, msg)
+    response.sent = sent
+    peer._channel?._watch(sent)
+    sent.catch(error => {
+      this.#waiters.drop(to, id, settle)
+      settle.reject(error)
+    })
+    return response
+  }
+
+  /** The peer that is meant: by an object of a peer that has gone, the one that has come back under its id. */
+  #target (peer: P2ptPeer<Msg>): Peer {
+    if (peer._peer.connected) return peer._peer
+    return Object.values(this.peers[peer.id] ?? {}).find(other => other.connected)?._peer ?? peer._peer
+  }
+
+  /** Adds a tracker. Throws if there is one of that URL. */
+  addTracker (announceURL: string): void {
+    if (this.announceURLs.includes(announceURL)) {
+      throw new P2ptError('invalid_announce_url', `there is a tracker ${announceURL} already`)
+    }
+    const place = this.announceURLs.push(announceURL) - 1
+    this.trackers[place] = { announceUrl: announceURL }
+    void this.#command(node => this.#addTracker(node, announceURL))
+  }
+
+  async #addTracker (node: Node, announceURL: string): Promise<void> {
+    try {
+      this.#urls.set(announceURL, await node.addTracker(announceURL))
+    } catch (error) {
+      this.#warn(`tracker error at ${announceURL}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+
+  /** Removes a tracker; the peers that were met there stay. Throws if there is none of that URL. */
+  removeTracker (announceURL: string): void {
+    const place = this.announceURLs.indexOf(announceURL)
+    if (place < 0) throw new P2ptError('invalid_announce_url', `there is no tracker ${announceURL}`)
+    this.announceURLs.splice(place, 1)
+    this.trackers = Object.fromEntries(this.announceURLs.map((announceUrl, place) => [place, { announceUrl }]))
+    void this.#command(async node => {
+      const url = this.#urls.get(announceURL)
+      this.#urls.delete(announceURL)
+      // Another way to write the same URL may still be there.
+      if (url !== undefined && ![...this.#urls.values()].includes(url)) await node.removeTracker(url)
+    })
+  }
+
+  /** Announces to all trackers now. The promise has the peers that are connected, as npm's p2pt has it. */
+  requestMorePeers (): Promise<Record<string, Record<string, P2ptPeer<Msg>>>> {
+    const asked = this.#command(async () => { await this.#swarm?.requestMorePeers() })
+    return quiet(asked.then(() => this.peers))
+  }
+
+  /** How many trackers are reached, and how many there are. */
+  getTrackerStats (): TrackerCounts {
+    return { connected: this.#node?.trackerStats().connected ?? 0, total: this.announceURLs.length }
+  }
+
+  /** Ends everything: peers and trackers are told. The promise resolves when that is done, and need not be awaited. */
+  destroy (): Promise<void> {
+    const starting = this.#starting
+    this.#starting = undefined
+    if (starting === undefined) return Promise.resolve()
+    const done = starting.then(node => node.shutdown(), () => {}).then(() => {
+      this.#node = undefined
+      this.#swarm = undefined
+    })
+    this.#commands = done
+    return quiet(done)
+  }
+
+  /** The node beneath, of the modern API: for statistics, and all that p2pt has no call for. */
+  get node (): Node | undefined { return this.#node }
+
+  /** The swarm beneath. Its events are taken by this object. */
+  get swarm (): Swarm | undefined { return this.#swarm }
+
+  /** Makes `peer.respond` for each message. */
+  _peerRespond (peer: P2ptPeer<Msg>, msgID: number | string): (message: Msg) => SentMessage<Response<Msg>> {
+    return message => this.send(peer, message, msgID)
+  }
+
+  /** Does something with the node once it has started, after what was to be done before; nothing unless it is to start. */
+  #command (act: (node: Node) => Promise<void>): Promise<void> {
+    const starting = this.#starting
+    if (starting === undefined) return Promise.resolve()
+    const done = this.#commands.catch(() => {}).then(() => starting).then(node => {
+      // It may have been destroyed meanwhile.
+      return this.#starting === starting ? act(node) : undefined
+    })
+    this.#commands = done
+    return quiet(done)
+  }
+}
+

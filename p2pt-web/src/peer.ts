@@ -1,0 +1,190 @@
+import { abortable, cancellable, quiet, type WaitOptions } from './abort.js'
+import type { BindingMessage, BindingNode } from './binding.js'
+import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
+import type { ConnectionStats } from './stats.js'
+
+/** How a request waits for its response. */
+export interface RequestOptions<T> extends WaitOptions {
+  /** Milliseconds until the request fails with `request_timeout`; the node's `requestTimeout` unless given. */
+  timeout?: number | undefined
+  /** Checks the response and gives it its type. What it throws is what the request rejects with. */
+  parse?: (value: unknown) => T
+}
+
+/** A message's content as it travels: a string as text, everything else as JSON. */
+export function content (value: unknown): [text: string, isJson: boolean] {
+  if (typeof value === 'string') return [value, false]
+  let json: string | undefined
+  try {
+    json = JSON.stringify(value)
+  } catch (error) {
+    throw new P2ptError('invalid_json', `it cannot be written as JSON: ${String(error)}`, { cause: error })
+  }
+  if (json === undefined) throw new P2ptError('invalid_json', `${typeof value} cannot be written as JSON`)
+  return [json, true]
+}
+
+/** Begins to send. It never throws, and nobody has to await it. */
+export function sending (begin: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+  let sent: Promise<void>
+  try {
+    sent = awaiting(begin())
+  } catch (error) {
+    sent = Promise.reject(fromBinding(error))
+  }
+  return quiet(abortable(sent, signal))
+}
+
+/**
+ * A peer: another member of a swarm, while it is connected. It is handed out by events, by {@link Swarm.peers} and by
+ * {@link Swarm.waitForPeer}, always as the same object. A peer that goes and comes back is another one with the same id.
+ *
+ * What is sent to a peer leaves in the order of the calls, awaited or not: messages, frames and requests alike.
+ */
+export class Peer {
+  /** The id it has announced, 40 hexadecimal digits. It is a claim, which proves nothing. */
+  readonly id: string
+  readonly #node: BindingNode
+  readonly #number: number
+
+  /** @internal */
+  constructor (node: BindingNode, number: number, id: string) {
+    this.#node = node
+    this.#number = number
+    this.id = id
+  }
+
+  /** Whether it can be talked to. */
+  get connected (): boolean { return this.connectionCount > 0 }
+
+  /** How many connections to it are open: one, unless `connectionsPerPeer` asks for more. */
+  get connectionCount (): number { return this.#node.connectionCount(this.#number) }
+
+  /** Bytes that were sent and have not left this node yet: what a program that sends much keeps small. */
+  get bufferedAmount (): number { return this.#node.buffered(this.#number) }
+
+  /**
+   * Sends a message: a string as text, everything else as JSON. It has its place among what is sent when this returns.
+   * The promise resolves when the connection has taken it, so a program that awaits it sends no faster than the peer
+   * reads; it rejects when it is certain that none will take it. It need not be awaited. A signal ends the wait, and
+   * takes nothing back.
+   */
+  send (value: unknown, { signal }: WaitOptions = {}): Promise<void> {
+    return sending(() => this.#node.send(this.#number, ...content(value), undefined), signal)
+  }
+
+  /** Sends a message in response to another, of which the id is known. {@link Message.respond} is the usual way. */
+  respondTo (id: string, value: unknown, { signal }: WaitOptions = {}): Promise<void> {
+    return sending(() => this.#node.send(this.#number, ...content(value), id), signal)
+  }
+
+  /** Sends one frame as it is, beside the messages: bytes, or text. It is a `data` event at the other side. */
+  sendFrame (frame: string | ArrayBuffer | ArrayBufferView, { signal }: WaitOptions = {}): Promise<void> {
+    return sending(() => typeof frame === 'string'
+      ? this.#node.sendTextFrame(this.#number, frame)
+      : this.#node.sendBinaryFrame(this.#number, bytesOf(frame)), signal)
+  }
+
+  /**
+   * Sends a message and waits for the response, which is the value that the peer's `respond` was given.
+   *
+   * ```ts
+   * const { degrees } = await peer.request<{ degrees: number }>({ city: 'Ghent' }, { timeout: 5000 })
+   * ```
+   */
+  async request<T = unknown> (value: unknown, options: RequestOptions<T> = {}): Promise<T> {
+    const response = await this.exchange(value, options)
+    return options.parse === undefined ? response.value as T : options.parse(response.value)
+  }
+
+  /** The same, with the response as a message, to which can be responded in turn. */
+  exchange (value: unknown, options: RequestOptions<unknown> = {}): Promise<Message> {
+    return this.#ask(value, options, undefined)
+  }
+
+  /** @internal */
+  exchangeInResponseTo (id: string, value: unknown, options: RequestOptions<unknown>): Promise<Message> {
+    return this.#ask(value, options, id)
+  }
+
+  #ask (value: unknown, { timeout, signal }: RequestOptions<unknown>, id: string | undefined): Promise<Message> {
+    const asked = async (): Promise<Message> => {
+      const [text, isJson] = content(value)
+      const response = await cancellable(this.#node, signal,
+        ticket => this.#node.request(this.#number, text, isJson, id, timeout, ticket))
+      return new Message(this, response)
+    }
+    return quiet(asked())
+  }
+
+  /** The messages of this peer alone, which are no events of the swarm while this is iterated. */
+  async * messages ({ signal }: WaitOptions = {}): AsyncGenerator<Message, void, void> {
+    const messages = calling(() => this.#node.messages(this.#number))
+    try {
+      for (;;) {
+        const next = await abortable(awaiting(messages.next()), signal)
+        if (next === undefined) return
+        yield new Message(this, next)
+      }
+    } finally {
+      messages.close()
+    }
+  }
+
+  /** Its open connections, the one that messages take first. */
+  async stats (): Promise<ConnectionStats[]> {
+    return JSON.parse(await awaiting(this.#node.stats(this.#number)))
+  }
+
+  /** Lets what was sent leave, for as long as `flushTimeout`, and ends all connections to it. It may connect again. */
+  disconnect (): Promise<void> {
+    return quiet(awaiting(this.#node.disconnect(this.#number)))
+  }
+}
+
+/** A message of a peer, as an event or as a response. */
+export class Message {
+  readonly type = 'message'
+  readonly peer: Peer
+  /** The content as it came: a text, or JSON in text. */
+  readonly text: string
+  /** Whether it was sent as JSON. */
+  readonly isJson: boolean
+  /** Its id as JSON, which responses carry too. */
+  readonly id: string
+  #value: unknown
+
+  /** @internal */
+  constructor (peer: Peer, [text, isJson, id]: BindingMessage) {
+    this.peer = peer
+    this.text = text
+    this.isJson = isJson
+    this.id = id
+    // The core has checked it, so that this cannot fail; it is parsed when it is asked for.
+    this.#value = isJson ? UNREAD : text
+  }
+
+  /** What was sent: a string, or what the JSON says. The same object at each call. */
+  get value (): unknown {
+    if (this.#value === UNREAD) this.#value = JSON.parse(this.text)
+    return this.#value
+  }
+
+  /** Responds to it, as {@link Peer.send} sends. */
+  respond (value: unknown, options: WaitOptions = {}): Promise<void> {
+    return this.peer.respondTo(this.id, value, options)
+  }
+
+  /** Responds to it with a question, and waits for the response to that. */
+  exchange (value: unknown, options: RequestOptions<unknown> = {}): Promise<Message> {
+    return this.peer.exchangeInResponseTo(this.id, value, options)
+  }
+}
+
+const UNREAD = Symbol('not parsed yet')
+
+function bytesOf (frame: ArrayBuffer | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(frame)
+    ? new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
+    : new Uint8Array(frame)
+}
