@@ -40,6 +40,10 @@ pub enum Kind {
     ChromiumTabWasm,
     /// This workspace's library as WebAssembly, in a page of headless Firefox.
     FirefoxWasm,
+    /// The npm package of this workspace in Node, over its native addon.
+    NodeAddon,
+    /// The same over WebAssembly and `@roamhq/wrtc`, which is how it runs where no addon was built.
+    NodeWasm,
 }
 
 impl Kind {
@@ -83,6 +87,8 @@ impl Kind {
             Self::FirefoxWasm => {
                 javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-wasm"])
             }
+            Self::NodeAddon => javascript("peer.mjs", &[identifier, "--webrtc", "addon"]),
+            Self::NodeWasm => javascript("peer.mjs", &[identifier, "--webrtc", "wasm"]),
         };
         if self.is_javascript() {
             // JavaScript peers that draw the same message id take each other's messages for responses.
