@@ -1,8 +1,5 @@
 // What takes the place of npm's p2pt in Node: the class of the npm package of this workspace, without the public STUN
-// servers, which tests do not ask. With `--webrtc wasm` as where no addon was built.
-import { options } from './arguments.mjs'
-
-if (options.webrtc === 'wasm') process.env.P2PT_WEB_ADDON = 'none'
+// servers, which tests do not ask.
 const { P2PT } = await import('../../p2pt-web/dist/in-node.js')
 
 export default class extends P2PT {

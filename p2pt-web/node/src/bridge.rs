@@ -3,10 +3,16 @@
 //! A call that has to wait is given a number by JavaScript, which keeps the promise; here its result is put into a list, and
 //! JavaScript is woken to take what has gathered there. So the list holds one result at most for each call that JavaScript
 //! waits for, and events wait in the node's own bounded inboxes until JavaScript asks for the next ones.
+//!
+//! What is called for each message is no task of the runtime: its future is polled by JavaScript's own thread, at once and
+//! when it was woken, which saves a way through another thread for each message sent and for each batch received.
 
 use std::collections::HashMap;
 use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake as Woken, Waker};
 
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -59,14 +65,43 @@ outcome_from!(
 
 #[derive(Default)]
 struct State {
-    /// What JavaScript has not taken yet, by the numbers of calls.
-    outcomes: Vec<(u32, Outcome)>,
+    /// What JavaScript has not taken yet, by the numbers of calls: `None` for one that is to be polled.
+    outcomes: Vec<(u32, Option<Outcome>)>,
+    /// What JavaScript's thread polls.
+    polled: HashMap<u32, Polled>,
     /// How many nodes were started.
     started: u64,
     /// The nodes that run, by number.
     nodes: HashMap<u64, Node>,
     /// The environment is gone, and with it everybody who could take anything.
     ended: bool,
+}
+
+/// A call that JavaScript's thread polls.
+struct Polled {
+    future: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    call: Arc<Call>,
+}
+
+/// What wakes such a call.
+struct Call {
+    bridge: Arc<Bridge>,
+    number: u32,
+    /// It is in the list already.
+    is_woken: AtomicBool,
+}
+
+impl Woken for Call {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Whoever wakes may hold locks of the node, so nothing but the list is touched here.
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            self.bridge.push(self.number, None);
+        }
+    }
 }
 
 /// One for each environment.
@@ -95,12 +130,20 @@ impl Bridge {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has become of calls since this was asked last.
+    /// What has become of calls since this was asked last. Called by JavaScript's thread.
     pub(crate) fn take(&self) -> Vec<(u32, Outcome)> {
-        mem::take(&mut self.state().outcomes)
+        let outcomes = mem::take(&mut self.state().outcomes);
+        let taken = outcomes
+            .into_iter()
+            .filter_map(|(call, outcome)| outcome.or_else(|| self.poll_again(call)).map(|outcome| (call, outcome)));
+        taken.collect()
     }
 
     pub(crate) fn put(&self, call: u32, outcome: Outcome) {
+        self.push(call, Some(outcome));
+    }
+
+    fn push(&self, call: u32, outcome: Option<Outcome>) {
         let mut state = self.state();
         if state.ended {
             return;
@@ -114,8 +157,50 @@ impl Bridge {
         }
     }
 
-    /// Waits for something, and puts what has become of it.
-    pub(crate) fn spawn<T: Into<Outcome>>(self: &Arc<Self>, call: u32, waiting: impl Future<Output = T> + Send + 'static) {
+    /// Waits for something on JavaScript's thread, which calls this.
+    pub(crate) fn poll<T: Into<Outcome>>(
+        self: &Arc<Self>,
+        number: u32,
+        waiting: impl Future<Output = T> + Send + 'static,
+    ) {
+        let call = Arc::new(Call { bridge: self.clone(), number, is_woken: AtomicBool::new(false) });
+        let polled = Polled { future: Box::pin(async move { waiting.await.into() }), call };
+        if let Some(outcome) = self.poll_once(polled) {
+            self.put(number, outcome);
+        }
+    }
+
+    fn poll_again(&self, call: u32) -> Option<Outcome> {
+        let polled = self.state().polled.remove(&call)?;
+        self.poll_once(polled)
+    }
+
+    fn poll_once(&self, mut polled: Polled) -> Option<Outcome> {
+        // Timers of the runtime are set where it is entered.
+        let entered = match runtime() {
+            Ok(runtime) => runtime.enter(),
+            Err(fault) => return Some(Outcome::Failed(fault)),
+        };
+        polled.call.is_woken.store(false, Ordering::Release);
+        let waker = Waker::from(polled.call.clone());
+        let poll = polled.future.as_mut().poll(&mut Context::from_waker(&waker));
+        drop(entered);
+        match poll {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => {
+                // If it was woken meanwhile, this thread comes back to it after this.
+                self.state().polled.insert(polled.call.number, polled);
+                None
+            }
+        }
+    }
+
+    /// Waits for something in a task of the runtime, and puts what has become of it.
+    pub(crate) fn spawn<T: Into<Outcome>>(
+        self: &Arc<Self>,
+        call: u32,
+        waiting: impl Future<Output = T> + Send + 'static,
+    ) {
         match runtime() {
             Ok(runtime) => {
                 let bridge = self.clone();

@@ -167,7 +167,7 @@ impl Node {
     #[napi]
     pub fn send(&self, call: u32, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<()> {
         let sending = self.node.send(peer, text, is_json, id.as_deref()).map_err(thrown)?;
-        self.bridge.spawn(call, sending);
+        self.bridge.poll(call, sending);
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Node {
         ticket: Option<u32>,
     ) {
         let response = self.node.request(peer, text, is_json, id.as_deref(), timeout, ticket);
-        self.bridge.spawn(call, response);
+        self.bridge.poll(call, response);
     }
 
     /// Bytes that wait to be sent to a peer.
@@ -234,7 +234,7 @@ impl Node {
 impl Node {
     fn send_frame(&self, call: u32, peer: u32, frame: Frame) -> Result<()> {
         let sending = self.node.send_frame(peer, frame).map_err(thrown)?;
-        self.bridge.spawn(call, sending);
+        self.bridge.poll(call, sending);
         Ok(())
     }
 }
@@ -264,7 +264,7 @@ impl Swarm {
     #[napi]
     pub fn next(&self, call: u32) {
         let swarm = self.swarm.clone();
-        self.bridge.spawn(call, async move { swarm.next().await });
+        self.bridge.poll(call, async move { swarm.next().await });
     }
 
     /// The peers, as JSON.
@@ -321,7 +321,7 @@ impl Messages {
     #[napi]
     pub fn next(&self, call: u32) {
         let messages = self.messages.clone();
-        self.bridge.spawn(call, async move { messages.next().await });
+        self.bridge.poll(call, async move { messages.next().await });
     }
 
     /// Gives what comes from now on back to the events of the swarm.

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq, or chromium: a page
+    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq, or chromium: a page; addon: p2pt-web in p2pt's place
     mdns: { type: 'boolean', default: false }, // chromium: .local names instead of plain addresses
     only: { type: 'string', multiple: true, default: [] }, // connect, rtt, small, text, raw, reverse; all unless given
     connects: { type: 'string', default: '15' },
@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
     'with-partner': { type: 'boolean', default: false } // measure.mjs, chromium: a second page is the partner
   }
 })
-const stacks = ['ndc', 'roamhq', 'chromium']
+const stacks = ['ndc', 'roamhq', 'chromium', 'addon']
 if (positionals.length !== 2) throw new Error('expected the URL of a tracker and an identifier')
 if (!stacks.includes(values.webrtc)) throw new Error(`--webrtc is one of ${stacks.join(', ')}`)
 
