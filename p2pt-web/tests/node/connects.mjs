@@ -21,6 +21,8 @@ function held () {
   return { rss: process.memoryUsage.rss(), heap: process.memoryUsage().heapUsed, open, handles: process.getActiveResourcesInfo().length }
 }
 
+// Standard output is a handle too, from the first time that it is used.
+say({ begins: true })
 const warm = Math.ceil(connects / 2)
 for (let done = 0; done < connects; done++) {
   if (done === warm) say({ connects: done, ...held() })

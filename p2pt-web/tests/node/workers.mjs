@@ -7,10 +7,7 @@ if (isMainThread) {
   const [rounds] = given
   for (let round = 0; round < rounds; round++) {
     const workers = [0, 1].map(() => new Worker(new URL(import.meta.url), { argv: [trackerUrl, round] }))
-    for (const worker of workers) {
-      const [id] = await once(worker, 'message')
-      say({ worker: id })
-    }
+    await Promise.all(workers.map(worker => once(worker, 'message')))
     // While both run, with events on their way.
     await Promise.all(workers.map(worker => worker.terminate()))
     say({ terminated: round })
