@@ -22,6 +22,9 @@ type Message = (String, bool, String);
 type Event<'env> = Either3<(u32, String, bool, String), (u32, Uint8ArraySlice<'env>, bool), String>;
 type Value<'env> = Either6<bool, String, Message, Vec<Event<'env>>, Node, Swarm>;
 
+/// The number of a call, and its value or its error.
+type Taken<'env> = (u32, Option<Value<'env>>, Option<String>);
+
 fn thrown(fault: Fault) -> napi::Error {
     napi::Error::from_reason(fault.to_string())
 }
@@ -61,7 +64,7 @@ impl Bridge {
     /// What has become of calls since this was asked last: `[[number of the call, value, error], …]`, with a value if
     /// there is no error.
     #[napi]
-    pub fn take<'env>(&self, env: &'env Env) -> Result<Vec<(u32, Option<Value<'env>>, Option<String>)>> {
+    pub fn take<'env>(&self, env: &'env Env) -> Result<Vec<Taken<'env>>> {
         let value = |outcome| -> Result<Option<Value<'env>>> {
             Ok(Some(match outcome {
                 Outcome::Done | Outcome::Message(None) | Outcome::Failed(_) => return Ok(None),
@@ -185,6 +188,7 @@ impl Node {
 
     /// Asks a peer; the result is `[text, isJson, id]`.
     #[napi]
+    #[allow(clippy::too_many_arguments, reason = "JavaScript calls it, where an object for them would cost more")]
     pub fn request(
         &self,
         call: u32,
