@@ -6,7 +6,10 @@ import { startPeer } from './core.mjs'
 import { emit, readLines } from './stdio.mjs'
 
 if (options.webrtc === 'roamhq') register('./webrtc-hooks.mjs', import.meta.url)
-if (options.webrtc === 'wasm') process.env.P2PT_WEB_ADDON = 'none'
+if (options.webrtc === 'wasm') {
+  process.env.P2PT_WEB_ADDON = 'none'
+  process.chdir(import.meta.dirname) // where what the package looks for is installed
+}
 const { default: P2PT } = await import(['addon', 'wasm'].includes(options.webrtc) ? './package-node.mjs' : 'p2pt')
 
 console.log = console.error // p2pt logs there, and standard output is for events
