@@ -65,6 +65,7 @@ async function browserGlobals (): Promise<void> {
       if (name.startsWith('RTC')) globals[name] ??= value
     }
   }
+  withCertificates(globals)
   if (globals['WebSocket'] === undefined) {
     const ws = await installed('ws')
     if (ws !== undefined) globals['WebSocket'] = ws.WebSocket ?? ws.default
@@ -74,6 +75,17 @@ async function browserGlobals (): Promise<void> {
   if (globals['WebSocket'] === undefined) missing.push('WebSocket (npm install ws, or Node 22)')
   if (missing.length > 0) {
     throw new Error(`there is no addon ${addonName()} here, and for the WebAssembly there is no ${missing.join(' and no ')}`)
+  }
+}
+
+/** Those of Node make a certificate for each connection, and none beforehand, which the WebAssembly asks for. */
+function withCertificates (globals: Record<string, any>): void {
+  const Connection = globals['RTCPeerConnection']
+  if (Connection === undefined || Connection.generateCertificate !== undefined) return
+  globals['RTCPeerConnection'] = class extends Connection {
+    static async generateCertificate (): Promise<object> { return { expires: Infinity } }
+
+    constructor ({ certificates, ...configuration }: { certificates?: unknown } = {}) { super(configuration) }
   }
 }
 
