@@ -21,7 +21,8 @@ api:
 interop:
     tests/js/setup.sh
     tests/wasm/pages
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_package --test interop_pages -- --ignored --test-threads=1
+    p2pt-web/build-addon dev
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_package --test interop_addon --test interop_pages -- --ignored --test-threads=1
 
 # The conformance suite and the basics of the backend `web`; needs npm, chromium-driver and firefox-esr.
 web:
@@ -33,6 +34,7 @@ web:
 # The npm package: builds it into p2pt-web/dist and tests it; needs npm and chromium.
 p2pt-web:
     p2pt-web/build
+    p2pt-web/build-addon
     p2pt-web/check
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
@@ -57,6 +59,14 @@ compare-pages *options:
     tests/js/setup.sh
     tests/wasm/pages bench-page
     cargo run --release -p p2pt-measure --bin compare -- --pages {{options}}
+
+# p2pt-web in Node beside npm p2pt, for the table in BENCHMARKS.md; needs npm, and a machine that does nothing else.
+compare-node rounds="3":
+    tests/js/setup.sh
+    p2pt-web/build
+    p2pt-web/build-addon
+    cargo build --release --locked -p p2pt-cli
+    P2PT_BINARY="${CARGO_TARGET_DIR:-target}/release/p2pt" node tests/js/bench/compare-node.mjs {{rounds}}
 
 # Feeds a target of fuzz/fuzz_targets for so many seconds; needs nightly Rust and cargo-fuzz. See CONTRIBUTING.
 fuzz target seconds="300":

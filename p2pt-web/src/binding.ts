@@ -42,6 +42,8 @@ export interface BindingNode {
   stats (peer: number): Promise<string>
   disconnect (peer: number): Promise<void>
   messages (peer: number): BindingMessages
+  /** Whether the node keeps the process alive, which it does at first; only where there is a process. */
+  keepAlive? (keepAlive: boolean): void
 }
 
 /** Text or JSON, whether it is JSON, and the message's id as JSON. */

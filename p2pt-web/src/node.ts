@@ -103,6 +103,21 @@ export class Node {
   /** Lifts a ban; says whether there was one. */
   unban (id: string): boolean { return calling(() => this.#node.unban(id)) }
 
+  /**
+   * Lets the process end while the node runs, as `unref` of a socket of Node does; a node keeps it alive otherwise, until it
+   * is shut down. What is sent at that time is lost, and peers take seconds to notice. Does nothing in a browser.
+   */
+  unref (): this {
+    this.#node.keepAlive?.(false)
+    return this
+  }
+
+  /** Takes {@link unref} back. */
+  ref (): this {
+    this.#node.keepAlive?.(true)
+    return this
+  }
+
   /** Ends the node in order: what was sent leaves, trackers and peers are told, events end. Takes a few seconds at most. */
   shutdown (): Promise<void> { return awaiting(this.#node.shutdown()) }
 

@@ -44,6 +44,10 @@ pub enum Kind {
     ChromiumPackage,
     /// The same in a page of headless Firefox.
     FirefoxPackage,
+    /// The npm package of this workspace in Node, over its native addon.
+    NodeAddon,
+    /// The same over WebAssembly and `@roamhq/wrtc`, which is how it runs where no addon was built.
+    NodeWasm,
 }
 
 impl Kind {
@@ -91,6 +95,8 @@ impl Kind {
             Self::FirefoxPackage => {
                 javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-package"])
             }
+            Self::NodeAddon => javascript("peer.mjs", &[identifier, "--webrtc", "addon"]),
+            Self::NodeWasm => javascript("peer.mjs", &[identifier, "--webrtc", "wasm"]),
         };
         if self.is_javascript() {
             // JavaScript peers that draw the same message id take each other's messages for responses.

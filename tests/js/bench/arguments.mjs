@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq; chromium, wasm: pages
+    webrtc: { type: 'string', default: 'ndc' }, // ndc (what p2pt ships with), roamhq; chromium, wasm: pages; addon: p2pt-web in p2pt's place
     mdns: { type: 'boolean', default: false }, // pages: .local names instead of plain addresses
     only: { type: 'string', multiple: true, default: [] }, // connect, rtt, small, text, raw, reverse; all unless given
     connects: { type: 'string', default: '15' },
@@ -18,7 +18,7 @@ const { values, positionals } = parseArgs({
     'with-partner': { type: 'boolean', default: false } // measure.mjs, pages: a second page is the partner
   }
 })
-const stacks = ['ndc', 'roamhq', 'chromium', 'wasm']
+const stacks = ['ndc', 'roamhq', 'chromium', 'wasm', 'addon']
 // The pages: npm p2pt, and the Rust library.
 const bundles = { chromium: 'bench', wasm: 'bench-wasm' }
 if (positionals.length !== 2) throw new Error('expected the URL of a tracker and an identifier')

@@ -17,6 +17,7 @@ export const platform = {
 
 /** Imports p2pt on the WebRTC stack that was asked for. */
 export async function loadP2PT () {
+  if (stack === 'addon') return (await import('../package-node.mjs')).default
   if (stack === 'roamhq') register('../webrtc-hooks.mjs', import.meta.url)
   return (await import('p2pt')).default
 }

@@ -1,0 +1,336 @@
+//! [`p2pt_web_core`] for JavaScript in Node. Nothing is decided here: each method is one of the core's, and values cross as
+//! `p2pt-web/src/binding.ts` has them.
+//!
+//! What has to wait is not a promise here, since each promise of an addon costs an event handle of its own. It takes a
+//! number instead, under which [`Bridge::take`] has the result later; `p2pt-web/src/native.ts` makes promises of that.
+//!
+//! An error is an `Error` whose message is a [`Fault`](p2pt_web_core::Fault) in text: its code, a colon, and its sentence.
+
+mod bridge;
+
+use std::sync::Arc;
+
+use bridge::Outcome;
+use napi::bindgen_prelude::{Either3, Either6, Function, Uint8ArraySlice};
+use napi::{Env, Result};
+use napi_derive::napi;
+use p2pt::Frame;
+use p2pt_web_core::{Fault, Item};
+
+/// Text or JSON, whether it is JSON, and its id.
+type Message = (String, bool, String);
+type Event<'env> = Either3<(u32, String, bool, String), (u32, Uint8ArraySlice<'env>, bool), String>;
+type Value<'env> = Either6<bool, String, Message, Vec<Event<'env>>, Node, Swarm>;
+
+/// The number of a call, and its value or its error.
+type Taken<'env> = (u32, Option<Value<'env>>, Option<String>);
+
+fn thrown(fault: Fault) -> napi::Error {
+    napi::Error::from_reason(fault.to_string())
+}
+
+fn event<'env>(env: &'env Env, item: Item) -> Result<Event<'env>> {
+    Ok(match item {
+        Item::Message { peer, message } => Either3::A((peer, message.text, message.is_json, message.id)),
+        Item::Data { peer, frame } => {
+            let bytes = Uint8ArraySlice::copy_from(env, frame.bytes())?;
+            Either3::B((peer, bytes, matches!(frame, Frame::Text(_))))
+        }
+        Item::Other(line) => Either3::C(line),
+    })
+}
+
+/// The info hash of an identifier.
+#[napi]
+pub fn info_hash_of(identifier: String) -> String {
+    p2pt_web_core::info_hash_of(&identifier)
+}
+
+/// The way of results into JavaScript, of which an environment needs one.
+#[napi]
+pub struct Bridge(Arc<bridge::Bridge>);
+
+#[napi]
+impl Bridge {
+    /// `wake` is called when there is something to be taken. It keeps no process alive.
+    #[napi(constructor)]
+    pub fn new(env: Env, wake: Function<'_, (), ()>) -> Result<Self> {
+        let wake = wake.build_threadsafe_function::<()>().weak::<true>().max_queue_size::<1>().build()?;
+        let bridge = Arc::new(bridge::Bridge::new(wake));
+        env.add_env_cleanup_hook(bridge.clone(), |bridge| bridge.end())?;
+        Ok(Self(bridge))
+    }
+
+    /// What has become of calls since this was asked last: `[[number of the call, value, error], …]`, with a value if
+    /// there is no error.
+    #[napi]
+    pub fn take<'env>(&self, env: &'env Env) -> Result<Vec<Taken<'env>>> {
+        let value = |outcome| -> Result<Option<Value<'env>>> {
+            Ok(Some(match outcome {
+                Outcome::Done | Outcome::Message(None) | Outcome::Failed(_) => return Ok(None),
+                Outcome::Said(said) => Either6::A(said),
+                Outcome::Text(text) => Either6::B(text),
+                Outcome::Message(Some(message)) => Either6::C((message.text, message.is_json, message.id)),
+                Outcome::Events(items) => {
+                    Either6::D(items.into_iter().map(|item| event(env, item)).collect::<Result<_>>()?)
+                }
+                Outcome::Node(number, node) => Either6::E(Node { number, node, bridge: self.0.clone() }),
+                Outcome::Swarm(swarm) => Either6::F(Swarm { swarm, bridge: self.0.clone() }),
+            }))
+        };
+        let crossing = self.0.take().into_iter().map(|(call, outcome)| {
+            let error = if let Outcome::Failed(fault) = &outcome { Some(fault.to_string()) } else { None };
+            Ok((call, value(outcome)?, error))
+        });
+        crossing.collect()
+    }
+
+    /// Starts a node with settings in JSON.
+    #[napi]
+    pub fn start_node(&self, call: u32, options: String) {
+        self.0.start(call, options);
+    }
+}
+
+/// A node. A method with the number of a call has its result there.
+#[napi]
+pub struct Node {
+    number: u64,
+    node: p2pt_web_core::Node,
+    bridge: Arc<bridge::Bridge>,
+}
+
+#[napi]
+impl Node {
+    /// The node's id.
+    #[napi]
+    pub fn peer_id(&self) -> String {
+        self.node.peer_id()
+    }
+
+    /// Joins a swarm.
+    #[napi]
+    pub fn join(&self, call: u32, key: String, is_info_hash: bool) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.join(&key, is_info_hash).await });
+    }
+
+    /// Adds a tracker; the result has its URL as events have it.
+    #[napi]
+    pub fn add_tracker(&self, call: u32, url: String) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.add_tracker(&url).await });
+    }
+
+    /// Leaves a tracker.
+    #[napi]
+    pub fn remove_tracker(&self, call: u32, url: String) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.remove_tracker(&url).await });
+    }
+
+    /// The trackers, as JSON.
+    #[napi]
+    pub fn trackers(&self) -> String {
+        self.node.trackers()
+    }
+
+    /// What was counted, as JSON.
+    #[napi]
+    pub fn metrics(&self) -> String {
+        self.node.metrics()
+    }
+
+    /// Keeps a peer away.
+    #[napi]
+    pub fn ban(&self, call: u32, id: String) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.ban(&id).await });
+    }
+
+    /// Lifts a ban.
+    #[napi]
+    pub fn unban(&self, id: String) -> Result<bool> {
+        self.node.unban(&id).map_err(thrown)
+    }
+
+    /// Ends the node.
+    #[napi]
+    pub fn shutdown(&self, call: u32) {
+        self.bridge.shut_down(call, self.number, self.node.clone());
+    }
+
+    /// Ends a wait.
+    #[napi]
+    pub fn cancel(&self, ticket: u32) {
+        self.node.cancel(ticket);
+    }
+
+    /// Sends a message.
+    #[napi]
+    pub fn send(&self, call: u32, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<()> {
+        let sending = self.node.send(peer, text, is_json, id.as_deref()).map_err(thrown)?;
+        self.bridge.poll(call, sending);
+        Ok(())
+    }
+
+    /// Sends a text frame.
+    #[napi]
+    pub fn send_text_frame(&self, call: u32, peer: u32, text: String) -> Result<()> {
+        self.send_frame(call, peer, Frame::text(text))
+    }
+
+    /// Sends a binary frame.
+    #[napi]
+    pub fn send_binary_frame(&self, call: u32, peer: u32, bytes: &[u8]) -> Result<()> {
+        self.send_frame(call, peer, Frame::binary(bytes.to_vec()))
+    }
+
+    /// Asks a peer; the result is `[text, isJson, id]`.
+    #[napi]
+    #[allow(clippy::too_many_arguments, reason = "JavaScript calls it, where an object for them would cost more")]
+    pub fn request(
+        &self,
+        call: u32,
+        peer: u32,
+        text: String,
+        is_json: bool,
+        id: Option<String>,
+        timeout: Option<f64>,
+        ticket: Option<u32>,
+    ) {
+        let response = self.node.request(peer, text, is_json, id.as_deref(), timeout, ticket);
+        self.bridge.poll(call, response);
+    }
+
+    /// Bytes that wait to be sent to a peer.
+    #[napi]
+    pub fn buffered(&self, peer: u32) -> i64 {
+        i64::try_from(self.node.buffered(peer)).unwrap_or(i64::MAX)
+    }
+
+    /// Open connections to a peer.
+    #[napi]
+    pub fn connection_count(&self, peer: u32) -> u32 {
+        u32::try_from(self.node.connection_count(peer)).unwrap_or(u32::MAX)
+    }
+
+    /// The connections to a peer, as JSON.
+    #[napi]
+    pub fn stats(&self, call: u32, peer: u32) {
+        self.bridge.spawn(call, self.node.stats(peer));
+    }
+
+    /// Ends all connections to a peer.
+    #[napi]
+    pub fn disconnect(&self, call: u32, peer: u32) {
+        self.bridge.spawn(call, self.node.disconnect(peer));
+    }
+
+    /// Takes a peer's messages out of the events of its swarm.
+    #[napi]
+    pub fn messages(&self, peer: u32) -> Result<Messages> {
+        let messages = self.node.messages(peer).map_err(thrown)?;
+        Ok(Messages { messages, bridge: self.bridge.clone() })
+    }
+}
+
+impl Node {
+    fn send_frame(&self, call: u32, peer: u32, frame: Frame) -> Result<()> {
+        let sending = self.node.send_frame(peer, frame).map_err(thrown)?;
+        self.bridge.poll(call, sending);
+        Ok(())
+    }
+}
+
+/// A swarm.
+#[napi]
+pub struct Swarm {
+    swarm: p2pt_web_core::Swarm,
+    bridge: Arc<bridge::Bridge>,
+}
+
+#[napi]
+impl Swarm {
+    /// The info hash.
+    #[napi]
+    pub fn info_hash(&self) -> String {
+        self.swarm.info_hash()
+    }
+
+    /// The identifier, unless the swarm was joined by its info hash.
+    #[napi]
+    pub fn identifier(&self) -> Option<String> {
+        self.swarm.identifier()
+    }
+
+    /// The next events; an empty array after the last one.
+    #[napi]
+    pub fn next(&self, call: u32) {
+        let swarm = self.swarm.clone();
+        self.bridge.poll(call, async move { swarm.next().await });
+    }
+
+    /// The peers, as JSON.
+    #[napi]
+    pub fn peers(&self) -> String {
+        self.swarm.peers()
+    }
+
+    /// Waits for a peer; the result has it as JSON.
+    #[napi]
+    pub fn wait_for_peer(&self, call: u32, ticket: Option<u32>) {
+        let swarm = self.swarm.clone();
+        self.bridge.spawn(call, async move { swarm.wait_for_peer(ticket).await });
+    }
+
+    /// Sends a message to all peers; returns for which of them there was no room, as JSON.
+    #[napi]
+    pub fn broadcast(&self, text: String, is_json: bool) -> Result<String> {
+        self.swarm.broadcast(text, is_json).map_err(thrown)
+    }
+
+    /// Announces now.
+    #[napi]
+    pub fn request_more_peers(&self, call: u32) {
+        let swarm = self.swarm.clone();
+        self.bridge.spawn(call, async move { swarm.request_more_peers().await });
+    }
+
+    /// Announces under another identifier from now on.
+    #[napi]
+    pub fn set_identifier(&self, call: u32, key: String, is_info_hash: bool) {
+        let swarm = self.swarm.clone();
+        self.bridge.spawn(call, async move { swarm.set_identifier(&key, is_info_hash).await });
+    }
+
+    /// Leaves.
+    #[napi]
+    pub fn leave(&self, call: u32) {
+        let swarm = self.swarm.clone();
+        self.bridge.spawn(call, async move { swarm.leave().await });
+    }
+}
+
+/// The messages of one peer.
+#[napi]
+pub struct Messages {
+    messages: p2pt_web_core::Messages,
+    bridge: Arc<bridge::Bridge>,
+}
+
+#[napi]
+impl Messages {
+    /// The next message as `[text, isJson, id]`; nothing after the last one.
+    #[napi]
+    pub fn next(&self, call: u32) {
+        let messages = self.messages.clone();
+        self.bridge.poll(call, async move { messages.next().await });
+    }
+
+    /// Gives what comes from now on back to the events of the swarm.
+    #[napi]
+    pub fn close(&self) {
+        self.messages.close();
+    }
+}

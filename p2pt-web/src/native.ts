@@ -1,0 +1,139 @@
+import type { Binding, BindingMessages, BindingNode, BindingSwarm } from './binding.js'
+
+/**
+ * What the addon `p2pt-web/node` exports. A method with a `call` returns nothing: its result is among those that
+ * {@link AddonBridge.take} returns later.
+ */
+export interface Addon {
+  infoHashOf (identifier: string): string
+  /** `wake` is called when there is something to be taken. It keeps no process alive. */
+  Bridge: new (wake: () => void) => AddonBridge
+}
+
+interface AddonBridge {
+  take (): Array<[call: number, value: unknown, error: string | null]>
+  startNode (call: number, options: string): void
+}
+
+/** The methods of a binding as those of the addon: with the number of a call first, and no promise. */
+type Numbered<T> = {
+  [Name in keyof T]: T[Name] extends (...given: infer Given) => Promise<unknown>
+    ? (call: number, ...given: Given) => void
+    : T[Name]
+}
+
+type AddonNode = Omit<Numbered<BindingNode>, 'messages' | 'keepAlive'> & {
+  messages: (peer: number) => Numbered<BindingMessages>
+}
+
+interface Waiting { resolve: (value: any) => void, reject: (error: Error) => void }
+
+/** The longest time that a timer has: 24.8 days. */
+const LONG = 0x7fffffff
+
+/** Makes a binding of the addon: promises of its numbered calls. An environment (a thread) needs one. */
+export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
+  const waiting = new Map<number, Waiting>()
+  let last = 0
+  const bridge = new Bridge(() => {
+    for (const [call, value, error] of bridge.take()) {
+      const { resolve, reject } = waiting.get(call)!
+      waiting.delete(call)
+      if (error === null) resolve(value)
+      else reject(new Error(error))
+    }
+  })
+
+  /** Makes a call, and waits for its result. */
+  function numbered<T> (make: (call: number) => void): Promise<T> {
+    do last = (last + 1) >>> 0; while (waiting.has(last))
+    const call = last
+    return new Promise((resolve, reject) => {
+      // What throws has not begun.
+      make(call)
+      waiting.set(call, { resolve, reject })
+    })
+  }
+
+  // Nothing of the addon keeps the process alive; this does while there is a reason.
+  const alive = setInterval(() => {}, LONG) as unknown as { ref: () => void, unref: () => void }
+  alive.unref()
+  let reasons = 0
+  const begin = (): void => { if (reasons++ === 0) alive.ref() }
+  const end = (): void => { if (--reasons === 0) alive.unref() }
+
+  /** Waits for a call's result, and keeps the process alive meanwhile. */
+  async function held<T> (make: (call: number) => void): Promise<T> {
+    begin()
+    try {
+      return await numbered<T>(make)
+    } finally {
+      end()
+    }
+  }
+
+  function nodeOf (node: AddonNode): BindingNode {
+    // A node that runs keeps the process alive, as an open socket does; one that was shut down, only what it still answers.
+    let runs = true
+    let keeps = true
+    begin()
+    const keep = (keepAlive: boolean): void => {
+      if (keepAlive === keeps) return
+      keeps = keepAlive
+      if (keepAlive) begin()
+      else end()
+    }
+    const call = <T>(make: (call: number) => void): Promise<T> => runs ? numbered(make) : held(make)
+
+    const swarmOf = (swarm: Numbered<BindingSwarm>): BindingSwarm => ({
+      infoHash: () => swarm.infoHash(),
+      identifier: () => swarm.identifier() ?? undefined,
+      next: () => call(number => { swarm.next(number) }),
+      peers: () => swarm.peers(),
+      waitForPeer: ticket => call(number => { swarm.waitForPeer(number, ticket) }),
+      broadcast: (text, isJson) => swarm.broadcast(text, isJson),
+      requestMorePeers: () => call(number => { swarm.requestMorePeers(number) }),
+      setIdentifier: (key, isInfoHash) => call(number => { swarm.setIdentifier(number, key, isInfoHash) }),
+      leave: () => call(number => { swarm.leave(number) })
+    })
+
+    return {
+      peerId: () => node.peerId(),
+      join: async (key, isInfoHash) => swarmOf(await call(number => { node.join(number, key, isInfoHash) })),
+      addTracker: url => call(number => { node.addTracker(number, url) }),
+      removeTracker: url => call(number => { node.removeTracker(number, url) }),
+      trackers: () => node.trackers(),
+      metrics: () => node.metrics(),
+      ban: id => call(number => { node.ban(number, id) }),
+      unban: id => node.unban(id),
+      shutdown: async () => {
+        await held(number => { node.shutdown(number) })
+        runs = false
+        keep(false)
+      },
+      cancel: ticket => { node.cancel(ticket) },
+      send: (peer, text, isJson, id) => call(number => { node.send(number, peer, text, isJson, id) }),
+      sendTextFrame: (peer, text) => call(number => { node.sendTextFrame(number, peer, text) }),
+      sendBinaryFrame: (peer, bytes) => call(number => { node.sendBinaryFrame(number, peer, bytes) }),
+      request: (peer, text, isJson, id, timeout, ticket) =>
+        call(number => { node.request(number, peer, text, isJson, id, timeout, ticket) }),
+      buffered: peer => node.buffered(peer),
+      connectionCount: peer => node.connectionCount(peer),
+      stats: peer => call(number => { node.stats(number, peer) }),
+      disconnect: peer => call(number => { node.disconnect(number, peer) }),
+      messages: peer => {
+        const messages = node.messages(peer)
+        return {
+          next: async () => await call<any>(number => { messages.next(number) }) ?? undefined,
+          close: () => { messages.close() }
+        }
+      },
+      keepAlive: keepAlive => { if (runs) keep(keepAlive) }
+    }
+  }
+
+  return {
+    infoHashOf,
+    startNode: async options => nodeOf(await held(number => { bridge.startNode(number, options) }))
+  }
+}
