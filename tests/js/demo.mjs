@@ -1,4 +1,4 @@
-// The chat of examples/web in a headless browser, driven as its users do: by the keyboard and the pointer.
+// The chat of examples/web/rust-chat in a headless browser, driven as its users do: by the keyboard and the pointer.
 // node demo.mjs [--browser chromium|firefox] [--search QUERY] [--dark]
 // Commands, as JSON Lines:
 //   {"join":{"identifier":TEXT,"name":TEXT,"tracker":URL}}   fills the form, those fields that are named, and sends it
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
 
 const file = (type, path) => ({ type, read: () => readFileSync(new URL(path, import.meta.url)) })
 const files = {
-  '/': file('text/html', '../../examples/web/index.html'),
+  '/': file('text/html', '../../examples/web/rust-chat/index.html'),
   '/pkg/p2pt_web_chat.js': file('text/javascript', 'wasm/p2pt_web_chat.js'),
   '/pkg/p2pt_web_chat_bg.wasm': file('application/wasm', 'wasm/p2pt_web_chat_bg.wasm')
 }

@@ -1,4 +1,4 @@
-//! The chat of `examples/web` in headless Chromium and Firefox, used as people use it, with `p2pt chat` and `p2pt pipe` as
+//! The chat of `examples/web/rust-chat` in headless Chromium and Firefox, used as people use it, with `p2pt chat` and `p2pt pipe` as
 //! those it talks to.
 
 use std::path::{Path, PathBuf};
