@@ -4,7 +4,7 @@ import type { Message, Peer, SwarmEvent } from 'p2pt-web'
 import { Members, nameIn, short } from '../shared/members.js'
 import { byId, make, setText } from '../shared/page.js'
 import { run, type Visit } from '../shared/room.js'
-import { drawSwarm } from '../shared/swarm.js'
+import { drawSwarm, placeSwarm } from '../shared/swarm.js'
 import { counted } from '../shared/words.js'
 import { fit, paint, paintPen, png } from './canvas.js'
 import { follow } from './pen.js'
@@ -33,6 +33,7 @@ function enter ({ swarm, room, name }: Visit): { event: (event: SwarmEvent) => v
   const context = canvas.getContext('2d')
   const penContext = pen.getContext('2d')
   if (context === null || penContext === null) throw new Error('this browser has no canvas')
+  placeSwarm()
   setText(byId('own-name'), name)
   setText(byId('own-id'), short(swarm.peerId))
 

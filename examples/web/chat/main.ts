@@ -4,7 +4,7 @@ import type { Message, SwarmEvent } from 'p2pt-web'
 import { colour, Members, nameIn, short } from '../shared/members.js'
 import { byId, clock, linked, make, setText } from '../shared/page.js'
 import { run, type Visit } from '../shared/room.js'
-import { drawSwarm } from '../shared/swarm.js'
+import { drawSwarm, placeSwarm } from '../shared/swarm.js'
 
 /** Lines that are kept on the page. */
 const MAX_LINES = 1000
@@ -84,6 +84,7 @@ function enter ({ swarm, room, name }: Visit): { event: (event: SwarmEvent) => v
   const line = byId<HTMLTextAreaElement>('line')
   const typing = new Map<string, number>()
   let toldTyping = 0
+  placeSwarm()
   setText(byId('own-name'), name)
   setText(byId('own-id'), short(swarm.peerId))
   line.value = ''

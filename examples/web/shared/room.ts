@@ -122,7 +122,9 @@ export async function run (page: Page): Promise<void> {
   room.value = given.get('room') ?? config.room ?? ''
   name.value = shortName(given.get('name') ?? remembered())
   trackers.value = (given.has('tracker') ? given.getAll('tracker').map(absolute) : config.trackers).join('\n')
-  ;[room, name].find(input => input.value === '' && input.isConnected)?.focus()
+  // What is asked for first, or the way in.
+  const blank = [room, name].find(input => input.value === '' && input.isConnected)
+  ;(blank ?? enter).focus()
 
   // Another link into the same page: what is here ends in order.
   addEventListener('hashchange', () => { location.reload() })

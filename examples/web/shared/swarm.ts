@@ -1,12 +1,18 @@
 // The peers and trackers of a room, as lists beside what is done in it.
 import type { Swarm } from 'p2pt-web'
-import { byId, list, make } from './page.js'
+import { byId, list, make, setText } from './page.js'
 import { colour, short, type Members } from './members.js'
 import { milliseconds, pathWords, trackerMark, trackerWords } from './words.js'
+
+/** Opens the list where there is room beside what is done in the room, and folds it where it is below. */
+export function placeSwarm (): void {
+  byId<HTMLDetailsElement>('swarm').open = matchMedia('(min-width: 46rem)').matches
+}
 
 /** Draws who is here, and which trackers there are. */
 export async function drawSwarm (swarm: Swarm, members: Members): Promise<void> {
   const peers = await Promise.all(swarm.peers.map(async peer => ({ peer, stats: (await peer.stats())[0] })))
+  setText(byId('who'), `Who is here (${peers.length + 1})`)
   byId('alone').hidden = peers.length > 0
   list(byId('peers'), peers, ({ peer }) => peer.id, ({ peer, stats }, element) => {
     element.className = 'up'

@@ -33,8 +33,9 @@ export const trackerMark = ({ status }: TrackerState): 'up' | 'down' | 'between'
 export function pathWords ({ localCandidate, remoteCandidate }: ConnectionStats): string {
   const kinds = [localCandidate, remoteCandidate]
   if (kinds.includes('relay')) return 'through a relay'
-  if (kinds.includes('srflx') || kinds.includes('prflx')) return 'direct, through a router'
-  return kinds.includes('host') ? 'direct' : 'a way that is not known yet'
+  if (kinds.includes('srflx')) return 'direct, through a router'
+  // `prflx` is an address that shows when it is used, as those do that browsers hide: a router may be between or not.
+  return kinds.includes('host') || kinds.includes('prflx') ? 'direct' : 'a way that is not known yet'
 }
 
 export function seconds (milliseconds: number): string {
