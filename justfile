@@ -21,7 +21,7 @@ api:
 interop:
     tests/js/setup.sh
     tests/wasm/pages
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_pages -- --ignored --test-threads=1
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_pages --test interop_site -- --ignored --test-threads=1
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":
