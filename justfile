@@ -21,7 +21,13 @@ api:
 interop:
     tests/js/setup.sh
     tests/wasm/pages
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_pages --test interop_site -- --ignored --test-threads=1
+    examples/web/build
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_package --test interop_pages --test interop_site -- --ignored --test-threads=1
+
+# The npm package: builds it into p2pt-web/dist and tests it; needs npm and chromium.
+p2pt-web:
+    p2pt-web/build
+    p2pt-web/check
 
 # Real WebRTC under kills, freezes, cut links and lost trackers; needs root or user namespaces, and iproute2.
 soak seconds="600" rounds="9" processes="26":

@@ -26,11 +26,11 @@ fn files() -> StaticFiles {
 }
 
 async fn ask(server: &TrackerServer, listener: usize, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.local_addrs()[listener]).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = TcpStream::connect(server.local_addrs()[listener]).await.expect("the server listens");
+    stream.write_all(request.as_bytes()).await.expect("the server reads");
     let mut response = Vec::new();
-    timeout(GUARD, stream.read_to_end(&mut response)).await.unwrap().unwrap();
-    String::from_utf8(response).unwrap()
+    timeout(GUARD, stream.read_to_end(&mut response)).await.expect("an end").expect("no reset");
+    String::from_utf8(response).expect("text")
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 // What every entry of the package exports; the entries differ in where the Rust library comes from.
 export { P2PT, P2PT as default } from './p2pt.js'
-export type { P2PTEvents, Response, Tracker, TrackerCounts } from './p2pt.js'
+export type { P2PTEvents, PeerResponse, Tracker, TrackerCounts } from './p2pt.js'
 export type { P2ptPeer, PeerChannel, PeerEvents } from './p2pt-peer.js'
 export type { SentMessage, QuietPromise } from './quiet.js'
 export { EventEmitter } from './emitter.js'

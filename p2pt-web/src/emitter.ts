@@ -11,11 +11,10 @@ interface Entry { listener: Listener, once: boolean }
  * rejection, since peers go.
  */
 export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
-  // Made on demand, so that a view of an object (`Object.create`) shares it, and none is made where nobody listens.
-  private _listeners: Map<keyof Events, Entry[]> | undefined
+  // No `#` field, and the same one always: a view of an object (`Object.create`) has the listeners of that object.
+  private readonly _listeners = new Map<keyof Events, Entry[]>()
 
   private _add (name: keyof Events, listener: Listener, once: boolean, first: boolean): this {
-    this._listeners ??= new Map()
     const before = this._listeners.get(name) ?? []
     // A new array, so that an `emit` under way goes on with those it began with.
     this._listeners.set(name, first ? [{ listener, once }, ...before] : [...before, { listener, once }])
@@ -43,10 +42,10 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   }
 
   off<Name extends keyof Events> (name: Name, listener: (...values: Events[Name]) => unknown): this {
-    const entries = this._listeners?.get(name) ?? []
+    const entries = this._listeners.get(name) ?? []
     // The one that was added last, as Node does.
     const place = entries.findLastIndex(entry => entry.listener === listener)
-    if (place >= 0) this._listeners?.set(name, entries.toSpliced(place, 1))
+    if (place >= 0) this._listeners.set(name, entries.toSpliced(place, 1))
     return this
   }
 
@@ -55,13 +54,13 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   }
 
   removeAllListeners (name?: keyof Events): this {
-    if (name === undefined) this._listeners = undefined
-    else this._listeners?.delete(name)
+    if (name === undefined) this._listeners.clear()
+    else this._listeners.delete(name)
     return this
   }
 
   emit<Name extends keyof Events> (name: Name, ...values: Events[Name]): boolean {
-    const entries = this._listeners?.get(name) ?? []
+    const entries = this._listeners.get(name) ?? []
     for (const { listener, once } of entries) {
       if (once) this.off(name, listener as (...values: Events[Name]) => unknown)
       try {
@@ -74,14 +73,14 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
     return entries.length > 0
   }
 
-  listenerCount (name: keyof Events): number { return this._listeners?.get(name)?.length ?? 0 }
+  listenerCount (name: keyof Events): number { return this._listeners.get(name)?.length ?? 0 }
 
   listeners<Name extends keyof Events> (name: Name): Array<(...values: Events[Name]) => unknown> {
-    return (this._listeners?.get(name) ?? []).map(({ listener }) => listener as (...values: Events[Name]) => unknown)
+    return (this._listeners.get(name) ?? []).map(({ listener }) => listener as (...values: Events[Name]) => unknown)
   }
 
   eventNames (): Array<keyof Events> {
-    return [...this._listeners ?? []].filter(([, entries]) => entries.length > 0).map(([name]) => name)
+    return [...this._listeners].filter(([, entries]) => entries.length > 0).map(([name]) => name)
   }
 
   /** Does nothing: any number may listen. */

@@ -184,7 +184,7 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
     return batch
   }
 
-  /** Gets the next events. One call at a time is under way, whoever waits for it; says whether any have come. */
+  /** Gets the next events. One call at a time is under way, which all readers share; says whether any have come. */
   #cross (): Promise<boolean> {
     this.#crossing ??= awaiting(this.#swarm.next()).then(batch => {
       this.#crossing = undefined

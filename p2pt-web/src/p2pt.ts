@@ -36,7 +36,7 @@ export interface P2PTEvents<Msg> {
 }
 
 /** The tuple that a response comes in. */
-export type Response<Msg> = [peer: P2ptPeer<Msg>, message: any]
+export type PeerResponse<Msg> = [peer: P2ptPeer<Msg>, message: any]
 
 // The ids of npm's p2pt lie below; with one of those a message of ours could be taken for the response to a message that
 // a JavaScript peer once sent.
@@ -75,7 +75,7 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   readonly #options: NodeOptions
   readonly #noServers: IceServer[] = []
   readonly #known = new Map<Peer, P2ptPeer<Msg>>()
-  readonly #waiters = new Waiters<Peer, Response<Msg>>()
+  readonly #waiters = new Waiters<Peer, PeerResponse<Msg>>()
   /** The trackers' URLs as the library has them, by those that were given. */
   readonly #urls = new Map<string, string>()
   #starting: Promise<Node> | undefined
@@ -247,10 +247,10 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
    *
    * @param msgID the id of the message to which this is the response; `peer.respond` gives it
    */
-  send (peer: P2ptPeer<Msg>, msg: Msg, msgID: number | string = ''): SentMessage<Response<Msg>> {
+  send (peer: P2ptPeer<Msg>, msg: Msg, msgID: number | string = ''): SentMessage<PeerResponse<Msg>> {
     const id = JSON.stringify(msgID === '' ? randomId() : msgID)
-    let settle!: { resolve: (response: Response<Msg>) => void, reject: (error: unknown) => void }
-    const response = SentMessage.of<Response<Msg>>((resolve, reject) => { settle = { resolve, reject } })
+    let settle!: { resolve: (response: PeerResponse<Msg>) => void, reject: (error: unknown) => void }
+    const response = SentMessage.of<PeerResponse<Msg>>((resolve, reject) => { settle = { resolve, reject } })
     const to = this.#target(peer)
     this.#waiters.add(to, id, settle)
     const sent = to.respondTo(id, msg)
@@ -332,7 +332,7 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   get swarm (): Swarm | undefined { return this.#swarm }
 
   /** Makes `peer.respond` for each message. */
-  _peerRespond (peer: P2ptPeer<Msg>, msgID: number | string): (message: Msg) => SentMessage<Response<Msg>> {
+  _peerRespond (peer: P2ptPeer<Msg>, msgID: number | string): (message: Msg) => SentMessage<PeerResponse<Msg>> {
     return message => this.send(peer, message, msgID)
   }
 

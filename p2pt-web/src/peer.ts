@@ -24,7 +24,7 @@ export function content (value: unknown): [text: string, isJson: boolean] {
   return [json, true]
 }
 
-/** Begins to send. It never throws, and nobody has to await it. */
+/** Begins to send. It never throws, and its promise need not be awaited. */
 export function sending (begin: () => Promise<void>, signal?: AbortSignal): Promise<void> {
   let sent: Promise<void>
   try {

@@ -4,10 +4,10 @@ const MAX_WAITING = 4096
 interface Waiter<T> { resolve: (value: T) => void, reject: (error: unknown) => void }
 
 /**
- * Those who wait for the responses to messages, by peer and message id.
+ * The promises of responses that have not come, by peer and message id.
  *
  * A program that never answers and never awaits leaves a waiter for each message behind. Beyond 4,096 the oldest is
- * dropped: its promise stays pending, as a promise does that nobody settles, and is collected with all that awaits it.
+ * dropped: its promise stays pending for ever, and is collected with all that awaits it.
  */
 export class Waiters<Peer, T> {
   readonly #waiting = new Map<Peer, Map<string, Waiter<T>>>()

@@ -40,10 +40,14 @@ pub enum Kind {
     ChromiumTabWasm,
     /// This workspace's library as WebAssembly, in a page of headless Firefox.
     FirefoxWasm,
+    /// The npm package of this workspace, whose class takes the place of npm p2pt's, in a page of headless Chromium.
+    ChromiumPackage,
+    /// The same in a page of headless Firefox.
+    FirefoxPackage,
 }
 
 impl Kind {
-    /// Whether it is the JavaScript p2pt.
+    /// Whether it is the JavaScript p2pt, or is driven as if it were.
     pub fn is_javascript(self) -> bool {
         !matches!(self, Self::Rust | Self::ChromiumWasm | Self::ChromiumTabWasm | Self::FirefoxWasm)
     }
@@ -82,6 +86,10 @@ impl Kind {
             }
             Self::FirefoxWasm => {
                 javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-wasm"])
+            }
+            Self::ChromiumPackage => javascript("browser.mjs", &[identifier, "--bundle", "page-package"]),
+            Self::FirefoxPackage => {
+                javascript("browser.mjs", &[identifier, "--browser", "firefox", "--bundle", "page-package"])
             }
         };
         if self.is_javascript() {

@@ -92,7 +92,8 @@ async fn a_chat_is_held(browser: &str) {
     let mut stranger = Kind::Rust.start(ROOM, &[tracker.url()]).await;
     let id = ann.evaluate("document.querySelector('#own-id').textContent").await.as_str().unwrap().to_owned();
     let connected = stranger.process().expect("peer_connected", |event| starts_with(&event["peer"], &id)).await;
-    for message in [json!({ "name": MARKUP }), json!(format!("{MARKUP}<script>alert(2)</script> javascript:alert(3)"))] {
+    for message in [json!({ "name": MARKUP }), json!(format!("{MARKUP}<script>alert(2)</script> javascript:alert(3)"))]
+    {
         stranger.process().command(&json!({ "send": { "peer": connected["peer"], "message": message } })).await;
     }
     ann.shows("#log", "<script>alert(2)</script>").await;
@@ -207,7 +208,9 @@ async fn a_board_is_shared(browser: &str) {
         ann.click("#clear").await;
         for (page, answer) in [(&mut cleo, "Clear it"), (&mut bob, by_bob)] {
             page.shows("#vote", "Ann would like to clear the board.").await;
-            let press = format!("[...document.querySelectorAll('#vote button')].find(it => it.textContent === '{answer}').click()");
+            let press = format!(
+                "[...document.querySelectorAll('#vote button')].find(it => it.textContent === '{answer}').click()"
+            );
             page.evaluate(&press).await;
         }
         if is_cleared {

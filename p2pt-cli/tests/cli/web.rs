@@ -14,13 +14,13 @@ use crate::program::{exit_code, p2pt, run, stdout, text, until};
 /// A folder with pages of a kind, and something beside them that is none of theirs.
 fn pages(test: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("p2pt-web-{}-{test}", std::process::id()));
-    fs::create_dir_all(folder.join("pages/chat")).unwrap();
-    fs::write(folder.join("secret"), "no page").unwrap();
-    fs::write(folder.join("pages/index.html"), "<title>all pages</title>").unwrap();
-    fs::write(folder.join("pages/chat/index.html"), "<title>a chat</title>").unwrap();
-    fs::write(folder.join("pages/config.json"), "{}").unwrap();
+    fs::create_dir_all(folder.join("pages/chat")).expect("a folder of its own");
+    fs::write(folder.join("secret"), "no page").expect("a folder of its own");
+    fs::write(folder.join("pages/index.html"), "<title>all pages</title>").expect("a folder of its own");
+    fs::write(folder.join("pages/chat/index.html"), "<title>a chat</title>").expect("a folder of its own");
+    fs::write(folder.join("pages/config.json"), "{}").expect("a folder of its own");
     #[cfg(unix)]
-    std::os::unix::fs::symlink("../secret", folder.join("pages/link")).unwrap();
+    std::os::unix::fs::symlink("../secret", folder.join("pages/link")).expect("a folder of its own");
     folder
 }
 

@@ -1,7 +1,7 @@
-//! [`p2pt_web_core`] for JavaScript in browsers. Nothing is decided here: each method is one of the core's, and values
+//! The crate `p2pt-web-core` for JavaScript in browsers. Nothing is decided here: each method is one of the core's, and values
 //! cross as `p2pt-web/src/binding.ts` has them.
 //!
-//! An error is an `Error` whose message is a [`Fault`](p2pt_web_core::Fault) in text: its code, a colon, and its sentence.
+//! An error is an `Error` whose message is a `Fault` of the core in text: its code, a colon, and its sentence.
 #![cfg(target_family = "wasm")]
 
 use js_sys::{Array, Promise, Uint8Array};
