@@ -150,12 +150,16 @@ async fn a_board_is_shared(browser: &str) {
     let screenshots = screenshots(browser);
     let mut ann = enter(browser, "board", "Ann", &tracker, &[]).await;
     // What was drawn before anybody came is there for those who come.
+    // Lines are wide enough that a place in one is all of its colour, however it falls on the screen's pixels.
+    let wide = "document.querySelector('#width').value = 30";
+    ann.evaluate(wide).await;
     let line = |from: (f64, f64), to: (f64, f64)| json!({ "drag": { "in": "#canvas", "points": [from, to] } });
     ann.act(line((0.1, 0.1), (0.9, 0.1))).await;
     has(&mut ann, (0.5, 0.1), BLACK).await;
     let mut bob = enter(browser, "board", "Bob", &tracker, &["--dark"]).await;
     has(&mut bob, (0.5, 0.1), BLACK).await;
 
+    bob.evaluate(wide).await;
     bob.click(&format!("#colours input[value='{RED}']")).await;
     bob.act(line((0.1, 0.3), (0.9, 0.3))).await;
     has(&mut ann, (0.5, 0.3), RED).await;
@@ -189,6 +193,7 @@ async fn a_board_is_shared(browser: &str) {
 
     // A late comer gets all of it, also what was undone.
     let mut cleo = enter(browser, "board", "Cleo", &tracker, &[]).await;
+    cleo.evaluate(wide).await;
     same(&mut ann, &mut cleo).await;
     ann.is_accessible(&screenshots, "board").await;
     bob.is_accessible(&screenshots, "board-dark").await;
@@ -238,7 +243,7 @@ async fn a_dashboard_shows_what_is_true(browser: &str) {
     // A port that answers nobody: it is held, and not listened on.
     let held = tokio::net::TcpSocket::new_v4().expect("a socket");
     held.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let dead = format!("ws://{}/", held.local_addr().expect("an address"));
+    let dead = format!("ws://{}", held.local_addr().expect("an address"));
     let search = format!("{LINK}&tracker={}&tracker={dead}", tracker.url());
     let mut page = Page::open(browser, "dashboard", &["--search", &search]).await;
     page.act(json!({ "join": {} })).await;

@@ -17,9 +17,11 @@ function draw (context: CanvasRenderingContext2D, { colour, width, points }: Str
 }
 
 export function paint (context: CanvasRenderingContext2D, picture: Picture, scale: number): void {
-  context.setTransform(scale, 0, 0, scale, 0, 0)
+  // Whole pixels, of which the last row may be a part of the board only: a part would let what was there shine through.
+  context.setTransform(1, 0, 0, 1, 0, 0)
   context.fillStyle = PAPER
-  context.fillRect(0, 0, WIDTH, HEIGHT)
+  context.fillRect(0, 0, context.canvas.width, context.canvas.height)
+  context.setTransform(scale, 0, 0, scale, 0, 0)
   for (const stroke of picture.strokes()) draw(context, stroke)
 }
 

@@ -125,7 +125,7 @@ function enter ({ swarm, room }: Visit): { event: (event: SwarmEvent) => void, d
         ['room', room],
         ['info hash', make('code', {}, swarm.infoHash)],
         ['own id', make('code', {}, swarm.peerId)],
-        ['members, as trackers count them', members.length === 0 ? 'not known yet' : String(Math.max(...members))],
+        ['members (trackers say)', members.length === 0 ? 'not known yet' : String(Math.max(...members))],
         ['connected peers', String(rows.length)],
         ['here for', seconds(Date.now() - since.getTime())]
       ])
