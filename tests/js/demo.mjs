@@ -8,7 +8,7 @@
 //   {"say":TEXT}                                             types a line, and sends it
 //   {"type":{"in":SELECTOR,"text":TEXT}}      types it in place of what is there
 //   {"click":SELECTOR}
-//   {"press":[KEY…]}                          presses keys, on whatever has the focus
+//   {"press":[KEY…]}                          presses keys, such as Shift+Tab, on whatever has the focus
 //   {"focus":SELECTOR}
 //   {"drag":{"in":SELECTOR,"points":[[X,Y]…],"by":"mouse|touch|pen"}}   draws, by parts of the width and height of the
 //                                             element; other than with the mouse in Chromium alone
@@ -112,7 +112,13 @@ const commands = {
   click: selector => page.click(selector),
   focus: selector => page.focus(selector),
   async press (keys) {
-    for (const key of keys) await page.keyboard.press(key)
+    for (const combination of keys) {
+      const held = combination.split('+')
+      const key = held.pop()
+      for (const each of held) await page.keyboard.down(each)
+      await page.keyboard.press(key)
+      for (const each of held) await page.keyboard.up(each)
+    }
   },
   async drag ({ in: selector, points, by = 'mouse' }) {
     const places = await page.evaluate(({ selector, points }) => {
