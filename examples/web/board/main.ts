@@ -33,7 +33,7 @@ function enter ({ swarm, room, name }: Visit): { event: (event: SwarmEvent) => v
   const context = canvas.getContext('2d')
   const penContext = pen.getContext('2d')
   if (context === null || penContext === null) throw new Error('this browser has no canvas')
-  placeSwarm()
+  placeSwarm(over.signal)
   setText(byId('own-name'), name)
   setText(byId('own-id'), short(swarm.peerId))
 

@@ -84,7 +84,7 @@ function enter ({ swarm, room, name }: Visit): { event: (event: SwarmEvent) => v
   const line = byId<HTMLTextAreaElement>('line')
   const typing = new Map<string, number>()
   let toldTyping = 0
-  placeSwarm()
+  placeSwarm(over.signal)
   setText(byId('own-name'), name)
   setText(byId('own-id'), short(swarm.peerId))
   line.value = ''

@@ -4,9 +4,12 @@ import { byId, list, make, setText } from './page.js'
 import { colour, short, type Members } from './members.js'
 import { milliseconds, pathWords, trackerMark, trackerWords } from './words.js'
 
-/** Opens the list where there is room beside what is done in the room, and folds it where it is below. */
-export function placeSwarm (): void {
-  byId<HTMLDetailsElement>('swarm').open = matchMedia('(min-width: 46rem)').matches
+/** Opens the list where there is room beside what is done in the room, and folds it where it is below, until the signal. */
+export function placeSwarm (signal: AbortSignal): void {
+  const wide = matchMedia('(min-width: 46rem)')
+  const place = (): void => { byId<HTMLDetailsElement>('swarm').open = wide.matches }
+  place()
+  wide.addEventListener('change', place, { signal })
 }
 
 /** Draws who is here, and which trackers there are. */
