@@ -67,8 +67,8 @@ async fn a_chat_is_held(browser: &str) {
     terminal.says("Bob: see https://example.org/?a=b.").await;
     assert_eq!(ann.shows("#log .line p", "example.org").await, "see https://example.org/?a=b.");
     let link = ann.evaluate("document.querySelector('#log .line a').outerHTML").await;
-    assert!(link.as_str().unwrap().contains("href=\"https://example.org/?a=b\""), "{link}");
-    assert!(link.as_str().unwrap().contains("rel=\"noopener noreferrer nofollow\""), "{link}");
+    assert!(link.as_str().expect("a text").contains("href=\"https://example.org/?a=b\""), "{link}");
+    assert!(link.as_str().expect("a text").contains("rel=\"noopener noreferrer nofollow\""), "{link}");
     assert_eq!(ann.evaluate("document.querySelector('#typing').textContent").await, "");
     terminal.write("me, \"Ferris\" <i>عربي</i>").await;
     assert_eq!(ann.shows("#log .line p", "me").await, "me, \"Ferris\" <i>عربي</i>");
@@ -83,14 +83,14 @@ async fn a_chat_is_held(browser: &str) {
     bob.say("unseen <b>one</b>").await;
     bob.say("unseen two").await;
     ann.shows("#unread", "2 new").await;
-    assert!(ann.evaluate("document.title").await.as_str().unwrap().starts_with("(2) "));
+    assert!(ann.evaluate("document.title").await.as_str().expect("a text").starts_with("(2) "));
     ann.click("#unread").await;
     ann.shows("#log .line:last-child p", "unseen two").await;
-    assert!(!ann.evaluate("document.title").await.as_str().unwrap().starts_with('('));
+    assert!(!ann.evaluate("document.title").await.as_str().expect("a text").starts_with('('));
 
     // A peer whose name and lines would be markup.
     let mut stranger = Kind::Rust.start(ROOM, &[tracker.url()]).await;
-    let id = ann.evaluate("document.querySelector('#own-id').textContent").await.as_str().unwrap().to_owned();
+    let id = ann.evaluate("document.querySelector('#own-id').textContent").await.as_str().expect("a text").to_owned();
     let connected = stranger.process().expect("peer_connected", |event| starts_with(&event["peer"], &id)).await;
     for message in [json!({ "name": MARKUP }), json!(format!("{MARKUP}<script>alert(2)</script> javascript:alert(3)"))]
     {
