@@ -110,7 +110,7 @@ impl StaticFiles {
         let found = if path.ends_with('/') { index(path) } else { files.get(path) };
         let Some(file) = found else {
             // A link without its slash, in which those of the page would lead elsewhere.
-            index(&format!("{path}/"))?;
+            index(&format!("{path}/")).filter(|_| path.starts_with('/'))?;
             let text = format!(
                 "HTTP/1.1 308 Permanent Redirect\r\nLocation: {path}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             );
