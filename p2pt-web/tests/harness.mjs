@@ -17,12 +17,12 @@ const program = process.env.P2PT_BINARY
 if (!program) throw new Error('P2PT_BINARY is to name the program p2pt: run p2pt-web/check')
 
 /** Waits for a promise, or fails with what was waited for. */
-export function within (what, promise) {
+export function within (what, promise, guard = GUARD) {
   let timer
-  const guard = new Promise((resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited in vain: ${what}`)), GUARD)
+  const late = new Promise((resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited in vain: ${what}`)), guard)
   })
-  return Promise.race([promise, guard]).finally(() => clearTimeout(timer))
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
 class Lines {

@@ -30,6 +30,9 @@ async function code (act) {
   }
 }
 
+// Longer than a test may take, so that an abort that has no effect is seen.
+const UNHURRIED = { requestTimeout: 600_000 }
+
 const scenarios = {
   requests: urls => pair(urls, async ({ one, other, toOther }) => {
     const answering = (async () => {
@@ -59,7 +62,7 @@ const scenarios = {
     await answering
     seen.gone = await code(() => toOther.request('?'))
     return { ...seen, ended: await code(async () => { for await (const event of other) throw event }) }
-  }),
+  }, UNHURRIED),
 
   streams: urls => pair(urls, async ({ one, other, toOther, toOne }) => {
     const heard = []

@@ -11,12 +11,23 @@ use crate::Fault;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cancels(Arc<Mutex<HashMap<u32, oneshot::Sender<()>>>>);
 
-/// Takes a number back when its wait is over, however that came.
-struct Registered<'a>(&'a Cancels, u32);
+/// A wait that can be cancelled from the moment at which this is made: JavaScript may do so before the wait is first polled.
+#[derive(Debug)]
+pub(crate) struct Cancellable {
+    /// `None` for a wait that cannot be cancelled.
+    registered: Option<(Registered, oneshot::Receiver<()>)>,
+}
 
-impl Drop for Registered<'_> {
+/// Takes a number back when its wait is over, however that came.
+#[derive(Debug)]
+struct Registered {
+    cancels: Cancels,
+    ticket: u32,
+}
+
+impl Drop for Registered {
     fn drop(&mut self) {
-        self.0.take(self.1);
+        self.cancels.take(self.ticket);
     }
 }
 
@@ -33,19 +44,24 @@ impl Cancels {
         }
     }
 
-    /// Waits for something until it is there or is cancelled. Without a ticket (`None`) it cannot be cancelled.
-    pub(crate) async fn wait<T>(
-        &self,
-        ticket: Option<u32>,
-        wait: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let Some(ticket) = ticket else { return wait.await };
-        let (sender, cancelled) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, sender);
-        let _registered = Registered(self, ticket);
+    /// Registers a wait, which can be cancelled by its ticket, or not without one.
+    pub(crate) fn register(&self, ticket: Option<u32>) -> Cancellable {
+        let registered = ticket.map(|ticket| {
+            let (sender, cancelled) = oneshot::channel();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, sender);
+            (Registered { cancels: self.clone(), ticket }, cancelled)
+        });
+        Cancellable { registered }
+    }
+}
+
+impl Cancellable {
+    /// Waits for something until it is there or is cancelled.
+    pub(crate) async fn wait<T>(self, wait: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let Some((_registered, cancelled)) = self.registered else { return wait.await };
         tokio::select! {
             biased;
-            // The sender goes with a ticket that is used twice, which ends the earlier wait.
+            // Its sender is dropped with a ticket that is used twice, which ends the earlier wait.
             _ = cancelled => Err(Fault::new("aborted", "the wait was aborted")),
             result = wait => result,
         }

@@ -146,10 +146,10 @@ impl Node {
     ) -> impl Future<Output = Result<Received, Fault>> + Send + 'static {
         // Queued by now, so that the order is that of the calls.
         let pending = self.ask(peer, text, is_json, id, timeout);
-        let cancels = self.cancels.clone();
+        let cancellable = self.cancels.register(ticket);
         async move {
             let pending = pending?;
-            cancels.wait(ticket, async { Ok(Received::new(pending.await?)) }).await
+            cancellable.wait(async { Ok(Received::new(pending.await?)) }).await
         }
     }
 

@@ -81,12 +81,15 @@ impl Swarm {
     ///
     /// # Errors
     /// `stopped`, `aborted`.
-    pub async fn wait_for_peer(&self, ticket: Option<u32>) -> Result<String, Fault> {
-        let wait = async {
-            let peer = self.swarm.wait_for_peer().await?;
-            Ok(state::text(&(self.peers.number(&peer), peer.id().to_string())))
-        };
-        self.cancels.wait(ticket, wait).await
+    pub fn wait_for_peer(&self, ticket: Option<u32>) -> impl Future<Output = Result<String, Fault>> + Send + 'static {
+        let (swarm, peers, cancellable) = (self.swarm.clone(), self.peers.clone(), self.cancels.register(ticket));
+        async move {
+            let wait = async {
+                let peer = swarm.wait_for_peer().await?;
+                Ok(state::text(&(peers.number(&peer), peer.id().to_string())))
+            };
+            cancellable.wait(wait).await
+        }
     }
 
     /// Sends a message to all peers that are connected, and returns for which of them there was no room, as JSON:

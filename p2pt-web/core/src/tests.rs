@@ -27,6 +27,12 @@ impl Member {
         Self { node, swarm }
     }
 
+    async fn join_room(world: &World, room: &str) -> Self {
+        let node = Node::start_over(world.builder(), "{}").await.expect("a node");
+        let swarm = node.join(room, false).await.expect("a swarm");
+        Self { node, swarm }
+    }
+
     /// The number of a peer, once there is one.
     async fn meet(&self) -> u32 {
         let peer = soon(self.swarm.wait_for_peer(None)).await.expect("a peer");
@@ -220,6 +226,14 @@ async fn a_wait_can_be_cancelled() {
     let peer = alice.meet().await;
     let asking = alice.node.request(peer, text("?"), false, None, None, Some(2));
     assert_eq!(code(soon(async { tokio::join!(asking, async { alice.node.cancel(2) }).0 }).await), "aborted");
+    // Before it is first polled, as JavaScript does that aborts in the same turn.
+    let asking = alice.node.request(peer, text("?"), false, None, None, Some(3));
+    alice.node.cancel(3);
+    assert_eq!(code(soon(asking).await), "aborted");
+    let carol = Member::join_room(&world, "another").await;
+    let waiting = carol.swarm.wait_for_peer(Some(1));
+    carol.node.cancel(1);
+    assert_eq!(code(soon(waiting).await), "aborted");
     // A ticket whose wait is over means nothing.
     alice.node.cancel(2);
     assert_eq!(soon(alice.swarm.wait_for_peer(Some(2))).await.map(|peer| peer.starts_with('[')), Ok(true));

@@ -227,8 +227,7 @@ impl Swarm {
     /// Waits for a peer; the promise has it as JSON.
     #[wasm_bindgen(js_name = waitForPeer)]
     pub fn wait_for_peer(&self, ticket: Option<u32>) -> Promise {
-        let swarm = self.0.clone();
-        promise(async move { swarm.wait_for_peer(ticket).await })
+        promise(self.0.wait_for_peer(ticket))
     }
 
     /// Sends a message to all peers; returns for which of them there was no room, as JSON.
