@@ -3,6 +3,7 @@
 mod bench;
 mod network;
 mod tracker;
+mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
 pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
 pub(crate) use tracker::TrackerArgs;
+pub(crate) use web::WebArgs;
 
 /// The longest time that can be given: a day, which no deadline here needs.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Chat(ChatArgs),
     /// Run a WebTorrent tracker
     Tracker(TrackerArgs),
+    /// Serve pages to the browsers of the local network: a chat, a drawing board and a dashboard, with a tracker
+    Web(WebArgs),
     /// Ask a tracker how many members swarms have
     Scrape(ScrapeArgs),
     /// Speak JSON Lines on standard input and output, so that any language can use p2pt
@@ -61,7 +65,7 @@ impl Command {
     /// Whether it shows what goes wrong itself, so that the log would say it twice, and at a terminal in the middle of what
     /// is being typed.
     pub(crate) fn shows_warnings(&self) -> bool {
-        matches!(self, Self::Doctor(_) | Self::Chat(_))
+        matches!(self, Self::Doctor(_) | Self::Chat(_) | Self::Web(_))
     }
 }
 

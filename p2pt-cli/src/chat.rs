@@ -8,7 +8,7 @@ mod members;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use p2pt::{Event, Events, Peer, PeerId, Swarm, TrackerWarning};
+use p2pt::{AnnounceUrl, Event, Events, Peer, PeerId, Swarm, TrackerWarning};
 
 use crate::args::{ChatArgs, quoted};
 use crate::lines::Line;
@@ -16,7 +16,8 @@ use crate::progress::Waiting;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, explained, option_for, output_error, short};
-use dialect::{Dialect, Said, short_name};
+pub(crate) use dialect::Dialect;
+use dialect::{Said, short_name};
 use editor::{MAX_LINE_BYTES, Source};
 use input::{HELP, Input};
 use members::Members;
@@ -25,20 +26,50 @@ use members::Members;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
-    let mut signals = StopSignals::with_hangup()?;
-    let mut reader = OutputReader::watch();
+    let signals = StopSignals::with_hangup()?;
     let dialect = if args.p2chat { Dialect::P2Chat } else { Dialect::Plain };
     let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
     let room = args.identifier.clone().unwrap_or_else(draw_room);
     let (swarm, events) = builder.join(dialect.identifier(&room)).await?;
-    let (mut source, terminal) = Source::open();
     let name = args.name.as_deref().map(short_name).filter(|name| !name.is_empty());
     // The web app shows a name beside each line.
     let name = name.or_else(|| args.p2chat.then(|| short(swarm.peer_id())));
+    let header = if args.network.has_headers() { " your --header and" } else { "" };
+    let invitation = format!("Others join with{header}: {}", command_for_others(&args, &room));
+    let trackers = args.network.announce_urls();
+    hold(Conversation { swarm, events, room, dialect, name, invitation, trackers, is_over_with_input: true }, signals)
+        .await
+}
+
+/// What a chat is held with.
+pub(crate) struct Conversation {
+    pub(crate) swarm: Swarm,
+    pub(crate) events: Events,
+    /// What people call the room.
+    pub(crate) room: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) name: Option<String>,
+    /// How others come here.
+    pub(crate) invitation: String,
+    pub(crate) trackers: Vec<AnnounceUrl>,
+    /// Whether it is over when the input ends, even where that is no terminal.
+    pub(crate) is_over_with_input: bool,
+}
+
+/// Holds a chat in the terminal until it is left, and leaves the swarm in order.
+pub(crate) async fn hold(conversation: Conversation, mut signals: StopSignals) -> Result<(), crate::Failure> {
+    let mut reader = OutputReader::watch();
+    let Conversation { swarm, events, room, dialect, name, invitation, trackers, is_over_with_input } = conversation;
+    let (mut source, terminal) = Source::open();
+    let ends = is_over_with_input || source.is_editor();
     let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
     let mut signalled = false;
+    let conversing = async {
+        chat.greet(&room, &invitation, &trackers)?;
+        chat.converse(&mut source, events, ends).await
+    };
     let ended = tokio::select! {
-        ended = chat.converse(&args, &room, &mut source, events) => ended,
+        ended = conversing => ended,
         () = signals.next() => {
             signalled = true;
             Ok(())
@@ -55,7 +86,7 @@ pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
 }
 
 /// A name for a room where none is given: 40 bits that are in use nowhere else, and that no stranger guesses.
-fn draw_room() -> String {
+pub(crate) fn draw_room() -> String {
     format!("room-{}", &PeerId::random().to_string()[..10])
 }
 
@@ -74,36 +105,36 @@ struct Chat {
 }
 
 impl Chat {
-    /// Shows what happens and does what is asked for, until the input ends or says to leave.
-    async fn converse(
-        &mut self,
-        args: &ChatArgs,
-        room: &str,
-        source: &mut Source,
-        mut events: Events,
-    ) -> io::Result<()> {
+    /// Says where this is, and how others come here.
+    fn greet(&mut self, room: &str, invitation: &str, trackers: &[AnnounceUrl]) -> io::Result<()> {
         let own_id = short(self.swarm.peer_id());
         let name = self.name.as_deref().map(|name| format!(", {name:?}")).unwrap_or_default();
         self.note(format_args!("You are {own_id}{name}, under {room:?}. {HELP}"))?;
-        let header = if args.network.has_headers() { " your --header and" } else { "" };
-        self.note(format_args!("Others join with{header}: {}", command_for_others(args, room)))?;
-        let trackers: Vec<String> = args.network.announce_urls().iter().map(ToString::to_string).collect();
+        self.note(invitation)?;
+        let trackers: Vec<String> = trackers.iter().map(ToString::to_string).collect();
         match trackers.as_slice() {
-            [] => self.warn("there is no tracker, so no peer is met: --tracker")?,
-            urls => self.note(format_args!("Looking for them by {}", urls.join(" and ")))?,
+            [] => self.warn("there is no tracker, so no peer is met: --tracker"),
+            urls => self.note(format_args!("Looking for them by {}", urls.join(" and "))),
         }
+    }
+
+    /// Shows what happens and does what is asked for, until the input says to leave, or ends where that `ends` it.
+    async fn converse(&mut self, source: &mut Source, mut events: Events, ends: bool) -> io::Result<()> {
+        let mut is_open = true;
         loop {
             tokio::select! {
-                line = source.next() => match line? {
+                line = source.next(), if is_open => match line? {
                     Some(Line::Whole(line)) => {
                         if self.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
                             return Ok(());
                         }
                     }
                     Some(Line::TooLong) => self.warn(format_args!("a line is longer than {MAX_LINE_BYTES} bytes"))?,
-                    None => return Ok(()),
+                    None if ends => return Ok(()),
+                    None => is_open = false,
                 },
                 Some(event) = events.next() => self.show(event)?,
+                else => return Ok(()),
             }
         }
     }
@@ -226,6 +257,7 @@ impl Chat {
                 }
                 self.said(peer, clean(&text))
             }
+            Said::Typing => Ok(()),
             Said::Name(name) => {
                 if self.members.rename(peer.id(), name) {
                     self.note(format_args!("{before} is {}", self.members.shown(peer.id())))?;

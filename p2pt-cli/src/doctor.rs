@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 
+pub(crate) use self::machine::outward;
 use crate::args::{DoctorArgs, quoted};
 use crate::progress::Waiting;
 use crate::terminal::{Colour, Terminal, clean};

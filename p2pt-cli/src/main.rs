@@ -15,6 +15,7 @@ mod scrape;
 mod signals;
 mod terminal;
 mod tracker;
+mod web;
 
 use std::env;
 use std::error::Error;
@@ -86,6 +87,7 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
             Command::Demo(args) => demo::run(args).await.map_err(Into::into),
             Command::Chat(args) => chat::run(args).await,
             Command::Tracker(args) => tracker::run(args).await,
+            Command::Web(args) => web::run(args).await,
             Command::Scrape(args) => scrape::run(args).await,
             Command::Completions(args) => pages::completions(&args).map_err(Into::into),
             Command::Man(args) => pages::man(&args).map_err(Into::into),

@@ -60,7 +60,7 @@ struct Page {
     examples: &'static [(&'static str, &'static str)],
 }
 
-const PAGES: [Page; 10] = [
+const PAGES: [Page; 11] = [
     Page {
         command: "p2pt",
         failure: None,
@@ -102,6 +102,17 @@ const PAGES: [Page; 10] = [
                 "p2pt -v tracker --trusted-proxy 127.0.0.1",
                 "Serve behind a reverse proxy, and log sockets and refusals.",
             ),
+        ],
+    },
+    Page {
+        command: "web",
+        failure: Some("It cannot listen, or there are no pages."),
+        on_signal: OnSignal::Leaves,
+        examples: &[
+            ("p2pt web", "Serve the pages on port 8080, and take part in the chat of a room that is drawn."),
+            ("p2pt web --identifier my-room --name Ann", "Serve them for a room, and chat under a name."),
+            ("p2pt web --listen 127.0.0.1:8080", "Serve this machine alone."),
+            ("p2pt web --pages examples/web/dist", "Serve pages that were built in the repository, or others."),
         ],
     },
     Page {

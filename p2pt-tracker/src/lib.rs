@@ -180,8 +180,8 @@ pub use native::{CertificateError, HeaderError, ProxyUrl, ProxyUrlError, Socket,
 pub use p2pt_proto::{FieldProblem, OddField, Oddity, ScrapeStats};
 #[cfg(feature = "server")]
 pub use server::{
-    ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, TrackerListener, TrackerServer,
-    TrackerService, raise_descriptor_limit,
+    ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, StaticFiles, TrackerListener,
+    TrackerServer, TrackerService, raise_descriptor_limit,
 };
 #[cfg(feature = "server-tls")]
 pub use server::{ServerTls, ServerTlsError};

@@ -5,6 +5,7 @@ mod arrival;
 mod config;
 mod connection;
 mod descriptors;
+mod files;
 mod forwarded;
 mod handshake;
 mod http;
@@ -44,6 +45,7 @@ pub use self::tls::{ServerTls, ServerTlsError};
 pub use self::{
     config::ServerConfig,
     descriptors::raise_descriptor_limit,
+    files::StaticFiles,
     forwarded::ForwardedHeader,
     listener::TrackerListener,
     network::{Network, NetworkError},
@@ -136,8 +138,8 @@ impl TrackerService {
 /// A WebTorrent tracker on one TCP port or several, over `ws://` unless a listener has TLS.
 ///
 /// It serves WebSocket clients on every path and from every origin. For plain HTTP, there are
-/// [statistics](ServerStats::to_json) at `/stats.json`, `/health` for load balancers, and a word to people at `/`. See
-/// [`Swarms`](crate::Swarms) for what it does with messages, and [`ServerConfig`] for its limits. Dropping it stops it too,
+/// [statistics](ServerStats::to_json) at `/stats.json`, `/health` for load balancers, a word to people at `/`, and
+/// [files](StaticFiles) of the program's own. See [`Swarms`](crate::Swarms) for what it does with messages, and [`ServerConfig`] for its limits. Dropping it stops it too,
 /// without waiting for anything.
 ///
 /// ```

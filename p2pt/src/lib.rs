@@ -194,8 +194,8 @@ pub mod tracker {
     pub use p2pt_tracker::{CertificateError, HeaderError, ProxyUrl, ProxyUrlError};
     #[cfg(feature = "server")]
     pub use p2pt_tracker::{
-        ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, SwarmsConfig, SwarmsStats,
-        TrackerListener, TrackerServer, TrackerService, raise_descriptor_limit,
+        ForwardedHeader, Network, NetworkError, RefusalStats, ServerConfig, ServerStats, StaticFiles, SwarmsConfig,
+        SwarmsStats, TrackerListener, TrackerServer, TrackerService, raise_descriptor_limit,
     };
     #[cfg(feature = "server-tls")]
     pub use p2pt_tracker::{ServerTls, ServerTlsError};

@@ -53,12 +53,12 @@ export function running ({ pid, url, newContext, close, freeze, hide }) {
     freeze,
     hide,
     /** Opens a page that knows these functions, in a context of its own, so that no two share a process. */
-    async open (functions, search = '') {
+    async open (functions, search = '', site = url) {
       const page = await (await newContext()).newPage()
       page.on('pageerror', error => console.error(`page: ${error.stack}`))
       page.on('console', message => console.error(`page: ${message.text()}`))
       for (const [name, call] of Object.entries(functions)) await page.exposeFunction(name, call)
-      await page.goto(url + search)
+      await page.goto(site + search)
       return page
     },
     /** Ends the browser once, and resolves for every caller when it has ended and left nothing behind. */

@@ -4,6 +4,7 @@ pub mod events;
 pub mod interop;
 pub mod js;
 pub mod machine;
+pub mod page;
 pub mod pipe;
 pub mod plan;
 pub mod program;

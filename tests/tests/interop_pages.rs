@@ -1,11 +1,11 @@
-//! The chat of `examples/web` in headless Chromium and Firefox, used as people use it, with `p2pt chat` and `p2pt pipe` as
+//! The chat of `examples/web/rust-chat` in headless Chromium and Firefox, used as people use it, with `p2pt chat` and `p2pt pipe` as
 //! those it talks to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use p2pt_tests::interop::turn;
-use p2pt_tests::js::{Kind, Tracker, TrackerKind, javascript, p2pt_binary};
-use p2pt_tests::pipe::LineProcess;
+use p2pt_tests::js::{Kind, Tracker, TrackerKind, p2pt_binary};
+use p2pt_tests::page::Page;
 use p2pt_tests::program::Program;
 use serde_json::json;
 use tokio::process::Command;
@@ -15,50 +15,13 @@ const ROOM: &str = "Küche & <b>Bad</b>";
 /// A name that would be an element, and run, if it were taken for markup.
 const MARKUP: &str = "<img src=/ onerror=alert(1)>";
 
-/// The chat in a browser.
-struct Page(LineProcess);
+async fn open(browser: &str, arguments: &[&str]) -> Page {
+    Page::open(browser, "rust-chat", arguments).await
+}
 
-impl Page {
-    async fn open(browser: &str, arguments: &[&str]) -> Self {
-        let mut command = javascript("demo.mjs", &["--browser", browser]);
-        command.args(arguments);
-        let mut page = LineProcess::spawn(format!("the chat in {browser}"), command);
-        page.expect("ready", |_| true).await;
-        Self(page)
-    }
-
-    async fn join(&mut self, name: &str, tracker: &Tracker) {
-        self.0.command(&json!({ "join": { "identifier": ROOM, "name": name, "tracker": tracker.url() } })).await;
-        self.shows("#title", ROOM).await;
-    }
-
-    async fn say(&mut self, line: &str) {
-        self.0.command(&json!({ "say": line })).await;
-    }
-
-    /// Waits until an element that is visible shows this, and returns all its text.
-    async fn shows(&mut self, selector: &str, text: &str) -> String {
-        self.0.command(&json!({ "await": { "in": selector, "text": text } })).await;
-        let shown = self.0.expect("shown", |shown| shown["in"] == selector).await;
-        shown["text"].as_str().expect("a text").to_owned()
-    }
-
-    async fn count(&mut self, selector: &str) -> u64 {
-        self.0.command(&json!({ "count": selector })).await;
-        self.0.expect("count", |_| true).await["count"].as_u64().expect("a number")
-    }
-
-    /// Takes a screenshot, and checks that it is a PNG of that size, of more than a blank page.
-    async fn screenshot(&mut self, path: &Path, width: u32, height: u32) {
-        self.0.command(&json!({ "screenshot": { "path": path, "width": width, "height": height } })).await;
-        self.0.expect("screenshot", |_| true).await;
-        let png = std::fs::read(path).expect("a screenshot");
-        assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
-        let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().expect("four bytes"));
-        assert_eq!((number(16), number(20)), (width, height));
-        // A blank page of the larger size has 4 KB at most.
-        assert!(png.len() > 15_000, "{} bytes are too few to show anything", png.len());
-    }
+async fn join(page: &mut Page, name: &str, tracker: &Tracker) {
+    page.act(json!({ "join": { "identifier": ROOM, "name": name, "tracker": tracker.url() } })).await;
+    page.shows("#title", ROOM).await;
 }
 
 fn chat(name: &str, tracker: &Tracker) -> Program {
@@ -81,8 +44,8 @@ async fn a_page_chats_with_the_terminal(browser: &str) {
     let mut terminal = chat("Ferris", &tracker);
     terminal.says("is reached").await;
 
-    let mut page = Page::open(browser, &[]).await;
-    page.join("Ann", &tracker).await;
+    let mut page = open(browser, &[]).await;
+    join(&mut page, "Ann", &tracker).await;
     assert_eq!(page.shows("#own-name", "Ann").await, "Ann");
     let id = page.shows("#own-id", "").await;
 
@@ -120,7 +83,7 @@ async fn a_page_chats_with_the_terminal(browser: &str) {
     terminal.ends().await;
     page.shows("#log", "Ferris has left").await;
     page.shows("#alone", "No other peer").await;
-    page.0.end().await;
+    page.end().await;
     tracker.stop().await;
 }
 
@@ -128,14 +91,14 @@ async fn two_pages_chat(browser: &str) {
     let _turn = turn().await;
     let tracker = Tracker::start(TrackerKind::Ours).await;
     let screenshots = screenshots(browser);
-    let mut ann = Page::open(browser, &["--dark"]).await;
+    let mut ann = open(browser, &["--dark"]).await;
     ann.screenshot(&screenshots.join("welcome-dark.png"), 1280, 800).await;
-    ann.join("Ann", &tracker).await;
+    join(&mut ann, "Ann", &tracker).await;
     ann.shows("#alone", "No other peer").await;
     // The other follows the link, and says only who it is.
     let search = format!("?identifier={}&tracker={}", "K%C3%BCche+%26+%3Cb%3EBad%3C%2Fb%3E", tracker.url());
-    let mut bob = Page::open(browser, &["--search", &search]).await;
-    bob.0.command(&json!({ "join": { "name": "Bob" } })).await;
+    let mut bob = open(browser, &["--search", &search]).await;
+    bob.act(json!({ "join": { "name": "Bob" } })).await;
     ann.shows("#log", "is Bob").await;
     bob.shows("#log", "is Ann").await;
     for (speaker, line) in [(0, "hello"), (1, "good evening"), (0, "fine weather"), (1, "indeed")] {
@@ -146,16 +109,16 @@ async fn two_pages_chat(browser: &str) {
     ann.screenshot(&screenshots.join("dark.png"), 1280, 800).await;
 
     // A page that leaves may come back, and is met as another peer.
-    bob.0.command(&json!({ "click": "#leave" })).await;
+    bob.act(json!({ "click": "#leave" })).await;
     ann.shows("#log", "Bob has left (closed by the other side)").await;
     bob.shows("#welcome", "Your name").await;
-    bob.join("Bobby", &tracker).await;
+    join(&mut bob, "Bobby", &tracker).await;
     ann.shows("#log", "is Bobby").await;
     bob.shows("#count", "1 peer").await;
     bob.say("back again").await;
     ann.shows("#log .line:not(.own) p", "back again").await;
     for page in [ann, bob] {
-        page.0.end().await;
+        page.end().await;
     }
     tracker.stop().await;
 }

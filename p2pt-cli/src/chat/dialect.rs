@@ -8,8 +8,9 @@ const MAX_NAME_CHARS: usize = 30;
 
 /// What other members understand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
-    /// A line is a text, and a name is said once, as the JSON `{"name": …}`.
+pub(crate) enum Dialect {
+    /// A line is a text, and a name is said once, as the JSON `{"name": …}`. Pages also say `{"typing": true}` while a line
+    /// is being written.
     Plain,
     /// Each line is a text that holds the JSON `{"username": …, "message": …}`.
     P2Chat,
@@ -18,14 +19,26 @@ pub(super) enum Dialect {
 /// What a message says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    Line { text: String, name: Option<String> },
+    Line {
+        text: String,
+        name: Option<String>,
+    },
     Name(String),
+    /// Whether a line is being written, which a terminal does not show.
+    Typing,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typing {
+    #[serde(rename = "typing")]
+    _is_typing: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,9 +79,13 @@ impl Dialect {
     pub(super) fn read(self, payload: &Payload) -> Said {
         let as_it_is = || Said::Line { text: payload.as_str().to_owned(), name: None };
         match self {
-            Self::Plain => match payload.as_json().map(|json| json.parse::<Named>()) {
-                Some(Ok(Named { name })) => Said::Name(short_name(&name)),
-                _ => as_it_is(),
+            Self::Plain => match payload.as_json() {
+                Some(json) => match (json.parse::<Named>(), json.parse::<Typing>()) {
+                    (Ok(Named { name }), _) => Said::Name(short_name(&name)),
+                    (_, Ok(_)) => Said::Typing,
+                    _ => as_it_is(),
+                },
+                None => as_it_is(),
             },
             Self::P2Chat => match payload.text().map(serde_json::from_str::<Line>) {
                 Some(Ok(Line { username, message })) => Said::Line { text: message, name: Some(short_name(&username)) },
@@ -94,6 +111,8 @@ mod tests {
             let said = dialect.read(&dialect.line(Some("Ann"), "a \"line\""));
             assert_eq!(said, Said::Line { text: "a \"line\"".to_owned(), name });
         }
+        let typing = Payload::json(&serde_json::json!({ "typing": true })).unwrap();
+        assert_eq!(Dialect::Plain.read(&typing), Said::Typing);
         let told = Dialect::Plain.name("Ann").unwrap();
         assert_eq!(Dialect::Plain.read(&told), Said::Name("Ann".to_owned()));
         assert_eq!(Dialect::P2Chat.name("Ann"), None);

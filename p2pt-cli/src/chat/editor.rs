@@ -81,6 +81,11 @@ impl Source {
         Ok((Self::Editor { lines, _screen: screen }, Terminal::beside_an_editor(printer)))
     }
 
+    /// Whether people type the lines, so that their end is meant.
+    pub(super) fn is_editor(&self) -> bool {
+        matches!(self, Self::Editor { .. })
+    }
+
     /// The next line, or `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
         match self {

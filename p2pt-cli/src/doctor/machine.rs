@@ -20,7 +20,7 @@ pub(super) fn look() -> Vec<Finding> {
 }
 
 /// The address that leaves for elsewhere. Connecting a UDP socket asks the routing table, and sends nothing.
-fn outward(remote: SocketAddr) -> Option<SocketAddr> {
+pub(crate) fn outward(remote: SocketAddr) -> Option<SocketAddr> {
     let local: SocketAddr =
         if remote.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(local).ok()?;

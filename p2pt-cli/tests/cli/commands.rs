@@ -12,7 +12,7 @@ use crate::program::{Tracker, exit_code, p2pt, run, stdout, text, until};
 #[tokio::test]
 async fn help_names_every_command_and_option() {
     for (arguments, named) in [
-        (&["--help"][..], &["demo", "chat", "tracker", "scrape", "pipe", "bench", "--verbose"][..]),
+        (&["--help"][..], &["demo", "chat", "tracker", "web", "scrape", "pipe", "bench", "--verbose"][..]),
         (&["demo", "--help"], &["--deadline"]),
         (
             &["chat", "--help"],
@@ -34,6 +34,7 @@ async fn help_names_every_command_and_option() {
                 "--interval",
             ],
         ),
+        (&["web", "--help"], &["--listen", "0.0.0.0:8080", "--identifier", "--name", "--pages"]),
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
         (
             &["pipe", "--help"],

@@ -23,3 +23,4 @@ mod progress;
 #[cfg(target_os = "linux")]
 mod shell;
 mod tracker;
+mod web;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ForwardedHeader, Network, throttle::Rate};
+use super::{ForwardedHeader, Network, StaticFiles, throttle::Rate};
 use crate::{setters::setters, swarms::SwarmsConfig};
 
 /// Limits and times of a [`TrackerServer`](super::TrackerServer) or [`TrackerService`](super::TrackerService). Start
@@ -60,13 +60,16 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<Network>,
     /// In which header field [`trusted_proxies`](Self::trusted_proxies) name the client. Default `X-Forwarded-For`.
     pub forwarded_header: ForwardedHeader,
+    /// What browsers get for plain HTTP, besides what the tracker has itself. Default nothing.
+    pub files: StaticFiles,
     /// Sockets beyond `swarms.max_connections` that may be open for a handshake or a plain HTTP request; further ones
     /// are closed without a word. Default 256.
     pub max_handshakes: usize,
-    /// How long a client may take to send its HTTP request and read the response. Default 10 s.
+    /// How long a client may take to send its HTTP request and read the response, a [file](Self::files) apart. Default
+    /// 10 s.
     pub handshake_timeout: Duration,
-    /// How long a client may take to read what is written at once: one message, or several that have 16 KiB together.
-    /// Default 10 s, as aquatic.
+    /// How long a client may take to read what is written at once: one message, or several that have 16 KiB together, or
+    /// 64 KiB of a [file](Self::files). Default 10 s, as aquatic.
     pub write_timeout: Duration,
     /// How often each connection is pinged. Default 30 s: proxies drop what is idle for 60 s.
     pub ping_interval: Duration,
@@ -90,6 +93,7 @@ setters!(ServerConfig {
     max_connections_per_address: usize,
     trusted_proxies: Vec<Network>,
     forwarded_header: ForwardedHeader,
+    files: StaticFiles,
     max_handshakes: usize,
     handshake_timeout: Duration,
     write_timeout: Duration,
@@ -113,6 +117,7 @@ impl Default for ServerConfig {
             max_connections_per_address: 1000,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
+            files: StaticFiles::default(),
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 use super::{
     arrival::Arrival,
     connection::{self, Connection, hang_up},
+    files,
     http::{self, Head, Refusal, Request},
     hub::{Hub, Registration},
     refusals::Refused,
@@ -49,8 +50,20 @@ where
         accepted = timeout_at(deadline, handshake(&hub, stream, &mut arrival)) => accepted,
     };
     match accepted {
-        Ok(Ok(Some((socket, registration)))) => Some(Box::new(Connection::new(hub, socket, registration, arrival))),
-        Ok(Ok(None)) => None,
+        Ok(Ok(Outcome::Accepted(socket, registration))) => {
+            Some(Box::new(Connection::new(hub, socket, registration, arrival)))
+        }
+        Ok(Ok(Outcome::Answered)) => None,
+        Ok(Ok(Outcome::File(mut stream, answer))) => {
+            let written = tokio::select! {
+                () = hub.stopping.cancelled() => return None,
+                written = answer.write(&mut stream, hub.config.write_timeout) => written,
+            };
+            if let Err(error) = written {
+                tracing::debug!(%error, "a file was not read to its end");
+            }
+            None
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, "socket lost in the handshake");
             None
@@ -86,23 +99,30 @@ where
     }
 }
 
-/// Reads the request and responds. `None` if it was no WebSocket handshake or there are too many connections.
-async fn handshake<S>(
-    hub: &Arc<Hub>,
-    mut stream: S,
-    arrival: &mut Arrival,
-) -> io::Result<Option<(WebSocket<S>, Registration)>>
+/// What has become of a socket's request.
+enum Outcome<S> {
+    Accepted(WebSocket<S>, Registration),
+    /// It was no WebSocket handshake, or there are too many connections; nothing is left to be said.
+    Answered,
+    /// It gets a file, which may take longer than a handshake.
+    File(S, files::Answer),
+}
+
+/// Reads the request and responds, unless the response is a file.
+async fn handshake<S>(hub: &Arc<Hub>, mut stream: S, arrival: &mut Arrival) -> io::Result<Outcome<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let answer = match Head::read(&mut stream).await? {
         Ok(head) => match answer(hub, &head, arrival) {
-            Ok((response, registration)) => {
+            Answer::Accept(response, registration) => {
                 stream.write_all(&response).await?;
                 stream.flush().await?;
-                return Ok(Some((WebSocket::new(stream, head.rest, hub.config.max_message_bytes), registration)));
+                let socket = WebSocket::new(stream, head.rest, hub.config.max_message_bytes);
+                return Ok(Outcome::Accepted(socket, registration));
             }
-            Err(response) => response,
+            Answer::File(answer) => return Ok(Outcome::File(stream, answer)),
+            Answer::Last(response) => response,
         },
         Err(response) => {
             hub.refusals.count(Refused::Request);
@@ -111,23 +131,34 @@ where
     };
     stream.write_all(&answer).await?;
     hang_up(&mut stream).await?;
-    Ok(None)
+    Ok(Outcome::Answered)
 }
 
-/// The response that accepts a WebSocket, and its place; or else the last that is said on this socket.
-fn answer(hub: &Arc<Hub>, head: &Head, arrival: &mut Arrival) -> Result<(Vec<u8>, Registration), Vec<u8>> {
+/// What is said to a request.
+enum Answer {
+    /// It is accepted as a WebSocket, which has its place.
+    Accept(Vec<u8>, Registration),
+    File(files::Answer),
+    /// The last that is said on this socket.
+    Last(Vec<u8>),
+}
+
+fn answer(hub: &Arc<Hub>, head: &Head, arrival: &mut Arrival) -> Answer {
     let refuse = |why, refusal: Refusal| {
         hub.refusals.count(why);
-        refusal.response(head.head_only())
+        Answer::Last(refusal.response(head.head_only()))
     };
-    arrival.learn(hub, head.headers()).map_err(|(why, refusal)| refuse(why, refusal))?;
-    match head.route(arrival.audience) {
+    if let Err((why, refusal)) = arrival.learn(hub, head.headers()) {
+        return refuse(why, refusal);
+    }
+    match head.route(arrival.audience, &hub.config.files) {
         Request::Upgrade { response } => match hub.open(arrival.address()) {
-            Some(registration) => Ok((response, registration)),
-            None => Err(refuse(Refused::Full, Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CloseReason::Full))),
+            Some(registration) => Answer::Accept(response, registration),
+            None => refuse(Refused::Full, Refusal::new(StatusCode::SERVICE_UNAVAILABLE, CloseReason::Full)),
         },
-        Request::Page(page) => Err(page.response(head.head_only(), || hub.stats())),
-        Request::Options => Err(http::options()),
-        Request::Refused(refusal) => Err(refuse(Refused::Request, refusal)),
+        Request::Page(page) => Answer::Last(page.response(head.head_only(), || hub.stats())),
+        Request::File(answer) => Answer::File(answer),
+        Request::Options => Answer::Last(http::options()),
+        Request::Refused(refusal) => refuse(Refused::Request, refusal),
     }
 }

@@ -15,7 +15,11 @@ use tokio_tungstenite::tungstenite::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode, Uri, Version, header},
 };
 
-use super::{ServerStats, prometheus};
+use super::{
+    ServerStats,
+    files::{Answer, StaticFiles},
+    prometheus,
+};
 
 /// The longest request head taken, as in Node. Browsers send about 600 bytes, with many cookies 4 KiB, and a reverse
 /// proxy adds what it knows of the client.
@@ -37,6 +41,8 @@ pub(super) enum Request {
     Upgrade { response: Vec<u8> },
     /// Something to look at.
     Page(Page),
+    /// A file of the program's own.
+    File(Answer),
     /// Which requests may be made, by `OPTIONS`: browsers ask so before a request of another origin.
     Options,
     /// Anything else, and what to say about it.
@@ -132,7 +138,7 @@ impl Head {
     }
 
     /// Any path and any origin will do for a WebSocket: announce URLs differ, and web pages are meant to come.
-    pub(super) fn route(&self, audience: Audience) -> Request {
+    pub(super) fn route(&self, audience: Audience, files: &StaticFiles) -> Request {
         let (method, version) = (self.request.method(), self.request.version());
         let websocket = names_websocket(self.headers());
         let operator = audience == Audience::Operator;
@@ -150,7 +156,9 @@ impl Head {
             let text = format!("{method} is not served here, only {METHODS}");
             return Request::Refused(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
         }
-        let page = match self.request.uri().path() {
+        let path = self.request.uri().path();
+        let file = if operator { None } else { files.answer(path, self.headers(), self.head_only()) };
+        let page = match path {
             "/health" => Page::Health,
             "/stats.json" => Page::Stats,
             "/metrics" if operator => Page::Metrics,
@@ -160,11 +168,14 @@ impl Head {
                     "a WebSocket needs HTTP/1.1, and this request is HTTP/1.0: nginx needs `proxy_http_version 1.1`";
                 return Request::Refused(Refusal::new(StatusCode::UPGRADE_REQUIRED, text));
             }
-            "/" => Page::Welcome,
+            "/" if file.is_none() => Page::Welcome,
             "/announce" => {
                 return Request::Refused(Refusal::new(StatusCode::UPGRADE_REQUIRED, WELCOME.trim_end()));
             }
             _ => {
+                if let Some(file) = file {
+                    return Request::File(file);
+                }
                 let text = "nothing here; statistics are at /stats.json";
                 return Request::Refused(Refusal::new(StatusCode::NOT_FOUND, text));
             }
@@ -312,7 +323,7 @@ mod tests {
         fn whatever_comes_is_no_reason_to_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), line in "[ -~\r\n]{0,200}") {
             for bytes in [bytes, line.into_bytes(), b"GET / HTTP/1.1\r\n".to_vec()] {
                 if let Ok(Some((size, request))) = parse(&bytes) {
-                    let _ = Head::new(request, bytes[size..].to_vec()).route(Audience::Public);
+                    let _ = Head::new(request, bytes[size..].to_vec()).route(Audience::Public, &StaticFiles::new());
                 }
             }
         }

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 
 pub use super::websocket::model::frames;
 use super::{
+    files::StaticFiles,
     forwarded::ForwardedHeader,
     http::{self, Audience, Head, Request},
     network::Network,
@@ -52,8 +53,9 @@ pub fn heads(data: &[u8]) {
 
 /// Whatever is asked for, the answer is one response, and the operator's port has no WebSockets.
 fn route(head: &Head) {
+    let files = StaticFiles::new().file("/index.html", &b"a page"[..]);
     for audience in [Audience::Public, Audience::Operator] {
-        match head.route(audience) {
+        match head.route(audience, &files) {
             Request::Upgrade { response } => {
                 assert_eq!(audience, Audience::Public);
                 let text = String::from_utf8(response).expect("a response is text");
@@ -62,6 +64,7 @@ fn route(head: &Head) {
             }
             Request::Options => assert!(http::options().ends_with(b"\r\n\r\n")),
             Request::Refused(refusal) => assert_response(&refusal.response(head.head_only()), head.head_only()),
+            Request::File(_) => assert_eq!(audience, Audience::Public),
             Request::Page(_) => {}
         }
     }

@@ -21,6 +21,13 @@ struct Name {
     name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Typing {
+    #[serde(rename = "typing")]
+    _is_typing: bool,
+}
+
 /// A room that this page is in.
 pub(crate) struct Room(Rc<Inner>);
 
@@ -121,6 +128,8 @@ impl Inner {
                     page::note(&format!("{before} is {}", self.shown(id)));
                 }
             }
+            // Another page says that a line is being written.
+            None if is_typing(message) => {}
             None => page::said(&Speaker { name: &before, id, class: &colour(id) }, message.payload().as_str()),
         }
     }
@@ -185,6 +194,10 @@ fn explained(error: &TransportError) -> String {
 
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn is_typing(message: &Message) -> bool {
+    message.payload().as_json().is_some_and(|json| json.parse::<Typing>().is_ok())
 }
 
 fn name_in(message: &Message) -> Option<String> {
