@@ -82,6 +82,30 @@ test('an emitter has the methods of Node’s, and a listener that fails keeps no
   assert.deepEqual([emitter.listenerCount('a'), emitter.eventNames()], [0, []])
 })
 
+test('a listener that is to be called once is, whatever else it or another listener does', () => {
+  const emitter = new EventEmitter()
+  const heard = []
+  const both = value => heard.push(value)
+  // The same function, once and for good: what is taken off is the entry that was called.
+  emitter.once('a', both).on('a', both)
+  for (const value of [1, 2, 3]) emitter.emit('a', value)
+  assert.deepEqual(heard.splice(0), [1, 1, 2, 3])
+  // An `emit` within an `emit`: the outer one does not call it again.
+  emitter.once('b', () => { emitter.emit('b', 'inner') })
+  emitter.once('b', both)
+  emitter.emit('b', 'outer')
+  assert.deepEqual(heard.splice(0), ['inner'])
+  assert.deepEqual(emitter.eventNames(), ['a'])
+})
+
+test('what is no function cannot listen', () => {
+  const emitter = new EventEmitter()
+  for (const name of ['on', 'once', 'addListener', 'prependListener', 'prependOnceListener']) {
+    assert.throws(() => emitter[name]('a', undefined), TypeError, name)
+  }
+  assert.equal(emitter.emit('a'), false)
+})
+
 test('the oldest of too many waiters is given up', () => {
   const waiters = new Waiters()
   const waiter = () => ({ resolve () {}, reject () {} })
@@ -91,8 +115,8 @@ test('the oldest of too many waiters is given up', () => {
   assert.equal(waiters.take((10_000 - 4097) % 3, `${10_000 - 4097}`), undefined)
   assert.ok(waiters.take((10_000 - 4096) % 3, `${10_000 - 4096}`))
   const [mine, later] = [waiter(), waiter()]
-  waiters.add(7, 'x', mine)
-  waiters.add(7, 'x', later)
+  assert.equal(waiters.add(7, 'x', mine), undefined)
+  assert.equal(waiters.add(7, 'x', later), mine)
   assert.equal(waiters.drop(7, 'x', mine), false)
   assert.deepEqual(waiters.takeAll(7), [later])
   assert.deepEqual(waiters.takeAll(7), [])
