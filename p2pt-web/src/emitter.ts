@@ -98,7 +98,7 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   setMaxListeners (_count: number): this { return this }
 }
 
-/** Reports what a listener has thrown as if it had not been caught: at `window.onerror`, or as an uncaught exception. */
-function report (error: unknown): void {
+/** Reports what was thrown as if it had not been caught: at `window.onerror`, or as an uncaught exception. */
+export function report (error: unknown): void {
   queueMicrotask(() => { throw error })
 }

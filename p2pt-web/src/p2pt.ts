@@ -1,4 +1,4 @@
-import { EventEmitter } from './emitter.js'
+import { EventEmitter, report } from './emitter.js'
 import { P2ptError } from './errors.js'
 import type { PeerClosed, SwarmEvent } from './events.js'
 import { startNode, type Node, type Swarm } from './node.js'
@@ -173,7 +173,13 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
       if (batch.length === 0) return
       for (const event of batch) {
         // What handlers have destroyed says nothing more, but for how its peers go.
-        if (!run.over || event.type === 'peerClosed') this.#handle(event)
+        if (run.over && event.type !== 'peerClosed') continue
+        try {
+          this.#handle(event)
+        } catch (error) {
+          // Such as that this engine cannot read a JSON that is one. No peer is to make this deaf.
+          report(error)
+        }
       }
     }
   }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { P2PT } from '../dist/p2pt.js'
 import { setLoader } from '../dist/platform.js'
+import { unhandled } from './unhandled.mjs'
 
 /** What was called of the binding, and what it hands out next. */
 let calls, batches, wake, beforeEnd, lastBatch, trackers
@@ -333,4 +334,15 @@ test('a tracker that was removed is not counted while the node leaves it', async
   assert.deepEqual(p2pt.getTrackerStats(), { connected: 2, total: 2 })
   p2pt.removeTracker('ws://a.test')
   assert.deepEqual(p2pt.getTrackerStats(), { connected: 1, total: 1 })
+})
+
+test('a message that an engine cannot read keeps nothing after it from being heard', async () => {
+  const { p2pt } = await started()
+  const heard = event(p2pt, 'msg')
+  const [reported, ...others] = await unhandled(async () => {
+    come([[7, '{', true, '1'], [7, 'after it', false, '2']])
+    assert.equal((await heard)[1], 'after it')
+  })
+  assert.ok(reported instanceof SyntaxError)
+  assert.deepEqual(others, [])
 })
