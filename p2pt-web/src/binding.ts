@@ -64,7 +64,7 @@ export interface BindingSwarm {
   peers (): string
   /** JSON: `[number, id]`. */
   waitForPeer (ticket: number | undefined): Promise<string>
-  /** JSON: `[[number, error], …]` of those peers for which there was no room. */
+  /** JSON: `[[number, id, error], …]` of those peers for which there was no room. */
   broadcast (text: string, isJson: boolean): string
   requestMorePeers (): Promise<void>
   setIdentifier (key: string, isInfoHash: boolean): Promise<void>

@@ -1,7 +1,7 @@
 import { P2ptError } from './errors.js'
 
 type Listener = (...values: any[]) => unknown
-interface Entry { listener: Listener, once: boolean }
+interface Entry { listener: Listener, once: boolean, called: boolean }
 
 /**
  * The methods of Node's `EventEmitter` that programs made with p2pt use, in any platform.
@@ -15,9 +15,11 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   private readonly _listeners = new Map<keyof Events, Entry[]>()
 
   private _add (name: keyof Events, listener: Listener, once: boolean, first: boolean): this {
+    if (typeof listener !== 'function') throw new TypeError(`${typeof listener} cannot listen to ${String(name)}: it is no function`)
     const before = this._listeners.get(name) ?? []
+    const entry = { listener, once, called: false }
     // A new array, so that an `emit` under way goes on with those it began with.
-    this._listeners.set(name, first ? [{ listener, once }, ...before] : [...before, { listener, once }])
+    this._listeners.set(name, first ? [entry, ...before] : [...before, entry])
     return this
   }
 
@@ -44,9 +46,13 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   off<Name extends keyof Events> (name: Name, listener: (...values: Events[Name]) => unknown): this {
     const entries = this._listeners.get(name) ?? []
     // The one that was added last, as Node does.
-    const place = entries.findLastIndex(entry => entry.listener === listener)
-    if (place >= 0) this._listeners.set(name, entries.toSpliced(place, 1))
+    this._remove(name, entries.findLastIndex(entry => entry.listener === listener))
     return this
+  }
+
+  private _remove (name: keyof Events, place: number): void {
+    const entries = this._listeners.get(name)
+    if (entries !== undefined && place >= 0) this._listeners.set(name, entries.toSpliced(place, 1))
   }
 
   removeListener<Name extends keyof Events> (name: Name, listener: (...values: Events[Name]) => unknown): this {
@@ -61,10 +67,15 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
 
   emit<Name extends keyof Events> (name: Name, ...values: Events[Name]): boolean {
     const entries = this._listeners.get(name) ?? []
-    for (const { listener, once } of entries) {
-      if (once) this.off(name, listener as (...values: Events[Name]) => unknown)
+    for (const entry of entries) {
+      if (entry.once) {
+        // An `emit` within this one has called it.
+        if (entry.called) continue
+        entry.called = true
+        this._remove(name, this._listeners.get(name)?.indexOf(entry) ?? -1)
+      }
       try {
-        const result = listener.apply(this, values)
+        const result = entry.listener.apply(this, values)
         if (result instanceof Promise) result.catch(error => { if (!(error instanceof P2ptError)) report(error) })
       } catch (error) {
         report(error)
@@ -87,7 +98,7 @@ export class EventEmitter<Events extends { [Name in keyof Events]: any[] }> {
   setMaxListeners (_count: number): this { return this }
 }
 
-/** Reports what a listener has thrown as if it had not been caught: at `window.onerror`, or as an uncaught exception. */
-function report (error: unknown): void {
+/** Reports what was thrown as if it had not been caught: at `window.onerror`, or as an uncaught exception. */
+export function report (error: unknown): void {
   queueMicrotask(() => { throw error })
 }

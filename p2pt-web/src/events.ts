@@ -1,3 +1,4 @@
+import type { ErrorCode } from './errors.js'
 import type { Message, Peer } from './peer.js'
 
 /** A peer can be talked to. */
@@ -28,7 +29,16 @@ export interface DataFrame {
 }
 
 /** What was broadcast was not sent to a peer, though it is there. */
-export interface SendFailed { type: 'sendFailed', peer: Peer, code: string, message: string, missed: number }
+export interface SendFailed {
+  type: 'sendFailed'
+  peer: Peer
+  /** The id of the message, as JSON; `null` for a frame. */
+  id: string | null
+  code: ErrorCode
+  message: string
+  /** How many more of this peer just after this one were dropped, because 32 were not read. */
+  missed: number
+}
 
 /** A peer has sent what is no message; it is lost. */
 export interface InvalidFrame { type: 'invalidFrame', peer: Peer, message: string }

@@ -1,9 +1,9 @@
 import { abortable, cancellable, type WaitOptions } from './abort.js'
 import type { BindingEvent, BindingNode, BindingSwarm } from './binding.js'
-import { awaiting, calling, fromBinding } from './errors.js'
+import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
 import type { SwarmEvent } from './events.js'
 import type { NodeOptions } from './options.js'
-import { content, Message, Peer } from './peer.js'
+import { content, idText, Message, Peer } from './peer.js'
 import { binding } from './platform.js'
 import type { Metrics, TrackerStats } from './stats.js'
 
@@ -21,7 +21,7 @@ const asyncDispose: typeof Symbol.asyncDispose =
  */
 export async function startNode (options: NodeOptions = {}, { signal }: WaitOptions = {}): Promise<Node> {
   const { startNode } = await abortable(binding(), signal)
-  const node = new Node(await awaiting(startNode(JSON.stringify(options))))
+  const node = new Node(await awaiting(startNode(written(options))))
   if (signal?.aborted) {
     await node.shutdown()
     throw signal.reason
@@ -54,8 +54,6 @@ export async function join (key: SwarmKey, options: NodeOptions = {}, wait: Wait
 /** A node: one peer id, one connection to each tracker, and any number of swarms. */
 export class Node {
   readonly #node: BindingNode
-  /** The peers of all swarms, by number. */
-  readonly #peers = new Map<number, Peer>()
 
   /** @internal */
   constructor (node: BindingNode) {
@@ -78,7 +76,7 @@ export class Node {
   async #join (key: SwarmKey, { signal }: WaitOptions, ownsNode: boolean): Promise<Swarm> {
     signal?.throwIfAborted()
     const swarm = await awaiting(this.#node.join(...parts(key)))
-    return new Swarm(this, this.#node, swarm, this.#peers, ownsNode)
+    return new Swarm(this, this.#node, swarm, ownsNode)
   }
 
   /**
@@ -86,10 +84,10 @@ export class Node {
    *
    * @throws {@link P2ptError}: `invalid_announce_url`, `stopped`.
    */
-  addTracker (url: string): Promise<string> { return awaiting(this.#node.addTracker(url)) }
+  addTracker (url: string | URL): Promise<string> { return awaiting(this.#node.addTracker(String(url))) }
 
   /** Leaves a tracker; peers that were met there stay. Says whether the node had it. */
-  removeTracker (url: string): Promise<boolean> { return awaiting(this.#node.removeTracker(url)) }
+  removeTracker (url: string | URL): Promise<boolean> { return awaiting(this.#node.removeTracker(String(url))) }
 
   /** The trackers as they are now. */
   trackerStats (): TrackerStats { return JSON.parse(this.#node.trackers()) }
@@ -98,10 +96,10 @@ export class Node {
   metrics (): Metrics { return JSON.parse(this.#node.metrics()) }
 
   /** Keeps a peer away, in all swarms, for as long as the node lives. A peer that means harm comes back under a new id. */
-  ban (id: string): Promise<void> { return awaiting(this.#node.ban(id)) }
+  async ban (id: string): Promise<void> { await awaiting(this.#node.ban(idText('the id of a peer', id))) }
 
   /** Lifts a ban; says whether there was one. */
-  unban (id: string): boolean { return calling(() => this.#node.unban(id)) }
+  unban (id: string): boolean { return calling(() => this.#node.unban(idText('the id of a peer', id))) }
 
   /**
    * Lets the process end while the node runs, as `unref` of a socket of Node does; a node keeps it alive otherwise, until it
@@ -130,7 +128,8 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   readonly node: Node
   readonly #node: BindingNode
   readonly #swarm: BindingSwarm
-  readonly #peers: Map<number, Peer>
+  /** By number. Not those of all swarms of a node, so that they go with this one if its events are not read. */
+  readonly #peers = new Map<number, Peer>()
   readonly #ownsNode: boolean
   /** Events that have crossed and were not handed out, the first of them at `#place`. */
   #batch: SwarmEvent[] = []
@@ -138,13 +137,10 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   #crossing: Promise<boolean> | undefined
 
   /** @internal */
-  constructor (
-    node: Node, bindingNode: BindingNode, swarm: BindingSwarm, peers: Map<number, Peer>, ownsNode: boolean
-  ) {
+  constructor (node: Node, bindingNode: BindingNode, swarm: BindingSwarm, ownsNode: boolean) {
     this.node = node
     this.#node = bindingNode
     this.#swarm = swarm
-    this.#peers = peers
     this.#ownsNode = ownsNode
   }
 
@@ -210,10 +206,10 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
     return this.#crossing
   }
 
-  #peer (number: number, id = ''): Peer {
+  #peer (number: number, id: string): Peer {
     let peer = this.#peers.get(number)
     if (peer === undefined) {
-      peer = new Peer(this.#node, number, id)
+      peer = new Peer(this.#node, this.#swarm, number, id)
       this.#peers.set(number, peer)
     }
     return peer
@@ -221,7 +217,7 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
 
   #event (crossed: BindingEvent): SwarmEvent {
     if (typeof crossed !== 'string') {
-      const peer = this.#peer(crossed[0])
+      const peer = this.#peer(crossed[0], '')
       return crossed.length === 4
         ? new Message(peer, [crossed[1], crossed[2], crossed[3]])
         : { type: 'data', peer, bytes: crossed[1], isText: crossed[2] }
@@ -229,8 +225,9 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
     const event = JSON.parse(crossed)
     if (typeof event.peer === 'number') {
       const number: number = event.peer
-      event.peer = this.#peer(number, event.id)
-      if (event.type === 'peerConnected') delete event.id
+      const connected = event.type === 'peerConnected'
+      event.peer = this.#peer(number, connected ? event.id : '')
+      if (connected) delete event.id
       if (event.type === 'peerClosed') this.#peers.delete(number)
     }
     return event
@@ -241,15 +238,15 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
    * in memory once, however many they are. What fails later is a `sendFailed` event.
    */
   broadcast (value: unknown): Array<{ peer: Peer, error: unknown }> {
-    const refused: Array<[number, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...content(value))))
-    return refused.map(([number, error]) => ({ peer: this.#peer(number), error: fromBinding(error) }))
+    const refused: Array<[number, string, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...content(value))))
+    return refused.map(([number, id, error]) => ({ peer: this.#peer(number, id), error: fromBinding(error) }))
   }
 
   /** Announces to all trackers now, rather than within their intervals. */
   requestMorePeers (): Promise<void> { return awaiting(this.#swarm.requestMorePeers()) }
 
   /** Announces under another identifier from now on. Connected peers stay. */
-  setIdentifier (key: SwarmKey): Promise<void> { return awaiting(this.#swarm.setIdentifier(...parts(key))) }
+  async setIdentifier (key: SwarmKey): Promise<void> { await awaiting(this.#swarm.setIdentifier(...parts(key))) }
 
   /** Leaves in order: what was sent leaves, trackers and peers are told, events end. */
   leave (): Promise<void> {
@@ -260,5 +257,18 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
 }
 
 function parts (key: SwarmKey): [key: string, isInfoHash: boolean] {
-  return typeof key === 'string' ? [key, false] : [key.infoHash, true]
+  if (typeof key === 'string') return [key, false]
+  if (typeof key?.infoHash === 'string') return [key.infoHash, true]
+  throw new P2ptError('invalid_id', 'a swarm is joined by its identifier, a string, or by an object with its `infoHash`')
+}
+
+/** Options in JSON, which would pass over functions and write `null` for numbers that are none. */
+function written (options: NodeOptions): string {
+  return JSON.stringify(options, (name, value) => {
+    const kind = typeof value
+    if (kind === 'bigint' || kind === 'function' || kind === 'symbol' || kind === 'number' && !Number.isFinite(value)) {
+      throw new P2ptError('invalid_option', `${name}: ${String(value)} is no value of an option`)
+    }
+    return value
+  })
 }

@@ -26,6 +26,8 @@ export class P2ptPeer<Msg = any> extends EventEmitter<PeerEvents> {
   /** @internal */
   readonly _peer: Peer
   private readonly _p2pt: P2PT<Msg>
+  // An object, so that a view of the peer has it in common with it.
+  private readonly _ended = { byProgram: false }
 
   /** @internal */
   constructor (p2pt: P2PT<Msg>, peer: Peer) {
@@ -39,7 +41,10 @@ export class P2ptPeer<Msg = any> extends EventEmitter<PeerEvents> {
 
   /** Whether it can be talked to. */
   get connected (): boolean { return this._peer.connected }
-  get destroyed (): boolean { return !this._peer.connected }
+  /** Whether it was destroyed or has gone. A peer that was destroyed says nothing more; `peerclose` comes when it is gone. */
+  get destroyed (): boolean { return this._ended.byProgram || !this._peer.connected }
+  /** @internal */
+  get _isDestroyed (): boolean { return this._ended.byProgram }
   get bufferSize (): number { return this._peer.bufferedAmount }
 
   /**
@@ -52,19 +57,22 @@ export class P2ptPeer<Msg = any> extends EventEmitter<PeerEvents> {
 
   /** @internal */
   _answer (message: Message): void {
-    this.respond = this._p2pt._peerRespond(this, JSON.parse(message.id))
+    this.respond = response => this._p2pt._send(this, response, message.id)
   }
 
   /** Sends one frame as it is, which is a `data` event at the other side. The promise need not be awaited. */
-  send (frame: string | ArrayBuffer | ArrayBufferView): Promise<void> {
+  send (frame: string | ArrayBufferLike | ArrayBufferView): Promise<void> {
     const sent = this._peer.sendFrame(frame)
     this._channel._watch(sent)
     return sent
   }
 
   /** Ends the connection; what was sent leaves first. */
-  destroy (): void { void this._peer.disconnect() }
-
+  destroy (): void {
+    if (this._ended.byProgram) return
+    this._ended.byProgram = true
+    void this._peer.disconnect()
+  }
 }
 
 /** As much of an `RTCDataChannel` as programs look at. */
@@ -97,7 +105,7 @@ export class PeerChannel extends EventTarget {
     if (!this.#above || this.bufferedAmount > this.bufferedAmountLowThreshold) return
     this.#above = false
     const event = new Event('bufferedamountlow')
-    this.onbufferedamountlow?.(event)
     this.dispatchEvent(event)
+    this.onbufferedamountlow?.(event)
   }
 }

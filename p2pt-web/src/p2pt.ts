@@ -1,4 +1,4 @@
-import { EventEmitter } from './emitter.js'
+import { EventEmitter, report } from './emitter.js'
 import { P2ptError } from './errors.js'
 import type { PeerClosed, SwarmEvent } from './events.js'
 import { startNode, type Node, type Swarm } from './node.js'
@@ -81,6 +81,10 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   #starting: Promise<Node> | undefined
   #node: Node | undefined
   #swarm: Swarm | undefined
+  /** From a `start` to the `destroy` after it. What the swarm of an earlier run still has to say is how its peers go. */
+  #run = { over: false }
+  /** What hands out the events of `#swarm`. */
+  #listening: Promise<void> = Promise.resolve()
   /** What changes the node, one after the other. */
   #commands: Promise<unknown> = Promise.resolve()
 
@@ -89,10 +93,10 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
    * @param identifierString what the peers share that are to meet
    * @param options what else can be set, which npm's p2pt has no argument for
    */
-  constructor (announceURLs: string[] = [], identifierString = '', options: NodeOptions = {}) {
+  constructor (announceURLs: Array<string | URL> = [], identifierString: string | number = '', options: NodeOptions = {}) {
     super()
     const { peerId, iceServers, trackers, ...others } = options
-    this.announceURLs = trackers === undefined ? announceURLs : [...announceURLs, ...trackers]
+    this.announceURLs = [...announceURLs, ...trackers ?? []].map(String)
     this._rtcConfig = { iceServers: iceServers ?? this.#noServers }
     this.#options = others
     this._peerId = peerId ?? hex(crypto.getRandomValues(new Uint8Array(20)))
@@ -102,12 +106,14 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   }
 
   /** Sets the identifier; once started, peers stay connected, and those under the new one are met beside them. */
-  setIdentifier (identifierString: string): Promise<void> {
+  setIdentifier (identifier: string | number): Promise<void> {
+    const identifierString = String(identifier)
+    const run = this.#run
     this.identifierString = identifierString
     this.infoHash = quiet(binding().then(({ infoHashOf }) => infoHashOf(identifierString)))
     const set = this.#command(async node => {
       if (this.#swarm !== undefined) await this.#swarm.setIdentifier(identifierString)
-      else await this.#join(node, identifierString)
+      else await this.#join(node, identifierString, run)
     })
     return quiet(Promise.all([this.#setInfoHash(this.infoHash), set]).then(() => {}))
   }
@@ -124,7 +130,9 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
    */
   start (): Promise<void> {
     if (this.#starting === undefined) {
-      const starting = this.#startNode()
+      const run = { over: false }
+      this.#run = run
+      const starting = this.#startNode(run)
       this.#starting = starting
       starting.catch(error => {
         if (this.#starting === starting) this.#starting = undefined
@@ -135,7 +143,7 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     return quiet(this.#starting.then(() => {}))
   }
 
-  async #startNode (): Promise<Node> {
+  async #startNode (run: { over: boolean }): Promise<Node> {
     // A node before this one ends first, since it has the same id.
     await this.#commands.catch(() => {})
     const { iceServers, iceTransportPolicy } = this._rtcConfig
@@ -149,22 +157,37 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     this.#node = node
     this.announceURLs.forEach((announceUrl, place) => { this.trackers[place] = { announceUrl } })
     await Promise.all(this.announceURLs.map(url => this.#addTracker(node, url)))
-    if (this.identifierString !== '') await this.#join(node, this.identifierString)
+    if (this.identifierString !== '') await this.#join(node, this.identifierString, run)
     return node
   }
 
-  async #join (node: Node, identifier: string): Promise<void> {
+  async #join (node: Node, identifier: string, run: { over: boolean }): Promise<void> {
     const swarm = await node.join(identifier)
     this.#swarm = swarm
-    void this.#listen(swarm)
+    this.#listening = this.#listen(swarm, run)
   }
 
-  async #listen (swarm: Swarm): Promise<void> {
+  async #listen (swarm: Swarm, run: { over: boolean }): Promise<void> {
     for (;;) {
       const batch = await swarm.nextBatch()
       if (batch.length === 0) return
-      for (const event of batch) this.#handle(event)
+      for (const event of batch) {
+        // What handlers have destroyed says nothing more, but for how its peers go.
+        if (run.over && event.type !== 'peerClosed') continue
+        try {
+          this.#handle(event)
+        } catch (error) {
+          // Such as that this engine cannot read a JSON that is one. No peer is to make this deaf.
+          report(error)
+        }
+      }
     }
+  }
+
+  /** The peer of an event, unless the program has destroyed it. */
+  #heard (peer: Peer): P2ptPeer<Msg> | undefined {
+    const known = this.#known.get(peer)
+    return known?._isDestroyed === true ? undefined : known
   }
 
   #handle (event: SwarmEvent): void {
@@ -172,7 +195,7 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
       case 'message':
         return this.#message(event)
       case 'data': {
-        const peer = this.#known.get(event.peer)
+        const peer = this.#heard(event.peer)
         if (peer === undefined) return
         this.emit('data', peer, event.bytes)
         peer.emit('data', event.bytes)
@@ -203,7 +226,7 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   }
 
   #message (message: Message): void {
-    const peer = this.#known.get(message.peer)
+    const peer = this.#heard(message.peer)
     if (peer === undefined) return
     peer._answer(message)
     const waiter = this.#waiters.take(message.peer, message.id)
@@ -248,11 +271,16 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
    * @param msgID the id of the message to which this is the response; `peer.respond` gives it
    */
   send (peer: P2ptPeer<Msg>, msg: Msg, msgID: number | string = ''): SentMessage<PeerResponse<Msg>> {
-    const id = JSON.stringify(msgID === '' ? randomId() : msgID)
+    return this._send(peer, msg, JSON.stringify(msgID === '' ? randomId() : msgID))
+  }
+
+  /** Sends a message under an id as it came: JavaScript would write some numbers and objects in another way. @internal */
+  _send (peer: P2ptPeer<Msg>, msg: Msg, id: string): SentMessage<PeerResponse<Msg>> {
     let settle!: { resolve: (response: PeerResponse<Msg>) => void, reject: (error: unknown) => void }
     const response = SentMessage.of<PeerResponse<Msg>>((resolve, reject) => { settle = { resolve, reject } })
     const to = this.#target(peer)
-    this.#waiters.add(to, id, settle)
+    const replaced = this.#waiters.add(to, id, settle)
+    replaced?.reject(new P2ptError('replaced', 'a later response to the same message took the place of this one'))
     const sent = to.respondTo(id, msg)
     response.sent = sent
     peer._channel?._watch(sent)
@@ -270,7 +298,8 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   }
 
   /** Adds a tracker. Throws if there is one of that URL. */
-  addTracker (announceURL: string): void {
+  addTracker (url: string | URL): void {
+    const announceURL = String(url)
     if (this.announceURLs.includes(announceURL)) {
       throw new P2ptError('invalid_announce_url', `there is a tracker ${announceURL} already`)
     }
@@ -288,16 +317,17 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   }
 
   /** Removes a tracker; the peers that were met there stay. Throws if there is none of that URL. */
-  removeTracker (announceURL: string): void {
+  removeTracker (url: string | URL): void {
+    const announceURL = String(url)
     const place = this.announceURLs.indexOf(announceURL)
     if (place < 0) throw new P2ptError('invalid_announce_url', `there is no tracker ${announceURL}`)
     this.announceURLs.splice(place, 1)
     this.trackers = Object.fromEntries(this.announceURLs.map((announceUrl, place) => [place, { announceUrl }]))
     void this.#command(async node => {
-      const url = this.#urls.get(announceURL)
+      const ours = this.#urls.get(announceURL)
       this.#urls.delete(announceURL)
       // Another way to write the same URL may still be there.
-      if (url !== undefined && ![...this.#urls.values()].includes(url)) await node.removeTracker(url)
+      if (ours !== undefined && ![...this.#urls.values()].includes(ours)) await node.removeTracker(ours)
     })
   }
 
@@ -309,17 +339,26 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
 
   /** How many trackers are reached, and how many there are. */
   getTrackerStats (): TrackerCounts {
-    return { connected: this.#node?.trackerStats().connected ?? 0, total: this.announceURLs.length }
+    const total = this.announceURLs.length
+    if (this.#node === undefined) return { connected: 0, total }
+    const { connected, trackers } = this.#node.trackerStats()
+    // The node takes a moment to leave a tracker that was removed.
+    const kept = new Set(this.announceURLs.map(url => this.#urls.get(url)))
+    const left = trackers.filter(({ url, swarms }) => !kept.has(url) && swarms.some(({ announced }) => announced))
+    return { connected: Math.max(connected - left.length, 0), total }
   }
 
   /** Ends everything: peers and trackers are told. The promise resolves when that is done, and need not be awaited. */
   destroy (): Promise<void> {
     const starting = this.#starting
     this.#starting = undefined
-    if (starting === undefined) return Promise.resolve()
-    const done = starting.then(node => node.shutdown(), () => {}).then(() => {
+    this.#run.over = true
+    // It is ending, or has ended.
+    if (starting === undefined) return quiet(this.#commands.then(() => {}))
+    const done = starting.then(node => node.shutdown(), () => {}).then(() => this.#listening).then(() => {
       this.#node = undefined
       this.#swarm = undefined
+      this.#urls.clear()
     })
     this.#commands = done
     return quiet(done)
@@ -330,11 +369,6 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
 
   /** The swarm beneath. Its events are taken by this object. */
   get swarm (): Swarm | undefined { return this.#swarm }
-
-  /** Makes `peer.respond` for each message. */
-  _peerRespond (peer: P2ptPeer<Msg>, msgID: number | string): (message: Msg) => SentMessage<PeerResponse<Msg>> {
-    return message => this.send(peer, message, msgID)
-  }
 
   /** Does something with the node once it has started, after what was to be done before; nothing unless it is to start. */
   #command (act: (node: Node) => Promise<void>): Promise<void> {

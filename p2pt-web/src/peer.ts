@@ -1,5 +1,5 @@
 import { abortable, cancellable, quiet, type WaitOptions } from './abort.js'
-import type { BindingMessage, BindingNode } from './binding.js'
+import type { BindingMessage, BindingNode, BindingSwarm } from './binding.js'
 import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
 import type { ConnectionStats } from './stats.js'
 
@@ -24,8 +24,15 @@ export function content (value: unknown): [text: string, isJson: boolean] {
   return [json, true]
 }
 
-/** Begins to send. It never throws, and its promise need not be awaited. */
+/** A text that crosses to the binding, which takes everything for one: to WebAssembly that would be wild memory. */
+export function idText (what: string, id: unknown): string {
+  if (typeof id !== 'string') throw new P2ptError('invalid_id', `${what} is a string, and ${typeof id} was given`)
+  return id
+}
+
+/** Begins to send, unless that was aborted already. It never throws, and its promise need not be awaited. */
 export function sending (begin: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return quiet(Promise.reject(signal.reason))
   let sent: Promise<void>
   try {
     sent = awaiting(begin())
@@ -46,10 +53,13 @@ export class Peer {
   readonly id: string
   readonly #node: BindingNode
   readonly #number: number
+  /** Kept, since the number means nothing without it. @internal */
+  readonly _swarm: BindingSwarm
 
   /** @internal */
-  constructor (node: BindingNode, number: number, id: string) {
+  constructor (node: BindingNode, swarm: BindingSwarm, number: number, id: string) {
     this.#node = node
+    this._swarm = swarm
     this.#number = number
     this.id = id
   }
@@ -66,8 +76,8 @@ export class Peer {
   /**
    * Sends a message: a string as text, everything else as JSON. It has its place among what is sent when this returns.
    * The promise resolves when the connection has taken it, so a program that awaits it sends no faster than the peer
-   * reads; it rejects when it is certain that none will take it. It need not be awaited. A signal ends the wait, and
-   * takes nothing back.
+   * reads; it rejects when it is certain that none will take it. It need not be awaited. A signal that was aborted
+   * before keeps it from being sent; later it ends the wait, and takes nothing back.
    */
   send (value: unknown, { signal }: WaitOptions = {}): Promise<void> {
     return sending(() => this.#node.send(this.#number, ...content(value), undefined), signal)
@@ -75,11 +85,11 @@ export class Peer {
 
   /** Sends a message in response to another, of which the id is known. {@link Message.respond} is the usual way. */
   respondTo (id: string, value: unknown, { signal }: WaitOptions = {}): Promise<void> {
-    return sending(() => this.#node.send(this.#number, ...content(value), id), signal)
+    return sending(() => this.#node.send(this.#number, ...content(value), idText('the id of a message', id)), signal)
   }
 
   /** Sends one frame as it is, beside the messages: bytes, or text. It is a `data` event at the other side. */
-  sendFrame (frame: string | ArrayBuffer | ArrayBufferView, { signal }: WaitOptions = {}): Promise<void> {
+  sendFrame (frame: string | ArrayBufferLike | ArrayBufferView, { signal }: WaitOptions = {}): Promise<void> {
     return sending(() => typeof frame === 'string'
       ? this.#node.sendTextFrame(this.#number, frame)
       : this.#node.sendBinaryFrame(this.#number, bytesOf(frame)), signal)
@@ -117,16 +127,26 @@ export class Peer {
     return quiet(asked())
   }
 
-  /** The messages of this peer alone, which are no events of the swarm while this is iterated. */
+  /**
+   * The messages of this peer alone, which are no events of the swarm while this is iterated. When the iteration ends, or a
+   * signal ends it, those that were not handed out are events again: none is lost.
+   */
   async * messages ({ signal }: WaitOptions = {}): AsyncGenerator<Message, void, void> {
+    signal?.throwIfAborted()
     const messages = calling(() => this.#node.messages(this.#number))
+    // The call under way ends by that, with the message if it has taken one: so that is handed out before the signal counts.
+    const abort = (): void => { messages.close() }
+    signal?.addEventListener('abort', abort, { once: true })
     try {
       for (;;) {
-        const next = await abortable(awaiting(messages.next()), signal)
-        if (next === undefined) return
+        const next = await awaiting(messages.next())
+        if (next === undefined) break
         yield new Message(this, next)
+        if (signal?.aborted) break
       }
+      signal?.throwIfAborted()
     } finally {
+      signal?.removeEventListener('abort', abort)
       messages.close()
     }
   }
@@ -183,8 +203,11 @@ export class Message {
 
 const UNREAD = Symbol('not parsed yet')
 
-function bytesOf (frame: ArrayBuffer | ArrayBufferView): Uint8Array {
-  return ArrayBuffer.isView(frame)
-    ? new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
-    : new Uint8Array(frame)
+function bytesOf (frame: ArrayBufferLike | ArrayBufferView): Uint8Array {
+  if (ArrayBuffer.isView(frame)) return new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
+  // By its tag, since a buffer of another frame of the page is no instance; of everything else `Uint8Array` makes something.
+  const kind = Object.prototype.toString.call(frame).slice(8, -1)
+  if (kind === 'ArrayBuffer' || kind === 'SharedArrayBuffer') return new Uint8Array(frame)
+  const advice = kind === 'Blob' ? 'send `await blob.arrayBuffer()`' : 'it is a string, an ArrayBuffer or a view of one'
+  throw new P2ptError('frame_rejected', `${kind} is no frame: ${advice}`)
 }

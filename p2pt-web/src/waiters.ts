@@ -17,15 +17,18 @@ export class Waiters<Peer, T> {
 
   get size (): number { return this.#count }
 
-  add (peer: Peer, id: string, waiter: Waiter<T>): void {
+  /** Returns the waiter whose place the new one takes, if there was one for that message already. */
+  add (peer: Peer, id: string, waiter: Waiter<T>): Waiter<T> | undefined {
     let ofPeer = this.#waiting.get(peer)
     if (ofPeer === undefined) this.#waiting.set(peer, ofPeer = new Map())
-    if (!ofPeer.has(id)) this.#count++
+    const replaced = ofPeer.get(id)
+    if (replaced === undefined) this.#count++
     ofPeer.set(id, waiter)
     this.#order.push([peer, id, waiter])
     if (this.#count > MAX_WAITING) this.#dropOldest()
     // Once in as many calls, so that each costs the same.
     if (this.#order.length > 2 * MAX_WAITING) this.#order = this.#order.filter(entry => this.#isWaiting(entry))
+    return replaced
   }
 
   /** The waiter for a message, which waits no more. */

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { P2PT } from '../dist/p2pt.js'
 import { setLoader } from '../dist/platform.js'
+import { unhandled } from './unhandled.mjs'
 
 /** What was called of the binding, and what it hands out next. */
-let calls, batches, wake
+let calls, batches, wake, beforeEnd, lastBatch, trackers
 
 setLoader(async () => ({
   infoHashOf: identifier => `hash of ${identifier}`,
@@ -30,7 +31,7 @@ setLoader(async () => ({
         return url.replace(/\/$/, '')
       },
       removeTracker: async url => { calls.push(['removeTracker', url]) },
-      trackers: () => '{"connected":0,"total":0,"trackers":[]}',
+      trackers: () => trackers,
       send: async (...values) => {
         calls.push(['send', ...values])
         if (values[1] === 'refused') throw new Error('queue_full: no room')
@@ -40,6 +41,8 @@ setLoader(async () => ({
       disconnect: async number => { calls.push(['disconnect', number]) },
       shutdown: async () => {
         calls.push(['shutdown'])
+        await beforeEnd
+        if (lastBatch.length > 0) come(lastBatch)
         come([])
       }
     }
@@ -50,6 +53,9 @@ beforeEach(() => {
   calls = []
   batches = []
   wake = () => {}
+  beforeEnd = undefined
+  lastBatch = []
+  trackers = '{"connected":0,"total":0,"trackers":[]}'
 })
 
 function come (batch) {
@@ -209,4 +215,134 @@ test('it ends once, and can begin again', async () => {
   await Promise.all([p2pt.start(), p2pt.start()])
   assert.equal(called('startNode').length, 2)
   assert.equal(new Set(called('startNode').map(([{ peerId }]) => peerId)).size, 1)
+})
+
+test('a response has the id of its message as it came, whatever a peer has chosen for it', async () => {
+  const { p2pt } = await started()
+  const ids = [
+    '0', 'null', '""', '7.0', '18446744073709551615', '-1e999', '"\\u00e9"', '{"b":1,"1":2}', '{"__proto__":null}', '["constructor"]'
+  ]
+  let heard = 0
+  p2pt.on('msg', (peer, message, received) => {
+    heard++
+    peer.respond('by the peer')
+    received.respond('by the message')
+  })
+  come(ids.map(id => [7, 'x', false, id]))
+  while (heard < ids.length) await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(called('send').map(([,,, id]) => id), ids.flatMap(id => [id, id]))
+})
+
+test('a response in the place of another is the one that is responded to', async () => {
+  const { p2pt, peer } = await started()
+  const [first, second] = [p2pt.send(peer, 'a', 3), p2pt.send(peer, 'b', 3)]
+  await assert.rejects(first, { code: 'replaced' })
+  come([[7, 'x', false, '3']])
+  assert.equal((await second)[1], 'x')
+})
+
+test('what is destroyed says no more than how it ends', async () => {
+  const { p2pt, peer } = await started()
+  const heard = []
+  for (const name of ['peerconnect', 'msg', 'data', 'trackerconnect', 'peerclose']) p2pt.on(name, () => heard.push(name))
+  peer.on('data', () => heard.push('data of the peer'))
+  const destroyed = new Promise(resolve => p2pt.once('msg', () => {
+    p2pt.destroy()
+    // The next run has nothing of the one before.
+    p2pt.start()
+    resolve()
+  }))
+  const tracker = JSON.stringify({ type: 'trackerConnected', tracker: 'ws://a.test', connected: 1, total: 1 })
+  lastBatch = [closed(7), closed(8)]
+  come([[7, 'x', false, '1'], connected(8, 'cd'.repeat(20)), [7, 'y', false, '2'], [7, new Uint8Array(1), false], tracker])
+  await destroyed
+  await p2pt.start()
+  assert.deepEqual([heard, p2pt.peers], [['msg', 'peerclose'], {}])
+})
+
+test('a peer that is destroyed says no more', async () => {
+  const { p2pt, peer } = await started()
+  const asked = p2pt.send(peer, 'a question', 3)
+  const heard = []
+  for (const name of ['msg', 'data', 'peerclose']) p2pt.on(name, () => heard.push(name))
+  p2pt.once('msg', from => {
+    assert.equal(from.destroyed, false)
+    from.destroy()
+    from.destroy()
+    assert.equal(from.destroyed, true)
+  })
+  come([[7, 'x', false, '1'], [7, 'y', false, '2'], [7, 'a response', false, '3'], [7, new Uint8Array(1), false], closed(7)])
+  await assert.rejects(asked, { code: 'peer_gone' })
+  assert.deepEqual([heard, called('disconnect')], [['msg', 'peerclose'], [[7]]])
+
+  // By the view of a response, too.
+  const there = event(p2pt, 'peerconnect')
+  come([connected(9)])
+  const [other] = await there
+  const response = p2pt.send(other, 'x', 4)
+  come([[9, 'y', false, '4']])
+  ;(await response)[0].destroy()
+  assert.equal(other.destroyed, true)
+})
+
+test('everything that waits for the end waits for all of it', async () => {
+  const { p2pt, peer } = await started()
+  let end
+  beforeEnd = new Promise(resolve => { end = resolve })
+  lastBatch = [closed(7)]
+  const order = []
+  p2pt.on('peerclose', () => order.push('peerclose'))
+  const first = p2pt.destroy().then(() => order.push('first'))
+  const second = p2pt.destroy().then(() => order.push('second'))
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual([order, peer.connected], [[], true])
+  end()
+  await Promise.all([first, second])
+  assert.deepEqual([order, p2pt.peers], [['peerclose', 'first', 'second'], {}])
+})
+
+test('a tracker that was removed while nothing ran is not remembered', async () => {
+  const { p2pt } = await started()
+  await p2pt.destroy()
+  p2pt.removeTracker('ws://a.test/')
+  await p2pt.start()
+  p2pt.addTracker('ws://a.test')
+  p2pt.removeTracker('ws://a.test')
+  await p2pt.requestMorePeers()
+  assert.deepEqual(called('removeTracker'), [['ws://a.test']])
+})
+
+test('identifiers and URLs that are no strings become some, as in npm’s p2pt', async () => {
+  const p2pt = new P2PT([new URL('ws://a.test/')], 7)
+  await p2pt.start()
+  p2pt.addTracker(new URL('ws://b.test/'))
+  assert.throws(() => p2pt.addTracker('ws://b.test/'), { code: 'invalid_announce_url' })
+  p2pt.removeTracker(new URL('ws://b.test/'))
+  await p2pt.requestMorePeers()
+  assert.deepEqual([called('join'), await p2pt.infoHash], [[['7', false]], 'hash of 7'])
+  assert.deepEqual(called('addTracker'), [['ws://a.test/'], ['ws://b.test/']])
+  assert.deepEqual(called('removeTracker'), [['ws://b.test']])
+})
+
+test('a tracker that was removed is not counted while the node leaves it', async () => {
+  const p2pt = new P2PT(['ws://a.test', 'ws://b.test', 'ws://c.test'], 'room')
+  await p2pt.start()
+  const state = (url, announced) => ({ url, status: 'connected', swarms: [{ announced }] })
+  trackers = JSON.stringify({ connected: 2, total: 3, trackers: [state('ws://a.test', true), state('ws://b.test', true), state('ws://c.test', false)] })
+  assert.deepEqual(p2pt.getTrackerStats(), { connected: 2, total: 3 })
+  p2pt.removeTracker('ws://c.test')
+  assert.deepEqual(p2pt.getTrackerStats(), { connected: 2, total: 2 })
+  p2pt.removeTracker('ws://a.test')
+  assert.deepEqual(p2pt.getTrackerStats(), { connected: 1, total: 1 })
+})
+
+test('a message that an engine cannot read keeps nothing after it from being heard', async () => {
+  const { p2pt } = await started()
+  const heard = event(p2pt, 'msg')
+  const [reported, ...others] = await unhandled(async () => {
+    come([[7, '{', true, '1'], [7, 'after it', false, '2']])
+    assert.equal((await heard)[1], 'after it')
+  })
+  assert.ok(reported instanceof SyntaxError)
+  assert.deepEqual(others, [])
 })

@@ -18,6 +18,8 @@ export function likeNpmP2pt (): void {
   p2pt.once('trackerwarning', (error, { connected, total }) => error.message + String(connected / total))
   // @ts-expect-error: no event
   p2pt.on('message', () => {})
+  p2pt.addTracker(new URL('wss://b.test'))
+  void p2pt.setIdentifier(7)
   void p2pt.start()
   const id: string = p2pt._peerId
   p2pt.destroy().then(() => id)

@@ -7,28 +7,7 @@ import { fromBinding, P2ptError } from '../dist/errors.js'
 import { content } from '../dist/peer.js'
 import { SentMessage } from '../dist/quiet.js'
 import { Waiters } from '../dist/waiters.js'
-
-/** What was reported as unhandled or uncaught while something ran and all that it caused. */
-async function unhandled (act) {
-  const seen = []
-  const see = reason => { seen.push(reason) }
-  // Those of the test runner would end the test.
-  const events = ['unhandledRejection', 'uncaughtException']
-  const others = events.map(event => process.listeners(event))
-  for (const event of events) process.removeAllListeners(event)
-  process.on('unhandledRejection', see)
-  process.on('uncaughtException', see)
-  try {
-    await act()
-    // Node reports after the microtasks of a turn.
-    for (let turn = 0; turn < 3; turn++) await new Promise(resolve => setImmediate(resolve))
-  } finally {
-    process.off('unhandledRejection', see)
-    process.off('uncaughtException', see)
-    events.forEach((event, place) => { for (const other of others[place]) process.on(event, other) })
-  }
-  return seen
-}
+import { unhandled } from './unhandled.mjs'
 
 const gone = new P2ptError('peer_gone', 'it went')
 const rejected = () => SentMessage.of((resolve, reject) => { queueMicrotask(() => reject(gone)) })
@@ -82,6 +61,30 @@ test('an emitter has the methods of Node’s, and a listener that fails keeps no
   assert.deepEqual([emitter.listenerCount('a'), emitter.eventNames()], [0, []])
 })
 
+test('a listener that is to be called once is, whatever else it or another listener does', () => {
+  const emitter = new EventEmitter()
+  const heard = []
+  const both = value => heard.push(value)
+  // The same function, once and for good: what is taken off is the entry that was called.
+  emitter.once('a', both).on('a', both)
+  for (const value of [1, 2, 3]) emitter.emit('a', value)
+  assert.deepEqual(heard.splice(0), [1, 1, 2, 3])
+  // An `emit` within an `emit`: the outer one does not call it again.
+  emitter.once('b', () => { emitter.emit('b', 'inner') })
+  emitter.once('b', both)
+  emitter.emit('b', 'outer')
+  assert.deepEqual(heard.splice(0), ['inner'])
+  assert.deepEqual(emitter.eventNames(), ['a'])
+})
+
+test('what is no function cannot listen', () => {
+  const emitter = new EventEmitter()
+  for (const name of ['on', 'once', 'addListener', 'prependListener', 'prependOnceListener']) {
+    assert.throws(() => emitter[name]('a', undefined), TypeError, name)
+  }
+  assert.equal(emitter.emit('a'), false)
+})
+
 test('the oldest of too many waiters is given up', () => {
   const waiters = new Waiters()
   const waiter = () => ({ resolve () {}, reject () {} })
@@ -91,8 +94,8 @@ test('the oldest of too many waiters is given up', () => {
   assert.equal(waiters.take((10_000 - 4097) % 3, `${10_000 - 4097}`), undefined)
   assert.ok(waiters.take((10_000 - 4096) % 3, `${10_000 - 4096}`))
   const [mine, later] = [waiter(), waiter()]
-  waiters.add(7, 'x', mine)
-  waiters.add(7, 'x', later)
+  assert.equal(waiters.add(7, 'x', mine), undefined)
+  assert.equal(waiters.add(7, 'x', later), mine)
   assert.equal(waiters.drop(7, 'x', mine), false)
   assert.deepEqual(waiters.takeAll(7), [later])
   assert.deepEqual(waiters.takeAll(7), [])

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::Fault;
 use crate::fault::closed_code;
-use crate::peers::Peers;
+use crate::peers::Members;
 
 /// Something that has happened in a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,7 @@ enum Said {
 }
 
 /// An event as JavaScript gets it. A peer that has closed has no number from then on.
-pub(crate) fn item(event: Event, peers: &Peers) -> Item {
+pub(crate) fn item(event: Event, peers: &Members) -> Item {
     let said = match event {
         Event::Message(message) => {
             let peer = peers.number(message.peer());

@@ -197,7 +197,8 @@ impl Given {
 
 /// A time of JavaScript.
 pub(crate) fn time(name: &str, millis: f64) -> Result<Duration, Fault> {
-    Duration::try_from_secs_f64(millis / 1000.0).map_err(|error| invalid(name, &error))
+    let problem = format!("{millis} is no time in milliseconds; for a long one, give a large number");
+    Duration::try_from_secs_f64(millis / 1000.0).map_err(|_| invalid(name, &problem))
 }
 
 #[cfg(test)]
@@ -213,7 +214,7 @@ mod tests {
         let cases = [
             (r#"{"maxPeers":"many"}"#, "invalid_option: maxPeers: invalid type: string \"many\", expected usize"),
             (r#"{"maxPeers":-1}"#, "invalid_option: maxPeers: invalid value: integer `-1`, expected usize"),
-            (r#"{"sendTimeout":-5}"#, "invalid_option: sendTimeout: "),
+            (r#"{"sendTimeout":-5}"#, "invalid_option: sendTimeout: -5 is no time in milliseconds; "),
             (r#"{"iceServers":[{"urls":"stun:a"},{"urls":7}]}"#, "invalid_option: iceServers[1].urls: "),
             (r#"{"iceServers":[{"urls":[],"username":1}]}"#, "invalid_option: iceServers[0].username: "),
             (r#"{"iceTransportPolicy":"none"}"#, "invalid_option: iceTransportPolicy: \"none\""),

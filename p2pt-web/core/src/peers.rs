@@ -1,6 +1,6 @@
 //! Peers by number, and what waits to be sent to each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ impl Peers {
     }
 
     /// The number of a peer, which is new if the peer is.
-    pub(crate) fn number(&self, peer: &Peer) -> u32 {
+    fn number(&self, peer: &Peer) -> u32 {
         let state = &mut *self.state();
         *state.numbers.entry(peer.clone()).or_insert_with(|| {
             state.given += 1;
@@ -56,18 +56,59 @@ impl Peers {
         self.state().by_number.get(&number).cloned().ok_or_else(Fault::peer_gone)
     }
 
-    /// The number of a peer that has gone, which means nothing from now on.
-    pub(crate) fn forget(&self, peer: &Peer) -> u32 {
-        let number = self.number(peer);
+    /// Makes numbers mean nothing from now on.
+    fn forget(&self, numbers: impl IntoIterator<Item = u32>) {
         let mut state = self.state();
-        state.numbers.remove(peer);
-        state.by_number.remove(&number);
-        number
+        for number in numbers {
+            if let Some(known) = state.by_number.remove(&number) {
+                state.numbers.remove(&known.peer);
+            }
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state().by_number.len()
+    }
+}
+
+/// The peers of one swarm among those of its node. Those of which no end was read are forgotten when this is dropped: with
+/// a swarm of which a program reads no events.
+#[derive(Debug)]
+pub(crate) struct Members {
+    peers: Arc<Peers>,
+    numbers: Mutex<HashSet<u32>>,
+}
+
+impl Members {
+    pub(crate) fn new(peers: Arc<Peers>) -> Self {
+        Self { peers, numbers: Mutex::default() }
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a peer, which is new if the peer is.
+    pub(crate) fn number(&self, peer: &Peer) -> u32 {
+        let number = self.peers.number(peer);
+        self.numbers().insert(number);
+        number
+    }
+
+    /// The number of a peer that has gone, which means nothing from now on.
+    pub(crate) fn forget(&self, peer: &Peer) -> u32 {
+        let number = self.peers.number(peer);
+        self.numbers().remove(&number);
+        self.peers.forget([number]);
+        number
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        let numbers = std::mem::take(&mut *self.numbers());
+        self.peers.forget(numbers);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::cancel::Cancels;
 use crate::item::item;
 use crate::node::{payload, swarm_key};
-use crate::peers::Peers;
+use crate::peers::{Members, Peers};
 use crate::{Batch, Fault, Item, Received, state};
 
 /// How many events are handed out at a time at most. One call from JavaScript then costs little beside what it brings.
@@ -19,13 +19,14 @@ const MAX_BATCH: usize = 256;
 /// hold the peer up any more, so this is kept as small as an inbox.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// A swarm that a node has joined. Clones mean the same swarm.
+/// A swarm that a node has joined. Clones mean the same swarm. With the last of them the numbers of its peers mean nothing any
+/// more, so a binding keeps one for as long as it knows a peer.
 #[derive(Clone)]
 pub struct Swarm {
     swarm: Joined,
     /// One at a time waits for events.
     events: Arc<Mutex<Events>>,
-    peers: Arc<Peers>,
+    peers: Arc<Members>,
     cancels: Cancels,
 }
 
@@ -37,6 +38,7 @@ impl fmt::Debug for Swarm {
 
 impl Swarm {
     pub(crate) fn new(swarm: Joined, events: Events, peers: Arc<Peers>, cancels: Cancels) -> Self {
+        let peers = Arc::new(Members::new(peers));
         Self { swarm, events: Arc::new(Mutex::new(events)), peers, cancels }
     }
 
@@ -93,13 +95,15 @@ impl Swarm {
     }
 
     /// Sends a message to all peers that are connected, and returns for which of them there was no room, as JSON:
-    /// `[[number, error], …]`. It is held in memory once, however many they are.
+    /// `[[number, id, error], …]`: they may be peers of which no event has been read yet. It is held in memory once, however
+    /// many they are.
     ///
     /// # Errors
     /// `invalid_json`.
     pub fn broadcast(&self, text: String, is_json: bool) -> Result<String, Fault> {
         let refused = self.swarm.queue_all(payload(text, is_json)?).into_iter();
-        let refused = refused.map(|(peer, error)| (self.peers.number(&peer), Fault::from(error).to_string()));
+        let refused = refused
+            .map(|(peer, error)| (self.peers.number(&peer), peer.id().to_string(), Fault::from(error).to_string()));
         Ok(state::text(&refused.collect::<Vec<_>>()))
     }
 

@@ -272,6 +272,39 @@ async fn all_peers_are_sent_to_at_once() {
 }
 
 #[tokio::test]
+async fn a_broadcast_says_who_had_no_room() {
+    let world = World::new(18);
+    let alice = Member::join(&world, r#"{"sendQueueBytes":1000}"#).await;
+    let bob = Member::join(&world, "{}").await;
+    world.until(GUARD, || alice.swarm.peers() != "[]").await.expect("a peer");
+    // Of whom no event has been read.
+    assert_eq!(alice.swarm.broadcast("x".repeat(900), false), Ok(text("[]")));
+    let refused = alice.swarm.broadcast("x".repeat(900), false).expect("a text");
+    let [(peer, id, error)] = serde_json::from_str::<[(u32, String, String); 1]>(&refused).expect("one was refused");
+    assert_eq!(id, bob.node.peer_id());
+    assert!(error.starts_with("queue_full: "), "{error}");
+    assert_eq!(alice.event("peerConnected").await, json!({"type": "peerConnected", "peer": peer, "id": id}));
+}
+
+#[tokio::test]
+async fn the_peers_of_a_swarm_that_nothing_reads_are_forgotten_with_it() {
+    let world = World::new(19);
+    let alice = Member::join(&world, "{}").await;
+    let bob = Member::join(&world, "{}").await;
+    alice.meet().await;
+    let other = Member::join_room(&world, "other").await;
+    let swarm = alice.node.join("other", false).await.expect("another swarm");
+    soon(swarm.wait_for_peer(None)).await.expect("a peer");
+    assert_eq!(alice.node.known_peers(), 2);
+    swarm.leave().await.expect("it was joined");
+    // What is left to be read may be read yet.
+    assert_eq!(alice.node.known_peers(), 2);
+    drop(swarm);
+    assert_eq!(alice.node.known_peers(), 1);
+    drop((bob, other));
+}
+
+#[tokio::test]
 async fn states_are_json() {
     let world = World::new(9);
     let (alice, _bob) = (Member::join(&world, "{}").await, Member::join(&world, "{}").await);

@@ -4,7 +4,7 @@
 //! What has to wait is not a promise here, since each promise of an addon costs an event handle of its own. It takes a
 //! number instead, under which [`Bridge::take`] has the result later; `p2pt-web/src/native.ts` makes promises of that.
 //!
-//! An error is an `Error` whose message is a [`Fault`](p2pt_web_core::Fault) in text: its code, a colon, and its sentence.
+//! An error is an `Error` whose message is a [`Fault`] in text: its code, a colon, and its sentence.
 
 mod bridge;
 
