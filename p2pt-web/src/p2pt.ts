@@ -253,7 +253,8 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     const response = SentMessage.of<PeerResponse<Msg>>((resolve, reject) => { settle = { resolve, reject } })
     const to = this.#target(peer)
     this.#waiters.add(to, id, settle)
-    const sent = to.respondTo(id, msg)
+    const sent = to.begin(id, msg)
+    if (sent === undefined) return response
     response.sent = sent
     peer._channel?._watch(sent)
     sent.catch(error => {

@@ -24,15 +24,20 @@ export function content (value: unknown): [text: string, isJson: boolean] {
   return [json, true]
 }
 
-/** Begins to send. It never throws, and its promise need not be awaited. */
-export function sending (begin: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-  let sent: Promise<void>
+/** Begins to send, and never throws. `undefined`: the connection has taken it. */
+function begin (send: () => Promise<void> | undefined): Promise<void> | undefined {
   try {
-    sent = awaiting(begin())
+    const sent = send()
+    return sent === undefined ? undefined : quiet(awaiting(sent))
   } catch (error) {
-    sent = Promise.reject(fromBinding(error))
+    return quiet(Promise.reject(fromBinding(error)))
   }
-  return quiet(abortable(sent, signal))
+}
+
+/** Begins to send. It never throws, and its promise need not be awaited. */
+function sending (send: () => Promise<void> | undefined, signal?: AbortSignal): Promise<void> {
+  const sent = begin(send) ?? Promise.resolve()
+  return signal === undefined ? sent : quiet(abortable(sent, signal))
 }
 
 /**
@@ -76,6 +81,11 @@ export class Peer {
   /** Sends a message in response to another, of which the id is known. {@link Message.respond} is the usual way. */
   respondTo (id: string, value: unknown, { signal }: WaitOptions = {}): Promise<void> {
     return sending(() => this.#node.send(this.#number, ...content(value), id), signal)
+  }
+
+  /** As {@link respondTo}; `undefined` if the connection has taken it already. @internal */
+  begin (id: string, value: unknown): Promise<void> | undefined {
+    return begin(() => this.#node.send(this.#number, ...content(value), id))
   }
 
   /** Sends one frame as it is, beside the messages: bytes, or text. It is a `data` event at the other side. */
