@@ -28,10 +28,13 @@ export interface BindingNode {
   unban (id: string): boolean
   shutdown (): Promise<void>
   cancel (ticket: number): void
-  /** The message's place is taken when this returns; the promise resolves when a channel has taken it. */
-  send (peer: number, text: string, isJson: boolean, id: string | undefined): Promise<void>
-  sendTextFrame (peer: number, text: string): Promise<void>
-  sendBinaryFrame (peer: number, bytes: Uint8Array): Promise<void>
+  /**
+   * The message's place is taken when this returns; the promise resolves when a channel has taken it. `undefined`: it has
+   * already.
+   */
+  send (peer: number, text: string, isJson: boolean, id: string | undefined): Promise<void> | undefined
+  sendTextFrame (peer: number, text: string): Promise<void> | undefined
+  sendBinaryFrame (peer: number, bytes: Uint8Array): Promise<void> | undefined
   request (
     peer: number, text: string, isJson: boolean, id: string | undefined, timeout: number | undefined,
     ticket: number | undefined

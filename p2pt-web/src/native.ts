@@ -22,8 +22,13 @@ type Numbered<T> = {
     : T[Name]
 }
 
-type AddonNode = Omit<Numbered<BindingNode>, 'messages' | 'keepAlive'> & {
+type Send = 'send' | 'sendTextFrame' | 'sendBinaryFrame'
+
+type AddonNode = Omit<Numbered<BindingNode>, 'messages' | 'keepAlive' | Send> & {
   messages: (peer: number) => Numbered<BindingMessages>
+} & {
+  /** Returns whether it is sent; there is no result then. */
+  [Name in Send]: (call: number, ...given: Parameters<BindingNode[Name]>) => boolean
 }
 
 interface Waiting { resolve: (value: any) => void, reject: (error: Error) => void }
@@ -44,15 +49,21 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
     }
   })
 
-  /** Makes a call, and waits for its result. */
-  function numbered<T> (make: (call: number) => void): Promise<T> {
+  /** A number that no call has. */
+  function draw (): number {
     do last = (last + 1) >>> 0; while (waiting.has(last))
-    const call = last
-    return new Promise((resolve, reject) => {
-      // What throws has not begun.
-      make(call)
-      waiting.set(call, { resolve, reject })
-    })
+    return last
+  }
+
+  const result = <T>(call: number): Promise<T> =>
+    new Promise((resolve, reject) => { waiting.set(call, { resolve, reject }) })
+
+  /** Makes a call, and waits for its result. */
+  async function numbered<T> (make: (call: number) => void): Promise<T> {
+    const call = draw()
+    // What throws has not begun.
+    make(call)
+    return await result<T>(call)
   }
 
   // Nothing of the addon keeps the process alive; this does while there is a reason.
@@ -63,10 +74,10 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
   const end = (): void => { if (--reasons === 0) alive.unref() }
 
   /** Waits for a call's result, and keeps the process alive meanwhile. */
-  async function held<T> (make: (call: number) => void): Promise<T> {
+  async function held<T> (result: Promise<T>): Promise<T> {
     begin()
     try {
-      return await numbered<T>(make)
+      return await result
     } finally {
       end()
     }
@@ -83,7 +94,13 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
       if (keepAlive) begin()
       else end()
     }
-    const call = <T>(make: (call: number) => void): Promise<T> => runs ? numbered(make) : held(make)
+    const call = <T>(make: (call: number) => void): Promise<T> => runs ? numbered(make) : held(numbered(make))
+
+    const sending = (make: (call: number) => boolean): Promise<void> | undefined => {
+      const call = draw()
+      if (make(call)) return undefined
+      return runs ? result(call) : held(result(call))
+    }
 
     const swarmOf = (swarm: Numbered<BindingSwarm>): BindingSwarm => ({
       infoHash: () => swarm.infoHash(),
@@ -107,14 +124,14 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
       ban: id => call(number => { node.ban(number, id) }),
       unban: id => node.unban(id),
       shutdown: async () => {
-        await held(number => { node.shutdown(number) })
+        await held(numbered(number => { node.shutdown(number) }))
         runs = false
         keep(false)
       },
       cancel: ticket => { node.cancel(ticket) },
-      send: (peer, text, isJson, id) => call(number => { node.send(number, peer, text, isJson, id) }),
-      sendTextFrame: (peer, text) => call(number => { node.sendTextFrame(number, peer, text) }),
-      sendBinaryFrame: (peer, bytes) => call(number => { node.sendBinaryFrame(number, peer, bytes) }),
+      send: (peer, text, isJson, id) => sending(number => node.send(number, peer, text, isJson, id)),
+      sendTextFrame: (peer, text) => sending(number => node.sendTextFrame(number, peer, text)),
+      sendBinaryFrame: (peer, bytes) => sending(number => node.sendBinaryFrame(number, peer, bytes)),
       request: (peer, text, isJson, id, timeout, ticket) =>
         call(number => { node.request(number, peer, text, isJson, id, timeout, ticket) }),
       buffered: peer => node.buffered(peer),
@@ -134,6 +151,6 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
 
   return {
     infoHashOf,
-    startNode: async options => nodeOf(await held(number => { bridge.startNode(number, options) }))
+    startNode: async options => nodeOf(await held(numbered(number => { bridge.startNode(number, options) })))
   }
 }

@@ -281,7 +281,8 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     const to = this.#target(peer)
     const replaced = this.#waiters.add(to, id, settle)
     replaced?.reject(new P2ptError('replaced', 'a later response to the same message took the place of this one'))
-    const sent = to.respondTo(id, msg)
+    const sent = to.begin(id, msg)
+    if (sent === undefined) return response
     response.sent = sent
     peer._channel?._watch(sent)
     sent.catch(error => {

@@ -30,16 +30,21 @@ export function idText (what: string, id: unknown): string {
   return id
 }
 
-/** Begins to send, unless that was aborted already. It never throws, and its promise need not be awaited. */
-export function sending (begin: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return quiet(Promise.reject(signal.reason))
-  let sent: Promise<void>
+/** Begins to send, and never throws. `undefined`: the connection has taken it. */
+function begin (send: () => Promise<void> | undefined): Promise<void> | undefined {
   try {
-    sent = awaiting(begin())
+    const sent = send()
+    return sent === undefined ? undefined : quiet(awaiting(sent))
   } catch (error) {
-    sent = Promise.reject(fromBinding(error))
+    return quiet(Promise.reject(fromBinding(error)))
   }
-  return quiet(abortable(sent, signal))
+}
+
+/** Begins to send, unless that was aborted already. It never throws, and its promise need not be awaited. */
+export function sending (send: () => Promise<void> | undefined, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return quiet(Promise.reject(signal.reason))
+  const sent = begin(send) ?? Promise.resolve()
+  return signal === undefined ? sent : quiet(abortable(sent, signal))
 }
 
 /**
@@ -86,6 +91,11 @@ export class Peer {
   /** Sends a message in response to another, of which the id is known. {@link Message.respond} is the usual way. */
   respondTo (id: string, value: unknown, { signal }: WaitOptions = {}): Promise<void> {
     return sending(() => this.#node.send(this.#number, ...content(value), idText('the id of a message', id)), signal)
+  }
+
+  /** As {@link respondTo}; `undefined` if the connection has taken it already. @internal */
+  begin (id: string, value: unknown): Promise<void> | undefined {
+    return begin(() => this.#node.send(this.#number, ...content(value), idText('the id of a message', id)))
   }
 
   /** Sends one frame as it is, beside the messages: bytes, or text. It is a `data` event at the other side. */

@@ -40,18 +40,25 @@ export class QuietPromise<T> extends Promise<T> {
   }
 }
 
+const SENT = Promise.resolve()
+
 /** What `send` returns: a promise of the response, and beside it what became of the message. */
 export class SentMessage<T> extends QuietPromise<T> {
   /**
    * Resolves when the connection has taken the message: await it to send no faster than the peer reads. Rejects when the
    * message was not sent, for the same reason as the promise of the response.
    */
-  sent: Promise<void> = Promise.resolve()
+  sent: Promise<void> = SENT
 
   /** @internal */
   static of<T> (executor: ConstructorParameters<typeof Promise<T>>[0]): SentMessage<T> {
-    const promise = new SentMessage(executor)
-    promise.quiet()
+    const promise: SentMessage<T> = new SentMessage((resolve, reject) => {
+      executor(resolve, error => {
+        reject(error)
+        // No sooner, since nearly all that is sent is: it is in time for what looks for unhandled ones.
+        promise.quiet()
+      })
+    })
     return promise
   }
 }

@@ -3,6 +3,8 @@ const MAX_WAITING = 4096
 
 interface Waiter<T> { resolve: (value: T) => void, reject: (error: unknown) => void }
 
+interface Entry<Peer, T> { readonly peer: Peer, readonly id: string, readonly waiter: Waiter<T>, waits: boolean }
+
 /**
  * The promises of responses that have not come, by peer and message id.
  *
@@ -10,9 +12,10 @@ interface Waiter<T> { resolve: (value: T) => void, reject: (error: unknown) => v
  * dropped: its promise stays pending for ever, and is collected with all that awaits it.
  */
 export class Waiters<Peer, T> {
-  readonly #waiting = new Map<Peer, Map<string, Waiter<T>>>()
-  /** Oldest first, with those that are over among them until there are too many. */
-  #order: Array<[Peer, string, Waiter<T>]> = []
+  readonly #waiting = new Map<Peer, Map<string, Entry<Peer, T>>>()
+  /** Oldest first from `#first`, with those that are over among them until there are too many. */
+  #order: Array<Entry<Peer, T>> = []
+  #first = 0
   #count = 0
 
   get size (): number { return this.#count }
@@ -21,49 +24,59 @@ export class Waiters<Peer, T> {
   add (peer: Peer, id: string, waiter: Waiter<T>): Waiter<T> | undefined {
     let ofPeer = this.#waiting.get(peer)
     if (ofPeer === undefined) this.#waiting.set(peer, ofPeer = new Map())
-    const replaced = ofPeer.get(id)
-    if (replaced === undefined) this.#count++
-    ofPeer.set(id, waiter)
-    this.#order.push([peer, id, waiter])
-    if (this.#count > MAX_WAITING) this.#dropOldest()
+    const before = ofPeer.get(id)
+    if (before !== undefined) this.#end(before)
+    const entry = { peer, id, waiter, waits: true }
+    ofPeer.set(id, entry)
+    this.#order.push(entry)
+    if (++this.#count > MAX_WAITING) this.#dropOldest()
     // Once in as many calls, so that each costs the same.
-    if (this.#order.length > 2 * MAX_WAITING) this.#order = this.#order.filter(entry => this.#isWaiting(entry))
-    return replaced
+    if (this.#order.length > 2 * MAX_WAITING) {
+      this.#order = this.#order.filter(entry => entry.waits)
+      this.#first = 0
+    }
+    return before?.waiter
   }
 
   /** The waiter for a message, which waits no more. */
   take (peer: Peer, id: string): Waiter<T> | undefined {
     const ofPeer = this.#waiting.get(peer)
-    const waiter = ofPeer?.get(id)
-    if (ofPeer === undefined || waiter === undefined) return undefined
+    const entry = ofPeer?.get(id)
+    if (ofPeer === undefined || entry === undefined) return undefined
     ofPeer.delete(id)
     if (ofPeer.size === 0) this.#waiting.delete(peer)
-    this.#count--
-    return waiter
+    this.#end(entry)
+    return entry.waiter
   }
 
   /** Takes one waiter if it still waits: a later one may have taken its place. */
   drop (peer: Peer, id: string, waiter: Waiter<T>): boolean {
-    if (this.#waiting.get(peer)?.get(id) !== waiter) return false
+    if (this.#waiting.get(peer)?.get(id)?.waiter !== waiter) return false
     this.take(peer, id)
     return true
   }
 
   /** All waiters for a peer, which wait no more. */
   takeAll (peer: Peer): Array<Waiter<T>> {
-    const waiters = [...this.#waiting.get(peer)?.values() ?? []]
+    const entries = [...this.#waiting.get(peer)?.values() ?? []]
     this.#waiting.delete(peer)
-    this.#count -= waiters.length
-    return waiters
+    for (const entry of entries) this.#end(entry)
+    return entries.map(({ waiter }) => waiter)
   }
 
-  #isWaiting ([peer, id, waiter]: [Peer, string, Waiter<T>]): boolean {
-    return this.#waiting.get(peer)?.get(id) === waiter
+  #end (entry: Entry<Peer, T>): void {
+    entry.waits = false
+    this.#count--
   }
 
   #dropOldest (): void {
-    const place = this.#order.findIndex(entry => this.#isWaiting(entry))
-    const [oldest] = this.#order.splice(0, place + 1).slice(place)
-    if (oldest !== undefined) this.take(oldest[0], oldest[1])
+    for (;;) {
+      const oldest = this.#order[this.#first++]
+      if (oldest === undefined) return
+      if (oldest.waits) {
+        this.take(oldest.peer, oldest.id)
+        return
+      }
+    }
   }
 }

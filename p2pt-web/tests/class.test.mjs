@@ -32,9 +32,10 @@ setLoader(async () => ({
       },
       removeTracker: async url => { calls.push(['removeTracker', url]) },
       trackers: () => trackers,
-      send: async (...values) => {
+      send: (...values) => {
         calls.push(['send', ...values])
-        if (values[1] === 'refused') throw new Error('queue_full: no room')
+        if (values[1] === 'taken') return undefined
+        return values[1] === 'refused' ? Promise.reject(new Error('queue_full: no room')) : Promise.resolve()
       },
       buffered: () => 0,
       connectionCount: number => number < 100 ? 1 : 0,
@@ -124,6 +125,21 @@ test('a handler of `msg` responds to its message, at once by the peer and at any
   assert.deepEqual(sent, [
     ['at once: x', false, '1'], ['at once: [object Object]', false, '"two"'], ['{"late":"x"}', true, '1'], ['{"y":1}', true, '"two"']
   ])
+})
+
+test('what the connection has taken at once is sent, and answered as ever', async () => {
+  const { p2pt, peer } = await started()
+  const taken = p2pt.send(peer, 'taken')
+  assert.equal(await taken.sent, undefined)
+  assert.equal(await peer._peer.send('taken'), undefined)
+  const [[, , , id]] = called('send')
+  come([[7, 'response', false, id]])
+  assert.equal((await taken)[1], 'response')
+  const ended = AbortSignal.abort(new Error('no longer'))
+  await assert.rejects(peer._peer.send('taken', { signal: ended }), { message: 'no longer' })
+  const unanswered = p2pt.send(peer, 'taken')
+  come([closed(7)])
+  await assert.rejects(unanswered, { code: 'peer_gone' })
 })
 
 test('what was not sent, and what the peer did not answer before it went, is rejected', async () => {

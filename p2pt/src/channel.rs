@@ -190,13 +190,25 @@ impl PeerChannel {
 
     /// Sends all frames of a message if the channel takes them now, otherwise none.
     pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryChannelError> {
-        let frames: Vec<Frame> = self.chunks(id, payload)?.map(Frame::text).collect();
+        self.try_send_all(self.chunks(id, payload)?.map(Frame::text).collect())?;
+        trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
+        Ok(())
+    }
+
+    /// Sends one frame if the channel takes it now.
+    pub(crate) fn try_send_frame(&self, frame: Frame) -> Result<(), TryChannelError> {
+        let (kind, bytes) = (kind(&frame), frame.len());
+        self.try_send_all(vec![frame])?;
+        trace!(parent: &self.span, kind, bytes, "frame out");
+        Ok(())
+    }
+
+    fn try_send_all(&self, frames: Vec<Frame>) -> Result<(), TryChannelError> {
         let count = frames.len() as u64;
         match self.sender.try_send_all(frames) {
             Ok(()) => {
                 self.moved.fetch_add(count, Ordering::Relaxed);
                 self.taken.fetch_add(count, Ordering::Relaxed);
-                trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
                 Ok(())
             }
             Err(TrySendAllError::Full) => Err(TryChannelError::Full),

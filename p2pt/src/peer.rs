@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use tracing::{Span, error_span};
 
 use crate::accounts::Account;
-use crate::channel::{ChannelError, TryChannelError};
 use crate::engine::Command;
 use crate::inbox::Inbox;
 use crate::queue::lock;
@@ -25,8 +24,8 @@ use crate::send_queue::{Awaited, Content, Outgoing, Pushed, SendQueue, Sent, ToS
 use crate::settings::Settings;
 use crate::{Messages, PeerClosed, QueueError, Request, SendError, TrySendError};
 
-use shared::Channels;
 pub(crate) use shared::PeerShared;
+use shared::{Channels, NotNow};
 
 /// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
@@ -227,27 +226,11 @@ impl Peer {
     pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), TrySendError> {
         let (id, payload) = (self.0.new_id(), payload.into_payload());
         self.0.check_size(&payload)?;
-        if !self.0.send_queue.is_empty() {
-            // It must not overtake what waits.
-            self.0.channel()?;
-            return Err(TrySendError::Full(payload));
-        }
-        loop {
-            let channel = self.0.channel()?;
-            if channel.is_ending() {
-                return Err(TrySendError::Full(payload));
-            }
-            match channel.try_send_message(&id, &payload) {
-                Ok(()) => {
-                    self.0.sent(&payload);
-                    return Ok(());
-                }
-                Err(TryChannelError::Full) => return Err(TrySendError::Full(payload)),
-                Err(TryChannelError::NeverFits) => return Err(TrySendError::NeverFits(payload)),
-                Err(TryChannelError::Channel(ChannelError::Closed)) => {}
-                Err(TryChannelError::Channel(error)) => return Err(SendError::from(error).into()),
-            }
-        }
+        self.0.hand_over_now(&id, &payload).map_err(|not_now| match not_now {
+            NotNow::Full => TrySendError::Full(payload),
+            NotNow::NeverFits => TrySendError::NeverFits(payload),
+            NotNow::Failed(error) => error.into(),
+        })
     }
 
     /// Sends a message and waits for its response, with a deadline: `peer.request("hello").await?`.
@@ -488,7 +471,7 @@ pub(crate) fn given_back(message: Arc<Outgoing>) -> Payload {
 }
 
 /// Whether the other side may take the frame for a part of a message.
-fn looks_like_message(frame: &Frame) -> bool {
+pub(crate) fn looks_like_message(frame: &Frame) -> bool {
     matches!(frame, Frame::Text(text) if may_be_taken_for_a_chunk(text))
 }
 

@@ -8,12 +8,15 @@ use p2pt_messaging::{IntoPayload, MessageId};
 use p2pt_transport::Frame;
 use tokio::sync::oneshot;
 
-use crate::peer::given_back;
+use crate::peer::{given_back, looks_like_message};
 use crate::send_queue::{Awaited, Outgoing};
 use crate::{Peer, QueueError, SendError};
 
 /// What a queued item says when a channel has taken it, or none will.
 pub(crate) type Confirm = oneshot::Sender<Result<(), SendError>>;
+
+/// What is larger goes by the queue in any case: cutting it into frames is work, which is done again for what had no room.
+const AT_ONCE: usize = 16 << 10;
 
 /// The acceptance of a message or frame that was [queued to be confirmed](Peer::queue_confirmed): a future.
 ///
@@ -23,13 +26,24 @@ pub(crate) type Confirm = oneshot::Sender<Result<(), SendError>>;
 #[must_use = "it says whether a channel took what was queued"]
 pub struct PendingSend {
     peer: Peer,
-    result: oneshot::Receiver<Result<(), SendError>>,
+    /// Nothing comes of what a channel has taken at once.
+    result: Option<oneshot::Receiver<Result<(), SendError>>>,
 }
 
 impl PendingSend {
     pub(crate) fn new(peer: Peer) -> (Confirm, Self) {
         let (confirm, result) = oneshot::channel();
-        (confirm, Self { peer, result })
+        (confirm, Self { peer, result: Some(result) })
+    }
+
+    fn taken(peer: Peer) -> Self {
+        Self { peer, result: None }
+    }
+
+    /// Whether a channel has taken all of it before it was queued at all: nothing was ahead of it, and there was room. A
+    /// program that keeps the futures of what is under way need not keep this one, which is ready with `Ok`.
+    pub fn is_taken_at_once(&self) -> bool {
+        self.result.is_none()
     }
 
     /// For which peer it was queued.
@@ -41,7 +55,8 @@ impl PendingSend {
 impl Peer {
     /// [Queues](Self::queue) a message, and says when a channel has taken it: for a program that keeps pace with the
     /// peer, or reports what has left, without a task that waits in [`send`](Self::send). Its place among what is
-    /// queued is that of every other message; those of one peer are confirmed in the order in which they were queued.
+    /// queued is that of every other message; those of one peer are confirmed in the order in which they were queued. Where
+    /// nothing is ahead of a small one (16 KiB) and the channel has room for all of it, it is handed over at once.
     ///
     /// ```no_run
     /// # async fn example(peer: p2pt::Peer, lines: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
@@ -75,8 +90,16 @@ impl Peer {
         id: MessageId,
         payload: impl IntoPayload,
     ) -> Result<PendingSend, QueueError> {
+        let payload = payload.into_payload();
+        // What goes wrong here goes wrong again in the queue, which says so.
+        if payload.as_str().len() <= AT_ONCE
+            && self.shared().too_large(&payload).is_none()
+            && self.shared().hand_over_now(&id, &payload).is_ok()
+        {
+            return Ok(PendingSend::taken(self.clone()));
+        }
         let (confirm, pending) = PendingSend::new(self.clone());
-        self.enqueue_message(id, Outgoing::alone(payload.into_payload()), Some(Awaited::Acceptance(confirm)))
+        self.enqueue_message(id, Outgoing::alone(payload), Some(Awaited::Acceptance(confirm)))
             .map_err(|error| error.map(given_back))?;
         Ok(pending)
     }
@@ -87,6 +110,9 @@ impl Peer {
     /// The errors of [`queue_frame`](Self::queue_frame). A frame that is too large for the channel is an error of the
     /// [`PendingSend`].
     pub fn queue_frame_confirmed(&self, frame: Frame) -> Result<PendingSend, QueueError<Frame>> {
+        if frame.len() <= AT_ONCE && !looks_like_message(&frame) && self.shared().hand_over_frame_now(&frame).is_ok() {
+            return Ok(PendingSend::taken(self.clone()));
+        }
         let (confirm, pending) = PendingSend::new(self.clone());
         self.enqueue_frame(frame, Some(Awaited::Acceptance(confirm)))?;
         Ok(pending)
@@ -98,8 +124,9 @@ impl Future for PendingSend {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let Some(result) = this.result.as_mut() else { return Poll::Ready(Ok(())) };
         // The queue drops what is left in it when it is reported that the peer is gone.
-        Pin::new(&mut this.result)
+        Pin::new(result)
             .poll(cx)
             .map(|result| result.unwrap_or_else(|_| Err(SendError::PeerGone(this.peer.shared().ended()))))
     }

@@ -247,6 +247,29 @@ async fn what_is_to_be_confirmed_keeps_its_place_and_is_confirmed_when_a_channel
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_to_be_confirmed_is_taken_at_once_where_nothing_is_ahead_of_it() {
+    let mut bench = Bench::new(|_| {});
+    let (mut far, _task) = bench.open().await;
+    let peer = bench.peer.clone();
+    // No task has run meanwhile.
+    let message = peer.queue_confirmed("a").expect("room");
+    let response = peer.queue_response_confirmed(MessageId::from(7), "b").expect("room");
+    let frame = peer.queue_frame_confirmed(Frame::text("c")).expect("room");
+    assert!([&message, &response, &frame].iter().all(|pending| pending.is_taken_at_once()));
+    // Behind what is queued nothing is, and not what is large.
+    let large = peer.queue_confirmed(large("d", 1)).expect("room");
+    let (behind, frame_behind) =
+        (peer.queue_confirmed("e").expect("room"), peer.queue_frame_confirmed(Frame::text("f")));
+    let frame_behind = frame_behind.expect("room");
+    assert!(![&large, &behind, &frame_behind].iter().any(|pending| pending.is_taken_at_once()));
+    let confirmed =
+        async { (message.await, response.await, frame.await, large.await, behind.await, frame_behind.await) };
+    let (texts, confirmed) = tokio::join!(received(&mut far, 6), timeout(DEADLINE, confirmed));
+    assert_eq!(texts, "abcdef");
+    assert_eq!(confirmed, Ok((Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), Ok(()))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_to_be_confirmed_and_is_not_sent_says_why() {
     let mut bench = Bench::new(|_| {});
     let (far, task) = bench.open().await;

@@ -129,6 +129,13 @@ impl Sending {
     }
 }
 
+impl Sending {
+    /// Whether a channel has taken it already, so that there is nothing to wait for.
+    pub fn is_taken_at_once(&self) -> bool {
+        self.pending.is_taken_at_once()
+    }
+}
+
 impl Future for Sending {
     type Output = Result<(), Fault>;
 

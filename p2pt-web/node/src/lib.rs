@@ -15,7 +15,7 @@ use napi::bindgen_prelude::{Either3, Either6, Function, Uint8ArraySlice};
 use napi::{Env, Result};
 use napi_derive::napi;
 use p2pt::Frame;
-use p2pt_web_core::{Fault, Item};
+use p2pt_web_core::{Fault, Item, Sending};
 
 /// Text or JSON, whether it is JSON, and its id.
 type Message = (String, bool, String);
@@ -166,23 +166,21 @@ impl Node {
         self.node.cancel(ticket);
     }
 
-    /// Sends a message.
+    /// Sends a message. Returns whether a channel has taken it already; there is no result then.
     #[napi]
-    pub fn send(&self, call: u32, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<()> {
-        let sending = self.node.send(peer, text, is_json, id.as_deref()).map_err(thrown)?;
-        self.bridge.poll(call, sending);
-        Ok(())
+    pub fn send(&self, call: u32, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<bool> {
+        Ok(self.awaited(call, self.node.send(peer, text, is_json, id.as_deref()).map_err(thrown)?))
     }
 
-    /// Sends a text frame.
+    /// Sends a text frame, as `send` sends.
     #[napi]
-    pub fn send_text_frame(&self, call: u32, peer: u32, text: String) -> Result<()> {
+    pub fn send_text_frame(&self, call: u32, peer: u32, text: String) -> Result<bool> {
         self.send_frame(call, peer, Frame::text(text))
     }
 
-    /// Sends a binary frame.
+    /// Sends a binary frame, as `send` sends.
     #[napi]
-    pub fn send_binary_frame(&self, call: u32, peer: u32, bytes: &[u8]) -> Result<()> {
+    pub fn send_binary_frame(&self, call: u32, peer: u32, bytes: &[u8]) -> Result<bool> {
         self.send_frame(call, peer, Frame::binary(bytes.to_vec()))
     }
 
@@ -236,10 +234,17 @@ impl Node {
 }
 
 impl Node {
-    fn send_frame(&self, call: u32, peer: u32, frame: Frame) -> Result<()> {
-        let sending = self.node.send_frame(peer, frame).map_err(thrown)?;
-        self.bridge.poll(call, sending);
-        Ok(())
+    fn send_frame(&self, call: u32, peer: u32, frame: Frame) -> Result<bool> {
+        Ok(self.awaited(call, self.node.send_frame(peer, frame).map_err(thrown)?))
+    }
+
+    /// Waits for what was not taken already.
+    fn awaited(&self, call: u32, sending: Sending) -> bool {
+        let taken = sending.is_taken_at_once();
+        if !taken {
+            self.bridge.poll(call, sending);
+        }
+        taken
     }
 }
 

@@ -6,7 +6,7 @@
 
 use js_sys::{Array, Promise, Uint8Array};
 use p2pt::Frame;
-use p2pt_web_core::{Fault, Item, Received};
+use p2pt_web_core::{Fault, Item, Received, Sending};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -124,21 +124,20 @@ impl Node {
         self.0.cancel(ticket);
     }
 
-    /// Sends a message.
-    pub fn send(&self, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<Promise, JsError> {
-        let sending = self.0.send(peer, text, is_json, id.as_deref()).map_err(thrown)?;
-        Ok(promise(async move { sending.await.map(|()| JsValue::UNDEFINED) }))
+    /// Sends a message; `undefined` if a channel has taken it already.
+    pub fn send(&self, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<Option<Promise>, JsError> {
+        Ok(awaited(self.0.send(peer, text, is_json, id.as_deref()).map_err(thrown)?))
     }
 
-    /// Sends a text frame.
+    /// Sends a text frame, as `send` sends.
     #[wasm_bindgen(js_name = sendTextFrame)]
-    pub fn send_text_frame(&self, peer: u32, text: String) -> Result<Promise, JsError> {
+    pub fn send_text_frame(&self, peer: u32, text: String) -> Result<Option<Promise>, JsError> {
         self.send_frame(peer, Frame::text(text))
     }
 
-    /// Sends a binary frame.
+    /// Sends a binary frame, as `send` sends.
     #[wasm_bindgen(js_name = sendBinaryFrame)]
-    pub fn send_binary_frame(&self, peer: u32, bytes: Vec<u8>) -> Result<Promise, JsError> {
+    pub fn send_binary_frame(&self, peer: u32, bytes: Vec<u8>) -> Result<Option<Promise>, JsError> {
         self.send_frame(peer, Frame::binary(bytes))
     }
 
@@ -189,10 +188,15 @@ impl Node {
 }
 
 impl Node {
-    fn send_frame(&self, peer: u32, frame: Frame) -> Result<Promise, JsError> {
-        let sending = self.0.send_frame(peer, frame).map_err(thrown)?;
-        Ok(promise(async move { sending.await.map(|()| JsValue::UNDEFINED) }))
+    fn send_frame(&self, peer: u32, frame: Frame) -> Result<Option<Promise>, JsError> {
+        Ok(awaited(self.0.send_frame(peer, frame).map_err(thrown)?))
     }
+}
+
+/// The promise of what was not taken already.
+fn awaited(sending: Sending) -> Option<Promise> {
+    let wait = || promise(async move { sending.await.map(|()| JsValue::UNDEFINED) });
+    (!sending.is_taken_at_once()).then(wait)
 }
 
 /// A swarm.

@@ -15,7 +15,7 @@ use tracing::{Span, debug};
 
 use crate::SendError;
 use crate::accounts::Account;
-use crate::channel::{ChannelError, PeerChannel};
+use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::counters::{add, count};
 use crate::inbox::Inbox;
 use crate::queue::lock;
@@ -46,6 +46,17 @@ pub(super) struct Channels {
     pub(super) open: Vec<Arc<PeerChannel>>,
     /// How the last one ended; meaningful while none is open.
     pub(super) ended: ChannelClosed,
+}
+
+/// Why nothing was handed over without waiting.
+#[derive(Debug)]
+pub(crate) enum NotNow {
+    /// It has to wait for room, or for its turn.
+    Full,
+    /// The channel never has room for all of it at once.
+    NeverFits,
+    /// No channel takes it.
+    Failed(SendError),
 }
 
 impl PeerShared {
@@ -126,6 +137,38 @@ impl PeerShared {
                     self.sent(payload);
                     return Ok(channel.id);
                 }
+            }
+        }
+    }
+
+    /// Hands a message to the best channel if that takes no waiting: nothing that was queued is ahead of it, and the channel
+    /// has room for all of it. Never hands over a part.
+    pub(crate) fn hand_over_now(&self, id: &MessageId, payload: &Payload) -> Result<(), NotNow> {
+        self.now(|channel| channel.try_send_message(id, payload))?;
+        self.sent(payload);
+        Ok(())
+    }
+
+    /// The same for a frame.
+    pub(crate) fn hand_over_frame_now(&self, frame: &Frame) -> Result<(), NotNow> {
+        self.now(|channel| channel.try_send_frame(frame.clone()))?;
+        add(&self.settings.counters.bytes_sent, frame.len());
+        Ok(())
+    }
+
+    fn now(&self, try_send: impl Fn(&PeerChannel) -> Result<(), TryChannelError>) -> Result<(), NotNow> {
+        loop {
+            let channel = self.channel().map_err(NotNow::Failed)?;
+            // It must not overtake what waits.
+            if channel.is_ending() || !self.send_queue.is_empty() {
+                return Err(NotNow::Full);
+            }
+            match try_send(&channel) {
+                Ok(()) => return Ok(()),
+                Err(TryChannelError::Full) => return Err(NotNow::Full),
+                Err(TryChannelError::NeverFits) => return Err(NotNow::NeverFits),
+                Err(TryChannelError::Channel(ChannelError::Closed)) => {}
+                Err(TryChannelError::Channel(error)) => return Err(NotNow::Failed(error.into())),
             }
         }
     }

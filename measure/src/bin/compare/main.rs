@@ -87,13 +87,16 @@ fn target() -> PathBuf {
     program.ancestors().nth(2).expect("programs lie in <target>/<profile>").to_owned()
 }
 
+/// The section of `tests/js/bench/compare-node.mjs`.
+const NODE_TITLE: &str = "In Node";
+
 async fn compare(options: &Options) {
     let mut facts = Facts::gather();
     let results = measure(options, &Place::ALL, &mut facts).await;
     let mut text = table::document(&results, &facts, options.rounds, options.quick);
     // What is written by itself stays as it is.
     let old = std::fs::read_to_string(&options.output).unwrap_or_default();
-    for title in [pages::TITLE, baseline::TITLE] {
+    for title in [pages::TITLE, baseline::TITLE, NODE_TITLE] {
         if let Some(kept) = section::section(&old, title) {
             text = section::put(&text, title, kept);
         }
