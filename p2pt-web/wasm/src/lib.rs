@@ -195,8 +195,8 @@ impl Node {
 
 /// The promise of what was not taken already.
 fn awaited(sending: Sending) -> Option<Promise> {
-    let wait = || promise(async move { sending.await.map(|()| JsValue::UNDEFINED) });
-    (!sending.is_taken_at_once()).then(wait)
+    let is_taken = sending.is_taken_at_once();
+    (!is_taken).then(|| promise(async move { sending.await.map(|()| JsValue::UNDEFINED) }))
 }
 
 /// A swarm.
