@@ -43,9 +43,11 @@ export async function startPeer (P2PT, { identifier, trackers, firstId, emit: em
   let ended = false
 
   const makeResponder = p2pt._peerRespond
-  p2pt._peerRespond = (peer, id) => {
-    messageId = id
-    return makeResponder.call(p2pt, peer, id)
+  if (makeResponder !== undefined) {
+    p2pt._peerRespond = (peer, id) => {
+      messageId = id
+      return makeResponder.call(p2pt, peer, id)
+    }
   }
 
   const trackerStats = tracker => ({ tracker: tracker?.announceUrl ?? null, ...p2pt.getTrackerStats() })
@@ -65,9 +67,10 @@ export async function startPeer (P2PT, { identifier, trackers, firstId, emit: em
     peers.delete(peer.id)
     emit({ event: 'peer_closed', peer: peer.id })
   })
-  p2pt.on('msg', (peer, message) => {
+  // The class of p2pt-web says which message it is.
+  p2pt.on('msg', (peer, message, received) => {
     remember(peer)
-    emit({ event: 'message', peer: peer.id, id: messageId, message })
+    emit({ event: 'message', peer: peer.id, id: received === undefined ? messageId : JSON.parse(received.id), message })
   })
   p2pt.on('data', (peer, bytes) => {
     if (bytes[0] !== 0x5e) emit({ event: 'data', peer: peer.id, ...rawFrame(bytes) })
