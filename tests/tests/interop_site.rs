@@ -264,8 +264,10 @@ async fn a_dashboard_shows_what_is_true(browser: &str) {
     peer.process().command(&json!({ "send": { "peer": id, "message": "x".repeat(3_000_000) } })).await;
     page.shows("#peers li", "3.0 MB so far").await;
     page.shows("#chart", "B/s").await;
+    // Of 3 MB in a minute the busiest second has at least 50 kB, however slow the machine is.
     let top = page.evaluate("document.querySelector('#chart .top').textContent").await;
-    assert!(top.as_str().expect("a text").contains("MB/s"), "{top}");
+    let text = top.as_str().expect("a text");
+    assert!(text.contains("MB/s") || text.contains("kB/s"), "{top}");
 
     page.is_accessible(&screenshots, "dashboard").await;
     page.click("#copy-report").await;
