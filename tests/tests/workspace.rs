@@ -78,7 +78,9 @@ fn markdown(directory: &Path, found: &mut Vec<PathBuf>) {
         let entry = entry.expect("readable");
         let (path, kind) = (entry.path(), entry.file_type().expect("a kind"));
         let name = entry.file_name();
-        if kind.is_dir() && !["target", "node_modules", ".git"].iter().any(|skipped| name == *skipped) {
+        // The reference of the npm package is generated, with copies of pages.
+        let skipped = ["target", "node_modules", "dist", ".git"].iter().any(|skipped| name == *skipped);
+        if kind.is_dir() && !skipped && !path.ends_with("p2pt-web/docs") {
             markdown(&path, found);
         } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "md") {
             found.push(path);
