@@ -282,7 +282,7 @@ fn unescape_unicode(bytes: &[u8]) -> Option<(u32, usize)> {
     }
 }
 
-/// The code unit of the `\uXXXX` at the front.
+/// The code unit of the escape at the front: `\u` and four hexadecimal digits.
 pub(crate) fn unicode_escape(bytes: &[u8]) -> Option<u32> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))

@@ -208,7 +208,7 @@ async fn a_board_is_shared(browser: &str) {
     let size = ann.evaluate("createImageBitmap(saved).then(({ width, height }) => [saved.type, width, height])").await;
     assert_eq!(size, json!(["image/png", 1600, 1000]));
 
-    // It is cleared where all agree, and by nobody alone.
+    // Each board is cleared only if its own user agrees.
     for (by_bob, is_cleared) in [("Keep it", false), ("Clear it", true)] {
         ann.click("#clear").await;
         for (page, answer) in [(&mut cleo, "Clear it"), (&mut bob, by_bob)] {

@@ -283,7 +283,7 @@ COLOURS.forEach(([colour, name], number) => {
 
 void run({
   title: 'Board',
-  about: 'A drawing board that all who open the same room share, with no server that keeps it: whoever comes gets the picture from those who are there.',
+  about: 'A drawing board that all who open the same room share, with no server that keeps it: newcomers get the picture from those who are there.',
   hasNames: true,
   identifier: room => `p2pt-board/${room}`,
   enter

@@ -66,7 +66,7 @@ function absolute (tracker: string): string {
 
 const linesOf = (text: string): string[] => text.split(/\s+/).filter(Boolean)
 
-/** What the page's address says. It stands behind a `#`, which browsers keep to themselves: the room is nobody else's. */
+/** What the page's address says. It stands behind a `#`, which browsers do not send to the server of the pages. */
 function fragment (): URLSearchParams { return new URLSearchParams(location.hash.slice(1)) }
 
 function remember (name: string): void {

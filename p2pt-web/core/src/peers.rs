@@ -127,9 +127,7 @@ impl Sending {
         known.buffered.fetch_add(bytes, Ordering::Relaxed);
         Self { pending, known, bytes }
     }
-}
 
-impl Sending {
     /// Whether a channel has taken it already, so that there is nothing to wait for.
     pub fn is_taken_at_once(&self) -> bool {
         self.pending.is_taken_at_once()

@@ -73,7 +73,7 @@ struct State {
     started: u64,
     /// The nodes that run, by number.
     nodes: HashMap<u64, Node>,
-    /// The environment is gone, and with it everybody who could take anything.
+    /// The environment is gone: nothing takes results any more.
     ended: bool,
 }
 
@@ -97,7 +97,7 @@ impl Woken for Call {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Whoever wakes may hold locks of the node, so nothing but the list is touched here.
+        // The waking code may hold locks of the node, so nothing but the list is touched here.
         if !self.is_woken.swap(true, Ordering::AcqRel) {
             self.bridge.push(self.number, None);
         }
