@@ -232,7 +232,8 @@ impl CodeExchange {
         Some(self.fail(AttemptFailure::Unfinished, counts))
     }
 
-    /// What the time brings: the end of an attempt that does not get on, or that of the code.
+    /// What the time brings: the end of an attempt that does not get on, or that of the code. It is called until it brings
+    /// nothing more, since both can be due.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ExchangeOutput> {
         match &self.state {
             State::Open { until, stage, .. } if now >= *until => {

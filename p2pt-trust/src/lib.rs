@@ -10,6 +10,8 @@ mod features;
 #[cfg(all(feature = "store", not(target_family = "wasm")))]
 mod file_store;
 mod key;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
 mod pake;
 mod passphrase;
 mod pins;
@@ -19,6 +21,8 @@ mod safety;
 mod seal;
 mod sighting;
 mod trust;
+#[cfg(test)]
+mod vectors_tests;
 mod words;
 
 pub use code::{Code, CodeError};

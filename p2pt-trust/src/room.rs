@@ -77,7 +77,7 @@ pub struct StretchError(argon2::Error);
 /// should still be five random words at least.
 #[derive(Clone)]
 pub struct RoomSecret {
-    root: Zeroizing<[u8; SECRET_BYTES]>,
+    pub(crate) root: Zeroizing<[u8; SECRET_BYTES]>,
 }
 
 impl RoomSecret {
@@ -147,7 +147,7 @@ impl fmt::Debug for SealKey {
 
 /// Proves membership in a room, see [`Confirmation`](crate::Confirmation).
 #[derive(Clone)]
-pub struct MemberKey(Zeroizing<[u8; SECRET_BYTES]>);
+pub struct MemberKey(pub(crate) Zeroizing<[u8; SECRET_BYTES]>);
 
 impl MemberKey {
     pub(crate) fn mac(&self) -> Hmac<Sha256> {

@@ -68,7 +68,7 @@ pub struct Emoji {
 
 /// Pictures that are told apart at a glance, in any font. All are of Unicode 6.1 or earlier, one code point each.
 #[rustfmt::skip]
-const EMOJI: [(char, &str); 64] = [
+pub(crate) const EMOJI: [(char, &str); 64] = [
     ('🐶', "dog"), ('🐱', "cat"), ('🐴', "horse"), ('🐮', "cow"), ('🐷', "pig"), ('🐘', "elephant"), ('🐰', "rabbit"), ('🐼', "panda"),
     ('🐸', "frog"), ('🐵', "monkey"), ('🐧', "penguin"), ('🐢', "turtle"), ('🐟', "fish"), ('🐙', "octopus"), ('🐝', "bee"), ('🐌', "snail"),
     ('🐍', "snake"), ('🐳', "whale"), ('🌵', "cactus"), ('🌲', "tree"), ('🌻', "sunflower"), ('🌹', "rose"), ('🍄', "mushroom"), ('🍀', "clover"),
