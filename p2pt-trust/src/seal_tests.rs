@@ -94,3 +94,19 @@ fn padding_is_of_zeros_and_shortest() {
     assert_eq!(padded(1, b"\xff", 256), None);
     assert_eq!(unpad(vec![0]), None);
 }
+
+/// Aquatic closes the socket of a larger announce than 16 KiB.
+#[test]
+fn ten_sealed_offers_fit_into_an_announce() {
+    let announce = |count: u8, bytes: usize| {
+        let sdp = "x".repeat(bytes);
+        let offers = (0..count).map(|number| p2pt_proto::Offer::new([number | 0xe0; 20].into(), sealed(&sdp)));
+        let announce = p2pt_proto::Announce::new(InfoHash::of("room"), peer(0xff)).numwant(10).offers(offers);
+        p2pt_proto::ClientMessage::Announce(announce).encode().len()
+    };
+    // A native node's with three candidates, 704 bytes, and the two lines of its signature; and one with six.
+    assert!(announce(10, 704 + 233) <= 15 * 1024, "{}", announce(10, 704 + 233));
+    assert!(announce(8, 937 + 233) <= 15 * 1024, "{}", announce(8, 937 + 233));
+    // As much as four blocks hold takes no more.
+    assert_eq!(sealed(&"x".repeat(1022)).len(), 1427);
+}
