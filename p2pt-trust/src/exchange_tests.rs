@@ -164,6 +164,16 @@ fn everything_counts_afterwards() {
 }
 
 #[test]
+fn the_side_that_shows_proves_the_code_too() {
+    let mut pair = Pair::new(CODE, CODE);
+    let reply = pair.reply();
+    let mut proof = sent(pair.shows_gets(&reply));
+    // The first byte behind version and kind; the sealed key is as it was.
+    proof[2] ^= 1;
+    assert_eq!(pair.types_gets(&proof), failed(AttemptFailure::WrongCode, 2));
+}
+
+#[test]
 fn a_key_has_to_be_proven() {
     let mut pair = Pair::new(CODE, CODE);
     let reply = pair.reply();

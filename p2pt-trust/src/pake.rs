@@ -110,3 +110,42 @@ impl Keys {
         key
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::SdpHash;
+
+    /// The session keys of both sides, each with its code and the transcript that it began with.
+    fn sessions(codes: [&str; 2], answers: [&str; 2]) -> [Vec<u8>; 2] {
+        let transcript = |answer| Transcript::new(&SdpHash::of("offer"), &SdpHash::of(answer));
+        let start = |side, code, answer| {
+            let code = Code::parse(code).unwrap();
+            let (mut pake, element) = Pake::start(side, &code, &transcript(answer), &mut rand::rng());
+            // What follows from the exchange itself, without what else is bound to the connection.
+            pake.transcript = transcript("same");
+            (pake, element)
+        };
+        let (a, to_b) = start(Side::Shows, codes[0], answers[0]);
+        let (b, to_a) = start(Side::Types, codes[1], answers[1]);
+        [a.finish(&to_a), b.finish(&to_b)].map(|keys| keys.unwrap().session().to_vec())
+    }
+
+    #[test]
+    fn the_exchange_is_bound_to_code_and_connection() {
+        let (code, other) = ("apple-banana-canyon-lemon", "apple-banana-canyon-lizard");
+        let [one, two] = sessions([code, code], ["answer", "answer"]);
+        assert_eq!(one, two);
+        let [one, two] = sessions([code, other], ["answer", "answer"]);
+        assert_ne!(one, two);
+        let [one, two] = sessions([code, code], ["answer", "another"]);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn an_element_of_the_same_side_is_none() {
+        let (code, transcript) = (Code::draw(&mut rand::rng()), Transcript([0; 32]));
+        let [(one, element), _] = [0; 2].map(|_| Pake::start(Side::Shows, &code, &transcript, &mut rand::rng()));
+        assert!(one.finish(&element).is_none());
+    }
+}
