@@ -194,12 +194,6 @@ impl FromStr for PublicKey {
     }
 }
 
-impl From<PublicKey> for String {
-    fn from(key: PublicKey) -> Self {
-        key.to_string()
-    }
-}
-
 /// Fifty-two letters in human-readable formats such as JSON, 32 bytes in others.
 #[cfg(feature = "serde")]
 impl serde::Serialize for PublicKey {

@@ -76,8 +76,7 @@ impl Pake {
     /// The keys that both sides have if both have the same code; `None` if that is no element of the other side.
     pub(crate) fn finish(self, element: &[u8; ELEMENT_BYTES]) -> Option<Keys> {
         let shared = Zeroizing::new(self.state.finish(element).ok()?);
-        let (_, hkdf) = Hkdf::<Sha256>::extract(Some(&self.transcript.0), &shared);
-        Some(Keys { hkdf })
+        Some(Keys { hkdf: Hkdf::new(Some(&self.transcript.0), &shared) })
     }
 }
 

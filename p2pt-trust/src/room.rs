@@ -9,7 +9,7 @@ use hmac::Hmac;
 use rand::CryptoRng;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::encoding::{hash, hmac, to_base64};
 use crate::passphrase::Passphrase;
@@ -95,8 +95,11 @@ impl RoomSecret {
 
     /// The secret that follows from a random key. There is nothing to stretch.
     pub fn from_key(identifier: &str, key: &RoomKey) -> Self {
-        let (root, _) = Hkdf::<Sha256>::extract(Some(&salt(identifier)), &*key.0);
-        Self { root: Zeroizing::new(root.into()) }
+        let (mut extracted, _) = Hkdf::<Sha256>::extract(Some(&salt(identifier)), &*key.0);
+        let mut root = Zeroizing::new([0; SECRET_BYTES]);
+        root.copy_from_slice(&extracted);
+        extracted.as_mut_slice().zeroize();
+        Self { root }
     }
 
     /// The identifier under which the room's swarm is joined, `p2pt1-` and 43 letters: trackers get its SHA-1, as of any.
