@@ -12,8 +12,8 @@ use std::{env, fs};
 use public_api::Builder;
 
 /// The crates for applications. `p2pt-cli` is a program.
-const CRATES: [&str; 7] =
-    ["p2pt", "p2pt-mesh", "p2pt-messaging", "p2pt-proto", "p2pt-rt", "p2pt-tracker", "p2pt-transport"];
+const CRATES: [&str; 8] =
+    ["p2pt", "p2pt-mesh", "p2pt-messaging", "p2pt-proto", "p2pt-rt", "p2pt-tracker", "p2pt-transport", "p2pt-trust"];
 
 /// The Rust whose rustdoc is used, since each writes another JSON, and names items of the standard library its own way.
 /// With a later one goes a later `public-api`, see Cargo.toml.

@@ -10,6 +10,7 @@ mod endpoint;
 mod frames;
 mod sdp;
 mod server;
+mod wire;
 
 pub use channel::data_frames;
 pub use endpoint::{endpoint_datagrams, endpoint_packets};
@@ -18,8 +19,10 @@ pub use p2pt_mesh::model::{discovery, mesh};
 pub use p2pt_tracker::model::{
     frames as server_frames, heads as server_heads, proxy_headers, session as session_inputs, swarms as server_inputs,
 };
+pub use p2pt_trust::model::{exchange as trust_exchange, texts as trust_texts};
 pub use sdp::sdp;
 pub use server::server_streams;
+pub use wire::wire_frames;
 
 use std::{sync::OnceLock, time::Instant};
 
@@ -27,7 +30,7 @@ use std::{sync::OnceLock, time::Instant};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of the directory of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("client_frames", client_frames),
     ("tracker_frames", tracker_frames),
     ("data_frames", data_frames),
@@ -42,6 +45,9 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("sdp", sdp),
     ("endpoint_datagrams", endpoint_datagrams),
     ("endpoint_packets", endpoint_packets),
+    ("trust_texts", trust_texts),
+    ("trust_exchange", trust_exchange),
+    ("wire_frames", wire_frames),
 ];
 
 /// Some instant to count from, the same for a whole process.

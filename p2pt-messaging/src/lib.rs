@@ -12,6 +12,7 @@ mod payload;
 mod reassembler;
 mod rejected;
 mod text;
+pub mod wire;
 
 pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
 pub use convert::IntoPayload;

@@ -53,6 +53,7 @@ fn the_layers_depend_on_nothing_above_or_beside_them() {
         ("p2pt-transport", "p2pt-rt"),
         ("p2pt-messaging", ""),
         ("p2pt-mesh", "p2pt-proto"),
+        ("p2pt-trust", "p2pt-proto"),
     ] {
         let package = packages.iter().find(|package| package["name"] == leaf).expect("a member");
         for dependency in package["dependencies"].as_array().expect("a list") {
