@@ -193,7 +193,7 @@ impl Counters {
             RejectReason::Full => &self.rejected_full,
             RejectReason::Duplicate => &self.rejected_duplicate,
             RejectReason::Busy => &self.rejected_busy,
-            RejectReason::Filtered => &self.rejected_filtered,
+            RejectReason::Filtered | RejectReason::Refused => &self.rejected_filtered,
             RejectReason::Banned => &self.rejected_banned,
             RejectReason::NotTheSamePeer => &self.rejected_not_the_same,
             RejectReason::Unsigned => &self.rejected_unsigned,

@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 use crate::channel::PeerChannel;
 use crate::connections::{AttemptError, Connections, Opened};
 use crate::counters::Counted;
+use crate::handshake::Handshake;
 use crate::node::{NodeShared, Tracker};
 use crate::queue::lock;
 use crate::settings::Settings;
@@ -72,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) client_config: ClientConfig,
     pub(crate) mesh: MeshConfig,
+    pub(crate) handshake: Option<Handshake>,
     pub(crate) settings: Arc<Settings>,
     /// Decides what is left to chance.
     pub(crate) rng: StdRng,

@@ -205,6 +205,8 @@ pub enum RejectReason {
     /// The other end of the channel did not prove, within 10 s, that it is the author of its description: somebody stands
     /// between the two, or the peer does not know the room's secret, or the channel closed too early.
     NotConfirmed,
+    /// The application's [handshake](crate::Builder::handshake) has not accepted it, or not in time.
+    Refused,
     /// Fewer trackers show its key than [`Builder::require_agreement`](crate::Builder::require_agreement) asks for, and its
     /// time for that is over.
     NotVouched {
@@ -248,6 +250,7 @@ impl fmt::Display for RejectReason {
             Self::Replayed => "its offer has come before",
             Self::WrongKey => "its key is none of those that are admitted",
             Self::WrongRoom => "it does not have the secret of the room",
+            Self::Refused => "the application's handshake has not accepted it",
             Self::NotConfirmed => "it did not prove its key when the channel was open",
         })
     }

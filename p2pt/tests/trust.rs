@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use p2pt::testing::World;
 use p2pt::trust::{MemoryStore, NodeKey, Policy, RoomLink, Trust, TrustLevel};
-use p2pt::{Event, Events, Peer, PeerId, PinError, RejectReason, StartError, SwarmKey};
+use p2pt::{
+    Accepted, Candidate, Event, Events, HandshakeError, Payload, Peer, PeerId, PinError, RejectReason, StartError,
+    SwarmKey,
+};
 
 /// In virtual time; longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -224,4 +227,70 @@ async fn a_pin_is_told_of_and_can_be_taken_away() {
     assert_eq!(next_change(&mut events).await, (TrustLevel::Pinned, TrustLevel::FirstUse));
     let (bare, _bare_events) = world.join("elsewhere").await;
     assert!(matches!(bare.node().pin("bob", &key(2).public_key()).await, Err(PinError::NoStore)));
+}
+
+/// Shows a password, and accepts who shows the same.
+async fn password(mut candidate: Candidate, password: &'static str) -> Result<Accepted, HandshakeError> {
+    assert!(candidate.public_key().is_some() && candidate.safety_code().is_some());
+    candidate.send(password).await?;
+    match candidate.receive().await? {
+        Payload::Text(text) if text == password => Ok(candidate.accept()),
+        _ => Err(candidate.refuse("that is not the password")),
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn an_application_accepts_candidates_before_they_are_peers() {
+    let world = World::new(11);
+    let with = |word| world.builder().handshake(DEADLINE, move |candidate| password(candidate, word)).join("room");
+    let (_alice, mut alice_events) = with("swordfish").await.expect("a node");
+    let (_mallory, mut mallory_events) = with("guess").await.expect("a node");
+    assert_eq!(next_rejection(&mut mallory_events).await, (RejectReason::Refused, false));
+    let (bob, mut bob_events) = with("swordfish").await.expect("a node");
+    let (peer, _) = next_peer(&mut alice_events).await;
+    assert_eq!(peer.id(), bob.peer_id());
+    // What is sent at once is no part of the handshake.
+    peer.queue("hello").expect("room");
+    let message = async {
+        loop {
+            match bob_events.next().await.expect("the node runs") {
+                Event::Message(message) => return message.text().map(ToOwned::to_owned),
+                Event::Data(data) => panic!("{data}"),
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, message).await.expect("a message").as_deref(), Some("hello"));
+}
+
+#[tokio::test]
+async fn a_candidate_that_says_nothing_or_too_much_is_turned_away() {
+    let world = World::new(12);
+    let shaking = |candidate: Candidate| password(candidate, "swordfish");
+    for other in [0, 1, 2] {
+        let (alice, mut events) = world.builder().handshake(DEADLINE, shaking).join("room").await.expect("a node");
+        let other = world.builder().handshake(Duration::from_secs(60), move |mut candidate: Candidate| async move {
+            match other {
+                0 => std::future::pending().await,
+                1 => {
+                    let size = 64 << 10;
+                    let error = candidate.send("x".repeat(size + 1)).await.expect_err("too large");
+                    assert!(
+                        matches!(error, HandshakeError::TooLarge { bytes, max } if bytes == size + 1 && max == size)
+                    );
+                    candidate.send("x".repeat(size)).await?;
+                    Err(candidate.refuse("it was a test"))
+                }
+                _ => panic!("the application's own mistake"),
+            }
+        });
+        let (other, _other_events) = other.join("room").await.expect("a node");
+        assert_eq!(next_rejection(&mut events).await, (RejectReason::Refused, false));
+        assert!(alice.peers().is_empty());
+        for swarm in [alice, other] {
+            swarm.shutdown().await;
+        }
+    }
 }
