@@ -107,6 +107,8 @@ impl Backlog {
 struct Shared {
     backlog: Mutex<Backlog>,
     changed: Condvar,
+    /// Where lines are written that no editor draws; used with the backlog's lock held, so that they come in their order.
+    out: Mutex<Box<dyn Write + Send>>,
 }
 
 impl Shared {
@@ -123,17 +125,16 @@ impl Shared {
 
     /// Ends the editor's part, with what is left of it written.
     fn end(&self, before: &str) -> io::Result<()> {
-        // Under the lock, before which no line is written that came later.
-        let mut backlog = self.backlog();
-        let rest = backlog.end();
-        self.changed.notify_all();
-        if rest.is_empty() { Ok(()) } else { write(&[before, &rest].concat()) }
+        self.change(|backlog| {
+            let rest = backlog.end();
+            if rest.is_empty() { Ok(()) } else { self.write(&[before, &rest].concat()) }
+        })
     }
-}
 
-fn write(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    }
 }
 
 /// The side that prints. Dropping it waits until the editor has drawn all that was printed.
@@ -148,9 +149,13 @@ pub(crate) struct Prompter {
     shared: Arc<Shared>,
 }
 
-/// Both sides of an editor that is woken through its printer.
-pub(crate) fn lines_above(printer: impl ExternalPrinter + Send + 'static) -> io::Result<(LinesAbove, Prompter)> {
-    let shared = Arc::new(Shared { backlog: Mutex::default(), changed: Condvar::new() });
+/// Both sides of an editor that is woken through its printer; `out` is its terminal.
+pub(crate) fn lines_above(
+    printer: impl ExternalPrinter + Send + 'static,
+    out: impl Write + Send + 'static,
+) -> io::Result<(LinesAbove, Prompter)> {
+    let out = Mutex::new(Box::new(out) as Box<dyn Write + Send>);
+    let shared = Arc::new(Shared { backlog: Mutex::default(), changed: Condvar::new(), out });
     // One is enough: the thread that takes it wakes the editor after all that was pushed before.
     let (wake, woken) = mpsc::sync_channel(1);
     let editor = shared.clone();
@@ -178,8 +183,8 @@ impl LinesAbove {
         let waits = self.shared.changed.wait_while(backlog, |backlog| backlog.is_full());
         let mut backlog = waits.unwrap_or_else(PoisonError::into_inner);
         match backlog.push(lines) {
-            // With the lock held, so that the editor's last lines are written before this.
-            Some(lines) => write(lines),
+            // The lock is held, so the editor's last lines are written before this.
+            Some(lines) => self.shared.write(lines),
             None => {
                 drop(backlog);
                 self.wake();
@@ -205,14 +210,19 @@ impl LinesAbove {
         });
         waits.unwrap_or_else(PoisonError::into_inner).0.is_shown()
     }
+
+    /// Waits for the editor for a time at most, and writes what it has not drawn by then.
+    fn leave(&self, patience: Duration) {
+        if !self.wait_until_shown(patience) {
+            // A terminal that is gone shows nothing, and there is no later line to say so in.
+            let _ = self.shared.end(CLEAR_ROW);
+        }
+    }
 }
 
 impl Drop for LinesAbove {
     fn drop(&mut self) {
-        if !self.wait_until_shown(PATIENCE) {
-            // A terminal that is gone shows nothing, and there is no later line to say so in.
-            let _ = self.shared.end(CLEAR_ROW);
-        }
+        self.leave(PATIENCE);
     }
 }
 

@@ -57,31 +57,79 @@ impl ExternalPrinter for Bell {
     }
 }
 
+/// A guard against hanging, not a measurement.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A terminal that keeps what it is sent.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Screen {
+    fn shown(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
-fn a_woken_editor_draws_all_lines_before_the_end() {
-    let (bell, rings) = mpsc::channel();
-    let (lines, prompter) = lines_above(Bell(bell)).expect("a thread");
+fn a_woken_editor_has_drawn_all_lines_when_the_other_side_has_left() {
+    let ((bell, rings), mut drawn, written) = (mpsc::channel(), Screen::default(), Screen::default());
+    let (lines, prompter) = lines_above(Bell(bell), written.clone()).expect("a thread");
+    let seen = drawn.clone();
     let editor = thread::spawn(move || {
-        let mut shown = vec![prompter.highlight_prompt("> ", true).into_owned()];
+        let mut draw = || drawn.write_all(prompter.highlight_prompt("> ", true).as_bytes()).expect("memory takes it");
+        draw();
         while rings.recv().is_ok() {
-            shown.push(prompter.highlight_prompt("> ", true).into_owned());
+            draw();
         }
-        shown
     });
     let given: String = (0..500).map(|number| format!("line {number}\n")).collect();
     for line in given.split_inclusive('\n') {
         lines.print(line).expect("the editor takes it");
     }
-    assert!(lines.wait_until_shown(DEADLINE), "the editor draws all");
-    // With it goes the thread that wakes the editor, and with that the bell.
+    lines.leave(DEADLINE);
+    assert_eq!(seen.shown().replace("> ", ""), given);
+    // With this side goes the thread that wakes the editor, and with that the bell.
     drop(lines);
-    let shown = editor.join().expect("it ends");
-    assert!(shown.iter().all(|drawn| drawn.ends_with("> ")), "each drawing ends with the prompt");
-    assert_eq!(shown.concat().replace("> ", ""), given);
+    editor.join().expect("it ends");
+    assert!(seen.shown().ends_with("> "), "the prompt is below");
+    assert_eq!(written.shown(), "", "it was all drawn");
 }
 
-/// A guard against hanging, not a measurement.
-const DEADLINE: Duration = Duration::from_secs(60);
+#[test]
+fn what_the_editor_has_not_drawn_is_written_before_what_comes_after_it() {
+    let ((bell, _rings), written) = (mpsc::channel(), Screen::default());
+    let (lines, prompter) = lines_above(Bell(bell), written.clone()).expect("a thread");
+    lines.print("drawn\n").expect("taken");
+    assert_eq!(prompter.highlight_prompt("> ", true), "drawn\n> ");
+    prompter.pause();
+    lines.print("not drawn\n").expect("taken");
+    assert_eq!(written.shown(), "", "the editor draws while there is one");
+    drop(prompter);
+    lines.print("after\n").expect("written");
+    drop(lines);
+    assert_eq!(written.shown(), "not drawn\nafter\n");
+}
+
+#[test]
+fn an_editor_that_does_not_draw_is_not_waited_for_for_ever() {
+    let ((bell, _rings), written) = (mpsc::channel(), Screen::default());
+    let (lines, prompter) = lines_above(Bell(bell), written.clone()).expect("a thread");
+    prompter.highlight_prompt("> ", true);
+    lines.print("late\n").expect("taken");
+    lines.leave(Duration::ZERO);
+    assert_eq!(written.shown(), format!("{CLEAR_ROW}late\n"));
+    assert_eq!(prompter.highlight_prompt("> ", true), "> ", "it is shown once");
+}
 
 #[test]
 fn a_backlog_is_full_until_it_is_drawn_or_the_editor_ends() {
@@ -99,7 +147,7 @@ fn a_backlog_is_full_until_it_is_drawn_or_the_editor_ends() {
 #[test]
 fn printing_goes_on_as_soon_as_the_editor_draws() {
     let (bell, _rings) = mpsc::channel();
-    let (lines, prompter) = lines_above(Bell(bell)).expect("a thread");
+    let (lines, prompter) = lines_above(Bell(bell), io::sink()).expect("a thread");
     lines.print(&"x".repeat(MAX_WAITING_BYTES)).expect("there is room");
     let (printed, prints) = mpsc::channel();
     thread::spawn(move || {
@@ -117,7 +165,8 @@ fn printing_goes_on_as_soon_as_the_editor_draws() {
 fn only_an_editor_that_reads_a_line_is_woken() {
     for (phase, rung) in [(Phase::Paused, 0), (Phase::Editing, 1), (Phase::Ended, 0)] {
         let backlog = Backlog { editor: phase, ..Backlog::default() };
-        let shared = Shared { backlog: Mutex::new(backlog), changed: Condvar::new() };
+        let shared =
+            Shared { backlog: Mutex::new(backlog), changed: Condvar::new(), out: Mutex::new(Box::new(io::sink())) };
         let (wake, woken) = mpsc::sync_channel(1);
         wake.send(()).expect("there is room");
         drop(wake);

@@ -55,7 +55,7 @@ impl Source {
         let screen = Screen::save();
         let mut editor = Editor::<Prompter, MemHistory>::with_history(Config::default(), MemHistory::new())?;
         editor.set_max_history_size(HISTORY)?;
-        let (lines_above, prompter) = lines_above(editor.create_external_printer()?)?;
+        let (lines_above, prompter) = lines_above(editor.create_external_printer()?, io::stdout())?;
         editor.set_helper(Some(prompter));
         // The lines are part of the prompt's decoration, which the editor leaves out where it is to use no colours.
         editor.set_color_mode(ColorMode::Forced);
