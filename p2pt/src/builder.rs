@@ -29,7 +29,7 @@ use crate::handshake::{Accepted, Candidate, Handshake, HandshakeError};
 use crate::node::{NodeHandle, NodeShared};
 use crate::settings::{PeerConfig, Settings};
 use crate::trust::{NodeTrust, TrustConfig};
-use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
+use crate::{Events, Node, NodeError, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
@@ -623,7 +623,10 @@ impl Builder {
     /// # Errors
     /// [`StartError`].
     pub async fn join(self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), StartError> {
-        // A node that has just been started is in no swarm, so it can only have stopped.
-        self.start().await?.join(key).await.map_err(|_| StartError::Stopped)
+        self.start().await?.join(key).await.map_err(|error| match error {
+            NodeError::NoKey => StartError::PeerIdWithKey,
+            // A node that has just been started is in no swarm, so it can only have stopped.
+            _ => StartError::Stopped,
+        })
     }
 }

@@ -18,7 +18,7 @@ use crate::connections::{Action, AnsweredOffer, AttemptError, IncomingOffer, Ope
 use crate::handshake::Handshake;
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::trust::{Descriptions, Proof, confirm};
+use crate::trust::{Descriptions, Pairing, Proof, confirm};
 use crate::{Peer, reading, send_queue};
 
 impl Engine {
@@ -34,9 +34,9 @@ impl Engine {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let descriptions = membership.connections.descriptions().clone();
-                        let rng = StdRng::from_rng(&mut self.parts.rng);
-                        let meeting = self.parts.meeting(info_hash, peer);
-                        let opening = answer(transport, offer, descriptions, rng, meeting);
+                        let pairing = membership.connections.pairing().cloned();
+                        let meeting = self.parts.meeting(info_hash, peer, pairing);
+                        let opening = answer(transport, offer, descriptions, meeting);
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
@@ -45,7 +45,8 @@ impl Engine {
                         let descriptions = membership.connections.descriptions();
                         let AnsweredOffer { pending, own, answer } = answer;
                         let proof = descriptions.proof(&own, Role::Offer, &answer.hash, &answer.author);
-                        let meeting = self.parts.meeting(info_hash, peer);
+                        let pairing = membership.connections.pairing().cloned();
+                        let meeting = self.parts.meeting(info_hash, peer, pairing);
                         let opening = async move { meeting.met(pending.open(&answer.sdp).await?, proof).await };
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
@@ -136,13 +137,12 @@ async fn answer(
     transport: Arc<dyn Transport>,
     offer: IncomingOffer,
     descriptions: Descriptions,
-    mut rng: StdRng,
-    meeting: Meeting,
+    mut meeting: Meeting,
 ) -> Result<Opened, AttemptError> {
-    let Meeting { info_hash, peer: to, .. } = meeting;
+    let (info_hash, to) = (meeting.info_hash, meeting.peer);
     let IncomingOffer { client, offer_id, description } = offer;
     let pending = transport.answer(&description.sdp).await?;
-    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut rng)?;
+    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut meeting.rng)?;
     let proof = descriptions.proof(&own, Role::Answer, &description.hash, &description.author);
     debug!(offer = %offer_id, "the answer is made and sent; the channel opens");
     client.answer(info_hash, to, offer_id, own.sdp);
@@ -153,22 +153,29 @@ async fn answer(
 struct Meeting {
     info_hash: InfoHash,
     peer: PeerId,
+    pairing: Option<Arc<Pairing>>,
     handshake: Option<Handshake>,
+    rng: StdRng,
 }
 
 impl Parts {
-    fn meeting(&self, info_hash: InfoHash, peer: PeerId) -> Meeting {
-        Meeting { info_hash, peer, handshake: self.handshake.clone() }
+    fn meeting(&mut self, info_hash: InfoHash, peer: PeerId, pairing: Option<Arc<Pairing>>) -> Meeting {
+        let rng = StdRng::from_rng(&mut self.rng);
+        Meeting { info_hash, peer, pairing, handshake: self.handshake.clone(), rng }
     }
 }
 
 impl Meeting {
-    /// Has both ends prove who they are, if both sign, and the application accept the other one.
-    async fn met(self, mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
+    /// Has both ends prove who they are, if both sign, and the code if the swarm has one, and the application accept the
+    /// other one.
+    async fn met(mut self, mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
         let proven = match proof {
             Some(proof) => Some(confirm(&mut channel, proof).await.map_err(AttemptError::Refused)?),
             None => None,
         };
+        if let Some(pairing) = self.pairing {
+            pairing.pair(&mut channel, proven.as_ref(), &mut self.rng).await.map_err(AttemptError::Refused)?;
+        }
         let opened = Opened { channel, proven };
         match self.handshake {
             Some(handshake) => handshake.shake(opened, self.info_hash, self.peer).await.map_err(AttemptError::Refused),
