@@ -35,7 +35,7 @@ const LIBDATACHANNEL: &str = "ndc";
 enum End {
     Native(WebRtc),
     Stack {
-        process: LineProcess,
+        process: Box<LineProcess>,
         /// Whether its offers keep their candidates. Without them the other end cannot begin before this one has read the
         /// answer.
         offers_candidates: bool,
@@ -67,7 +67,7 @@ impl End {
         // come before the answer, the agent connects in between, and a handshake that is quick enough, as on loopback,
         // finds no fingerprint yet and fails. So did 2 of 550 answers of native nodes with the lines, and
         // 8 of 5,000 without them.
-        Self::Stack { process, offers_candidates: name != LIBDATACHANNEL }
+        Self::Stack { process: Box::new(process), offers_candidates: name != LIBDATACHANNEL }
     }
 
     async fn offer(&mut self) -> Result<(String, Pending), String> {
