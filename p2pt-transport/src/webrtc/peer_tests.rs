@@ -342,6 +342,32 @@ fn a_close_takes_as_long_as_the_other_side_needs() {
     }
 }
 
+/// SCTP may let an acknowledgement wait for 200 ms, which a close does not: it asks for it, however many frames are on their way
+/// and whether they are when the close begins.
+#[test]
+fn a_close_waits_for_no_delayed_acknowledgement() {
+    for frames in 1..=5 {
+        for are_on_their_way in [true, false] {
+            let mut sim = Sim::new(2);
+            let (a, b) = sim.open(0, 1);
+            sim.run(ms(500));
+            for _ in 0..frames {
+                sim.send(0, a, Frame::binary(vec![1; 1000]));
+            }
+            if are_on_their_way {
+                sim.touch(0, a);
+                sim.run(ms(5));
+            }
+            let begin = sim.now;
+            sim.close(0, a);
+            assert!(sim.run_until(Duration::from_secs(10), gone));
+            let took = sim.now - begin;
+            assert!(took < ms(20), "{frames} frames, on their way: {are_on_their_way}: {took:?}");
+            assert_eq!(sim.nodes[1].received(b).len(), frames);
+        }
+    }
+}
+
 #[test]
 fn both_may_close_at_once() {
     for closes_by_reset in [true, false] {

@@ -135,6 +135,10 @@ pub(crate) struct Session {
     window: u32,
     share: u32,
     last_sack: Option<Bytes>,
+    /// The last packet with data that was sent, until acknowledgements are asked for.
+    last_data: Option<Bytes>,
+    /// Acknowledgements are asked for, which the other side would else let wait.
+    is_flushing: bool,
     /// The window that the stack had then, and what has been read since, in bytes.
     window_free: u32,
     read: u32,
@@ -196,6 +200,8 @@ impl Session {
             window: config.window,
             share: u32::MAX,
             last_sack: None,
+            last_data: None,
+            is_flushing: false,
             window_free: config.window,
             read: 0,
             reported_window: u32::MAX,

@@ -26,6 +26,20 @@ impl Session {
         }
     }
 
+    /// Has the other side acknowledge what it receives from now on, and what it was sent before, at once. It would let the
+    /// acknowledgement of every other packet wait for 200 ms, and a close with it.
+    ///
+    /// What was sent before is asked for by its last packet, which is sent once more.
+    pub(crate) fn begin_flush(&mut self, now: Instant) {
+        self.is_flushing = true;
+        if let Some(last) = self.last_data.take()
+            && self.outstanding() > 0
+            && !self.is_over()
+        {
+            self.send_packet(now, last, self.share);
+        }
+    }
+
     /// What the last acknowledgement would say if it were sent now. Parts of frames may still be held, for which there is no
     /// room twice.
     fn window_now(&self) -> u32 {
@@ -81,6 +95,13 @@ impl Session {
             self.reported_window = window.min(share);
             self.window_update = false;
             self.last_sack = Some(packet.clone());
+        }
+        if guard::carries_data(&packet) {
+            if self.is_flushing {
+                packet = guard::asking_for_acknowledgement(&packet).freeze();
+            } else {
+                self.last_data = Some(packet.clone());
+            }
         }
         if let Some(fitted) = guard::fitted(&packet) {
             packet = fitted.freeze();
