@@ -119,6 +119,7 @@ mod peer;
 mod peer_tests;
 mod pending;
 mod reachability;
+mod readiness;
 mod relay;
 mod sdp;
 mod servers;
