@@ -9,7 +9,10 @@ pub(super) use other::Readiness;
 pub(super) use unix::Readiness;
 
 #[cfg(unix)]
-#[allow(deprecated, reason = "`register_with_interest` is unsafe for things that have no descriptor of their own, which a socket has")]
+#[allow(
+    deprecated,
+    reason = "`register_with_interest` is unsafe for things that have no descriptor of their own, which a socket has"
+)]
 mod unix {
     use std::{
         io,

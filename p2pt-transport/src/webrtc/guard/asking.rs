@@ -17,16 +17,29 @@ pub(crate) fn carries_data(packet: &[u8]) -> bool {
 
 /// `packet` with the I bit in each of its DATA chunks.
 pub(crate) fn asking_for_acknowledgement(packet: &[u8]) -> BytesMut {
-    let mut packet = BytesMut::from(packet);
-    let mut at = COMMON_HEADER;
-    while let Some(length) = be16(&packet, at + 2) {
-        if packet[at] == DATA {
-            packet[at + 1] |= IMMEDIATELY;
-        }
-        at += usize::from(length).max(CHUNK_HEADER).next_multiple_of(4);
+    let mut asking = BytesMut::from(packet);
+    for at in data_chunks(packet) {
+        asking[at + 1] |= IMMEDIATELY;
     }
-    write_checksum(&mut packet);
-    packet
+    write_checksum(&mut asking);
+    asking
+}
+
+/// Whether a packet has DATA with the I bit.
+pub(crate) fn asks_for_acknowledgement(packet: &[u8]) -> bool {
+    data_chunks(packet).any(|at| packet[at + 1] & IMMEDIATELY != 0)
+}
+
+/// Where the DATA chunks of a packet begin.
+fn data_chunks(packet: &[u8]) -> impl Iterator<Item = usize> {
+    let mut next = COMMON_HEADER;
+    let chunks = std::iter::from_fn(move || {
+        let length = be16(packet, next + 2)?;
+        let at = next;
+        next += usize::from(length).max(CHUNK_HEADER).next_multiple_of(4);
+        Some(at)
+    });
+    chunks.filter(|at| packet[*at] == DATA)
 }
 
 #[cfg(test)]
@@ -43,6 +56,7 @@ mod tests {
         let asking = asking_for_acknowledgement(&packet).freeze();
         let flags = [COMMON_HEADER + 1, COMMON_HEADER + first.len().next_multiple_of(4) + 1].map(|at| asking[at]);
         assert_eq!(flags, [3 | IMMEDIATELY; 2]);
+        assert!(asks_for_acknowledgement(&asking) && !asks_for_acknowledgement(&packet));
         // The stack drops what has a wrong checksum.
         assert!(victim.stack.receive(victim.now, &asking).is_ok());
         victim.stack.read(STREAM);
