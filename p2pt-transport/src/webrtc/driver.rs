@@ -49,7 +49,7 @@ const RUN_BYTES: usize = 65_000;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Frames of a transport that follow each other sooner are many in a row. Waking a thread takes half of it.
-const ROW: Duration = Duration::from_micros(100);
+pub(super) const ROW: Duration = Duration::from_micros(100);
 
 /// Up to so many bytes leave from the thread that sends them: encrypting them takes as long as to wake the driver.
 const SENT_AT_ONCE: usize = 4096;
@@ -383,7 +383,7 @@ fn send_run(socket: &dyn DatagramSocket, queue: &mut VecDeque<Datagram>, run: &m
     Ok(())
 }
 
-const NOTHING: Received = Received {
+pub(super) const NOTHING: Received = Received {
     remote: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
     bytes: 0,
     segment_bytes: 1,
@@ -397,5 +397,23 @@ fn take(core: &mut Core, now: std::time::Instant, local: SocketAddr, received: &
     while !bytes.is_empty() {
         let data = bytes.split_to(received.segment_bytes.clamp(1, bytes.len()));
         core.receive(now, Datagram { local, remote, data });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_another_leaves_from_the_driver_and_so_does_what_is_large() {
+        let begin = crate::webrtc::sim::epoch();
+        let mut pace = Pace::default();
+        let mut leaves_now = |micros, bytes| pace.leaves_now(begin + Duration::from_micros(micros), bytes);
+        assert!(leaves_now(0, 100));
+        // A row goes on for as long as each follows the one before.
+        assert!((1..=50).all(|place| !leaves_now(place * 90, 100)));
+        assert!(leaves_now(4_600, 100));
+        assert!(!leaves_now(4_800, SENT_AT_ONCE + 1));
+        assert!(leaves_now(5_000, SENT_AT_ONCE));
     }
 }

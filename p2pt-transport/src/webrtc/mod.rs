@@ -309,4 +309,6 @@ mod socket_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod without_driver_tests;
+#[cfg(test)]
 mod wrapped_socket;
