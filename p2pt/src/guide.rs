@@ -26,12 +26,14 @@ pages! {
     messages = "messages.md";
     /// Questions and answers with deadlines: of one peer, of many, in chains.
     requests = "requests.md";
-    /// What holds and what does not: events, delivery, order, addresses, identity.
+    /// What holds and what does not: events, delivery, order, addresses, keys.
     promises = "promises.md";
     /// One node in several swarms, and moving between them.
     swarms = "swarms.md";
-    /// Who may connect: filters, proofs, disconnecting, bans.
+    /// Who may connect: filters, keys, handshakes, disconnecting, bans.
     admission = "admission.md";
+    /// Who a peer is, and who may listen: keys, pins, policies, rooms with a secret, codes, agreement.
+    trust = "trust.md";
     /// STUN and TURN servers, and hiding one's address behind a relay.
     relay = "relay.md";
     /// Tests of an application in memory, under virtual time and from a seed.
