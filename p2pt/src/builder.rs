@@ -224,7 +224,7 @@ impl Builder {
         self
     }
 
-    /// Takes pins, which are names and the keys that somebody has recognised as theirs, from here: see
+    /// Takes pins, which are names and the keys that people have recognised as theirs, from here: see
     /// [`Peer::trust`](crate::Peer::trust).
     pub fn trust_store(mut self, store: Arc<dyn TrustStore>) -> Self {
         self.peers.pins = Some(store);

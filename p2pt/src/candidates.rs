@@ -15,7 +15,7 @@ use crate::channel::PeerChannel;
 use crate::trust::Proven;
 
 /// How long a peer may wait for the agreement of trackers: nodes that join offer to all their trackers at once, and again
-/// within seconds while they know nobody; members of a large swarm may need some announces.
+/// within seconds while they know no peer; members of a large swarm may need some announces.
 const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A peer that waits.

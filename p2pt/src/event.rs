@@ -193,7 +193,7 @@ pub enum RejectReason {
     /// has met: a stranger under the id, or a tracker that has taken the signature away.
     Unsigned,
     /// Its description is signed, and the signature does not hold: it was changed on its way, was made for another swarm or
-    /// offer, or is of a key from which the peer id does not follow. Whoever brought it, this tracker or something before
+    /// offer, or is of a key from which the peer id does not follow. This tracker, or something before
     /// it, has forged it or passed a forgery on.
     BadSignature,
     /// Its offer has come before. A tracker that repeats what it has heard gets nothing by it.
@@ -202,11 +202,11 @@ pub enum RejectReason {
     WrongKey,
     /// Its description was not sealed with the secret of the room, or was sealed where there is no room.
     WrongRoom,
-    /// The other end of the channel did not prove, within 10 s, that it is the author of its description: somebody stands
-    /// between the two, or the peer does not know the room's secret, or the channel closed too early.
+    /// The other end of the channel did not prove, within 10 s, that it is the author of its description: another peer
+    /// stands between the two, or the peer does not know the room's secret, or the channel closed too early.
     NotConfirmed,
     /// It did not prove the [code](crate::SwarmKey::code) by which the swarm is named: it has another one, or it left in the
-    /// midst, as who guesses would. The person who gave the code out is to be told.
+    /// midst, as a guesser would. The person who gave the code out is to be told.
     WrongCode {
         /// Attempts that may still fail before the code is void.
         left: u32,

@@ -238,7 +238,7 @@ impl Node {
         self.handle.shared.admission.banned()
     }
 
-    /// Pins a key under a name in the node's [store](crate::Builder::trust_store), once somebody has recognised it: peers with
+    /// Pins a key under a name in the node's [store](crate::Builder::trust_store), once a person has recognised it: peers with
     /// the key are [`Trust::Pinned`](crate::trust::Trust::Pinned) from now on. The store writes while this is polled, a few
     /// kilobytes where pins are in a file.
     ///
