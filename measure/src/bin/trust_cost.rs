@@ -76,9 +76,14 @@ async fn main() {
 }
 
 /// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: Vec<f64>) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value below which this share of them is.
+fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
-    f64::midpoint(values[values.len() / 2], values[(values.len() - 1) / 2])
+    values[((values.len() - 1) as f64 * share) as usize]
 }
 
 /// The microseconds that a step takes, the median of many.
@@ -172,13 +177,15 @@ async fn connecting(connects: usize) -> Value {
         }
     }
     let differences = signed.iter().zip(&unsigned).map(|(signed, unsigned)| signed - unsigned).collect();
-    let (signed, unsigned) = (median(signed), median(unsigned));
+    // On a machine that does other things, the quickest tenth is what comes nearest to the cost.
+    let at = |share| {
+        let (signed, unsigned) = (quantile(signed.clone(), share), quantile(unsigned.clone(), share));
+        json!({ "signed": signed, "unsigned": unsigned, "more": signed - unsigned, "ratio": signed / unsigned })
+    };
     json!({
         "connect": "ms",
-        "signed": signed,
-        "unsigned": unsigned,
-        "ratio": signed / unsigned,
-        "difference of the medians": signed - unsigned,
+        "median": at(0.5),
+        "quickest tenth": at(0.1),
         "median of the differences": median(differences),
     })
 }
