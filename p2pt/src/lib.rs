@@ -2,7 +2,8 @@
 //!
 //! They meet at public WebTorrent trackers, which pass on WebRTC offers and answers, and from then on exchange text, JSON and
 //! bytes over data channels, directly. The wire format is that of the JavaScript library p2pt 1.6: a Rust program, a Node
-//! program and a browser tab meet in the same swarm.
+//! program and a browser tab meet in the same swarm. Nodes of this library have keys: a tracker cannot read along between those
+//! that know each other's, nor take a node's place ([`guide::trust`]).
 //!
 //! ```toml
 //! [dependencies]
