@@ -7,7 +7,10 @@
 // Links of the pages are looked up here.
 #[cfg(doc)]
 #[allow(unused_imports, reason = "for the links of the pages alone")]
-use crate::*;
+use crate::{
+    trust::{Passphrase, Policy, RoomLink},
+    *,
+};
 
 /// Declares the pages: a module without items for each, whose documentation is the file of its name.
 macro_rules! pages {
