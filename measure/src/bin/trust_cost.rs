@@ -89,7 +89,7 @@ fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
 /// The microseconds that a step takes, the median of many.
 fn micros<T>(mut step: impl FnMut() -> T) -> f64 {
     let time = |_| {
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         black_box(step());
         begin.elapsed().as_secs_f64() * 1e6
     };
