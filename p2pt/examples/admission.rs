@@ -1,7 +1,7 @@
 //! Choosing one's peers: `cargo run -p p2pt --example admission [TRACKER]`.
 //!
-//! A filter decides about each peer before anything is sent to it; a peer that misbehaves later is banned. A peer id is what
-//! the peer says it is: admission by id keeps strangers out that mean no harm, and proves nothing.
+//! A filter decides about each peer before anything is sent to it; a peer that misbehaves later is banned. A peer id is
+//! another one in each run: admission by id keeps strangers out that mean no harm. `Policy` admits peers by their keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;

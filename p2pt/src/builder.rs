@@ -224,7 +224,7 @@ impl Builder {
         self
     }
 
-    /// Takes pins, which are names and the keys that somebody has recognised as theirs, from here: see
+    /// Takes pins, which are names and the keys that people have recognised as theirs, from here: see
     /// [`Peer::trust`](crate::Peer::trust).
     pub fn trust_store(mut self, store: Arc<dyn TrustStore>) -> Self {
         self.peers.pins = Some(store);
@@ -304,7 +304,8 @@ impl Builder {
     /// The node waits for the filter with everything but messages, so it must be quick and must not block. One that
     /// panics has not admitted its peer; the panic goes no further, and an error is logged.
     ///
-    /// A peer id is a claim that was not checked.
+    /// A peer id is that of the request's key if there is one, which the peer has yet to prove; without a key it is a claim
+    /// that nothing proves. [`PeerRequest::public_key`] says which.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -359,7 +360,8 @@ impl Builder {
         self
     }
 
-    /// [Admits](Self::admit) these peers only. Give such peers their [ids](Self::peer_id), which are drawn otherwise.
+    /// [Admits](Self::admit) the peers with these ids only. An id of a node with a key is another one in each run, and one that is
+    /// [given](Self::peer_id) proves nothing: peers that are known are admitted by key, with a [policy](Self::policy).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

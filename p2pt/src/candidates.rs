@@ -15,8 +15,11 @@ use crate::channel::PeerChannel;
 use crate::trust::Proven;
 
 /// How long a peer may wait for the agreement of trackers: nodes that join offer to all their trackers at once, and again
-/// within seconds while they know nobody; members of a large swarm may need some announces.
+/// within seconds while they know no peer; members of a large swarm may need some announces.
 const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A channel that is open and not read, and what its other end has proven.
+type Unread = (Arc<PeerChannel>, Box<dyn FrameReceiver>, Option<Proven>);
 
 /// A peer that waits.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct Candidate {
     pub(crate) tracker: TrackerId,
     pub(crate) role: Role,
     /// Its channels, of which nothing is read, so that what it sends waits on its side.
-    pub(crate) opened: Vec<(Arc<PeerChannel>, Box<dyn FrameReceiver>, Option<Proven>)>,
+    pub(crate) opened: Vec<Unread>,
     until: Instant,
 }
 

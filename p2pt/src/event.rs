@@ -209,7 +209,7 @@ pub enum RejectReason {
     /// closed, or it does not speak this library's protocol.
     NotConfirmed,
     /// It did not prove the [code](crate::SwarmKey::code) by which the swarm is named: it has another one, or it left in the
-    /// midst, as who guesses would. The person who gave the code out is to be told.
+    /// midst, as a guesser would. The person who gave the code out is to be told.
     WrongCode {
         /// Attempts that may still fail before the code is void.
         left: u32,

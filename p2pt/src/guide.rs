@@ -7,7 +7,10 @@
 // Links of the pages are looked up here.
 #[cfg(doc)]
 #[allow(unused_imports, reason = "for the links of the pages alone")]
-use crate::*;
+use crate::{
+    trust::{Passphrase, Policy, RoomLink},
+    *,
+};
 
 /// Declares the pages: a module without items for each, whose documentation is the file of its name.
 macro_rules! pages {
@@ -26,12 +29,14 @@ pages! {
     messages = "messages.md";
     /// Questions and answers with deadlines: of one peer, of many, in chains.
     requests = "requests.md";
-    /// What holds and what does not: events, delivery, order, addresses, identity.
+    /// What holds and what does not: events, delivery, order, addresses, keys.
     promises = "promises.md";
     /// One node in several swarms, and moving between them.
     swarms = "swarms.md";
-    /// Who may connect: filters, proofs, disconnecting, bans.
+    /// Who may connect: filters, keys, handshakes, disconnecting, bans.
     admission = "admission.md";
+    /// Who a peer is, and who may listen: keys, pins, policies, rooms with a secret, codes, agreement.
+    trust = "trust.md";
     /// STUN and TURN servers, and hiding one's address behind a relay.
     relay = "relay.md";
     /// Tests of an application in memory, under virtual time and from a seed.

@@ -2,7 +2,8 @@
 //!
 //! They meet at public WebTorrent trackers, which pass on WebRTC offers and answers, and from then on exchange text, JSON and
 //! bytes over data channels, directly. The wire format is that of the JavaScript library p2pt 1.6: a Rust program, a Node
-//! program and a browser tab meet in the same swarm.
+//! program and a browser tab meet in the same swarm. Nodes of this library have keys: a tracker cannot read along between those
+//! that know each other's, nor take a node's place ([`guide::trust`]).
 //!
 //! ```toml
 //! [dependencies]
@@ -86,9 +87,10 @@
 //! |---|---|
 //! | [`guide::messages`] | text, JSON, types of one's own, bytes; which way to send, and how to read |
 //! | [`guide::requests`] | questions and answers with deadlines, of one peer or of all |
-//! | [`guide::promises`] | what holds and what does not: delivery, order, addresses, identity |
+//! | [`guide::promises`] | what holds and what does not: delivery, order, addresses, keys |
 //! | [`guide::swarms`] | several swarms on one node, and moving between them |
-//! | [`guide::admission`] | who may connect: filters, proofs, bans |
+//! | [`guide::admission`] | who may connect: filters, keys, handshakes, bans |
+//! | [`guide::trust`] | who a peer is, and who may listen: keys, pins, policies, rooms with a secret, codes, agreement |
 //! | [`guide::relay`] | STUN, TURN, and hiding one's address |
 //! | [`guide::testing`] | tests in memory, under virtual time: an hour of peers that fail takes seconds |
 //! | [`guide::embedded_tracker`] | a tracker inside a program |
@@ -112,7 +114,8 @@
 //! | `server`, `server-tls` | the tracker to embed; TLS at its ports |
 //! | `memory` | the transport in memory by itself |
 //! | `metrics` | what a node counts, for the recorder of the crate `metrics` |
-//! | `serde` | `Serialize` and `Deserialize` of ids, `Serialize` of [`NodeMetrics`] |
+//! | `serde` | `Serialize` and `Deserialize` of ids and public keys, `Serialize` of [`NodeMetrics`] |
+//! | `store` | pins in a JSON file (`trust::JsonFileStore`); not in a browser |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accounts;

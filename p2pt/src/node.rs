@@ -180,9 +180,11 @@ impl Node {
     /// Keeps a peer away: in every swarm its offers and answers are ignored from this call on. The future closes its
     /// channels as [`Peer::disconnect`](crate::Peer::disconnect) does, and waits until they are closed.
     ///
-    /// A peer id is a claim, drawn for each run: a ban keeps away a peer that misbehaves by mistake, while one that
-    /// means to comes back under a new id. Applications that must keep unknown peers out let peers prove their identity
-    /// in messages. The list lives as long as the node, and is as long as the application makes it.
+    /// The id is another one in each run of a peer: a ban keeps away a peer that misbehaves by mistake, while one that
+    /// means to comes back under a new id. A peer is kept away by its key with
+    /// [`Builder::admit`](crate::Builder::admit), and unknown peers are kept out by a
+    /// [policy](crate::Builder::policy), a [room](crate::SwarmKey) or a [handshake](crate::Builder::handshake). The list
+    /// lives as long as the node, and is as long as the application makes it.
     ///
     /// A banned peer that stays in the swarm goes on to be introduced by trackers: each of its offers and answers is a
     /// [`ConnectionRejected`](crate::ConnectionRejected) with the reason `Banned`, of which the latest 32 for each
@@ -236,7 +238,7 @@ impl Node {
         self.handle.shared.admission.banned()
     }
 
-    /// Pins a key under a name in the node's [store](crate::Builder::trust_store), once somebody has recognised it: peers with
+    /// Pins a key under a name in the node's [store](crate::Builder::trust_store), once a person has recognised it: peers with
     /// the key are [`Trust::Pinned`](crate::trust::Trust::Pinned) from now on. The store writes while this is polled, a few
     /// kilobytes where pins are in a file.
     ///

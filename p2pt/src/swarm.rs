@@ -24,7 +24,7 @@ use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryN
 ///
 /// Strings are identifiers; the forty hex digits of a hash are parsed as an [`InfoHash`] first.
 ///
-/// A [`RoomSecret`] makes a swarm that only those find and join who have it: trackers see a name from which nothing
+/// A [`RoomSecret`] makes a swarm that is found and joined with it alone: trackers see a name from which nothing
 /// follows, and descriptions that they cannot read. Peers without the secret are not let in, JavaScript peers among them;
 /// [`hidden`](Self::hidden) is for those.
 ///
@@ -71,8 +71,9 @@ impl SwarmKey {
         self.info_hash
     }
 
-    /// The swarm of a secret whose descriptions trackers can read: nobody finds it without the secret, and a JavaScript p2pt
-    /// that is given its [identifier](Self::identifier) joins it.
+    /// The swarm of a secret whose descriptions trackers can read: it is found by the secret, or by its
+    /// [identifier](Self::identifier), with which a JavaScript p2pt joins it. Trackers learn the hash of that, as of any, by
+    /// which they can join.
     pub fn hidden(secret: &RoomSecret) -> Self {
         Self::room(secret, false)
     }
@@ -83,10 +84,10 @@ impl SwarmKey {
     }
 
     /// The swarm in which two nodes meet by a code of four words, which one of them shows and the other types; each
-    /// [side](Side) is one of the two. Only who proves the code becomes a peer, and the first who does is the only one: from
+    /// [side](Side) is one of the two. The first peer that proves the code is the only one: from
     /// then on its key is known, and [pinned](crate::Node::pin) if the application wants.
     ///
-    /// The code holds for ten minutes from the join. Somebody who does not have it can try one guess in each of three
+    /// The code holds for ten minutes from the join. A peer that does not have it can try one guess in each of three
     /// attempts, and each is told by [`WrongCode`](crate::RejectReason::WrongCode).
     ///
     /// ```

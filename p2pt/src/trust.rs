@@ -2,8 +2,9 @@
 //!
 //! A node has a key, by which others know it, and signs with it what it says to trackers. Between two nodes of this library
 //! nothing reaches the application before both ends of the channel have proven the keys of their descriptions, so that no
-//! tracker, and nobody else in between, can take an id that belongs to a key, or read along between two peers that know each
-//! other's. What that promises, and what it does not, is in [`guide::promises`](crate::guide::promises).
+//! tracker, and nothing else in between, can take an id that belongs to a key, or read along between two peers that know each
+//! other's. How a program uses it is in [`guide::trust`](crate::guide::trust), what it promises in
+//! [`guide::promises`](crate::guide::promises) and in `SECURITY.md` of this crate.
 //!
 //! | for | there is |
 //! |---|---|

@@ -11,6 +11,7 @@ use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{InfoHash, Offer, OfferId};
 use p2pt_transport::{PendingOffer, TransportError};
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tracing::{Instrument as _, debug, warn};
 
 use super::{Done, Engine, MembershipId};
@@ -49,6 +50,12 @@ struct Held {
 }
 
 type Place = (MembershipId, TrackerId);
+
+/// An id of bytes that take one byte each in JSON, 116 bits of chance. Of any bytes an id takes twice as many and more, and
+/// then ten sealed offers do not always fit into an announce.
+fn offer_id(rng: &mut StdRng) -> OfferId {
+    OfferId::from(rng.random::<[u8; 20]>().map(|byte| b'#' + byte % (b'\\' - b'#')))
+}
 
 /// Which offers give way to at most `count` others in `place`: of those of the least use the oldest one where there are
 /// most. Wanted ones give way only to make shares equal.
@@ -124,7 +131,7 @@ impl Engine {
             });
             match described {
                 Ok((pending, sdp, own)) => {
-                    let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
+                    let offer_id = offer_id(&mut self.parts.rng);
                     offers.push(Offer::new(offer_id, sdp));
                     self.offers_made += 1;
                     let counters = &self.parts.shared.counters;
@@ -195,6 +202,8 @@ impl Engine {
 mod tests {
     use std::collections::BTreeMap;
 
+    use rand::SeedableRng as _;
+
     use super::*;
 
     fn place(swarm: u64, tracker: TrackerId) -> Place {
@@ -216,6 +225,17 @@ mod tests {
 
     const LIVE: TrackerId = TrackerId(1);
     const DEAD: TrackerId = TrackerId(2);
+
+    #[test]
+    fn ids_of_offers_are_short_in_json() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..1000 {
+            let id = offer_id(&mut rng);
+            let json = serde_json::to_string(&id.to_wire()).expect("text");
+            assert_eq!(json.len(), 22, "{json}");
+            assert_ne!(id, offer_id(&mut rng));
+        }
+    }
 
     #[test]
     fn offers_of_no_use_give_way_first_and_the_oldest_of_them() {

@@ -41,7 +41,7 @@ impl Peer {
         self.0.trust.key
     }
 
-    /// What this side and the peer see alike, and differently if somebody stands between: three words, or five pictures, for
+    /// What this side and the peer see alike, and differently if another peer stands between: three words, or five pictures, for
     /// two people to compare, who then [pin](crate::Node::pin) each other. It is that of the connection that opened first of
     /// those that are open now; `None` for a peer without a key.
     pub fn safety_code(&self) -> Option<SafetyCode> {
@@ -73,7 +73,7 @@ impl Peer {
         self.decide(None)
     }
 
-    /// How far it is known as the one who is pinned under a name: [`Trust::Changed`] if it is another one.
+    /// How far it is known as the peer that is pinned under a name: [`Trust::Changed`] if it has another key, or none.
     pub fn trust_as(&self, name: &str) -> Trust {
         let key = self.0.settings.config.pins.as_ref().and_then(|pins| pins.key_of(name));
         self.decide(key.map(|key| Pin { name: name.to_owned(), key }).as_ref())

@@ -90,7 +90,7 @@ impl Proof {
                 return Err(RejectReason::NotConfirmed);
             }
         }
-        // Whoever may join a room without its secret need not prove that it has it.
+        // A room that can be joined without its secret asks for no proof of it.
         let room = self.room.as_ref().filter(|room| room.is_sealed()).map(|room| room.member_key());
         let expected = Expected {
             key: &self.theirs.key,

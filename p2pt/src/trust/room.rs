@@ -1,4 +1,4 @@
-//! A swarm that only those find and join who have its secret.
+//! A swarm that is found and joined with its secret alone.
 
 use p2pt_trust::{MemberKey, RoomSecret, SealKey};
 
