@@ -14,6 +14,7 @@ use p2pt_tracker::{Connector, ServerConfig, TrackerService};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::forger::{Forger, Plan};
 use crate::tracker_profile::{Family, ProfiledTracker, TrackerProfile};
 
 pub use emulated::{Emulated, EmulatedNode};
@@ -97,6 +98,15 @@ impl<N: Underlay> Sim<N> {
         let serving = tracker.clone();
         self.trackers.serve(url, move |stream, family| serving.serve(stream, family));
         tracker
+    }
+
+    /// Starts a malicious tracker, whose own peer is on the network as one more node.
+    pub fn start_forger(&self, url: &str, plan: Plan) -> Forger {
+        let (_, transport) = self.network.join();
+        let forger = Forger::new(plan, transport, self.random());
+        let serving = forger.clone();
+        self.trackers.serve(url, move |stream, _| serving.serve(stream));
+        forger
     }
 
     /// Ends a tracker abruptly, as a crash does: its sockets just end.
