@@ -15,6 +15,9 @@
 //! library, or the other way round. What a description claims is looked at before an attempt begins, and what the channel was
 //! secured with when it is open.
 //!
+//! An id that follows from a key is that of the peer with the key alone. So a description that is signed with the key
+//! displaces a peer without one that is connected under the id, and what is under way with it.
+//!
 //! Attempts with unknown peers may be more than there are places, so that no tracker takes them all. When the last place
 //! is taken, those that are left are given up before their channels open, as far as that can be helped.
 
@@ -32,7 +35,8 @@ use attempts::{Attempt, Attempts};
 use entry::{Channel, Entry};
 
 pub use io::{
-    AttemptId, ChannelId, Fingerprint, Identity, Input, Library, Objects, Output, RejectReason, RemoteOffer, Role,
+    AttemptId, ChannelId, Fingerprint, Identity, Input, Library, Objects, Output, PeerKey, RejectReason, RemoteOffer,
+    Role,
 };
 
 /// How long two channels to a JavaScript peer are left alone before the younger may be closed.
@@ -245,11 +249,15 @@ impl<T: Objects> Mesh<T> {
     }
 
     fn handle_offer(&mut self, now: Instant, from: PeerId, offer: RemoteOffer<T::Offer>) {
+        let is_displaced = self.displace(from, &offer.identity);
         let wanted = self.config.connections_per_peer;
         let before = self.attempts.before(&from, offer.tracker);
         let is_crowded = self.is_crowded(&from);
         match self.peers.get_mut(&from) {
             Some(_) if is_crowded => self.reject(from, offer.tracker, Role::Answerer, RejectReason::Duplicate),
+            Some(entry) if entry.has_key() && offer.identity.key.is_none() => {
+                self.reject(from, offer.tracker, Role::Answerer, RejectReason::Unsigned);
+            }
             // It may be the same peer, started anew, whose old channels are about to end.
             Some(entry) if !entry.may_be(&offer.identity) => self.hold_another(now, from, offer),
             Some(entry) if entry.live() >= wanted => drop(entry.hold(now + REJOIN_GRACE, offer)),
@@ -266,6 +274,29 @@ impl<T: Objects> Mesh<T> {
                 Err(reason) => self.reject(from, offer.tracker, Role::Answerer, reason),
             },
         }
+        if is_displaced {
+            self.settle(now, from);
+        }
+    }
+
+    /// Ends what there is with a peer without a key, if the description of another one proves that the id is that of its key.
+    /// Says whether there was such a peer.
+    fn displace(&mut self, peer: PeerId, identity: &Identity) -> bool {
+        if identity.key.is_none() {
+            return false;
+        }
+        let Some(entry) = self.peers.get_mut(&peer) else { return false };
+        let is_displaced = entry.identity().is_some_and(|connected| connected.key.is_none());
+        if is_displaced {
+            entry.displace();
+            self.outputs.push_back(Output::PeerDisplaced(peer));
+        }
+        let held = entry.held.extract_if(.., |(_, offer)| offer.identity.key.is_none()).collect::<Vec<_>>();
+        for (_, offer) in held {
+            self.reject(peer, offer.tracker, Role::Answerer, RejectReason::Unsigned);
+        }
+        self.give_up_others(&peer, identity);
+        is_displaced
     }
 
     /// Keeps an offer of another peer than the one that is connected under this id, and rejects the one before.
@@ -305,9 +336,11 @@ impl<T: Objects> Mesh<T> {
     }
 
     fn handle_answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, identity: Identity, answer: T::Answer) {
+        let is_displaced = self.displace(from, &identity);
         let wanted = self.config.connections_per_peer;
         let library = identity.library;
         let is_another = self.peers.get(&from).is_some_and(|entry| !entry.may_be(&identity));
+        let has_key = self.peers.get(&from).is_some_and(Entry::has_key);
         let is_duplicate = match self.peers.get(&from) {
             Some(_) if self.is_crowded(&from) => true,
             // A JavaScript peer that answers has begun to count on this channel, and may not have seen the other yet.
@@ -315,7 +348,9 @@ impl<T: Objects> Mesh<T> {
             _ => false,
         };
         // Not limited by what other trackers cause: these are bounded by the offers of this side, and cannot wait.
-        let reason = if is_another {
+        let reason = if has_key && identity.key.is_none() {
+            RejectReason::Unsigned
+        } else if is_another {
             RejectReason::NotTheSamePeer
         } else if is_duplicate {
             RejectReason::Duplicate
@@ -329,6 +364,9 @@ impl<T: Objects> Mesh<T> {
             return;
         };
         self.reject(from, tracker, Role::Offerer, reason);
+        if is_displaced {
+            self.settle(now, from);
+        }
     }
 
     fn begin(&mut self, now: Instant, peer: PeerId, tracker: TrackerId, role: Role, identity: Identity) -> AttemptId {
@@ -363,7 +401,7 @@ impl<T: Objects> Mesh<T> {
         entry.open(Channel { id, label, opened: now, retiring: false }, identity);
         if is_first {
             entry.sought_until = Some(now + CHANNELS_SOUGHT);
-            self.outputs.push_back(Output::PeerConnected { peer, tracker });
+            self.outputs.push_back(Output::PeerConnected { peer, key: identity.key, tracker });
             self.give_up_others(&peer, &identity);
         }
         self.outputs.push_back(Output::ChannelOpened { peer, id, channel });
@@ -384,12 +422,14 @@ impl<T: Objects> Mesh<T> {
         self.settle(now, peer);
     }
 
-    /// A peer is connected: under its id no other one gets there.
-    fn give_up_others(&mut self, peer: &PeerId, connected: &Identity) {
-        let is_another = |attempt: &Attempt| attempt.peer == *peer && !attempt.identity.may_be(connected);
-        for (attempt, Attempt { tracker, role, .. }) in self.attempts.remove_which(is_another) {
+    /// It is known who a peer is: under its id no other one gets there.
+    fn give_up_others(&mut self, peer: &PeerId, known: &Identity) {
+        let is_another = |attempt: &Attempt| attempt.peer == *peer && !attempt.identity.may_be(known);
+        for (attempt, Attempt { tracker, role, identity, .. }) in self.attempts.remove_which(is_another) {
             self.outputs.push_back(Output::GiveUp(attempt));
-            self.reject(*peer, tracker, role, RejectReason::NotTheSamePeer);
+            let is_unsigned = known.key.is_some() && identity.key.is_none();
+            let reason = if is_unsigned { RejectReason::Unsigned } else { RejectReason::NotTheSamePeer };
+            self.reject(*peer, tracker, role, reason);
         }
     }
 

@@ -4,6 +4,8 @@
 //! the last two lines of the session, before the first `m=`: libdatachannel's answers repeat what they do not know of a
 //! media section, and an offerer would find its own signature in the answer of a peer that signs nothing.
 
+use std::borrow::Cow;
+
 use p2pt_proto::PeerId;
 
 use crate::confirmation::Commitment;
@@ -133,6 +135,13 @@ pub struct Signed {
     pub version: u32,
 }
 
+/// Marks the description of a node of this library that does not sign: by the line `a=p2pt:1` its peers know which wire it
+/// speaks, and that it is no JavaScript.
+pub fn mark_description(sdp: &str) -> String {
+    let (before, media) = split_session(sdp);
+    format!("{before}{MARK}1\r\n{media}")
+}
+
 /// Marks and signs a description.
 ///
 /// The nonce behind the commitment is drawn anew for each description and revealed by its confirmation. Whatever is to be
@@ -150,11 +159,10 @@ pub fn sign_description(
     if lines(sdp).any(|(_, line)| line.starts_with(SIGNATURE)) || session(sdp).any(|(_, line)| line.starts_with(MARK)) {
         return Err(SignError::Marked);
     }
-    let (before, media) = sdp.split_at(session_bytes(sdp));
-    let newline = if before.is_empty() || before.ends_with('\n') { "" } else { "\r\n" };
+    let (before, media) = split_session(sdp);
     let [key, salt, commitment] =
         [&identity.public_key().as_bytes()[..], identity.salt().as_bytes(), &commitment.0].map(to_base64);
-    let marked = format!("{before}{newline}{MARK}{VERSION} f={features} k={key} s={salt} c={commitment}\r\n");
+    let marked = format!("{before}{MARK}{VERSION} f={features} k={key} s={salt} c={commitment}\r\n");
     let signature = identity.key().sign(&signed_bytes(context, &marked, media));
     Ok(format!("{marked}{SIGNATURE}{}\r\n{media}", to_base64(&signature)))
 }
@@ -261,8 +269,11 @@ fn session(sdp: &str) -> impl Iterator<Item = (usize, &str)> {
     lines(sdp).take_while(|(_, line)| !line.starts_with("m="))
 }
 
-fn session_bytes(sdp: &str) -> usize {
-    session(sdp).map(|(_, line)| line.len()).sum()
+/// The session, which ends with a line, and the media sections.
+fn split_session(sdp: &str) -> (Cow<'_, str>, &str) {
+    let (before, media) = sdp.split_at(session(sdp).map(|(_, line)| line.len()).sum());
+    let is_whole = before.is_empty() || before.ends_with('\n');
+    (if is_whole { before.into() } else { format!("{before}\r\n").into() }, media)
 }
 
 #[cfg(test)]

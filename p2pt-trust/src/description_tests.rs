@@ -191,3 +191,13 @@ fn each_fault_has_its_name() {
         assert_eq!(again, Err(SignError::Marked), "{marked}");
     }
 }
+
+#[test]
+fn a_node_that_does_not_sign_is_known_all_the_same() {
+    let sdp = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n";
+    assert_eq!(mark_description(sdp), sdp.replace("m=", "a=p2pt:1\r\nm="));
+    assert_eq!(mark_description("v=0"), "v=0\r\na=p2pt:1\r\n");
+    let described =
+        verify_description(&mark_description(sdp), &Context::offer(InfoHash::of("room"), PeerId::from([1; 20])));
+    assert!(matches!(described, Ok(Described::Unsigned { mark: Some(Mark { version: 1, .. }) })), "{described:?}");
+}

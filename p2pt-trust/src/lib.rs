@@ -28,7 +28,9 @@ mod words;
 pub use code::{Code, CodeError};
 pub use confirmation::{Commitment, Confirmation, ConfirmationError, Expected, Nonce, Transcript};
 pub use context::{Context, Role, SdpHash};
-pub use description::{Described, DescriptionError, Mark, SignError, Signed, sign_description, verify_description};
+pub use description::{
+    Described, DescriptionError, Mark, SignError, Signed, mark_description, sign_description, verify_description,
+};
 pub use exchange::{
     AttemptFailure, BeginError, CODE_ATTEMPTS, CODE_LIFETIME, CodeEnd, CodeExchange, EXCHANGE_TIMEOUT, ExchangeOutput,
 };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_tracker::AnnounceUrl;
 use p2pt_transport::Role;
+use p2pt_trust::PublicKey;
 use tracing::error;
 
 use crate::RejectReason;
@@ -19,6 +20,9 @@ use crate::queue::lock;
 pub struct PeerRequest {
     /// The id that it claims.
     pub peer_id: PeerId,
+    /// Its key, if its description is signed. It follows from the key whether the id is the peer's; that the peer is the
+    /// holder of the key is proven once the channel is open, and before it is a [`Peer`](crate::Peer).
+    pub public_key: Option<PublicKey>,
     /// The swarm.
     pub info_hash: InfoHash,
     /// The tracker its offer or answer came by.
@@ -94,7 +98,7 @@ mod tests {
 
     fn request(n: u8) -> PeerRequest {
         let (info_hash, tracker) = (InfoHash::of("room"), "ws://a.test".parse().expect("a URL"));
-        PeerRequest { peer_id: PeerId::from([n; 20]), info_hash, tracker, role: Role::Answerer }
+        PeerRequest { peer_id: PeerId::from([n; 20]), public_key: None, info_hash, tracker, role: Role::Answerer }
     }
 
     #[test]

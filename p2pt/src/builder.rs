@@ -14,8 +14,9 @@ use p2pt_messaging::Limits;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, WebSocketConnector};
 use p2pt_transport::Transport;
+use p2pt_trust::{NodeIdentity, NodeKey, Policy, TrustStore};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
@@ -26,6 +27,7 @@ use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
 use crate::node::{NodeHandle, NodeShared};
 use crate::settings::{PeerConfig, Settings};
+use crate::trust::{NodeTrust, TrustConfig};
 use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
@@ -57,6 +59,7 @@ pub struct Builder {
     connector: Arc<dyn Connector>,
     client: ClientConfig,
     peer_id: Option<PeerId>,
+    trust: TrustConfig,
     seed: Option<u64>,
     mesh: MeshConfig,
     filters: Filters,
@@ -75,6 +78,7 @@ impl Builder {
             connector: Arc::new(WebSocketConnector::default()),
             client: ClientConfig::default(),
             peer_id: None,
+            trust: TrustConfig::default(),
             seed: None,
             mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
             filters: Filters::default(),
@@ -174,7 +178,58 @@ impl Builder {
         self
     }
 
-    /// Uses this id instead of one drawn at random. Two live nodes must never share one.
+    /// Uses this key, by which others know the node from run to run, instead of one drawn for this run. The node's peer id
+    /// follows from it, and from 16 bytes that are drawn for each run.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use p2pt::trust::NodeKey;
+    ///
+    /// let key = NodeKey::random(); // which a program keeps: `key.reveal()` is its text
+    /// let (swarm, _events) = world.builder().key(key.clone()).join("room").await?;
+    /// assert_eq!(swarm.node().public_key(), Some(key.public_key()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn key(mut self, key: NodeKey) -> Self {
+        self.trust.key = Some(key);
+        self
+    }
+
+    /// With which peers the node speaks: with all unless configured, since JavaScript peers have no key. Peers that are
+    /// turned away are told by [`ConnectionRejected`](crate::Event::ConnectionRejected).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use p2pt::trust::{NodeKey, Policy};
+    ///
+    /// let (alice, bob) = (NodeKey::random(), NodeKey::random());
+    /// let only_bob = Policy::Only([bob.public_key()].into());
+    /// let (at_alice, _events) = world.builder().key(alice).policy(only_bob).join("room").await?;
+    /// let (_bob, _events) = world.builder().key(bob.clone()).join("room").await?;
+    /// let (_stranger, _events) = world.join("room").await;
+    /// assert_eq!(at_alice.wait_for_peer().await?.public_key(), Some(bob.public_key()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.trust.policy = policy;
+        self
+    }
+
+    /// Takes pins, which are names and the keys that somebody has recognised as theirs, from here: see
+    /// [`Peer::trust`](crate::Peer::trust).
+    pub fn trust_store(mut self, store: Arc<dyn TrustStore>) -> Self {
+        self.trust.store = Some(store);
+        self
+    }
+
+    /// Uses this id instead of the one that follows from the node's key. Such a node signs nothing, and others see it as a
+    /// peer without a key. Two live nodes must never share one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -409,6 +464,10 @@ impl Builder {
             urls.push(parsed.map_err(|error| StartError::AnnounceUrl { url: url.clone(), error })?);
         }
         self.check_memory()?;
+        let TrustConfig { key, policy, store } = self.trust;
+        if self.peer_id.is_some() && (key.is_some() || policy != Policy::Open) {
+            return Err(StartError::PeerIdWithKey);
+        }
         let transport = match self.transport {
             Some(transport) => transport,
             #[cfg(feature = "webrtc")]
@@ -417,6 +476,13 @@ impl Builder {
             None => return Err(StartError::NoTransport),
         };
         let mut rng: StdRng = self.seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        let (peer_id, identity) = match self.peer_id {
+            Some(peer_id) => (peer_id, None),
+            None => {
+                let identity = NodeIdentity::new(key.unwrap_or_else(|| NodeKey::draw(&mut rng)), &mut rng);
+                (identity.peer_id(), Some(identity))
+            }
+        };
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
         let (events_taken, counters) = (AtomicU64::new(0), Arc::<Counters>::default());
@@ -429,9 +495,10 @@ impl Builder {
             commands: sender.clone(),
         };
         let shared = Arc::new(NodeShared {
-            peer_id: self.peer_id.unwrap_or_else(|| PeerId::from(rng.random::<[u8; 20]>())),
+            peer_id,
             trackers: Default::default(),
             admission: Arc::new(Admission::new(self.filters)),
+            trust: Arc::new(NodeTrust::new(identity, policy, store)),
             counters,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),

@@ -10,6 +10,7 @@ use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, error_span, trace};
 
 use p2pt_mesh::mesh::ChannelId;
@@ -85,6 +86,8 @@ pub(crate) struct PeerChannel {
     moved: AtomicU64,
     /// Frames sent.
     taken: AtomicU64,
+    /// Ends the tasks of the channel, whatever has not been read.
+    cut: CancellationToken,
     span: Span,
 }
 
@@ -100,6 +103,7 @@ impl PeerChannel {
             sending: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            cut: CancellationToken::new(),
             span: error_span!("channel", id = id.0),
         }
     }
@@ -107,6 +111,17 @@ impl PeerChannel {
     /// The channel's span, in that of its peer, in which its tasks run.
     pub(crate) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Ends what reads from the channel and writes to it: its peer is not who it was taken for.
+    pub(crate) fn cut(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.cut.cancel();
+    }
+
+    /// Runs until the channel is [cut](Self::cut).
+    pub(crate) async fn run_until_cut(&self, run: impl Future<Output = ()>) {
+        self.cut.run_until_cancelled(run).await;
     }
 
     /// Whether messages should take another channel if there is one. A retiring channel goes on until all it was given

@@ -24,7 +24,7 @@ async fn open(network: &MemoryNetwork) -> (Channel, Channel) {
 }
 
 fn peer() -> Peer {
-    Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(1 << 20)))
+    Peer::new(PeerId::from([1; 20]), None, Arc::new(Settings::alone(1 << 20)))
 }
 
 fn peer_channel(id: u64, near: &Channel) -> Arc<PeerChannel> {
@@ -112,8 +112,8 @@ async fn a_message_that_a_retired_channel_does_not_take_in_time_is_sent_again_ov
     let network = MemoryNetwork::new(1);
     let ((old, _old_far), (new, mut new_far)) = (open(&network).await, open(&network).await);
     let (peer, old, new) = (peer(), peer_channel(1, &old), peer_channel(2, &new));
-    peer.shared().add_channel(old.clone());
-    peer.shared().add_channel(new.clone());
+    peer.shared().add_channel(old.clone(), None);
+    peer.shared().add_channel(new.clone(), None);
     // More than the old channel's buffers hold, whose other side does not read.
     let large = "x".repeat(4 << 20);
     let began = crate::now();
@@ -152,8 +152,8 @@ async fn messages_keep_their_order_when_a_busy_channel_reaches_its_deadline() {
         |ms| network.set_conditions(Conditions { latency: Duration::from_millis(ms), ..Conditions::default() });
     let ((old, mut old_far), (new, mut new_far)) = (open(&network).await, open(&network).await);
     let (peer, old, new) = (peer(), peer_channel(1, &old), peer_channel(2, &new));
-    peer.shared().add_channel(old.clone());
-    peer.shared().add_channel(new.clone());
+    peer.shared().add_channel(old.clone(), None);
+    peer.shared().add_channel(new.clone(), None);
     let (began, received) = (crate::now(), std::sync::Mutex::new(Vec::new()));
     let sending = async {
         let mut n = 0u32;
@@ -204,8 +204,8 @@ async fn messages_go_on_over_a_retiring_channel_until_all_has_arrived() {
     let network = MemoryNetwork::new(1);
     let ((old, mut old_far), (new, mut new_far)) = (open(&network).await, open(&network).await);
     let (peer, old, new) = (peer(), peer_channel(1, &old), peer_channel(2, &new));
-    peer.shared().add_channel(old.clone());
-    peer.shared().add_channel(new.clone());
+    peer.shared().add_channel(old.clone(), None);
+    peer.shared().add_channel(new.clone(), None);
     peer.send("first").await.expect("sent");
     let switching = async {
         // Nothing was acknowledged yet.
@@ -380,7 +380,7 @@ async fn a_binary_frame_is_data_whatever_is_in_it() {
 async fn a_text_frame_that_may_be_taken_for_a_part_of_a_message_is_not_sent() {
     let (near, mut far) = open(&MemoryNetwork::new(1)).await;
     let peer = peer();
-    peer.shared().add_channel(peer_channel(1, &near));
+    peer.shared().add_channel(peer_channel(1, &near), None);
     for text in ["^{}", r#"^{"id":1,"msg":"a","c":0,"last":true}"#, r#"^ {"any":"object"}"#] {
         assert_eq!(peer.send_frame(Frame::text(text)).await, Err(SendError::LooksLikeMessage));
         assert_eq!(peer.queue_frame(Frame::text(text)), Err(QueueError::LooksLikeMessage(Frame::text(text))));

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use p2pt_mesh::discovery::{self, Discovery};
-use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Identity, Input, Library, Mesh, MeshConfig, Output, RemoteOffer};
+use p2pt_mesh::mesh::{
+    self, AttemptId, ChannelId, Identity, Input, Library, Mesh, MeshConfig, Output, PeerKey, RemoteOffer,
+};
 use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, Fingerprint, FrameReceiver, PendingOffer, Role, TransportError};
+use p2pt_trust::PublicKey;
 use rand::rngs::StdRng;
 use tracing::{Span, debug, error_span};
 
@@ -18,21 +21,44 @@ use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
 use crate::settings::Settings;
 use crate::swarm::SwarmShared;
-use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, sdp};
+use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Proven, ReadDescription};
+use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason};
 
 /// A peer's offer, with the way back to it.
 #[derive(Debug)]
 pub(crate) struct IncomingOffer {
     pub(crate) client: Arc<TrackerClient>,
     pub(crate) offer_id: OfferId,
-    pub(crate) sdp: String,
+    pub(crate) description: ReadDescription,
 }
 
 /// An offer of this side, with the answer to it.
 #[derive(Debug)]
 pub(crate) struct AnsweredOffer {
     pub(crate) pending: Box<dyn PendingOffer>,
-    pub(crate) sdp: String,
+    pub(crate) own: OwnDescription,
+    pub(crate) answer: ReadDescription,
+}
+
+/// A channel that an attempt has led to, and what its other end has proven.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) channel: Channel,
+    pub(crate) proven: Option<Proven>,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    Transport(TransportError),
+    /// The other end is not to be believed.
+    Refused(RejectReason),
+}
+
+impl From<TransportError> for AttemptError {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
 }
 
 /// What the mesh carries.
@@ -42,8 +68,8 @@ struct Objects;
 impl mesh::Objects for Objects {
     type Offer = IncomingOffer;
     type Answer = AnsweredOffer;
-    type Channel = Channel;
-    type Error = TransportError;
+    type Channel = Opened;
+    type Error = AttemptError;
 }
 
 /// What the engine has to do.
@@ -55,6 +81,7 @@ pub(crate) enum Action {
     GiveUp { attempt: AttemptId },
     Run { peer: Peer, channel: Arc<PeerChannel>, receiver: Box<dyn FrameReceiver> },
     Retire { channel: Arc<PeerChannel> },
+    Close { channel: Arc<PeerChannel> },
 }
 
 pub(crate) struct Connections {
@@ -64,6 +91,10 @@ pub(crate) struct Connections {
     shared: Arc<SwarmShared>,
     settings: Arc<Settings>,
     admission: Arc<Admission>,
+    trust: Arc<NodeTrust>,
+    /// This node's peer id.
+    own: PeerId,
+    descriptions: Descriptions,
     slots: BTreeMap<PeerId, Slot>,
     actions: VecDeque<Action>,
     /// The trackers' URLs, also of those that were removed, for as long as the mesh may name them.
@@ -89,10 +120,12 @@ impl Connections {
         config: MeshConfig,
         shared: Arc<SwarmShared>,
         settings: Arc<Settings>,
-        admission: Arc<Admission>,
+        (admission, trust): (Arc<Admission>, Arc<NodeTrust>),
+        own: PeerId,
         rng: StdRng,
     ) -> Self {
         let span = span_of(&shared);
+        let descriptions = shared.identity().key.descriptions(own, &trust);
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
@@ -100,6 +133,9 @@ impl Connections {
             shared,
             settings,
             admission,
+            trust,
+            own,
+            descriptions,
             slots: BTreeMap::new(),
             actions: VecDeque::new(),
             urls: FewMap::new(),
@@ -112,6 +148,11 @@ impl Connections {
     /// The swarm's span, in which its tasks run.
     pub(crate) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// How descriptions are written and read here.
+    pub(crate) fn descriptions(&self) -> &Descriptions {
+        &self.descriptions
     }
 
     /// What to do next, if anything.
@@ -187,6 +228,7 @@ impl Connections {
         let _span = span_of(&self.shared);
         debug!(parent: &self.span, to = %self.shared.identity().key.info_hash(), "the swarm's identifier changes");
         self.span = span_of(&self.shared);
+        self.descriptions = self.shared.identity().key.descriptions(self.own, &self.trust);
         self.step(now, Input::IdentifierChanged);
         self.discover(now, discovery::Input::IdentifierChanged);
     }
@@ -197,18 +239,37 @@ impl Connections {
     }
 
     /// A peer's offer came by a tracker.
-    pub(crate) fn offer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, offer: IncomingOffer) {
-        if self.admits(from, tracker, Role::Answerer) {
-            let identity = claimed(&offer.sdp);
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        tracker: TrackerId,
+        (client, offer_id, sdp): (Arc<TrackerClient>, OfferId, String),
+    ) {
+        let read = self.descriptions.read_offer(sdp, from).and_then(|read| {
+            let is_replayed = matches!(read.author, Author::Signed(_)) && !self.trust.is_new(now, read.hash);
+            if is_replayed { Err(RejectReason::Replayed) } else { Ok(read) }
+        });
+        if let Some(description) = self.admitted(from, tracker, Role::Answerer, read) {
+            let identity = claimed(&description);
+            let offer = IncomingOffer { client, offer_id, description };
             self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, identity, offer } });
             self.saw(now, from, tracker);
         }
     }
 
     /// The answer to an offer of this side came by a tracker.
-    pub(crate) fn answer(&mut self, now: Instant, from: PeerId, tracker: TrackerId, answer: AnsweredOffer) {
-        if self.admits(from, tracker, Role::Offerer) {
-            let identity = claimed(&answer.sdp);
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        from: PeerId,
+        tracker: TrackerId,
+        (pending, own, sdp): (Box<dyn PendingOffer>, OwnDescription, String),
+    ) {
+        let read = self.descriptions.read_answer(sdp, from, own.hash());
+        if let Some(answer) = self.admitted(from, tracker, Role::Offerer, read) {
+            let identity = claimed(&answer);
+            let answer = AnsweredOffer { pending, own, answer };
             self.step(now, Input::Answer { from, tracker, identity, answer });
             self.saw(now, from, tracker);
         }
@@ -221,32 +282,44 @@ impl Connections {
         }
     }
 
-    fn admits(&self, peer_id: PeerId, tracker: TrackerId, role: Role) -> bool {
-        let Some(url) = self.urls.get(&tracker) else { return false };
-        let request =
-            PeerRequest { peer_id, info_hash: self.shared.identity().key.info_hash(), tracker: url.clone(), role };
-        match self.admission.check(&request) {
-            Ok(()) => {
+    /// The description, unless it does not hold or its author is not welcome, which is reported.
+    fn admitted(
+        &self,
+        peer_id: PeerId,
+        tracker: TrackerId,
+        role: Role,
+        read: Result<ReadDescription, RejectReason>,
+    ) -> Option<ReadDescription> {
+        let url = self.urls.get(&tracker)?.clone();
+        let welcome = read.and_then(|description| {
+            let public_key = description.key().copied();
+            self.trust.admits(&peer_id, public_key.as_ref())?;
+            let info_hash = self.shared.identity().key.info_hash();
+            self.admission.check(&PeerRequest { peer_id, public_key, info_hash, tracker: url, role })?;
+            Ok(description)
+        });
+        match welcome {
+            Ok(description) => {
                 debug!(parent: &self.span, peer = %peer_id, ?role, "a peer is admitted");
-                true
+                Some(description)
             }
             Err(reason) => {
                 self.rejected(peer_id, tracker, role, reason);
-                false
+                None
             }
         }
     }
 
-    pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Channel, TransportError>) {
+    pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Opened, AttemptError>) {
         match result {
-            Ok(channel) => {
+            Ok(opened) => {
                 debug!(parent: &self.span, attempt = attempt.0, "an attempt to connect has opened a channel");
-                let label = channel.info.label.clone();
-                let fingerprint = channel.info.remote_fingerprint.map(fingerprint_of);
-                self.step(now, Input::AttemptSucceeded { attempt, label, fingerprint, channel });
+                let label = opened.channel.info.label.clone();
+                let fingerprint = opened.channel.info.remote_fingerprint.map(fingerprint_of);
+                self.step(now, Input::AttemptSucceeded { attempt, label, fingerprint, channel: opened });
             }
             Err(error) => {
-                debug!(parent: &self.span, attempt = attempt.0, error = %logged(&error), "an attempt to connect has failed");
+                debug!(parent: &self.span, attempt = attempt.0, error = %error.logged(), "an attempt to connect has failed");
                 self.step(now, Input::AttemptFailed { attempt, error });
             }
         }
@@ -272,10 +345,10 @@ impl Connections {
     }
 
     /// A reader has delivered everything its channel brought.
-    pub(crate) fn reader_ended(&mut self, peer: PeerId) {
-        if let Some(slot) = self.slots.get_mut(&peer) {
+    pub(crate) fn reader_ended(&mut self, peer: &Peer) {
+        if let Some(slot) = self.slots.get_mut(&peer.id()).filter(|slot| slot.peer == *peer) {
             slot.readers -= 1;
-            self.finish(peer);
+            self.finish(peer.id());
         }
     }
 
@@ -295,19 +368,30 @@ impl Connections {
 
     /// Ends every connection for the application, and hands out the channels, still open, to be closed.
     pub(crate) fn leave(&mut self) -> Vec<Arc<PeerChannel>> {
-        let mut channels = Vec::new();
-        for slot in std::mem::take(&mut self.slots).into_values() {
-            let mut unacknowledged = 0;
-            for channel in slot.peer.shared().channels() {
-                slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
-                self.settings.counters.closed(&ChannelClosed::Local);
-                unacknowledged = channel.unacknowledged_bytes();
-                channels.push(channel);
-            }
-            let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
-            end(&self.shared, &slot.peer, reason, unacknowledged);
+        std::mem::take(&mut self.slots).into_values().flat_map(|slot| self.end_now(slot)).collect()
+    }
+
+    /// Ends a peer for the application, whatever was not read, and hands out its channels, still open, to be closed.
+    fn end_now(&self, slot: Slot) -> Vec<Arc<PeerChannel>> {
+        let (channels, mut unacknowledged) = (slot.peer.shared().channels(), 0);
+        for channel in &channels {
+            slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
+            self.settings.counters.closed(&ChannelClosed::Local);
+            unacknowledged = channel.unacknowledged_bytes();
         }
+        let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
+        end(&self.shared, &slot.peer, reason, unacknowledged);
         channels
+    }
+
+    /// Ends the peer that was connected under an id, which is another one's.
+    fn displace(&mut self, id: &PeerId) {
+        let Some(slot) = self.slots.remove(id) else { return };
+        debug!(parent: slot.peer.span(), "the peer gives way to the one that its id belongs to");
+        for channel in self.end_now(slot) {
+            channel.cut();
+            self.actions.push_back(Action::Close { channel });
+        }
     }
 
     fn discover(&mut self, now: Instant, input: discovery::Input) {
@@ -347,20 +431,29 @@ impl Connections {
                 Output::Rejected { peer, tracker, role, reason } => {
                     self.rejected(peer, tracker, role_of(role), reason_of(reason));
                 }
-                Output::AttemptFailed { peer: peer_id, tracker, role, error } => {
+                Output::AttemptFailed { peer, tracker, role, error: AttemptError::Refused(reason) } => {
+                    self.rejected(peer, tracker, role_of(role), reason);
+                }
+                Output::AttemptFailed { peer: peer_id, tracker, role, error: AttemptError::Transport(error) } => {
                     count(&self.settings.counters.connections_failed);
-                    debug!(parent: &self.span, peer = %peer_id, ?role, error = %logged(&error), "no connection to a peer came about");
+                    debug!(parent: &self.span, peer = %peer_id, ?role, "no connection to a peer came about");
                     if let Some(tracker) = self.urls.get(&tracker).cloned() {
                         let (role, error) = (role_of(role), Arc::new(error));
                         let failed = ConnectionFailed { peer_id, tracker, role, error, missed: 0 };
                         self.shared.queue.connection_failed(failed);
                     }
                 }
-                Output::PeerConnected { peer: id, tracker } => {
+                Output::PeerConnected { peer: id, key, tracker } => {
                     self.discover(now, discovery::Input::PeerMet(tracker));
+                    // It was verified as a key.
+                    let key = key.and_then(|PeerKey(bytes)| PublicKey::from_bytes(bytes).ok());
+                    if self.slots.get(&id).is_some_and(|slot| slot.peer.public_key() != key) {
+                        // Another peer had the id before, and what it sent has not been read.
+                        self.displace(&id);
+                    }
                     let slot = self.slots.entry(id).or_insert_with(|| {
-                        let make = || self.span.in_scope(|| Peer::new(id, self.settings.clone()));
-                        let peer = self.shared.queue.entry(id, make);
+                        let make = || self.span.in_scope(|| Peer::new(id, key, self.settings.clone()));
+                        let peer = self.shared.queue.entry((id, key), make);
                         let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
                         Slot { peer, readers: 0, gone: None, _counted: counted }
                     });
@@ -376,6 +469,10 @@ impl Connections {
                 Output::PeerClosed(peer) => {
                     self.discover(now, discovery::Input::PeerClosed(peer));
                     self.finish(peer);
+                }
+                Output::PeerDisplaced(peer) => {
+                    self.discover(now, discovery::Input::PeerClosed(peer));
+                    self.displace(&peer);
                 }
                 Output::PeerForgotten(peer) => {
                     self.discover(now, discovery::Input::PeerForgotten(peer));
@@ -399,12 +496,15 @@ impl Connections {
         }
     }
 
-    fn open(&mut self, peer: PeerId, id: ChannelId, channel: Channel) {
+    fn open(&mut self, peer: PeerId, id: ChannelId, opened: Opened) {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
-        let Channel { sender, receiver, info } = channel;
+        let Opened { channel: Channel { sender, receiver, info }, proven } = opened;
+        if let Some(proven) = &proven {
+            self.trust.met(peer, proven.key);
+        }
         let make = || PeerChannel::new(id, sender, info.good_frame_bytes);
         let channel = Arc::new(slot.peer.span().in_scope(make));
-        slot.peer.shared().add_channel(channel.clone());
+        slot.peer.shared().add_channel(channel.clone(), proven.as_ref());
         slot.readers += 1;
         count(&self.settings.counters.connections_opened);
         debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
@@ -423,11 +523,14 @@ impl Connections {
     }
 }
 
-/// An error as the log has it, which never quotes a description.
-fn logged(error: &TransportError) -> &dyn std::fmt::Display {
-    match error {
-        TransportError::InvalidSdp(_) => &"unusable SDP",
-        error => error,
+impl AttemptError {
+    /// As the log has it, which never quotes a description.
+    fn logged(&self) -> &dyn std::fmt::Display {
+        match self {
+            Self::Transport(TransportError::InvalidSdp(_)) => &"unusable SDP",
+            Self::Transport(error) => error,
+            Self::Refused(reason) => reason,
+        }
     }
 }
 
@@ -436,9 +539,11 @@ fn span_of(shared: &SwarmShared) -> Span {
 }
 
 /// What a description says of its maker.
-fn claimed(sdp: &str) -> Identity {
-    let library = if sdp::is_marked(sdp) { Library::Ours } else { Library::JavaScript };
-    Identity { library, fingerprint: Fingerprint::from_sdp(sdp).map(fingerprint_of) }
+fn claimed(description: &ReadDescription) -> Identity {
+    let is_ours = description.author != Author::JavaScript;
+    let library = if is_ours { Library::Ours } else { Library::JavaScript };
+    let key = description.key().map(|key| PeerKey(*key.as_bytes()));
+    Identity { library, fingerprint: Fingerprint::from_sdp(&description.sdp).map(fingerprint_of), key }
 }
 
 fn fingerprint_of(Fingerprint(bytes): Fingerprint) -> mesh::Fingerprint {
@@ -458,6 +563,7 @@ fn reason_of(reason: mesh::RejectReason) -> RejectReason {
         mesh::RejectReason::Duplicate => RejectReason::Duplicate,
         mesh::RejectReason::Busy => RejectReason::Busy,
         mesh::RejectReason::NotTheSamePeer => RejectReason::NotTheSamePeer,
+        mesh::RejectReason::Unsigned => RejectReason::Unsigned,
     }
 }
 

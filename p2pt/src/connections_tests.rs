@@ -25,8 +25,14 @@ impl Bench {
         let identity = Identity { membership: MembershipId::default(), key: "room".into() };
         let shared = Arc::new(SwarmShared::new(identity, Arc::default()));
         let config = MeshConfig { connections_per_peer, max_peers };
-        let mut connections =
-            Connections::new(config, shared, Arc::new(Settings::alone(1000)), Arc::default(), StdRng::seed_from_u64(1));
+        let mut connections = Connections::new(
+            config,
+            shared,
+            Arc::new(Settings::alone(1000)),
+            Default::default(),
+            peer(0),
+            StdRng::seed_from_u64(1),
+        );
         let now = crate::now();
         for tracker in [A, B] {
             connections.add_tracker(now, tracker, url(tracker));
@@ -44,7 +50,7 @@ impl Bench {
         let (sender, _) = mpsc::channel(1);
         let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::default()));
         let client = TrackerClient::start(url(tracker), peer(0), config, connector, (), sender);
-        let offer = IncomingOffer { client: Arc::new(client), offer_id: OfferId::from([from; 20]), sdp: sdp::mark("") };
+        let offer = (Arc::new(client), OfferId::from([from; 20]), p2pt_trust::mark_description(""));
         self.connections.offer(self.now, peer(from), tracker, offer);
         self.actions()
     }
@@ -54,7 +60,7 @@ impl Bench {
         let actions = self.offer(from, tracker);
         let [Action::Answer { attempt, .. }] = actions[..] else { panic!("it is answered") };
         let (near, far) = self.channel().await;
-        self.connections.attempt_ended(self.now, attempt, Ok(near));
+        self.connections.attempt_ended(self.now, attempt, Ok(Opened { channel: near, proven: None }));
         far
     }
 
@@ -97,18 +103,18 @@ async fn a_peer_is_gone_when_its_last_channel_is_gone_and_read_to_the_end() {
     bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     assert!(!handle.is_connected());
     assert_eq!(bench.connections.slots.len(), 1, "its reader goes on");
-    bench.connections.reader_ended(peer(1));
+    bench.connections.reader_ended(&handle);
     assert!(bench.connections.slots.is_empty());
 
     // The other way round.
     let _far = bench.connect(1, A).await;
-    let (_, channel) = bench.run();
-    bench.connections.reader_ended(peer(1));
+    let (handle, channel) = bench.run();
+    bench.connections.reader_ended(&handle);
     assert_eq!(bench.connections.slots.len(), 1, "its channel goes on");
     bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
     assert!(bench.connections.slots.is_empty());
     // What comes late changes nothing.
-    bench.connections.reader_ended(peer(1));
+    bench.connections.reader_ended(&handle);
     bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
 }
 
@@ -121,7 +127,7 @@ async fn a_peer_that_comes_back_before_it_was_read_to_the_end_stays_the_same() {
     let _far = bench.connect(1, A).await;
     let (again, _) = bench.run();
     assert_eq!(handle, again);
-    bench.connections.reader_ended(peer(1));
+    bench.connections.reader_ended(&handle);
     assert!(bench.connections.slots.len() == 1 && handle.is_connected());
 }
 
@@ -165,10 +171,10 @@ async fn a_swarm_without_a_place_waits_for_the_application_to_read_who_has_gone(
     };
     let _one = bench.connect(1, A).await;
     bench.read_events();
-    let (_, channel) = bench.run();
+    let (handle, channel) = bench.run();
     assert!(!bench.connections.waits_for_application(), "the peer is there");
     bench.connections.channel_closed(bench.now, channel.id, ChannelClosed::Remote);
-    bench.connections.reader_ended(peer(1));
+    bench.connections.reader_ended(&handle);
     bench.connections.refresh(bench.now);
     assert!(bench.connections.waits_for_application());
     assert_eq!(offers(&mut bench), 0);
@@ -184,7 +190,7 @@ async fn what_a_removed_tracker_has_led_to_is_reported_with_its_name_and_then_fo
     let actions = bench.offer(1, A);
     let [Action::Answer { attempt, .. }] = actions[..] else { panic!("it is answered") };
     bench.connections.remove_tracker(bench.now, A);
-    bench.connections.attempt_ended(bench.now, attempt, Err(TransportError::ShutDown));
+    bench.connections.attempt_ended(bench.now, attempt, Err(TransportError::ShutDown.into()));
     let mut context = Context::from_waker(Waker::noop());
     let event = bench.connections.shared.queue.poll_next(&mut context);
     let std::task::Poll::Ready(Some(crate::Event::ConnectionFailed(failed))) = event else { panic!("{event:?}") };
@@ -197,6 +203,7 @@ async fn what_a_removed_tracker_has_led_to_is_reported_with_its_name_and_then_fo
 fn an_error_that_quotes_a_description_is_logged_without_it() {
     let quoting = TransportError::InvalidSdp("a=ice-pwd:secret is odd".to_owned());
     assert!(quoting.to_string().contains("secret"));
-    assert_eq!(logged(&quoting).to_string(), "unusable SDP");
-    assert_eq!(logged(&TransportError::ShutDown).to_string(), TransportError::ShutDown.to_string());
+    let logged = |error| AttemptError::Transport(error).logged().to_string();
+    assert_eq!(logged(quoting), "unusable SDP");
+    assert_eq!(logged(TransportError::ShutDown), TransportError::ShutDown.to_string());
 }

@@ -132,8 +132,8 @@ impl Side {
     /// One of several peers of a node.
     fn of_node(outward: &Arc<Wire>, settings: Arc<Settings>) -> Self {
         let channel = Arc::new(PeerChannel::new(ChannelId(1), outward.clone(), DEFAULT_BUDGET));
-        let peer = Peer::new(PeerId::from([1; 20]), settings);
-        peer.shared().add_channel(channel.clone());
+        let peer = Peer::new(PeerId::from([1; 20]), None, settings);
+        peer.shared().add_channel(channel.clone(), None);
         let side = Self { peer, channel, queue: EventQueue::new() };
         side.queue.connect(&side.peer);
         assert!(matches!(side.hear(), Some(Event::PeerConnected(_))));

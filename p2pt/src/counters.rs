@@ -99,6 +99,14 @@ table! {
     counter rejected_banned = "p2pt_connections_rejected_total" { "reason" = "banned" };
     /// Peers turned away because another one is connected under their id.
     counter rejected_not_the_same = "p2pt_connections_rejected_total" { "reason" = "not_the_same" };
+    /// Peers turned away because they have no key, where one is asked for or belongs to their id.
+    counter rejected_unsigned = "p2pt_connections_rejected_total" { "reason" = "unsigned" };
+    /// Peers turned away because a signature does not hold, an offer came again, or a key was not proven.
+    counter rejected_forged = "p2pt_connections_rejected_total" { "reason" = "forged" };
+    /// Peers turned away because of their key, or because too few trackers show it.
+    counter rejected_key = "p2pt_connections_rejected_total" { "reason" = "key" };
+    /// Peers turned away because they do not have the secret of the room.
+    counter rejected_room = "p2pt_connections_rejected_total" { "reason" = "room" };
     /// Channels closed by this side, or with the transport.
     counter closed_local = "p2pt_connections_closed_total" { "cause" = "local" };
     /// Channels closed by the other side.
@@ -188,6 +196,10 @@ impl Counters {
             RejectReason::Filtered => &self.rejected_filtered,
             RejectReason::Banned => &self.rejected_banned,
             RejectReason::NotTheSamePeer => &self.rejected_not_the_same,
+            RejectReason::Unsigned => &self.rejected_unsigned,
+            RejectReason::BadSignature | RejectReason::Replayed | RejectReason::NotConfirmed => &self.rejected_forged,
+            RejectReason::WrongKey | RejectReason::NotVouched { .. } => &self.rejected_key,
+            RejectReason::WrongRoom => &self.rejected_room,
         });
     }
 

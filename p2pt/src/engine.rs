@@ -21,7 +21,7 @@ use p2pt_proto::{InfoHash, OfferId, PeerId};
 use p2pt_rt::{AbortHandle, JoinError, JoinSet};
 use p2pt_rt::{sleep_until, timeout};
 use p2pt_tracker::{AnnounceUrl, ClientConfig, Connector, TrackerEvent};
-use p2pt_transport::{Channel, ChannelClosed, ServerWarning, Transport, TransportError};
+use p2pt_transport::{ChannelClosed, ServerWarning, Transport};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::channel::PeerChannel;
-use crate::connections::Connections;
+use crate::connections::{AttemptError, Connections, Opened};
 use crate::counters::Counted;
 use crate::node::{NodeShared, Tracker};
 use crate::queue::lock;
@@ -90,12 +90,12 @@ enum Done {
     Attempt {
         swarm: MembershipId,
         attempt: AttemptId,
-        result: Result<Channel, TransportError>,
+        result: Result<Opened, AttemptError>,
     },
     /// A channel's reader has delivered everything.
     Read {
         swarm: MembershipId,
-        peer: PeerId,
+        peer: Peer,
     },
     /// The channels of a peer with which the application parted have closed.
     Parted {
@@ -324,8 +324,9 @@ impl Engine {
         let (id, info_hash) = (identity.membership, identity.key.info_hash());
         let rng = StdRng::from_rng(&mut self.parts.rng);
         let Parts { mesh, settings, .. } = &self.parts;
-        let admission = self.parts.shared.admission.clone();
-        let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), admission, rng);
+        let node = &self.parts.shared;
+        let rules = (node.admission.clone(), node.trust.clone());
+        let mut connections = Connections::new(*mesh, shared.clone(), settings.clone(), rules, node.peer_id, rng);
         self.server_warnings.iter().for_each(|warning| shared.queue.server_warning(warning.clone()));
         debug!(parent: connections.span(), "joins the swarm");
         if lock(&self.parts.shared.trackers).is_empty() {
@@ -422,7 +423,7 @@ impl Engine {
             }
             Done::Read { swarm, peer } => {
                 if let Some(membership) = self.memberships.touch(swarm) {
-                    membership.connections.reader_ended(peer);
+                    membership.connections.reader_ended(&peer);
                 }
             }
             Done::Parted { channels, reply } => {

@@ -32,6 +32,10 @@ pub enum StartError {
     /// provide.
     #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
     NoRuntime,
+    /// A peer id was given, and a key or a policy as well: the id of a node that signs follows from its key, and without a
+    /// key nothing can be proven to it.
+    #[error("a peer id was given, and a key or a policy as well: the id of a node with a key follows from the key")]
+    PeerIdWithKey,
     /// What all peers together may make the node hold is too little for the largest message.
     #[error(
         "{setting} is {bytes} bytes, and a message of the largest size takes {least} (`Limits::max_message_bytes`)"

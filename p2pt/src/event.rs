@@ -174,6 +174,38 @@ pub enum RejectReason {
     /// were given one id, or the peer was started anew under its old id and is let in once its old connection has ended
     /// here, which takes the idle timeout (4 s unless configured) if it did not say goodbye.
     NotTheSamePeer,
+    /// It has no key, and [`Policy`](crate::trust::Policy) asks for one, or the peer id is that of a key that this node
+    /// has met: a stranger under the id, or a tracker that has taken the signature away.
+    Unsigned,
+    /// Its description is signed, and the signature does not hold: it was changed on its way, was made for another swarm or
+    /// offer, or is of a key from which the peer id does not follow. Whoever brought it, this tracker or something before
+    /// it, has forged it or passed a forgery on.
+    BadSignature,
+    /// Its offer has come before. A tracker that repeats what it has heard gets nothing by it.
+    Replayed,
+    /// Its key is none of those that [`Policy::Only`](crate::trust::Policy::Only) names.
+    WrongKey,
+    /// Its description was not sealed with the secret of the room, or was sealed where there is no room.
+    WrongRoom,
+    /// The other end of the channel did not prove, within 10 s, that it is the author of its description: somebody stands
+    /// between the two, or the peer does not know the room's secret, or the channel closed too early.
+    NotConfirmed,
+    /// Fewer trackers show its key than [`Builder::require_agreement`](crate::Builder::require_agreement) asks for, and its
+    /// time for that is over.
+    NotVouched {
+        /// How many do.
+        seen: usize,
+        /// How many should.
+        wanted: usize,
+    },
+}
+
+impl RejectReason {
+    /// Whether the tracker that [brought](ConnectionRejected::tracker) the description, or something between it and the
+    /// peer, may have forged it: a network without liars does not lead to this.
+    pub fn is_forgery(self) -> bool {
+        matches!(self, Self::BadSignature | Self::Replayed | Self::NotConfirmed)
+    }
 }
 
 impl ConnectionFailed {
@@ -187,12 +219,21 @@ impl ConnectionFailed {
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotVouched { seen, wanted } => {
+                return write!(f, "{seen} trackers show its key, and {wanted} should");
+            }
             Self::Full => "there are as many peers as may be",
             Self::Duplicate => "it is connected already",
             Self::Busy => "too many attempts to connect are under way",
             Self::Filtered => "the application's filter does not admit it",
             Self::Banned => "it is banned",
             Self::NotTheSamePeer => "another peer is connected under its id",
+            Self::Unsigned => "it has no key, which is asked for or belongs to its id",
+            Self::BadSignature => "the signature of its description does not hold",
+            Self::Replayed => "its offer has come before",
+            Self::WrongKey => "its key is none of those that are admitted",
+            Self::WrongRoom => "it does not have the secret of the room",
+            Self::NotConfirmed => "it did not prove its key when the channel was open",
         })
     }
 }
@@ -338,7 +379,7 @@ mod tests {
     use crate::settings::Settings;
 
     fn peer() -> Peer {
-        Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)))
+        Peer::new(PeerId::from([0xab; 20]), None, Arc::new(Settings::alone(1000)))
     }
 
     #[test]

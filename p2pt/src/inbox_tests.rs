@@ -53,7 +53,7 @@ fn a_peer_found_just_before_its_end_is_reported_never_left() {
     let peer = connect(&queue, 1);
     assert_eq!(drain(&queue), ["+1"]);
     queue.close(&peer, REASON, 0);
-    let found = queue.entry(peer.id(), || panic!("it is known"));
+    let found = queue.entry(peer.who(), || panic!("it is known"));
     assert!(drain(&queue).is_empty());
     queue.connect(&found);
     queue.try_push(&found, message(9)).expect("room");

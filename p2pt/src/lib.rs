@@ -137,12 +137,12 @@ mod queue;
 mod reading;
 mod request;
 mod responses;
-mod sdp;
 mod send_queue;
 mod settings;
 mod swarm;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trust;
 mod typed;
 
 pub use admission::PeerRequest;

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn its_debug_has_the_kind_and_the_size_but_not_the_content() {
-        let peer = Peer::new(PeerId::from([0xab; 20]), Arc::new(Settings::alone(1000)));
+        let peer = Peer::new(PeerId::from([0xab; 20]), None, Arc::new(Settings::alone(1000)));
         let message = |payload| Message::new(peer.clone(), Body { id: "7".parse().expect("an id"), payload });
         for (payload, kind, bytes) in [
             (Payload::from("secret"), "kind: text", "bytes: 6"),

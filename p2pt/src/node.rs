@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
+use p2pt_trust::PublicKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -13,6 +14,7 @@ use crate::admission::Admission;
 use crate::counters::{Counters, NodeMetrics};
 use crate::engine::Command;
 use crate::queue::lock;
+use crate::trust::NodeTrust;
 use crate::{Events, NodeError, Swarm, SwarmKey};
 
 /// What the engine and the handles share.
@@ -21,6 +23,7 @@ pub(crate) struct NodeShared {
     pub(crate) peer_id: PeerId,
     pub(crate) trackers: Mutex<FewMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) trust: Arc<NodeTrust>,
     pub(crate) counters: Arc<Counters>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
@@ -93,6 +96,12 @@ impl Node {
     /// This node's id, drawn for this run.
     pub fn peer_id(&self) -> PeerId {
         self.handle.shared.peer_id
+    }
+
+    /// This node's key, by which others know it from run to run; `None` if it has a
+    /// [peer id](crate::Builder::peer_id) that was given to it.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.handle.shared.trust.public_key()
     }
 
     /// Joins the swarm of an identifier, or of an info hash; meeting its members begins at once.

@@ -12,6 +12,7 @@ use p2pt_messaging::{IntoPayload, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
+use p2pt_trust::{PublicKey, SafetyCode};
 use tokio::sync::oneshot;
 use tracing::{Span, error_span};
 
@@ -37,11 +38,13 @@ use shared::{Channels, NotNow};
 pub struct Peer(Arc<PeerShared>);
 
 impl Peer {
-    pub(crate) fn new(id: PeerId, settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(id: PeerId, key: Option<PublicKey>, settings: Arc<Settings>) -> Self {
         let accounts = &settings.accounts;
         let queued = Account::new(accounts.queued.clone(), usize::MAX);
         Self(Arc::new(PeerShared {
             id,
+            key,
+            safety_code: Mutex::new(None),
             received: Account::new(accounts.received.clone(), settings.config.limits.max_held_bytes),
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
@@ -64,6 +67,25 @@ impl Peer {
     /// Its id, which it draws for each run.
     pub fn id(&self) -> PeerId {
         self.0.id
+    }
+
+    /// Its key, by which it is the same peer from run to run, and which it has proven for each of its channels. A JavaScript
+    /// peer has none, nor has one of this library to which a [peer id](crate::Builder::peer_id) was given, or one whose
+    /// signature a tracker has taken away.
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.0.key
+    }
+
+    /// What this side and the peer see alike, and differently if somebody stands between: three words, or five pictures, for
+    /// two people to compare. It is that of the connection that opened first of those that are open now; `None` for a peer
+    /// without a key.
+    pub fn safety_code(&self) -> Option<SafetyCode> {
+        *lock(&self.0.safety_code)
+    }
+
+    /// Its id and its key.
+    pub(crate) fn who(&self) -> (PeerId, Option<PublicKey>) {
+        (self.0.id, self.0.key)
     }
 
     /// Whether a channel to it is open.

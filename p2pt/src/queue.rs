@@ -17,6 +17,7 @@ use futures_util::task::AtomicWaker;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, ServerWarning, TransportError};
+use p2pt_trust::PublicKey;
 use tokio::sync::Notify;
 
 use crate::counters::{Counters, add};
@@ -37,11 +38,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The events of one swarm.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
-    /// Peers that are connected, or whose end is not reported yet.
-    peers: Mutex<BTreeMap<PeerId, Peer>>,
+    /// Peers that are connected, or whose end is not reported yet. Under an id there are several if another peer came before
+    /// the end of the first was read.
+    peers: Mutex<BTreeMap<Who, Peer>>,
     ready: Arc<ReadyList>,
     counters: Arc<Counters>,
 }
+
+/// A peer's id and its key, if it has one.
+type Who = (PeerId, Option<PublicKey>);
 
 /// What there is to report, and which task is to be woken for it.
 #[derive(Debug, Default)]
@@ -111,9 +116,9 @@ impl EventQueue {
 
     /// The handle for a peer about to connect: the one that the application has, if the end of that is not reported,
     /// which it is not any more then: a handle is not used again after its `PeerClosed`.
-    pub(crate) fn entry(&self, id: PeerId, make: impl FnOnce() -> Peer) -> Peer {
+    pub(crate) fn entry(&self, who: Who, make: impl FnOnce() -> Peer) -> Peer {
         let mut peers = lock(&self.peers);
-        let peer = peers.entry(id).or_insert_with(make);
+        let peer = peers.entry(who).or_insert_with(make);
         peer.shared().inbox.reopen();
         peer.clone()
     }
@@ -121,7 +126,7 @@ impl EventQueue {
     /// A peer has a channel.
     pub(crate) fn connect(&self, peer: &Peer) {
         let mut peers = lock(&self.peers);
-        peers.entry(peer.id()).or_insert_with(|| peer.clone());
+        peers.entry(peer.who()).or_insert_with(|| peer.clone());
         peer.shared().inbox.connected(peer, &self.ready);
         self.ready.arrival.notify_waiters();
     }
@@ -145,7 +150,7 @@ impl EventQueue {
     pub(crate) fn close(&self, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
         let mut peers = lock(&self.peers);
         if peer.shared().inbox.closed(peer, &self.ready, reason, unacknowledged_bytes) {
-            peers.remove(&peer.id());
+            peers.remove(&peer.who());
         }
     }
 
@@ -166,7 +171,7 @@ impl EventQueue {
 
     /// A connected peer, for the application.
     pub(crate) fn hand_out_peer(&self, id: &PeerId) -> Option<Peer> {
-        lock(&self.peers).get(id).filter(|peer| peer.is_connected()).map(handed_out)
+        lock(&self.peers).values().find(|peer| peer.id() == *id && peer.is_connected()).map(handed_out)
     }
 
     /// Queues what a peer sent if its inbox has room, which an empty one always has; gives it back otherwise.
@@ -257,7 +262,7 @@ impl EventQueue {
         for peer in peers {
             peer.shared().inbox.abandon(&peer);
             if !peer.is_connected() {
-                lock(&self.peers).remove(&peer.id());
+                lock(&self.peers).remove(&peer.who());
             }
         }
     }
@@ -282,7 +287,7 @@ impl EventQueue {
                 Taken::Nothing => {}
                 Taken::Event(event) => return Poll::Ready(Some(event)),
                 Taken::Closed(event) => {
-                    peers.remove(&peer.id());
+                    peers.remove(&peer.who());
                     return Poll::Ready(Some(event));
                 }
             }

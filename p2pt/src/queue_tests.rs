@@ -14,11 +14,11 @@ use crate::settings::Settings;
 pub(crate) const REASON: ChannelClosed = ChannelClosed::Remote;
 
 fn new_peer(n: u8, inbox_bytes: usize) -> Peer {
-    Peer::new(PeerId::from([n; 20]), Arc::new(Settings::alone(inbox_bytes)))
+    Peer::new(PeerId::from([n; 20]), None, Arc::new(Settings::alone(inbox_bytes)))
 }
 
 pub(crate) fn connect(queue: &EventQueue, n: u8) -> Peer {
-    let peer = queue.entry(PeerId::from([n; 20]), || new_peer(n, 4 * (ITEM_OVERHEAD + 4)));
+    let peer = queue.entry((PeerId::from([n; 20]), None), || new_peer(n, 4 * (ITEM_OVERHEAD + 4)));
     queue.connect(&peer);
     peer
 }

@@ -27,7 +27,7 @@ async fn open(network: &MemoryNetwork) -> (Channel, Channel) {
 }
 
 fn peer(number: u8, settings: &Arc<Settings>) -> Peer {
-    Peer::new(PeerId::from([number; 20]), settings.clone())
+    Peer::new(PeerId::from([number; 20]), None, settings.clone())
 }
 
 fn peer_channel(id: u64, near: &Channel) -> PeerChannel {
@@ -217,7 +217,7 @@ async fn responses_that_are_not_awaited_end_the_requests_behind_them() {
     let (peer, (near, far)) = (peer(1, &settings), open(&network).await);
     queue.connect(&peer);
     let channel = Arc::new(peer_channel(1, &near));
-    peer.shared().add_channel(channel.clone());
+    peer.shared().add_channel(channel.clone(), None);
     let asking = async {
         let (mut asked, mut awaited) = (Vec::new(), Vec::new());
         for number in 0..3 {

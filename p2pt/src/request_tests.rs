@@ -19,7 +19,7 @@ fn body(n: u64, bytes: usize) -> Body {
 }
 
 fn peer() -> Peer {
-    Peer::new(PeerId::from([1; 20]), Arc::new(Settings::alone(1000)))
+    Peer::new(PeerId::from([1; 20]), None, Arc::new(Settings::alone(1000)))
 }
 
 /// Short names for what became of a message.

@@ -30,7 +30,8 @@ impl Bench {
         let mut settings = Settings::alone(MEGABYTE);
         change(&mut settings.config);
         let (network, events) = (MemoryNetwork::new(1), Arc::new(EventQueue::new()));
-        let peer = events.entry(PeerId::from([1; 20]), || Peer::new(PeerId::from([1; 20]), Arc::new(settings)));
+        let peer =
+            events.entry((PeerId::from([1; 20]), None), || Peer::new(PeerId::from([1; 20]), None, Arc::new(settings)));
         Self { network, peer, events, channels: 0 }
     }
 
@@ -43,7 +44,7 @@ impl Bench {
         let (near, far) = tokio::try_join!(offer.open(&sdp), answer.open()).expect("a channel");
         self.channels += 1;
         let channel = Arc::new(PeerChannel::new(ChannelId(self.channels), near.sender, near.info.good_frame_bytes));
-        self.peer.shared().add_channel(channel.clone());
+        self.peer.shared().add_channel(channel.clone(), None);
         self.events.connect(&self.peer);
         let (peer, events) = (self.peer.clone(), self.events.clone());
         let task = tokio::spawn(async move {

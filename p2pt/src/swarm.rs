@@ -10,22 +10,51 @@ use futures_util::future::{join_all, poll_fn};
 use p2pt_messaging::IntoPayload;
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_rt::timeout;
+use p2pt_trust::RoomSecret;
 
 use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
 use crate::send_queue::{Outgoing, ToSend};
+use crate::trust::{Descriptions, NodeTrust, Room};
 use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
 
-/// What the members of a swarm share: an identifier, or the info hash alone where that is all that is known.
+/// What the members of a swarm share: an identifier, the info hash alone where that is all that is known, or a secret.
 ///
 /// Strings are identifiers; the forty hex digits of a hash are parsed as an [`InfoHash`] first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// A [`RoomSecret`] makes a swarm that only those find and join who have it: trackers see a name from which nothing
+/// follows, and descriptions that they cannot read. Peers without the secret are not let in, JavaScript peers among them;
+/// [`hidden`](Self::hidden) is for those.
+///
+/// ```
+/// use p2pt::trust::{RoomLink, RoomSecret};
+/// use p2pt::SwarmKey;
+///
+/// let link = RoomLink::draw("our table", &mut rand::rng());
+/// let key = SwarmKey::from(link.secret());
+/// assert_ne!(key.identifier(), Some("our table")); // which is what trackers would see
+/// // What a guest does with the text of the link.
+/// assert_eq!(SwarmKey::from(RoomLink::parse(&link.reveal())?.secret()), key);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct SwarmKey {
     identifier: Option<String>,
     info_hash: InfoHash,
+    room: Option<Arc<Room>>,
 }
+
+impl PartialEq for SwarmKey {
+    fn eq(&self, other: &Self) -> bool {
+        // A room's name is as good as its secret, from which it follows.
+        let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
+        self.info_hash == other.info_hash && self.identifier == other.identifier && mode(self) == mode(other)
+    }
+}
+
+impl Eq for SwarmKey {}
 
 impl SwarmKey {
     /// The identifier, unless only its hash is known.
@@ -37,11 +66,43 @@ impl SwarmKey {
     pub fn info_hash(&self) -> InfoHash {
         self.info_hash
     }
+
+    /// The swarm of a secret whose descriptions trackers can read: nobody finds it without the secret, and a JavaScript p2pt
+    /// that is given its [identifier](Self::identifier) joins it.
+    pub fn hidden(secret: &RoomSecret) -> Self {
+        Self::room(secret, false)
+    }
+
+    /// Whether it is a room whose descriptions are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.room.as_ref().is_some_and(|room| room.is_sealed())
+    }
+
+    fn room(secret: &RoomSecret, is_sealed: bool) -> Self {
+        Self { room: Some(Arc::new(Room::new(secret, is_sealed))), ..secret.hidden_identifier().into() }
+    }
+
+    /// How this node's descriptions are written in the swarm, and those of others read.
+    pub(crate) fn descriptions(&self, own: PeerId, trust: &NodeTrust) -> Descriptions {
+        Descriptions::new(self.info_hash, own, trust.identity().cloned(), self.room.clone())
+    }
+}
+
+impl From<&RoomSecret> for SwarmKey {
+    fn from(secret: &RoomSecret) -> Self {
+        Self::room(secret, true)
+    }
+}
+
+impl From<RoomSecret> for SwarmKey {
+    fn from(secret: RoomSecret) -> Self {
+        Self::from(&secret)
+    }
 }
 
 impl From<String> for SwarmKey {
     fn from(identifier: String) -> Self {
-        Self { info_hash: InfoHash::of(&identifier), identifier: Some(identifier) }
+        Self { info_hash: InfoHash::of(&identifier), identifier: Some(identifier), room: None }
     }
 }
 
@@ -59,7 +120,7 @@ impl From<&String> for SwarmKey {
 
 impl From<InfoHash> for SwarmKey {
     fn from(info_hash: InfoHash) -> Self {
-        Self { identifier: None, info_hash }
+        Self { identifier: None, info_hash, room: None }
     }
 }
 

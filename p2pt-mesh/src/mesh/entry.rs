@@ -45,6 +45,17 @@ impl<O> Entry<O> {
         self.channels.push(channel);
     }
 
+    /// Whether a peer is connected that has proven a key.
+    pub(super) fn has_key(&self) -> bool {
+        self.identity().is_some_and(|identity| identity.key.is_some())
+    }
+
+    /// Forgets the channels, which another peer under this id had.
+    pub(super) fn displace(&mut self) {
+        self.channels.clear();
+        (self.sought_until, self.reported_sought, self.identity) = (None, None, None);
+    }
+
     /// Whether a description that claims this may be of the peer that is connected, or none is connected.
     pub(super) fn may_be(&self, claimed: &Identity) -> bool {
         self.identity().is_none_or(|identity| claimed.may_be(&identity))

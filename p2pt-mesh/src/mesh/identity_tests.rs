@@ -7,7 +7,7 @@ use super::*;
 const OTHERS: [(Identity, Identity); 4] = [(OURS, JS), (OURS, ours(2)), (OURS, NO_CERTIFICATE), (JS, OURS)];
 
 /// A node of this library over a transport without certificates.
-const NO_CERTIFICATE: Identity = Identity { library: Library::Ours, fingerprint: None };
+const NO_CERTIFICATE: Identity = Identity { library: Library::Ours, fingerprint: None, key: None };
 
 fn not_the_same(role: Role) -> Out {
     Output::Rejected { peer: peer(1), tracker: B, role, reason: RejectReason::NotTheSamePeer }
@@ -106,7 +106,7 @@ fn another_peer_is_met_once_the_first_has_gone() {
 
 #[test]
 fn javascript_peers_have_a_certificate_for_each_connection() {
-    let javascript = |n| Identity { library: Library::JavaScript, fingerprint: Some(Fingerprint([n; 32])) };
+    let javascript = |n| Identity { library: Library::JavaScript, fingerprint: Some(Fingerprint([n; 32])), key: None };
     let (mut harness, _) = connected(javascript(1), 2);
     let outputs = harness.answer_by(B, 1, javascript(2));
     let [Output::Accept { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
@@ -122,4 +122,72 @@ fn peers_without_certificates_are_the_same() {
     let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
     let (_, outputs) = harness.open(attempt, "b");
     assert!(matches!(outputs[..], [Output::ChannelOpened { .. }]), "{outputs:?}");
+}
+
+/// The node with the key from which the id follows.
+const KEYED: Identity = Identity { key: Some(PeerKey([7; 32])), ..OURS };
+
+fn unsigned(tracker: TrackerId, role: Role) -> Out {
+    Output::Rejected { peer: peer(1), tracker, role, reason: RejectReason::Unsigned }
+}
+
+#[test]
+fn the_id_of_a_key_is_not_taken_by_peers_without_one() {
+    for stranger in [OURS, JS, ours(2), NO_CERTIFICATE] {
+        let (mut harness, _) = connected(KEYED, 2);
+        assert_eq!(harness.offer_by(B, 1, stranger), [unsigned(B, Role::Answerer)]);
+        assert_eq!(harness.answer_by(B, 1, stranger), [unsigned(B, Role::Offerer)]);
+        assert_eq!(harness.mesh.connected(), 1);
+    }
+}
+
+#[test]
+fn a_stranger_that_came_first_yields_to_the_peer_with_the_key() {
+    for stranger in [OURS, JS, ours(2), NO_CERTIFICATE] {
+        for connections_per_peer in [1, 2] {
+            let (mut harness, channel) = connected(stranger, connections_per_peer);
+            let outputs = harness.offer_by(B, 1, KEYED);
+            let [Output::PeerDisplaced(gone), Output::Answer { attempt, .. }] = outputs[..] else {
+                panic!("{outputs:?}")
+            };
+            assert_eq!(gone, peer(1));
+            assert_eq!(harness.input(Input::ChannelClosed(channel)), [], "it is gone already");
+            let (_, outputs) = harness.open(attempt, "z");
+            let [Output::PeerConnected { key, .. }, Output::ChannelOpened { .. }] = outputs[..] else {
+                panic!("{outputs:?}")
+            };
+            assert_eq!(key, KEYED.key);
+            assert_eq!(harness.answer_by(A, 1, stranger), [unsigned(A, Role::Offerer)]);
+        }
+    }
+}
+
+#[test]
+fn the_answer_of_the_peer_with_the_key_displaces_as_well() {
+    let (mut harness, _) = connected(JS, 1);
+    let outputs = harness.answer_by(B, 1, KEYED);
+    assert!(matches!(outputs[..], [Output::PeerDisplaced(_), Output::Accept { .. }]), "{outputs:?}");
+}
+
+#[test]
+fn what_is_under_way_with_a_stranger_ends_for_the_peer_with_the_key() {
+    let mut harness = Harness::new(1, 10);
+    let outputs = harness.offer_by(A, 1, JS);
+    let [Output::Answer { attempt: strangers, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(harness.offer_by(B, 1, JS), [], "it is held");
+    let outputs = harness.offer_by(C, 1, KEYED);
+    let [held, Output::GiveUp(given_up), rejected, Output::Answer { .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(*given_up, strangers);
+    assert_eq!((held, rejected), (&unsigned(B, Role::Answerer), &unsigned(A, Role::Answerer)));
+}
+
+/// A place that a stranger had is the peer's, also in a full swarm.
+#[test]
+fn a_stranger_leaves_its_place() {
+    let mut harness = Harness::new(1, 1);
+    let outputs = harness.offer_by(A, 1, JS);
+    let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    harness.open(attempt, "a");
+    let outputs = harness.offer_by(B, 1, KEYED);
+    assert!(matches!(outputs[..], [Output::PeerDisplaced(_), Output::Answer { .. }]), "{outputs:?}");
 }

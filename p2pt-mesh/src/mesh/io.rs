@@ -49,6 +49,10 @@ pub enum Library {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
+/// The public key of a peer that signs what it says to trackers, and from which its id follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PeerKey(pub [u8; 32]);
+
 /// What tells a peer from another under the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
@@ -56,12 +60,18 @@ pub struct Identity {
     pub library: Library,
     /// Its certificate: what a description claims, or what an open channel was secured with.
     pub fingerprint: Option<Fingerprint>,
+    /// Its key, if it has one. The driver has verified the signature of the description, and lets an attempt succeed only
+    /// once the other end of the channel has proven the key.
+    pub key: Option<PeerKey>,
 }
 
 impl Identity {
     /// Whether a description that claims this may be of the peer whose channel was secured with `other`. What is not
     /// claimed is seen when the channel opens.
     pub(super) fn may_be(&self, other: &Self) -> bool {
+        if self.key.is_some() || other.key.is_some() {
+            return self.key == other.key;
+        }
         let is_other = |(one, two): (Fingerprint, Fingerprint)| one != two;
         self.library == other.library
             && (self.library == Library::JavaScript || !self.fingerprint.zip(other.fingerprint).is_some_and(is_other))
@@ -70,6 +80,9 @@ impl Identity {
     /// Whether the peer of this open channel is the peer of `other`. JavaScript has another certificate for each
     /// connection, and nothing else by which it could be known.
     pub(super) fn is(&self, other: &Self) -> bool {
+        if self.key.is_some() || other.key.is_some() {
+            return self.key == other.key;
+        }
         self.library == other.library && (self.library == Library::JavaScript || self.fingerprint == other.fingerprint)
     }
 }
@@ -85,6 +98,8 @@ pub enum RejectReason {
     Busy,
     /// A peer is connected under this id, and this is another one.
     NotTheSamePeer,
+    /// It has no key, and the id is that of a key.
+    Unsigned,
 }
 
 /// A peer's offer.
@@ -207,6 +222,8 @@ pub enum Output<T: Objects> {
     PeerConnected {
         /// Which peer.
         peer: PeerId,
+        /// Its key, if it has one.
+        key: Option<PeerKey>,
         /// The tracker that led to it.
         tracker: TrackerId,
     },
@@ -228,6 +245,9 @@ pub enum Output<T: Objects> {
     },
     /// The last channel is gone.
     PeerClosed(PeerId),
+    /// The peer that is connected under this id has no key, and the id is that of one: all channels to it are to be closed,
+    /// and are gone for the mesh. Comes in the place of [`PeerClosed`](Self::PeerClosed).
+    PeerDisplaced(PeerId),
     /// Whether further channels to a connected peer are sought has changed; the first report comes after
     /// [`PeerConnected`](Self::PeerConnected).
     Sought {

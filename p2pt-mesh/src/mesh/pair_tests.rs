@@ -112,7 +112,7 @@ impl Pair {
     /// What the descriptions of a side say of it.
     fn identity(&self, side: usize) -> Identity {
         let library = if self.js { Library::JavaScript } else { Library::Ours };
-        Identity { library, fingerprint: Some(certificate(side)) }
+        Identity { library, fingerprint: Some(certificate(side)), key: None }
     }
 
     /// A stranger offers or answers to a side under the id of the other one, with which the side is connected.
@@ -125,10 +125,12 @@ impl Pair {
         let offerer = if answers { side } else { 1 - side };
         self.tries.push(Try { offerer, tracker, attempts: [None; 2], stranger: Some(certificate(STRANGER)) });
         let identity = match claim {
-            Claim::Unmarked => Identity { library: Library::JavaScript, fingerprint: Some(certificate(STRANGER)) },
-            Claim::Own => Identity { library: Library::Ours, fingerprint: Some(certificate(STRANGER)) },
-            Claim::Stolen => Identity { library: Library::Ours, fingerprint: Some(certificate(1 - side)) },
-            Claim::NoCertificate => Identity { library: Library::Ours, fingerprint: None },
+            Claim::Unmarked => {
+                Identity { library: Library::JavaScript, fingerprint: Some(certificate(STRANGER)), key: None }
+            }
+            Claim::Own => Identity { library: Library::Ours, fingerprint: Some(certificate(STRANGER)), key: None },
+            Claim::Stolen => Identity { library: Library::Ours, fingerprint: Some(certificate(1 - side)), key: None },
+            Claim::NoCertificate => Identity { library: Library::Ours, fingerprint: None, key: None },
         };
         let from = self.sides[1 - side].id;
         if answers {

@@ -4,17 +4,17 @@ use super::attempts::{DOUBTED_AFTER, DOUBTED_ATTEMPTS, PATIENCE};
 use super::*;
 
 pub(super) const OURS: Identity = ours(1);
-pub(super) const JS: Identity = Identity { library: Library::JavaScript, fingerprint: None };
+pub(super) const JS: Identity = Identity { library: Library::JavaScript, fingerprint: None, key: None };
 
 /// A node of this library with another certificate for each number.
 pub(super) const fn ours(n: u8) -> Identity {
-    Identity { library: Library::Ours, fingerprint: Some(Fingerprint([n; 32])) }
+    Identity { library: Library::Ours, fingerprint: Some(Fingerprint([n; 32])), key: None }
 }
 
 const T: TrackerId = TrackerId(0);
 pub(super) const A: TrackerId = TrackerId(1);
 pub(super) const B: TrackerId = TrackerId(2);
-const C: TrackerId = TrackerId(3);
+pub(super) const C: TrackerId = TrackerId(3);
 const LIAR: TrackerId = A;
 const GOOD: TrackerId = B;
 
@@ -73,9 +73,9 @@ impl Harness {
                 Output::PeerForgotten(peer) => {
                     assert!(!self.mesh.knows(&peer) && !self.sought.contains_key(&peer));
                 }
-                Output::PeerClosed(peer) => {
+                Output::PeerClosed(peer) | Output::PeerDisplaced(peer) => {
                     self.sought.remove(&peer);
-                    to_do.push(Output::PeerClosed(peer));
+                    to_do.push(output);
                 }
                 output => to_do.push(output),
             }

@@ -8,7 +8,7 @@ use p2pt_proto::PeerId;
 use super::{base, read};
 use crate::mesh::{
     AttemptId, ChannelId, Fingerprint, Identity, Input, JS_SETTLE, Library, MAX_ATTEMPTS, MAX_SURPLUS, Mesh,
-    MeshConfig, Objects, Output, RejectReason, RemoteOffer, Role,
+    MeshConfig, Objects, Output, PeerKey, RejectReason, RemoteOffer, Role,
 };
 use crate::{Instant, TrackerId};
 
@@ -38,7 +38,7 @@ struct Channel {
 struct Attempt {
     peer: PeerId,
     tracker: TrackerId,
-    library: Library,
+    identity: Identity,
 }
 
 #[derive(Debug)]
@@ -149,9 +149,16 @@ impl Driver {
             Input::AttemptSucceeded { attempt, .. } | Input::AttemptFailed { attempt, .. } => Some(*attempt),
             _ => None,
         };
-        let (answered, library) = match &input {
-            Input::Answer { from, tracker, identity, .. } => (Some((*from, *tracker)), Some(identity.library)),
+        let (answered, claimed) = match &input {
+            Input::Answer { from, tracker, identity, .. } => (Some((*from, *tracker)), Some(*identity)),
             _ => (None, None),
+        };
+        // Whose descriptions prove that an id is that of a key.
+        let keyed = match &input {
+            Input::Answer { from, identity, .. } | Input::Offer { from, offer: RemoteOffer { identity, .. } } => {
+                identity.key.map(|_| *from)
+            }
+            _ => None,
         };
         let (shown, has_succeeded) = match &input {
             Input::AttemptSucceeded { fingerprint, .. } => (*fingerprint, true),
@@ -173,15 +180,17 @@ impl Driver {
                 Output::Answer { attempt, peer, offer } => {
                     let known = self.offers.remove(&offer.offer);
                     assert_eq!(known, Some((peer, offer.tracker)), "an offer that is not there is answered");
-                    self.begin(attempt, peer, offer.tracker, offer.identity.library);
+                    self.begin(attempt, peer, offer.tracker, offer.identity);
                 }
                 Output::Accept { attempt, peer, tracker, answer } => {
                     assert!(answer == number && answered == Some((peer, tracker)), "another answer is accepted");
-                    self.begin(attempt, peer, tracker, library.expect("an answer comes from a library"));
+                    self.begin(attempt, peer, tracker, claimed.expect("an answer comes from a peer"));
                 }
                 Output::Rejected { peer, tracker, role, reason } => {
                     let is_another = reason == RejectReason::NotTheSamePeer;
-                    assert!(!is_another || self.connected.contains_key(&peer), "it is another than which?");
+                    assert!(!is_another || self.connected.contains_key(&peer) || keyed == Some(peer), "than which?");
+                    let has_key = self.connected.get(&peer).is_some_and(|connected| connected.key.is_some());
+                    assert!(reason != RejectReason::Unsigned || has_key || keyed == Some(peer), "whose key?");
                     if let Some(index) = given_up.iter().position(|of| *of == (peer, tracker)) {
                         given_up.remove(index);
                         continue;
@@ -205,21 +214,20 @@ impl Driver {
                     let Attempt { peer, tracker, .. } = self.attempts.remove(&attempt).expect("it is under way");
                     given_up.push((peer, tracker));
                 }
-                Output::PeerConnected { peer, tracker } => {
+                Output::PeerConnected { peer, key, tracker } => {
                     let of = ended.as_ref().expect("an attempt has succeeded");
                     assert_eq!((of.peer, of.tracker), (peer, tracker));
-                    let identity = Identity { library: of.library, fingerprint: shown };
+                    let identity = Identity { fingerprint: shown, ..of.identity };
+                    assert_eq!(key, identity.key);
                     assert!(self.connected.insert(peer, identity).is_none(), "connected twice");
                 }
                 Output::ChannelOpened { peer, id, channel } => {
                     assert!(channel == number && succeeds.take().is_some(), "a channel opens of itself");
-                    let library = ended.as_ref().expect("an attempt has succeeded").library;
+                    let Identity { library, key, .. } = ended.as_ref().expect("an attempt has succeeded").identity;
                     let connected = self.connected.get(&peer).expect("its peer is connected");
-                    let is_same = library == Library::JavaScript || shown == connected.fingerprint;
-                    assert!(
-                        library == connected.library && is_same,
-                        "another peer is taken for the one that is connected"
-                    );
+                    let is_alike = library == Library::JavaScript || shown == connected.fingerprint;
+                    let is_same = key.is_some() || library == connected.library && is_alike;
+                    assert!(key == connected.key && is_same, "another peer is taken for the one that is connected");
                     let channel = Channel { peer, opened: self.now, is_retired: false };
                     assert!(self.channels.insert(id, channel).is_none());
                 }
@@ -227,6 +235,13 @@ impl Driver {
                 Output::PeerClosed(peer) => {
                     assert!(self.connected.remove(&peer).is_some(), "closed and not connected");
                     assert!(self.channels.values().all(|channel| channel.peer != peer), "closed with an open channel");
+                    self.sought.remove(&peer);
+                }
+                Output::PeerDisplaced(peer) => {
+                    assert_eq!(keyed, Some(peer), "a peer is displaced, and nothing proves that its id is another's");
+                    let displaced = self.connected.remove(&peer).expect("it is connected");
+                    assert_eq!(displaced.key, None, "a peer with a key is displaced");
+                    self.channels.retain(|_, channel| channel.peer != peer);
                     self.sought.remove(&peer);
                 }
                 Output::Sought { peer, sought } => {
@@ -244,8 +259,8 @@ impl Driver {
         self.check();
     }
 
-    fn begin(&mut self, attempt: AttemptId, peer: PeerId, tracker: TrackerId, library: Library) {
-        assert!(self.attempts.insert(attempt, Attempt { peer, tracker, library }).is_none(), "it has begun before");
+    fn begin(&mut self, attempt: AttemptId, peer: PeerId, tracker: TrackerId, identity: Identity) {
+        assert!(self.attempts.insert(attempt, Attempt { peer, tracker, identity }).is_none(), "it has begun before");
     }
 
     fn retire(&mut self, peer: PeerId, id: ChannelId) {
@@ -292,9 +307,11 @@ impl Driver {
     }
 }
 
-/// Of five peers under an id two run this library, one does without certificates, and two run JavaScript.
+/// Of six peers under an id one has the key of it, two run this library without, one does without certificates, and two
+/// run JavaScript.
 fn identity(n: u8) -> Identity {
     let certificate = |n| Some(Fingerprint([n; 32]));
+    let key = (n % 16 > 11).then_some(PeerKey([7; 32]));
     let (library, fingerprint) = match n % 8 {
         0..3 => (Library::Ours, certificate(0)),
         3 => (Library::Ours, certificate(1)),
@@ -302,7 +319,7 @@ fn identity(n: u8) -> Identity {
         5..7 => (Library::JavaScript, certificate(2)),
         _ => (Library::JavaScript, None),
     };
-    Identity { library, fingerprint }
+    Identity { library, fingerprint, key }
 }
 
 /// One of those that exist.

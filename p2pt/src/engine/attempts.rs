@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use p2pt_mesh::mesh::AttemptId;
 use p2pt_proto::{InfoHash, PeerId};
-use p2pt_transport::{Channel, Transport, TransportError};
+use p2pt_transport::{Channel, Transport};
+use p2pt_trust::Role;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
 use super::{ChannelEnd, Done, Engine, MembershipId};
 use crate::channel::PeerChannel;
-use crate::connections::{Action, IncomingOffer};
+use crate::connections::{Action, AnsweredOffer, AttemptError, IncomingOffer, Opened};
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::{Peer, reading, sdp, send_queue};
+use crate::trust::{Descriptions, Proof, confirm};
+use crate::{Peer, reading, send_queue};
 
 impl Engine {
     /// Carries out what was decided for the swarms that have changed.
@@ -28,13 +32,18 @@ impl Engine {
                 match action {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
-                        let opening = answer(transport, offer, info_hash, peer);
+                        let descriptions = membership.connections.descriptions().clone();
+                        let rng = StdRng::from_rng(&mut self.parts.rng);
+                        let opening = answer(transport, offer, descriptions, rng, info_hash, peer);
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
                     }
                     Action::Accept { attempt, peer, answer } => {
-                        let opening = async move { answer.pending.open(&answer.sdp).await };
+                        let descriptions = membership.connections.descriptions();
+                        let AnsweredOffer { pending, own, answer } = answer;
+                        let proof = descriptions.proof(&own, Role::Offer, &answer.hash, &answer.author);
+                        let opening = async move { proven(pending.open(&answer.sdp).await?, proof).await };
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
@@ -49,10 +58,9 @@ impl Engine {
                         let closings = self.closing_sender.clone();
                         let shared = membership.shared.clone();
                         let task = async move {
-                            let id = peer.id();
-                            let run = run_channel(swarm, peer, channel, receiver, shared, closings);
-                            token.run_until_cancelled(run).await;
-                            Done::Read { swarm, peer: id }
+                            let run = run_channel(swarm, peer.clone(), channel.clone(), receiver, shared, closings);
+                            token.run_until_cancelled(channel.run_until_cut(run)).await;
+                            Done::Read { swarm, peer }
                         };
                         self.tasks.spawn(task.instrument(span));
                     }
@@ -67,6 +75,9 @@ impl Engine {
                             debug!(parent: span, tracker = %tracker.url, offers, "wants so many offers in an announce");
                             tracker.client.set_wanted(info_hash, offers);
                         }
+                    }
+                    Action::Close { channel } => {
+                        self.graceful.spawn(async move { channel.close().await });
                     }
                     Action::Retire { channel } => {
                         let span = channel.span().clone();
@@ -93,7 +104,7 @@ async fn attempt_task(
     swarm: MembershipId,
     attempt: AttemptId,
     token: CancellationToken,
-    opening: impl Future<Output = Result<Channel, TransportError>>,
+    opening: impl Future<Output = Result<Opened, AttemptError>>,
 ) -> Done {
     match token.run_until_cancelled(opening).await {
         Some(result) => Done::Attempt { swarm, attempt, result },
@@ -104,13 +115,27 @@ async fn attempt_task(
 async fn answer(
     transport: Arc<dyn Transport>,
     offer: IncomingOffer,
+    descriptions: Descriptions,
+    mut rng: StdRng,
     info_hash: InfoHash,
     to: PeerId,
-) -> Result<Channel, TransportError> {
-    let pending = transport.answer(&offer.sdp).await?;
-    debug!(offer = %offer.offer_id, "the answer is made and sent; the channel opens");
-    offer.client.answer(info_hash, to, offer.offer_id, sdp::mark(pending.sdp()));
-    pending.open().await
+) -> Result<Opened, AttemptError> {
+    let IncomingOffer { client, offer_id, description } = offer;
+    let pending = transport.answer(&description.sdp).await?;
+    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut rng)?;
+    let proof = descriptions.proof(&own, Role::Answer, &description.hash, &description.author);
+    debug!(offer = %offer_id, "the answer is made and sent; the channel opens");
+    client.answer(info_hash, to, offer_id, own.sdp);
+    proven(pending.open().await?, proof).await
+}
+
+/// Has both ends of an open channel prove who they are, if both sign.
+async fn proven(mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
+    let proven = match proof {
+        Some(proof) => Some(confirm(&mut channel, proof).await.map_err(AttemptError::Refused)?),
+        None => None,
+    };
+    Ok(Opened { channel, proven })
 }
 
 /// Reads a channel to its end, hands over what is queued for its peer, and reports its close as soon as it happens,

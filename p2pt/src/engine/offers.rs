@@ -16,7 +16,7 @@ use tracing::{Instrument as _, debug, warn};
 use super::{Done, Engine, MembershipId};
 use crate::counters::{Counted, count};
 use crate::queue::lock;
-use crate::sdp;
+use crate::trust::OwnDescription;
 
 /// What came of making an offer.
 pub(super) type Made = Result<Box<dyn PendingOffer>, TransportError>;
@@ -25,6 +25,7 @@ pub(super) type Made = Result<Box<dyn PendingOffer>, TransportError>;
 pub(super) struct Waiting {
     pub(super) tracker: TrackerId,
     pub(super) pending: Box<dyn PendingOffer>,
+    pub(super) own: OwnDescription,
     /// The higher the newer.
     number: u64,
     _counted: Counted,
@@ -117,15 +118,19 @@ impl Engine {
         let span = membership.connections.span();
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
-            match result {
-                Ok(pending) => {
+            let described = result.and_then(|pending| {
+                let own = membership.connections.descriptions().offer(pending.sdp(), &mut self.parts.rng)?;
+                Ok((pending, own))
+            });
+            match described {
+                Ok((pending, own)) => {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
-                    offers.push(Offer::new(offer_id, sdp::mark(pending.sdp())));
+                    offers.push(Offer::new(offer_id, own.sdp.clone()));
                     self.offers_made += 1;
                     let counters = &self.parts.shared.counters;
                     count(&counters.offers_made);
                     let counted = Counted::new(counters.clone(), |counters| &counters.offers_waiting);
-                    let waiting = Waiting { tracker, pending, number: self.offers_made, _counted: counted };
+                    let waiting = Waiting { tracker, pending, own, number: self.offers_made, _counted: counted };
                     membership.offers.insert(offer_id, waiting);
                     self.offers_fail = false;
                     debug!(parent: span, tracker = %url, offer = %offer_id, "an offer is made, and waits");

@@ -10,7 +10,6 @@ use tracing::debug;
 use super::Engine;
 use super::offers::Waiting;
 use crate::TrackerConnected;
-use crate::connections::{AnsweredOffer, IncomingOffer};
 use crate::node::Tracker;
 use crate::queue::lock;
 
@@ -114,16 +113,16 @@ impl Engine {
                 if let Some(membership) = self.membership(info_hash) {
                     let span = membership.connections.span();
                     debug!(parent: span, tracker = %url, peer = %from, offer = %offer_id, "a peer's offer arrives");
-                    membership.connections.offer(crate::now(), from, id, IncomingOffer { client, offer_id, sdp });
+                    membership.connections.offer(crate::now(), from, id, (client, offer_id, sdp));
                 }
             }
             TrackerEvent::Answer { info_hash, from, offer_id, sdp, .. } => {
                 if let Some(membership) = self.membership(info_hash)
-                    && let Some(Waiting { pending, .. }) = membership.offers.remove(&offer_id)
+                    && let Some(Waiting { pending, own, .. }) = membership.offers.remove(&offer_id)
                 {
                     let span = membership.connections.span();
                     debug!(parent: span, tracker = %url, peer = %from, offer = %offer_id, "an offer is answered");
-                    membership.connections.answer(crate::now(), from, id, AnsweredOffer { pending, sdp });
+                    membership.connections.answer(crate::now(), from, id, (pending, own, sdp));
                 }
             }
             TrackerEvent::OfferEnded { info_hash, offer_id, end, .. } => {

@@ -9,6 +9,7 @@ use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout_at;
 use p2pt_transport::{ChannelClosed, Frame};
+use p2pt_trust::{PublicKey, SafetyCode};
 use rand::RngExt as _;
 use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{Span, debug};
@@ -22,6 +23,7 @@ use crate::queue::lock;
 use crate::request::Waiters;
 use crate::send_queue::{Awaited, Behind, Content, Pushed, SendQueue, Sent};
 use crate::settings::Settings;
+use crate::trust::Proven;
 use p2pt_mesh::mesh::ChannelId;
 
 /// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
@@ -30,6 +32,8 @@ const HELD_UP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct PeerShared {
     pub(super) id: PeerId,
+    pub(super) key: Option<PublicKey>,
+    pub(super) safety_code: Mutex<Option<SafetyCode>>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
@@ -192,8 +196,13 @@ impl PeerShared {
         add(&self.settings.counters.bytes_sent, payload.as_str().len());
     }
 
-    pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>) {
-        lock(&self.channels).open.push(channel);
+    /// Adds a channel; `proven` is what its other end has.
+    pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>, proven: Option<&Proven>) {
+        let mut channels = lock(&self.channels);
+        if channels.open.is_empty() {
+            *lock(&self.safety_code) = proven.map(|proven| proven.safety_code);
+        }
+        channels.open.push(channel);
     }
 
     /// Takes a channel out; `ended` is why it closed.

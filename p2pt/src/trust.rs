@@ -1,0 +1,182 @@
+//! Who a peer is, and who may talk: keys, policies, pins, rooms with a secret, and codes.
+//!
+//! A node has a key, by which others know it, and signs with it what it says to trackers. Between two nodes of this library
+//! nothing reaches the application before both ends of the channel have proven the keys of their descriptions, so that no
+//! tracker, and nobody else in between, can take an id that belongs to a key, or read along between two peers that know each
+//! other's. What that promises, and what it does not, is in [`guide::promises`](crate::guide::promises).
+//!
+//! | for | there is |
+//! |---|---|
+//! | being known from run to run | [`Builder::key`](crate::Builder::key) with a [`NodeKey`] that the program keeps |
+//! | who a peer is | [`Peer::public_key`](crate::Peer::public_key), and [`Peer::safety_code`](crate::Peer::safety_code) for people to compare |
+//! | speaking with some peers only | [`Builder::policy`](crate::Builder::policy) |
+//! | remembering friends by name | [`Builder::trust_store`](crate::Builder::trust_store), with [`MemoryStore`] or, of the feature `store`, `JsonFileStore` |
+//! | a swarm that only those with a secret find and join | [`RoomLink`], [`RoomSecret`]; see [`SwarmKey`](crate::SwarmKey) |
+//!
+//! All of it is in the crate `p2pt-trust`, without sockets, for programs that speak this protocol by other means.
+
+mod confirm;
+mod descriptions;
+mod room;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use p2pt_proto::PeerId;
+use p2pt_rt::Instant;
+use p2pt_trust::{NodeIdentity, PolicyError, ReplayMemory, SdpHash};
+
+use crate::RejectReason;
+use crate::queue::lock;
+
+#[cfg(all(feature = "store", not(target_family = "wasm")))]
+pub use p2pt_trust::JsonFileStore;
+pub use p2pt_trust::{
+    Emoji, KeyError, LinkError, MemoryStore, NodeKey, Passphrase, PassphraseError, Pin, Policy, PublicKey, RoomKey,
+    RoomLink, RoomSecret, SafetyCode, StoreError, StretchError, Trust, TrustLevel, TrustStore,
+};
+
+pub(crate) use confirm::{Proven, confirm};
+pub(crate) use descriptions::{Author, Descriptions, OwnDescription, Proof, ReadDescription};
+pub(crate) use room::Room;
+
+/// Keys that are remembered with their ids after their peers have gone: those of the last thousands of meetings, at some
+/// hundred bytes each.
+const KNOWN_KEYS: usize = 4096;
+
+/// Signed offers that are remembered, so that none is answered twice: more than a tracker sends in ten minutes.
+const REMEMBERED_OFFERS: usize = 8192;
+
+/// What the application sets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TrustConfig {
+    pub(crate) key: Option<NodeKey>,
+    pub(crate) policy: Policy,
+    pub(crate) store: Option<Arc<dyn TrustStore>>,
+}
+
+/// What all swarms of a node have in common.
+#[derive(Debug)]
+pub(crate) struct NodeTrust {
+    /// `None` for a node with a peer id of the application's, which cannot sign.
+    identity: Option<Arc<NodeIdentity>>,
+    policy: Policy,
+    store: Option<Arc<dyn TrustStore>>,
+    known: Mutex<KnownKeys>,
+    offers: Mutex<ReplayMemory>,
+}
+
+impl NodeTrust {
+    pub(crate) fn new(identity: Option<NodeIdentity>, policy: Policy, store: Option<Arc<dyn TrustStore>>) -> Self {
+        Self {
+            identity: identity.map(Arc::new),
+            policy,
+            store,
+            known: Mutex::default(),
+            offers: Mutex::new(ReplayMemory::new(REMEMBERED_OFFERS)),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Arc<NodeIdentity>> {
+        self.identity.as_ref()
+    }
+
+    pub(crate) fn public_key(&self) -> Option<PublicKey> {
+        self.identity.as_ref().map(|identity| identity.public_key())
+    }
+
+    pub(crate) fn store(&self) -> Option<&dyn TrustStore> {
+        self.store.as_deref()
+    }
+
+    /// A peer has proven its key.
+    pub(crate) fn met(&self, id: PeerId, key: PublicKey) {
+        lock(&self.known).insert(id, key);
+    }
+
+    /// Whether a peer that comes under this id with this key, or with none, is welcome.
+    pub(crate) fn admits(&self, id: &PeerId, key: Option<&PublicKey>) -> Result<(), RejectReason> {
+        self.policy.admits(key).map_err(|refused| match refused {
+            PolicyError::Unsigned => RejectReason::Unsigned,
+            _ => RejectReason::WrongKey,
+        })?;
+        if key.is_none() && lock(&self.known).0.contains_key(id) {
+            return Err(RejectReason::Unsigned);
+        }
+        Ok(())
+    }
+
+    /// Whether a signed offer has not come before.
+    pub(crate) fn is_new(&self, now: Instant, offer: SdpHash) -> bool {
+        lock(&self.offers).is_new(now, offer)
+    }
+}
+
+impl Default for NodeTrust {
+    /// That of a node that signs nothing and speaks with all.
+    fn default() -> Self {
+        Self::new(None, Policy::Open, None)
+    }
+}
+
+/// The keys of peers that have proven them, by id, the oldest of which is forgotten when there are too many.
+#[derive(Debug, Default)]
+struct KnownKeys(BTreeMap<PeerId, PublicKey>, VecDeque<PeerId>);
+
+impl KnownKeys {
+    fn insert(&mut self, id: PeerId, key: PublicKey) {
+        if self.0.insert(id, key).is_none() {
+            self.1.push_back(id);
+        }
+        if self.1.len() > KNOWN_KEYS
+            && let Some(oldest) = self.1.pop_front()
+        {
+            self.0.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> PublicKey {
+        NodeKey::from_bytes(&[n; 32]).public_key()
+    }
+
+    fn id(n: u32) -> PeerId {
+        let mut id = [0; 20];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        PeerId::from(id)
+    }
+
+    #[test]
+    fn the_id_of_a_key_is_refused_to_who_has_none_also_later() {
+        let trust = NodeTrust::default();
+        assert_eq!(trust.admits(&id(1), None), Ok(()));
+        trust.met(id(1), key(1));
+        assert_eq!(trust.admits(&id(1), None), Err(RejectReason::Unsigned));
+        assert_eq!(trust.admits(&id(1), Some(&key(1))), Ok(()));
+        assert_eq!(trust.admits(&id(2), None), Ok(()));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_keys_is_forgotten() {
+        let mut known = KnownKeys::default();
+        for n in 0..=KNOWN_KEYS as u32 {
+            known.insert(id(n), key(1));
+            known.insert(id(n), key(1));
+        }
+        assert_eq!((known.0.len(), known.1.len()), (KNOWN_KEYS, KNOWN_KEYS));
+        assert!(!known.0.contains_key(&id(0)) && known.0.contains_key(&id(1)));
+    }
+
+    #[test]
+    fn a_policy_is_told_in_words_of_this_crate() {
+        let trust = |policy| NodeTrust::new(None, policy, None);
+        assert_eq!(trust(Policy::Signed).admits(&id(1), None), Err(RejectReason::Unsigned));
+        let only = trust(Policy::Only([key(1)].into()));
+        assert_eq!(only.admits(&id(2), Some(&key(2))), Err(RejectReason::WrongKey));
+        assert_eq!(only.admits(&id(1), Some(&key(1))), Ok(()));
+    }
+}

@@ -1,0 +1,112 @@
+//! The first frame of each side on a channel between two peers that sign: each proves that it is the author of its
+//! description.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2pt_messaging::wire::{Frame as WireFrame, FrameKind, Frames, Hello};
+use p2pt_rt::timeout;
+use p2pt_transport::{Channel, Frame};
+use p2pt_trust::{Confirmation, Expected, Features, PublicKey, Role, SafetyCode};
+use tracing::debug;
+
+use super::descriptions::Proof;
+use crate::RejectReason;
+
+/// How long the other side may take to prove itself: the frame follows the opening at once, so that this is for a line on
+/// which it is lost several times.
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the other end of a channel has proven.
+#[derive(Debug, Clone)]
+pub(crate) struct Proven {
+    pub(crate) key: PublicKey,
+    pub(crate) safety_code: SafetyCode,
+}
+
+/// Proves to the other end of a channel who this node is, and has it prove the same. Nothing that comes after its proof is
+/// taken from the channel.
+///
+/// # Errors
+/// Why it is not to be believed. The channel is to be closed then.
+pub(crate) async fn confirm(channel: &mut Channel, proof: Proof) -> Result<Proven, RejectReason> {
+    let exchange = async {
+        // That the channel has closed is seen by what is received, too.
+        let _ = channel.sender.send(Frame::Binary(proof.frame())).await;
+        channel.receiver.recv().await
+    };
+    let frame = match timeout(CONFIRMATION_TIMEOUT, exchange).await {
+        Ok(Ok(frame)) => frame,
+        Ok(Err(reason)) => {
+            debug!(%reason, "the channel closed before the peer had proven its key");
+            return Err(RejectReason::NotConfirmed);
+        }
+        Err(_) => {
+            debug!(after = ?CONFIRMATION_TIMEOUT, "the peer has not proven its key in time");
+            return Err(RejectReason::NotConfirmed);
+        }
+    };
+    proof.verify(&frame)
+}
+
+impl Proof {
+    /// This side's proof, and what it can.
+    fn frame(&self) -> Bytes {
+        let member = self.room.as_ref().map(|room| room.member_key());
+        let confirmation = Confirmation::new(self.identity.key(), self.role, &self.transcript, &self.nonce, member);
+        let mut bytes = Vec::with_capacity(160);
+        let hello = Hello { features: Features::AUTH.to_owned(), ..Hello::default() };
+        let frames = [(FrameKind::AUTH, confirmation.encode()), (FrameKind::HELLO, hello.encode().unwrap_or_default())];
+        for (kind, body) in &frames {
+            // It fails for kinds that are no integers of the wire alone.
+            let encoded = WireFrame { kind: *kind, body }.encode(&mut bytes);
+            debug_assert!(encoded.is_ok());
+        }
+        bytes.into()
+    }
+
+    /// Whether the other side's first frame proves that it is the author of its description.
+    fn verify(&self, frame: &Frame) -> Result<Proven, RejectReason> {
+        let Frame::Binary(bytes) = frame else {
+            debug!("the peer's first frame is text, and should be the proof of its key");
+            return Err(RejectReason::NotConfirmed);
+        };
+        let mut frames = Frames::new(bytes);
+        let Some(Ok(WireFrame { kind: FrameKind::AUTH, body })) = frames.next() else {
+            debug!("the peer's first frame is not the proof of its key");
+            return Err(RejectReason::NotConfirmed);
+        };
+        for frame in frames {
+            let is_well = match frame {
+                Ok(frame) if frame.kind == FrameKind::HELLO => Hello::decode(frame.body).map(drop).is_ok(),
+                // What a later version says behind it.
+                Ok(_) => true,
+                Err(_) => false,
+            };
+            if !is_well {
+                debug!("what stands behind the proof of the peer's key is malformed");
+                return Err(RejectReason::NotConfirmed);
+            }
+        }
+        // Whoever may join a room without its secret need not prove that it has it.
+        let room = self.room.as_ref().filter(|room| room.is_sealed()).map(|room| room.member_key());
+        let expected = Expected {
+            key: &self.theirs.key,
+            commitment: &self.theirs.commitment,
+            role: self.role.other(),
+            transcript: &self.transcript,
+            room,
+        };
+        let verified = Confirmation::decode(body).and_then(|confirmation| confirmation.verify(&expected));
+        let nonce = verified.map_err(|error| {
+            debug!(%error, "the peer does not prove its key");
+            RejectReason::NotConfirmed
+        })?;
+        let (offerer, answerer) = match self.role {
+            Role::Offer => (&self.nonce, &nonce),
+            Role::Answer => (&nonce, &self.nonce),
+        };
+        let safety_code = SafetyCode::new(&self.transcript, offerer, answerer);
+        Ok(Proven { key: self.theirs.key, safety_code })
+    }
+}

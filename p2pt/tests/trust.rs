@@ -1,0 +1,148 @@
+//! Who a peer is: keys, policies, rooms with a secret.
+
+use std::time::Duration;
+
+use p2pt::testing::World;
+use p2pt::trust::{NodeKey, Policy, RoomLink};
+use p2pt::{Event, Events, Peer, PeerId, RejectReason, StartError, SwarmKey};
+
+/// In virtual time; longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn key(n: u8) -> NodeKey {
+    NodeKey::from_bytes(&[n; 32])
+}
+
+/// The next peer that connects, and why others did not.
+async fn next_peer(events: &mut Events) -> (Peer, Vec<RejectReason>) {
+    let mut rejected = Vec::new();
+    let peer = async {
+        loop {
+            match events.next().await.expect("the node runs") {
+                Event::PeerConnected(peer) => return peer,
+                Event::ConnectionRejected(event) => rejected.push(event.reason),
+                _ => {}
+            }
+        }
+    };
+    let peer = tokio::time::timeout(PATIENCE, peer).await.expect("a peer connects");
+    (peer, rejected)
+}
+
+/// The next reason for which a peer was turned away, and whether one had connected before.
+async fn next_rejection(events: &mut Events) -> (RejectReason, bool) {
+    let mut connected = false;
+    let reason = async {
+        loop {
+            match events.next().await.expect("the node runs") {
+                Event::PeerConnected(_) => connected = true,
+                Event::ConnectionRejected(event) if event.reason != RejectReason::Duplicate => return event.reason,
+                _ => {}
+            }
+        }
+    };
+    let reason = tokio::time::timeout(PATIENCE, reason).await.expect("a peer is turned away");
+    (reason, connected)
+}
+
+#[tokio::test]
+async fn nodes_know_each_other_by_their_keys_and_see_the_same_safety_code() {
+    let world = World::new(1);
+    let (alice, mut alice_events) = world.builder().key(key(1)).join("room").await.expect("a node");
+    let (bob, mut bob_events) = world.builder().key(key(2)).join("room").await.expect("a node");
+    let ((bob_at_alice, _), (alice_at_bob, _)) = (next_peer(&mut alice_events).await, next_peer(&mut bob_events).await);
+    assert_eq!(bob_at_alice.public_key(), Some(key(2).public_key()));
+    assert_eq!(alice_at_bob.public_key(), Some(key(1).public_key()));
+    assert_eq!(
+        (alice.node().public_key(), bob.node().public_key()),
+        (alice_at_bob.public_key(), bob_at_alice.public_key())
+    );
+    assert!(bob_at_alice.safety_code().is_some());
+    assert_eq!(bob_at_alice.safety_code(), alice_at_bob.safety_code());
+    // What came first on the channel was no message.
+    bob_at_alice.queue("hello").expect("room");
+    let next = async {
+        loop {
+            match bob_events.next().await.expect("the node runs") {
+                Event::Message(message) => return message.text().map(ToOwned::to_owned),
+                Event::Data(data) => panic!("{data}"),
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, next).await.expect("a message").as_deref(), Some("hello"));
+}
+
+#[tokio::test]
+async fn a_key_is_drawn_for_each_run_and_an_id_follows_from_it() {
+    let world = World::new(2);
+    let (one, _one_events) = world.join("a").await;
+    let (two, _two_events) = world.join("a").await;
+    assert_ne!(one.node().public_key().expect("a key"), two.node().public_key().expect("a key"));
+    let (again, _again_events) = world.builder().key(key(1)).join("b").await.expect("a node");
+    let (and_again, _events) = world.builder().key(key(1)).join("b").await.expect("a node");
+    assert_ne!(again.peer_id(), and_again.peer_id(), "one key in two processes has two ids");
+}
+
+#[tokio::test]
+async fn a_node_with_a_peer_id_of_its_own_has_no_key() {
+    let world = World::new(3);
+    let own = PeerId::from([7; 20]);
+    let (unsigned, mut unsigned_events) = world.builder().peer_id(own).join("room").await.expect("a node");
+    let (_signed, mut signed_events) = world.join("room").await;
+    assert_eq!((unsigned.peer_id(), unsigned.node().public_key()), (own, None));
+    for (peer, _) in [next_peer(&mut unsigned_events).await, next_peer(&mut signed_events).await] {
+        assert_eq!((peer.public_key(), peer.safety_code()), (None, None));
+    }
+    let both = world.builder().peer_id(own).key(key(1)).start().await;
+    assert!(matches!(both, Err(StartError::PeerIdWithKey)), "{both:?}");
+    let policy = world.builder().peer_id(own).policy(Policy::Signed).start().await;
+    assert!(matches!(policy, Err(StartError::PeerIdWithKey)), "{policy:?}");
+}
+
+#[tokio::test]
+async fn a_policy_turns_peers_away_by_their_keys() {
+    let world = World::new(4);
+    let only = Policy::Only([key(2).public_key()].into());
+    for (policy, other, reason) in [
+        (Policy::Signed, world.builder().peer_id(PeerId::from([7; 20])), RejectReason::Unsigned),
+        (only.clone(), world.builder().peer_id(PeerId::from([7; 20])), RejectReason::Unsigned),
+        (only, world.builder().key(key(3)), RejectReason::WrongKey),
+    ] {
+        let (strict, mut events) = world.builder().key(key(1)).policy(policy).join("room").await.expect("a node");
+        let (other, _other_events) = other.join("room").await.expect("a node");
+        assert_eq!(next_rejection(&mut events).await, (reason, false));
+        let (friend, _friend_events) = world.builder().key(key(2)).join("room").await.expect("a node");
+        assert_eq!(next_peer(&mut events).await.0.public_key(), Some(key(2).public_key()));
+        for swarm in [strict, other, friend] {
+            swarm.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_room_is_found_and_joined_by_those_who_have_its_secret() {
+    let world = World::new(5);
+    let (link, other) = (RoomLink::draw("our table", &mut rand::rng()), RoomLink::draw("our table", &mut rand::rng()));
+    let (alice, mut events) = world.join(link.secret()).await;
+    let (_stranger, _stranger_events) = world.join(other.secret()).await;
+    let (_named, _named_events) = world.join("our table").await;
+    let (bob, _bob_events) = world.join(link.secret()).await;
+    assert_eq!(next_peer(&mut events).await.0.id(), bob.peer_id());
+    assert!(alice.key().is_sealed() && alice.key() == bob.key());
+    // Who has the name and not the secret is turned away.
+    let (_hidden, _hidden_events) = world.join(SwarmKey::hidden(&link.secret())).await;
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::WrongRoom, false));
+    let name = alice.identifier().expect("a name");
+    let (_guest, mut guest_events) = world.join(name).await;
+    assert_eq!(next_rejection(&mut guest_events).await.0, RejectReason::WrongRoom);
+}
+
+#[tokio::test]
+async fn a_hidden_name_is_open_to_who_is_given_it() {
+    let world = World::new(6);
+    let secret = RoomLink::draw("our table", &mut rand::rng()).secret();
+    let (_alice, mut events) = world.join(SwarmKey::hidden(&secret)).await;
+    let (guest, _guest_events) = world.join(SwarmKey::hidden(&secret).identifier().expect("a name")).await;
+    assert_eq!(next_peer(&mut events).await.0.id(), guest.peer_id());
+}
