@@ -185,6 +185,7 @@ impl Inner {
                         Err(_) => inner.ended(end),
                     }
                 }),
+                Action::Withdraw(end) => drop(lock(&self.offers).remove(&end)),
                 Action::Open(end, answer) => {
                     let Some(offer) = lock(&self.offers).remove(&end) else { continue };
                     self.spawn(|inner, _| async move {

@@ -59,7 +59,7 @@ pub enum OnOffer {
     Adopt,
     /// It goes back to its author, under the recipient's id.
     Reflect,
-    /// An earlier offer of the same author is relayed in its place, if there is one.
+    /// The first offer of the same author is relayed in its place; none if it is the first.
     Replay,
     /// The tracker's own peer stands in the middle: it answers the offer in the recipient's place, makes one to the
     /// recipient in the author's place, and carries what the two say.
@@ -102,7 +102,7 @@ pub enum OnAnswer {
     Adopt,
     /// It is given as the answer to another offer of the same offerer.
     Mix,
-    /// An earlier answer of the same author to the same offerer is relayed in its place, if there is one.
+    /// The first answer of the same author to the same offerer is relayed in its place; none if it is the first.
     Replay,
     /// The offerer gets its own offer as the answer, with the part of the answerer.
     Reflect,

@@ -42,6 +42,8 @@ pub enum Action {
     Answer(EndId, String),
     /// This answers the offer that its own peer made: the channel may open.
     Open(EndId, String),
+    /// The offer that its own peer made is withdrawn.
+    Withdraw(EndId),
 }
 
 /// An offer as it went out, under the id and offer id that the recipient saw.
@@ -98,6 +100,8 @@ pub struct Relay {
     known: BTreeMap<InfoHash, BTreeSet<PeerId>>,
     offers: Vec<Seen>,
     answers: Vec<Seen>,
+    /// The lines of p2pt in each peer's latest offer.
+    lines: BTreeMap<PeerId, String>,
     /// The offers of each peer's latest announce.
     latest: BTreeMap<(InfoHash, PeerId), Vec<OfferId>>,
     delivered: BTreeMap<(InfoHash, PeerId, OfferId), Delivered>,
@@ -124,6 +128,7 @@ impl Relay {
             known: BTreeMap::new(),
             offers: Vec::new(),
             answers: Vec::new(),
+            lines: BTreeMap::new(),
             latest: BTreeMap::new(),
             delivered: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -213,6 +218,9 @@ impl Relay {
             self.add(swarm, author, added);
         }
         let offers = announce.offers.unwrap_or_default();
+        if let Some(latest) = offers.last() {
+            self.lines.insert(author, lines_of_p2pt(&latest.sdp));
+        }
         self.latest.insert((swarm, author), offers.iter().map(|offer| offer.offer_id).collect());
         let mut others = self.others(swarm, author);
         others.shuffle(&mut self.rng);
@@ -294,7 +302,7 @@ impl Relay {
             }
             OnOffer::Replay => {
                 let earlier = self.offers.iter().find(|seen| seen.swarm == swarm && seen.author == author);
-                let sdp = earlier.map_or_else(|| sdp.clone(), |earlier| earlier.sdp.clone());
+                let Some(sdp) = earlier.map(|earlier| earlier.sdp.clone()) else { return };
                 self.give_offer(offer, offer_id, to, author, sdp);
             }
             OnOffer::Between(guise) => {
@@ -305,7 +313,6 @@ impl Relay {
                     self.ends.entry(end).and_modify(|end| end.partner = Some(partner));
                 }
                 self.ends.entry(far).and_modify(|end| end.lines = lines_of_p2pt(sdp));
-                self.between.insert((swarm, first, second));
                 self.actions.push_back(Action::Offer(far));
             }
             OnOffer::AnswerItself(guise) => {
@@ -337,9 +344,15 @@ impl Relay {
 
     /// An offer of its own peer is answered.
     fn answered_own(&mut self, id: EndId, sdp: String) {
-        let Some(end) = self.ends.get_mut(&id).filter(|end| end.answer.is_none()) else { return };
-        end.answer = Some(sdp.clone());
+        let Some(end) = self.ends.get(&id).filter(|end| end.answer.is_none()) else { return };
         let partner = end.partner;
+        if let Some(other) = partner.and_then(|partner| self.ends.get(&partner)) {
+            let (first, second) = (end.victim.min(other.victim), end.victim.max(other.victim));
+            if !self.between.insert((end.swarm, first, second)) {
+                return;
+            }
+        }
+        self.ends.entry(id).and_modify(|end| end.answer = Some(sdp.clone()));
         self.actions.push_back(Action::Open(id, sdp.clone()));
         if let Some((partner, end)) = partner.and_then(|id| Some((id, self.ends.get_mut(&id)?))) {
             end.lines = lines_of_p2pt(&sdp);
@@ -374,7 +387,8 @@ impl Relay {
             }
             OnAnswer::Replay => {
                 let is_earlier = |seen: &&Seen| seen.swarm == swarm && seen.author == author && seen.to == answer.to;
-                text = self.answers.iter().find(is_earlier).map_or(text, |earlier| earlier.sdp.clone());
+                let Some(earlier) = self.answers.iter().find(is_earlier) else { return };
+                text = earlier.sdp.clone();
             }
             OnAnswer::Reflect => text = offer.replace("a=setup:actpass", "a=setup:active"),
         }
@@ -395,11 +409,14 @@ impl Relay {
     fn start_end(&mut self, role: Role, swarm: InfoHash, victim: PeerId, part: (PeerId, Guise)) -> Option<EndId> {
         let (instead_of, guise) = part;
         if self.ends.len() >= MOST_ENDS {
-            return None;
+            // The oldest offer that was not answered makes room.
+            let unanswered = |(_, end): &(&EndId, &End)| end.role == Role::Offer && end.answer.is_none();
+            let oldest = self.ends.iter().find(unanswered).map(|(id, _)| *id)?;
+            self.ended(oldest);
+            self.actions.push_back(Action::Withdraw(oldest));
         }
-        // The latest description of the peer in whose place it is, until there is a better one.
-        let seen = self.answers.iter().chain(&self.offers).rev().find(|seen| seen.author == instead_of);
-        let lines = seen.map(|seen| lines_of_p2pt(&seen.sdp)).unwrap_or_default();
+        // Those of the latest offer of the peer in whose place it is, until there are better ones.
+        let lines = self.lines.get(&instead_of).cloned().unwrap_or_default();
         let shown = match guise {
             Guise::Own | Guise::OtherRoom => self.peer_id(),
             Guise::Unsigned | Guise::Pasted | Guise::SignedUnder => instead_of,
@@ -471,6 +488,10 @@ impl Relay {
     pub fn ended(&mut self, id: EndId) {
         let Some(end) = self.ends.remove(&id) else { return };
         if let Some(partner) = end.partner.and_then(|partner| self.ends.remove(&partner)) {
+            let far = if end.role == Role::Offer { &end } else { &partner };
+            if far.answer.is_none() {
+                return;
+            }
             let (first, second) = (end.victim.min(partner.victim), end.victim.max(partner.victim));
             self.between.remove(&(end.swarm, first, second));
         }
