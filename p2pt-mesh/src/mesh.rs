@@ -492,7 +492,11 @@ impl<T: Objects> Mesh<T> {
             } else {
                 RejectReason::Duplicate
             };
-            self.reject(peer, offer.tracker, Role::Answerer, reason);
+            let tracker = offer.tracker;
+            if reason == RejectReason::Duplicate && identity.is_some() {
+                self.outputs.push_back(Output::MetAlready { peer, offer });
+            }
+            self.reject(peer, tracker, Role::Answerer, reason);
         }
         while let Some(offer) = self.next_held(&peer) {
             self.answer(now, peer, offer);

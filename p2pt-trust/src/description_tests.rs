@@ -144,7 +144,7 @@ fn what_is_not_signed_is_said_to_be_unsigned() {
 
 #[test]
 fn later_versions_sign_in_the_same_way() {
-    let (before, media) = SDP.split_at(session_bytes(SDP));
+    let (before, media) = split_session(SDP);
     let [key, salt, bound] =
         [&identity(1).public_key().as_bytes()[..], identity(1).salt().as_bytes(), &commitment().0].map(to_base64);
     let marked = format!("{before}a=p2pt:3 new=1 c={bound} s={salt} k={key}\r\n");

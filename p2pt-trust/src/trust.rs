@@ -1,6 +1,7 @@
 //! How far a peer is known.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::key::PublicKey;
 use crate::pins::Pin;
@@ -140,6 +141,24 @@ impl Trust {
     }
 }
 
+/// In a few words, such as `pinned as "ann"`.
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { name, was, now: Some(now) } => {
+                write!(f, "not the {name:?} that is pinned: its key is {now}, and was {was}")
+            }
+            Self::Changed { name, was, now: None } => {
+                write!(f, "not the {name:?} that is pinned: it has no key, and should have {was}")
+            }
+            Self::Unsigned => f.write_str("without a key"),
+            Self::FirstUse { .. } => f.write_str("known by its key alone"),
+            Self::Vouched { through, of } => write!(f, "shown by {through} of {of} trackers"),
+            Self::Pinned { name } => write!(f, "pinned as {name:?}"),
+        }
+    }
+}
+
 /// Which peers a node speaks with at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -226,6 +245,22 @@ mod tests {
         assert!([Changed, Unsigned, FirstUse, Vouched, Pinned].is_sorted());
         assert_eq!(Trust::FirstUse { through: 1 }.level(), FirstUse);
         assert_eq!(Trust::Changed { name: "ann".into(), was: key(1), now: None }.level(), Changed);
+    }
+
+    #[test]
+    fn trust_is_said_in_a_few_words() {
+        let changed = |now| Trust::Changed { name: "ann".into(), was: key(1), now }.to_string();
+        let (was, now) = (key(1), key(2));
+        for (trust, words) in [
+            (changed(Some(now)), format!("not the \"ann\" that is pinned: its key is {now}, and was {was}")),
+            (changed(None), format!("not the \"ann\" that is pinned: it has no key, and should have {was}")),
+            (Trust::Unsigned.to_string(), "without a key".into()),
+            (Trust::FirstUse { through: 1 }.to_string(), "known by its key alone".into()),
+            (Trust::Vouched { through: 2, of: 3 }.to_string(), "shown by 2 of 3 trackers".into()),
+            (Trust::Pinned { name: "ann".into() }.to_string(), "pinned as \"ann\"".into()),
+        ] {
+            assert_eq!(trust, words);
+        }
     }
 
     #[test]

@@ -224,7 +224,19 @@ impl Builder {
     /// Takes pins, which are names and the keys that somebody has recognised as theirs, from here: see
     /// [`Peer::trust`](crate::Peer::trust).
     pub fn trust_store(mut self, store: Arc<dyn TrustStore>) -> Self {
-        self.trust.store = Some(store);
+        self.peers.pins = Some(store);
+        self
+    }
+
+    /// Holds each peer back until so many trackers, on different hosts, show its key, this node included among those that
+    /// ask: [`PeerConnected`](crate::Event::PeerConnected) comes then, and after 60 s without agreement
+    /// [`NotVouched`](crate::RejectReason::NotVouched) in its place. Peers without a key are turned away. With 0 or 1,
+    /// which is the default, the tracker that introduces a peer is enough.
+    ///
+    /// It proves *reach, not honesty*: a tracker that shows another peer than the others do is found out, a stranger who
+    /// announces at all of them is not. Where a friend's key is known, [`policy`](Self::policy) proves more.
+    pub fn require_agreement(mut self, trackers: usize) -> Self {
+        self.trust.agreement = trackers;
         self
     }
 
@@ -464,8 +476,8 @@ impl Builder {
             urls.push(parsed.map_err(|error| StartError::AnnounceUrl { url: url.clone(), error })?);
         }
         self.check_memory()?;
-        let TrustConfig { key, policy, store } = self.trust;
-        if self.peer_id.is_some() && (key.is_some() || policy != Policy::Open) {
+        let TrustConfig { key, policy, agreement } = self.trust;
+        if self.peer_id.is_some() && (key.is_some() || policy != Policy::Open || agreement > 1) {
             return Err(StartError::PeerIdWithKey);
         }
         let transport = match self.transport {
@@ -486,6 +498,7 @@ impl Builder {
         let (sender, commands) = mpsc::channel(64);
         let message_ids = Mutex::new(StdRng::from_rng(&mut rng));
         let (events_taken, counters) = (AtomicU64::new(0), Arc::<Counters>::default());
+        let pins = self.peers.pins.clone();
         let settings = Settings {
             accounts: Accounts::new(&self.peers, self.mesh.max_peers, &counters),
             config: self.peers,
@@ -498,7 +511,8 @@ impl Builder {
             peer_id,
             trackers: Default::default(),
             admission: Arc::new(Admission::new(self.filters)),
-            trust: Arc::new(NodeTrust::new(identity, policy, store)),
+            trust: Arc::new(NodeTrust::new(identity, policy, agreement)),
+            pins,
             counters,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),

@@ -12,17 +12,18 @@ use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{OfferId, PeerId};
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, Fingerprint, FrameReceiver, PendingOffer, Role, TransportError};
-use p2pt_trust::PublicKey;
+use p2pt_trust::{PublicKey, TrackerHost, Vouchers};
 use rand::rngs::StdRng;
 use tracing::{Span, debug, error_span};
 
 use crate::admission::{Admission, PeerRequest};
+use crate::candidates::{Candidate, Candidates};
 use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
 use crate::settings::Settings;
 use crate::swarm::SwarmShared;
-use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Proven, ReadDescription};
-use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason};
+use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Proven, ReadAnswer, ReadDescription};
+use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, TrustChanged};
 
 /// A peer's offer, with the way back to it.
 #[derive(Debug)]
@@ -74,14 +75,47 @@ impl mesh::Objects for Objects {
 
 /// What the engine has to do.
 pub(crate) enum Action {
-    Announce { tracker: TrackerId },
-    SetWanted { tracker: TrackerId, offers: usize },
-    Answer { attempt: AttemptId, peer: PeerId, offer: IncomingOffer },
-    Accept { attempt: AttemptId, peer: PeerId, answer: AnsweredOffer },
-    GiveUp { attempt: AttemptId },
-    Run { peer: Peer, channel: Arc<PeerChannel>, receiver: Box<dyn FrameReceiver> },
-    Retire { channel: Arc<PeerChannel> },
-    Close { channel: Arc<PeerChannel> },
+    Announce {
+        tracker: TrackerId,
+    },
+    SetWanted {
+        tracker: TrackerId,
+        offers: usize,
+    },
+    Answer {
+        attempt: AttemptId,
+        peer: PeerId,
+        offer: IncomingOffer,
+    },
+    Accept {
+        attempt: AttemptId,
+        peer: PeerId,
+        answer: AnsweredOffer,
+    },
+    GiveUp {
+        attempt: AttemptId,
+    },
+    Run {
+        peer: Peer,
+        channel: Arc<PeerChannel>,
+        receiver: Box<dyn FrameReceiver>,
+    },
+    Retire {
+        channel: Arc<PeerChannel>,
+    },
+    Close {
+        channel: Arc<PeerChannel>,
+    },
+    /// Report when the channel closes, of which nothing is read yet.
+    Watch {
+        channel: Arc<PeerChannel>,
+    },
+    /// Let a peer know that it is met already, through the tracker by which its offer came.
+    Sight {
+        peer: PeerId,
+        offer: IncomingOffer,
+        tracker: TrackerHost,
+    },
 }
 
 pub(crate) struct Connections {
@@ -96,6 +130,10 @@ pub(crate) struct Connections {
     own: PeerId,
     descriptions: Descriptions,
     slots: BTreeMap<PeerId, Slot>,
+    /// Peers that are connected and not let in yet.
+    candidates: Candidates,
+    /// Which trackers show the keys of peers that the mesh knows.
+    vouchers: BTreeMap<PeerId, Vouchers>,
     actions: VecDeque<Action>,
     /// The trackers' URLs, also of those that were removed, for as long as the mesh may name them.
     urls: FewMap<TrackerId, AnnounceUrl>,
@@ -137,6 +175,8 @@ impl Connections {
             own,
             descriptions,
             slots: BTreeMap::new(),
+            candidates: Candidates::default(),
+            vouchers: BTreeMap::new(),
             actions: VecDeque::new(),
             urls: FewMap::new(),
             removed: Vec::new(),
@@ -166,12 +206,22 @@ impl Connections {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.discovery.poll_timeout().into_iter().chain(self.mesh.poll_timeout()).min()
+        let timeouts = [self.discovery.poll_timeout(), self.mesh.poll_timeout(), self.candidates.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.discover(now, discovery::Input::Timeout);
         self.step(now, Input::Timeout);
+        while let Some((peer, candidate)) = self.candidates.take_expired(now) {
+            let seen = self.vouchers.get(&peer).map_or(0, Vouchers::through);
+            let reason = RejectReason::NotVouched { seen, wanted: self.trust.agreement() };
+            self.rejected(peer, candidate.tracker, candidate.role, reason);
+            for channel in candidate.channels() {
+                self.actions.push_back(Action::Close { channel: channel.clone() });
+                self.step(now, Input::ChannelClosed(channel.id));
+            }
+        }
     }
 
     /// Takes notice of what the application has read.
@@ -254,7 +304,7 @@ impl Connections {
             let identity = claimed(&description);
             let offer = IncomingOffer { client, offer_id, description };
             self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, identity, offer } });
-            self.saw(now, from, tracker);
+            self.saw(now, from, tracker, identity.key.is_some());
         }
     }
 
@@ -266,20 +316,70 @@ impl Connections {
         tracker: TrackerId,
         (pending, own, sdp): (Box<dyn PendingOffer>, OwnDescription, String),
     ) {
-        let read = self.descriptions.read_answer(sdp, from, own.hash());
-        if let Some(answer) = self.admitted(from, tracker, Role::Offerer, read) {
+        let Some(host) = self.host(tracker) else { return };
+        let answer = match self.descriptions.read_answer(sdp, from, own.hash(), host) {
+            Ok(ReadAnswer::Answer(answer)) => Ok(answer),
+            Ok(ReadAnswer::Sighting) => {
+                debug!(parent: &self.span, peer = %from, "a peer says that it is met already");
+                self.saw(now, from, tracker, true);
+                return;
+            }
+            Err(reason) => Err(reason),
+        };
+        if let Some(answer) = self.admitted(from, tracker, Role::Offerer, answer) {
             let identity = claimed(&answer);
             let answer = AnsweredOffer { pending, own, answer };
             self.step(now, Input::Answer { from, tracker, identity, answer });
-            self.saw(now, from, tracker);
+            self.saw(now, from, tracker, identity.key.is_some());
         }
     }
 
     /// An offer or answer of a peer came by a tracker. Discovery learns of it only if the mesh knows the peer.
-    fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId) {
-        if self.mesh.knows(&peer) {
-            self.discover(now, discovery::Input::PeerSeen { peer, tracker });
+    fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId, is_signed: bool) {
+        if !self.mesh.knows(&peer) {
+            return;
         }
+        self.discover(now, discovery::Input::PeerSeen { peer, tracker });
+        if is_signed && let Some(host) = self.host(tracker) {
+            // Another key cannot be shown under the id.
+            self.vouchers.entry(peer).or_default().vouch(host);
+            self.look_at_trust(&peer);
+            if self.agreed(&peer) {
+                self.let_in(peer);
+            }
+        }
+    }
+
+    fn host(&self, tracker: TrackerId) -> Option<TrackerHost> {
+        self.urls.get(&tracker).map(|url| TrackerHost::of(url.host()))
+    }
+
+    /// Whether as many trackers show a peer's key as should.
+    fn agreed(&self, peer: &PeerId) -> bool {
+        let wanted = self.trust.agreement();
+        wanted <= 1 || self.vouchers.get(peer).is_some_and(|vouchers| vouchers.through() >= wanted)
+    }
+
+    /// Tells the application if a connected peer is known better or less than before.
+    fn look_at_trust(&self, peer: &PeerId) {
+        let Some(slot) = self.slots.get(peer) else { return };
+        if let Some(vouchers) = self.vouchers.get(peer) {
+            let mut vouchers = vouchers.clone();
+            let is_there = |tracker: &TrackerId| !self.removed.contains(tracker);
+            self.urls
+                .iter()
+                .filter(|(id, _)| is_there(id))
+                .for_each(|(_, url)| vouchers.ask(TrackerHost::of(url.host())));
+            slot.peer.shared().trust.set_vouchers(&vouchers);
+        }
+        if let Some((was, now)) = slot.peer.trust_change() {
+            self.shared.queue.trust_changed(&slot.peer, TrustChanged { peer: slot.peer.clone(), was, now });
+        }
+    }
+
+    /// A key was pinned or is not pinned any more.
+    pub(crate) fn pins_changed(&self) {
+        self.slots.keys().for_each(|peer| self.look_at_trust(peer));
     }
 
     /// The description, unless it does not hold or its author is not welcome, which is reported.
@@ -336,7 +436,7 @@ impl Connections {
             }
             Some(())
         });
-        if removed.is_some() {
+        if removed.is_some() || self.candidates.remove_channel(channel) {
             self.step(now, Input::ChannelClosed(channel));
             if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
                 self.discover(now, discovery::Input::ConnectionLost);
@@ -356,7 +456,7 @@ impl Connections {
     /// to be closed. [`channel_closed`](Self::channel_closed) ends each of them.
     pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<PeerChannel>> {
         self.step(now, Input::Disconnect(peer));
-        let Some(slot) = self.slots.get(&peer) else { return Vec::new() };
+        let Some(slot) = self.slots.get(&peer) else { return self.candidates.channels_of(&peer) };
         slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
         slot.peer.shared().channels()
     }
@@ -368,7 +468,9 @@ impl Connections {
 
     /// Ends every connection for the application, and hands out the channels, still open, to be closed.
     pub(crate) fn leave(&mut self) -> Vec<Arc<PeerChannel>> {
-        std::mem::take(&mut self.slots).into_values().flat_map(|slot| self.end_now(slot)).collect()
+        let (slots, candidates) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.candidates));
+        let let_in = slots.into_values().flat_map(|slot| self.end_now(slot));
+        let_in.chain(candidates.into_channels()).collect()
     }
 
     /// Ends a peer for the application, whatever was not read, and hands out its channels, still open, to be closed.
@@ -443,22 +545,35 @@ impl Connections {
                         self.shared.queue.connection_failed(failed);
                     }
                 }
-                Output::PeerConnected { peer: id, key, tracker } => {
+                Output::PeerConnected { peer, key, tracker } => {
                     self.discover(now, discovery::Input::PeerMet(tracker));
+                    if key.is_some()
+                        && let Some(host) = self.host(tracker)
+                    {
+                        self.vouchers.entry(peer).or_default().vouch(host);
+                    }
                     // It was verified as a key.
                     let key = key.and_then(|PeerKey(bytes)| PublicKey::from_bytes(bytes).ok());
-                    if self.slots.get(&id).is_some_and(|slot| slot.peer.public_key() != key) {
+                    if self.slots.get(&peer).is_some_and(|slot| slot.peer.public_key() != key) {
                         // Another peer had the id before, and what it sent has not been read.
-                        self.displace(&id);
+                        self.displace(&peer);
                     }
-                    let slot = self.slots.entry(id).or_insert_with(|| {
-                        let make = || self.span.in_scope(|| Peer::new(id, key, self.settings.clone()));
-                        let peer = self.shared.queue.entry((id, key), make);
-                        let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
-                        Slot { peer, readers: 0, gone: None, _counted: counted }
-                    });
-                    slot.gone = None;
-                    count(&self.settings.counters.peers_connected);
+                    if self.agreed(&peer) {
+                        self.admit(peer, key);
+                    } else {
+                        debug!(parent: &self.span, %peer, "the peer waits until further trackers show its key");
+                        self.candidates.insert(peer, Candidate::new(key, tracker, now));
+                    }
+                }
+                Output::MetAlready { peer, offer } => {
+                    // To strangers it is not said who is here.
+                    let key = self.slots.get(&peer).and_then(|slot| slot.peer.public_key());
+                    if key.is_some()
+                        && key.as_ref() == offer.offer.description.key()
+                        && let Some(tracker) = self.host(offer.tracker)
+                    {
+                        self.actions.push_back(Action::Sight { peer, offer: offer.offer, tracker });
+                    }
                 }
                 Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
                 Output::Retire { peer, channel } => {
@@ -475,6 +590,7 @@ impl Connections {
                     self.displace(&peer);
                 }
                 Output::PeerForgotten(peer) => {
+                    self.vouchers.remove(&peer);
                     self.discover(now, discovery::Input::PeerForgotten(peer));
                 }
                 Output::Sought { peer, sought } => {
@@ -496,18 +612,59 @@ impl Connections {
         }
     }
 
+    /// Makes a peer one of the application's.
+    fn admit(&mut self, id: PeerId, key: Option<PublicKey>) {
+        let slot = self.slots.entry(id).or_insert_with(|| {
+            let make = || self.span.in_scope(|| Peer::new(id, key, self.settings.clone()));
+            let peer = self.shared.queue.entry((id, key), make);
+            let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
+            Slot { peer, readers: 0, gone: None, _counted: counted }
+        });
+        slot.gone = None;
+        count(&self.settings.counters.peers_connected);
+        self.look_at_trust(&id);
+    }
+
+    /// Lets a peer in that has waited for that.
+    fn let_in(&mut self, peer: PeerId) {
+        let Some(candidate) = self.candidates.remove(&peer) else { return };
+        debug!(parent: &self.span, %peer, "as many trackers as should show the peer's key");
+        self.admit(peer, candidate.key);
+        for (channel, receiver, proven) in candidate.opened {
+            self.run(peer, channel, receiver, proven.as_ref());
+        }
+    }
+
     fn open(&mut self, peer: PeerId, id: ChannelId, opened: Opened) {
-        let Some(slot) = self.slots.get_mut(&peer) else { return };
         let Opened { channel: Channel { sender, receiver, info }, proven } = opened;
         if let Some(proven) = &proven {
             self.trust.met(peer, proven.key);
         }
-        let make = || PeerChannel::new(id, sender, info.good_frame_bytes);
-        let channel = Arc::new(slot.peer.span().in_scope(make));
-        slot.peer.shared().add_channel(channel.clone(), proven.as_ref());
-        slot.readers += 1;
+        let span = self.slots.get(&peer).map_or(&self.span, |slot| slot.peer.span());
+        let channel = Arc::new(span.in_scope(|| PeerChannel::new(id, sender, info.good_frame_bytes)));
         count(&self.settings.counters.connections_opened);
         debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
+        match self.candidates.get_mut(&peer) {
+            Some(candidate) => {
+                candidate.role = info.role;
+                candidate.opened.push((channel.clone(), receiver, proven));
+                self.actions.push_back(Action::Watch { channel });
+            }
+            None => self.run(peer, channel, receiver, proven.as_ref()),
+        }
+    }
+
+    /// Has the application use a channel.
+    fn run(
+        &mut self,
+        peer: PeerId,
+        channel: Arc<PeerChannel>,
+        receiver: Box<dyn FrameReceiver>,
+        proven: Option<&Proven>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        slot.peer.shared().add_channel(channel.clone(), proven);
+        slot.readers += 1;
         // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
         self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });

@@ -61,6 +61,7 @@ pub(crate) enum Command {
     RequestMorePeers { swarm: Arc<SwarmShared>, reply: Reply<()> },
     Disconnect { peer: Peer, reply: Reply<()> },
     Ban { peer: PeerId, reply: Reply<()> },
+    PinsChanged { reply: Reply<()> },
 }
 
 /// What an engine is made of.
@@ -277,6 +278,10 @@ impl Engine {
             Command::Disconnect { peer, reply } => {
                 debug!(parent: peer.span(), "the application disconnects");
                 self.part(peer.id(), |connections| connections.has(&peer), reply);
+            }
+            Command::PinsChanged { reply } => {
+                self.memberships.iter().for_each(|(_, membership)| membership.connections.pins_changed());
+                let _ = reply.send(Ok(()));
             }
             Command::Ban { peer, reply } => {
                 debug!(%peer, "the application bans a peer");

@@ -9,6 +9,7 @@ use p2pt_messaging::{
 };
 use p2pt_tracker::AnnounceUrlError;
 use p2pt_transport::{ChannelClosed, TransportError};
+use p2pt_trust::StoreError;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,21 @@ pub enum StartError {
     },
     /// The node stopped while it started: its runtime is shutting down.
     #[error("the node stopped while it started")]
+    Stopped,
+}
+
+/// Why a key was not pinned or unpinned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinError {
+    /// The node has no store for pins: [`Builder::trust_store`](crate::Builder::trust_store).
+    #[error("the node has no store for pins (`Builder::trust_store`)")]
+    NoStore,
+    /// The store has refused it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node has been shut down. The store has the change all the same.
+    #[error("the node is shut down; the pin is stored")]
     Stopped,
 }
 

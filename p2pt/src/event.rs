@@ -7,6 +7,7 @@ use p2pt_messaging::MessageId;
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, ServerWarning, TransportError};
+use p2pt_trust::Trust;
 
 use crate::{Message, Peer, ReceiveError, SendError};
 
@@ -30,6 +31,8 @@ pub enum Event {
     Data(Data),
     /// Something that was [queued](Peer::queue) for a peer was not sent, though the peer is there.
     SendFailed(SendFailed),
+    /// A connected peer is known better or less than before: further trackers show its key, or it was pinned or unpinned.
+    TrustChanged(TrustChanged),
     /// A part of a message violates a limit, or its message does or is not valid; the message is lost.
     InvalidFrame(InvalidFrame),
     /// A tracker is reached, and has answered an announce on its present connection for the first time.
@@ -86,6 +89,18 @@ pub struct SendFailed {
     pub error: SendError,
     /// How many `SendFailed` of this peer just after this one were dropped, because 32 were not read.
     pub missed: u64,
+}
+
+/// A connected peer is known better or less than before.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TrustChanged {
+    /// Which one.
+    pub peer: Peer,
+    /// How far it was known.
+    pub was: Trust,
+    /// How far it is known now.
+    pub now: Trust,
 }
 
 /// A frame that is no part of a message.
@@ -250,6 +265,7 @@ impl fmt::Display for Event {
             }
             Self::Data(data) => data.fmt(f),
             Self::SendFailed(failed) => failed.fmt(f),
+            Self::TrustChanged(changed) => changed.fmt(f),
             Self::InvalidFrame(invalid) => invalid.fmt(f),
             Self::TrackerConnected(connected) => connected.fmt(f),
             Self::TrackerWarning { tracker, warning, missed } => {
@@ -297,6 +313,12 @@ impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if matches!(self.frame, Frame::Text(_)) { "text" } else { "binary" };
         write!(f, "{kind} frame from {}: {}", self.peer.id(), Count(self.frame.len(), "byte"))
+    }
+}
+
+impl fmt::Display for TrustChanged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "peer {} is {} now, and was {}", self.peer.id(), self.now, self.was)
     }
 }
 

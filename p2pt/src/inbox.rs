@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::accounts::Charge;
 use crate::counters::count;
 use crate::queue::{ReadyList, lock};
-use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed};
+use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed, TrustChanged};
 
 /// What every queued item is counted as besides its payload and its id, so that empty ones fill an inbox too.
 pub(crate) const ITEM_OVERHEAD: usize = 128;
@@ -43,6 +43,7 @@ pub(crate) enum Inbound {
     Message(Body),
     Data(Frame),
     Invalid(ReceiveError),
+    TrustChanged(Box<TrustChanged>),
 }
 
 /// Something queued, and what it counts as.
@@ -75,6 +76,7 @@ impl Inbound {
             Self::SendFailed(failed) => {
                 ITEM_OVERHEAD + size_of::<SendFailed>() + failed.id.as_ref().map_or(0, MessageId::heap_bytes)
             }
+            Self::TrustChanged(_) => ITEM_OVERHEAD + size_of::<TrustChanged>(),
         }
     }
 
@@ -88,6 +90,7 @@ impl Inbound {
             Self::Data(frame) => Event::Data(Data { peer, frame }),
             Self::SendFailed(failed) => Event::SendFailed(*failed),
             Self::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
+            Self::TrustChanged(changed) => Event::TrustChanged(*changed),
         }
     }
 }
@@ -342,6 +345,30 @@ impl Inbox {
         state.bytes += item.weight;
         state.items.push_back(item);
         state.make_ready(peer, list);
+    }
+
+    /// Queues that the peer is known better or less than before, however full the inbox is; an unread change goes on with
+    /// it, and is forgotten where nothing has changed in the end.
+    pub(crate) fn trust_changed(&self, peer: &Peer, list: &ReadyList, changed: TrustChanged) {
+        let mut state = lock(&self.state);
+        if list.is_abandoned() || state.phase == Phase::Over {
+            return;
+        }
+        let unread = state.items.iter().position(|item| matches!(item.inbound, Inbound::TrustChanged(_)));
+        let before = unread.and_then(|index| state.items.remove(index));
+        let was = match before {
+            Some(Item { inbound: Inbound::TrustChanged(before), weight, .. }) => {
+                state.bytes -= weight;
+                before.was
+            }
+            _ => changed.was.clone(),
+        };
+        if was.level() != changed.now.level() {
+            let item = Item::from(Inbound::TrustChanged(Box::new(TrustChanged { was, ..changed })));
+            state.bytes += item.weight;
+            state.items.push_back(item);
+            state.make_ready(peer, list);
+        }
     }
 
     /// The next event of a peer just taken off the ready list, which it is put on again if it has more.

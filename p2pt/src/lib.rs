@@ -118,6 +118,7 @@
 mod accounts;
 mod admission;
 mod builder;
+mod candidates;
 mod channel;
 mod connections;
 mod counters;
@@ -149,11 +150,12 @@ pub use admission::PeerRequest;
 pub use builder::{Builder, P2pt};
 pub use counters::NodeMetrics;
 pub use error::{
-    NodeError, QueueError, ReceiveError, RequestError, SendError, StartError, TryNextError, TrySendError, TypedError,
+    NodeError, PinError, QueueError, ReceiveError, RequestError, SendError, StartError, TryNextError, TrySendError,
+    TypedError,
 };
 pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
-    TrackerConnected,
+    TrackerConnected, TrustChanged,
 };
 pub use message::Message;
 pub use messages::Messages;

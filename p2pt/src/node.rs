@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerClient, TrackerState};
-use p2pt_trust::PublicKey;
+use p2pt_trust::{PublicKey, TrustStore};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -15,7 +15,7 @@ use crate::counters::{Counters, NodeMetrics};
 use crate::engine::Command;
 use crate::queue::lock;
 use crate::trust::NodeTrust;
-use crate::{Events, NodeError, Swarm, SwarmKey};
+use crate::{Events, NodeError, PinError, Swarm, SwarmKey};
 
 /// What the engine and the handles share.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct NodeShared {
     pub(crate) trackers: Mutex<FewMap<TrackerId, Tracker>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) trust: Arc<NodeTrust>,
+    pub(crate) pins: Option<Arc<dyn TrustStore>>,
     pub(crate) counters: Arc<Counters>,
     /// The engine is to stop.
     pub(crate) stop: CancellationToken,
@@ -233,6 +234,36 @@ impl Node {
     /// The banned peers, in the order of their ids.
     pub fn banned(&self) -> Vec<PeerId> {
         self.handle.shared.admission.banned()
+    }
+
+    /// Pins a key under a name in the node's [store](crate::Builder::trust_store), once somebody has recognised it: peers with
+    /// the key are [`Trust::Pinned`](crate::trust::Trust::Pinned) from now on. The store writes while this is polled, a few
+    /// kilobytes where pins are in a file.
+    ///
+    /// # Errors
+    /// [`PinError`]; what was pinned before is still pinned.
+    pub async fn pin(&self, name: &str, key: &PublicKey) -> Result<(), PinError> {
+        self.pins()?.pin(name, key)?;
+        self.pins_changed().await
+    }
+
+    /// Takes the pin of a name away, and says which key it had.
+    ///
+    /// # Errors
+    /// [`PinError`]; what was pinned before is still pinned.
+    pub async fn unpin(&self, name: &str) -> Result<Option<PublicKey>, PinError> {
+        let was = self.pins()?.unpin(name)?;
+        self.pins_changed().await?;
+        Ok(was)
+    }
+
+    fn pins(&self) -> Result<&Arc<dyn TrustStore>, PinError> {
+        self.handle.shared.pins.as_ref().ok_or(PinError::NoStore)
+    }
+
+    async fn pins_changed(&self) -> Result<(), PinError> {
+        let told = self.handle.command(|reply| Command::PinsChanged { reply }).await;
+        told.map_err(|_| PinError::Stopped)
     }
 
     /// The trackers as they are now.

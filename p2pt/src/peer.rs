@@ -1,6 +1,7 @@
 //! A peer: the application's handle.
 
 mod shared;
+mod trust;
 
 use std::hash::{Hash, Hasher};
 use std::pin::pin;
@@ -12,7 +13,7 @@ use p2pt_messaging::{IntoPayload, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout;
 use p2pt_transport::{ChannelClosed, ChannelStats, Frame};
-use p2pt_trust::{PublicKey, SafetyCode};
+use p2pt_trust::PublicKey;
 use tokio::sync::oneshot;
 use tracing::{Span, error_span};
 
@@ -27,6 +28,7 @@ use crate::{Messages, PeerClosed, QueueError, Request, SendError, TrySendError};
 
 pub(crate) use shared::PeerShared;
 use shared::{Channels, NotNow};
+pub(crate) use trust::PeerTrust;
 
 /// A peer of a swarm, from its `PeerConnected` to its `PeerClosed`.
 ///
@@ -43,8 +45,7 @@ impl Peer {
         let queued = Account::new(accounts.queued.clone(), usize::MAX);
         Self(Arc::new(PeerShared {
             id,
-            key,
-            safety_code: Mutex::new(None),
+            trust: PeerTrust::new(key),
             received: Account::new(accounts.received.clone(), settings.config.limits.max_held_bytes),
             inbox: Inbox::new(settings.config.inbox_bytes),
             waiters: Waiters::new(settings.config.inbox_bytes),
@@ -67,25 +68,6 @@ impl Peer {
     /// Its id, which it draws for each run.
     pub fn id(&self) -> PeerId {
         self.0.id
-    }
-
-    /// Its key, by which it is the same peer from run to run, and which it has proven for each of its channels. A JavaScript
-    /// peer has none, nor has one of this library to which a [peer id](crate::Builder::peer_id) was given, or one whose
-    /// signature a tracker has taken away.
-    pub fn public_key(&self) -> Option<PublicKey> {
-        self.0.key
-    }
-
-    /// What this side and the peer see alike, and differently if somebody stands between: three words, or five pictures, for
-    /// two people to compare. It is that of the connection that opened first of those that are open now; `None` for a peer
-    /// without a key.
-    pub fn safety_code(&self) -> Option<SafetyCode> {
-        *lock(&self.0.safety_code)
-    }
-
-    /// Its id and its key.
-    pub(crate) fn who(&self) -> (PeerId, Option<PublicKey>) {
-        (self.0.id, self.0.key)
     }
 
     /// Whether a channel to it is open.

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::counters::{Counters, add};
 use crate::inbox::{Item, Taken};
-use crate::{ConnectionFailed, ConnectionRejected, Event, Peer, SendFailed, TrackerConnected};
+use crate::{ConnectionFailed, ConnectionRejected, Event, Peer, SendFailed, TrackerConnected, TrustChanged};
 
 /// Trackers of which unread events are kept; more than a node can sensibly use.
 const MAX_SOURCES: usize = 64;
@@ -187,6 +187,11 @@ impl EventQueue {
     /// Queues that something queued for a peer was not sent, however full its inbox is.
     pub(crate) fn send_failed(&self, peer: &Peer, failed: SendFailed) {
         peer.shared().inbox.send_failed(peer, &self.ready, failed);
+    }
+
+    /// Queues that a peer is known better or less than before, however full its inbox is.
+    pub(crate) fn trust_changed(&self, peer: &Peer, changed: TrustChanged) {
+        peer.shared().inbox.trust_changed(peer, &self.ready, changed);
     }
 
     pub(crate) fn tracker_connected(&self, event: TrackerConnected) {

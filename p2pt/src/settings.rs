@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use p2pt_messaging::Limits;
+use p2pt_trust::TrustStore;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
@@ -43,6 +44,8 @@ pub(crate) struct PeerConfig {
     pub(crate) flush_timeout: Duration,
     pub(crate) receive_memory: usize,
     pub(crate) send_memory: usize,
+    /// Names and the keys that are recognised as theirs.
+    pub(crate) pins: Option<Arc<dyn TrustStore>>,
 }
 
 impl Default for PeerConfig {
@@ -56,6 +59,7 @@ impl Default for PeerConfig {
             flush_timeout: FLUSH_TIMEOUT,
             receive_memory: NODE_MEMORY,
             send_memory: NODE_MEMORY,
+            pins: None,
         }
     }
 }

@@ -37,7 +37,7 @@ pub use p2pt_trust::{
 };
 
 pub(crate) use confirm::{Proven, confirm};
-pub(crate) use descriptions::{Author, Descriptions, OwnDescription, Proof, ReadDescription};
+pub(crate) use descriptions::{Author, Descriptions, OwnDescription, Proof, ReadAnswer, ReadDescription};
 pub(crate) use room::Room;
 
 /// Keys that are remembered with their ids after their peers have gone: those of the last thousands of meetings, at some
@@ -52,7 +52,7 @@ const REMEMBERED_OFFERS: usize = 8192;
 pub(crate) struct TrustConfig {
     pub(crate) key: Option<NodeKey>,
     pub(crate) policy: Policy,
-    pub(crate) store: Option<Arc<dyn TrustStore>>,
+    pub(crate) agreement: usize,
 }
 
 /// What all swarms of a node have in common.
@@ -61,17 +61,18 @@ pub(crate) struct NodeTrust {
     /// `None` for a node with a peer id of the application's, which cannot sign.
     identity: Option<Arc<NodeIdentity>>,
     policy: Policy,
-    store: Option<Arc<dyn TrustStore>>,
+    /// How many trackers are to show a peer's key.
+    agreement: usize,
     known: Mutex<KnownKeys>,
     offers: Mutex<ReplayMemory>,
 }
 
 impl NodeTrust {
-    pub(crate) fn new(identity: Option<NodeIdentity>, policy: Policy, store: Option<Arc<dyn TrustStore>>) -> Self {
+    pub(crate) fn new(identity: Option<NodeIdentity>, policy: Policy, agreement: usize) -> Self {
         Self {
             identity: identity.map(Arc::new),
             policy,
-            store,
+            agreement,
             known: Mutex::default(),
             offers: Mutex::new(ReplayMemory::new(REMEMBERED_OFFERS)),
         }
@@ -85,8 +86,9 @@ impl NodeTrust {
         self.identity.as_ref().map(|identity| identity.public_key())
     }
 
-    pub(crate) fn store(&self) -> Option<&dyn TrustStore> {
-        self.store.as_deref()
+    /// How many trackers are to show a peer's key before it is let in.
+    pub(crate) fn agreement(&self) -> usize {
+        self.agreement
     }
 
     /// A peer has proven its key.
@@ -100,7 +102,7 @@ impl NodeTrust {
             PolicyError::Unsigned => RejectReason::Unsigned,
             _ => RejectReason::WrongKey,
         })?;
-        if key.is_none() && lock(&self.known).0.contains_key(id) {
+        if key.is_none() && (self.agreement > 1 || lock(&self.known).0.contains_key(id)) {
             return Err(RejectReason::Unsigned);
         }
         Ok(())
@@ -115,7 +117,7 @@ impl NodeTrust {
 impl Default for NodeTrust {
     /// That of a node that signs nothing and speaks with all.
     fn default() -> Self {
-        Self::new(None, Policy::Open, None)
+        Self::new(None, Policy::Open, 0)
     }
 }
 
@@ -172,8 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn where_trackers_are_to_agree_there_is_a_key_to_agree_upon() {
+        let trust = NodeTrust::new(None, Policy::Open, 2);
+        assert_eq!(trust.admits(&id(1), None), Err(RejectReason::Unsigned));
+        assert_eq!(trust.admits(&id(1), Some(&key(1))), Ok(()));
+    }
+
+    #[test]
     fn a_policy_is_told_in_words_of_this_crate() {
-        let trust = |policy| NodeTrust::new(None, policy, None);
+        let trust = |policy| NodeTrust::new(None, policy, 0);
         assert_eq!(trust(Policy::Signed).admits(&id(1), None), Err(RejectReason::Unsigned));
         let only = trust(Policy::Only([key(1)].into()));
         assert_eq!(only.admits(&id(2), Some(&key(2))), Err(RejectReason::WrongKey));

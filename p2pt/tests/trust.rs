@@ -1,10 +1,11 @@
 //! Who a peer is: keys, policies, rooms with a secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt::testing::World;
-use p2pt::trust::{NodeKey, Policy, RoomLink};
-use p2pt::{Event, Events, Peer, PeerId, RejectReason, StartError, SwarmKey};
+use p2pt::trust::{MemoryStore, NodeKey, Policy, RoomLink, Trust, TrustLevel};
+use p2pt::{Event, Events, Peer, PeerId, PinError, RejectReason, StartError, SwarmKey};
 
 /// In virtual time; longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -145,4 +146,82 @@ async fn a_hidden_name_is_open_to_who_is_given_it() {
     let (_alice, mut events) = world.join(SwarmKey::hidden(&secret)).await;
     let (guest, _guest_events) = world.join(SwarmKey::hidden(&secret).identifier().expect("a name")).await;
     assert_eq!(next_peer(&mut events).await.0.id(), guest.peer_id());
+}
+
+const SECOND: &str = "ws://second.test/announce";
+
+/// The next change of how far a peer is known.
+async fn next_change(events: &mut Events) -> (TrustLevel, TrustLevel) {
+    let change = async {
+        loop {
+            if let Event::TrustChanged(changed) = events.next().await.expect("the node runs") {
+                assert_eq!(changed.now, changed.peer.trust());
+                return (changed.was.level(), changed.now.level());
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, change).await.expect("a peer is known better or less")
+}
+
+#[tokio::test]
+async fn a_second_tracker_vouches_for_a_peer_that_is_met() {
+    let world = World::new(7);
+    world.start_tracker(SECOND);
+    let (_alice, mut alice_events) = world.join("room").await;
+    let (_bob, mut bob_events) = world.join("room").await;
+    for events in [&mut alice_events, &mut bob_events] {
+        let (peer, _) = next_peer(events).await;
+        if peer.trust().level() == TrustLevel::FirstUse {
+            assert_eq!(next_change(events).await, (TrustLevel::FirstUse, TrustLevel::Vouched));
+        }
+        assert_eq!(peer.trust(), Trust::Vouched { through: 2, of: 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_one_tracker_shows_is_not_let_in_where_two_should() {
+    let world = World::new(8);
+    world.start_tracker(SECOND);
+    let (alice, mut events) = world.builder().require_agreement(2).join("room").await.expect("a node");
+    let (_mallory, _mallory_events) = world.builder_at([SECOND]).join("room").await.expect("a node");
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::NotVouched { seen: 1, wanted: 2 }, false));
+    let (bob, _bob_events) = world.join("room").await;
+    assert_eq!(next_peer(&mut events).await.0.id(), bob.peer_id());
+    let unsigned = world.builder().peer_id(PeerId::from([7; 20])).join("room").await.expect("a node");
+    assert_eq!(next_rejection(&mut events).await.0, RejectReason::Unsigned);
+    assert_eq!(alice.peers().len(), 1);
+    drop(unsigned);
+}
+
+#[tokio::test]
+async fn two_that_ask_for_agreement_meet() {
+    let world = World::new(9);
+    world.start_tracker(SECOND);
+    let (alice, mut alice_events) = world.builder().require_agreement(2).join("room").await.expect("a node");
+    let (bob, mut bob_events) = world.builder().require_agreement(2).join("room").await.expect("a node");
+    assert_eq!(next_peer(&mut alice_events).await.0.id(), bob.peer_id());
+    assert_eq!(next_peer(&mut bob_events).await.0.id(), alice.peer_id());
+    bob.shutdown().await;
+    let gone = async { while !matches!(alice_events.next().await, Some(Event::PeerClosed(_))) {} };
+    tokio::time::timeout(PATIENCE, gone).await.expect("it is told");
+}
+
+#[tokio::test]
+async fn a_pin_is_told_of_and_can_be_taken_away() {
+    let world = World::new(10);
+    let store = Arc::new(MemoryStore::new());
+    let (alice, mut events) = world.builder().trust_store(store).join("room").await.expect("a node");
+    let (_bob, _bob_events) = world.builder().key(key(2)).join("room").await.expect("a node");
+    let (peer, _) = next_peer(&mut events).await;
+    let node = alice.node();
+    node.pin("bob", &key(2).public_key()).await.expect("it is pinned");
+    assert_eq!(next_change(&mut events).await, (TrustLevel::FirstUse, TrustLevel::Pinned));
+    node.pin("carol", &key(3).public_key()).await.expect("it is pinned");
+    let changed = Trust::Changed { name: "carol".into(), was: key(3).public_key(), now: Some(key(2).public_key()) };
+    assert_eq!((peer.trust_as("carol"), peer.trust_as("bob")), (changed, Trust::Pinned { name: "bob".into() }));
+    assert!(matches!(node.pin("bob", &key(4).public_key()).await, Err(PinError::Store(_))));
+    assert_eq!(node.unpin("bob").await.expect("it was pinned"), Some(key(2).public_key()));
+    assert_eq!(next_change(&mut events).await, (TrustLevel::Pinned, TrustLevel::FirstUse));
+    let (bare, _bare_events) = world.join("elsewhere").await;
+    assert!(matches!(bare.node().pin("bob", &key(2).public_key()).await, Err(PinError::NoStore)));
 }

@@ -191,3 +191,12 @@ fn a_stranger_leaves_its_place() {
     let outputs = harness.offer_by(B, 1, KEYED);
     assert!(matches!(outputs[..], [Output::PeerDisplaced(_), Output::Answer { .. }]), "{outputs:?}");
 }
+
+#[test]
+fn an_offer_of_a_peer_that_has_its_channels_is_handed_back() {
+    let (mut harness, _) = connected(KEYED, 1);
+    assert_eq!(harness.offer_by(B, 1, KEYED), [], "it is held: the peer may come back");
+    let offer = RemoteOffer { tracker: B, identity: KEYED, offer: () };
+    let outputs = harness.raw(REJOIN_GRACE);
+    assert!(outputs.contains(&Output::MetAlready { peer: peer(1), offer }), "{outputs:?}");
+}

@@ -205,6 +205,14 @@ pub enum Output<T: Objects> {
         /// Why.
         reason: RejectReason,
     },
+    /// An offer of a peer that has all its channels is not answered. It comes before [`Rejected`](Self::Rejected), for a
+    /// driver that lets the peer know.
+    MetAlready {
+        /// Whose.
+        peer: PeerId,
+        /// The offer.
+        offer: RemoteOffer<T::Offer>,
+    },
     /// An attempt has failed.
     AttemptFailed {
         /// With whom.

@@ -66,6 +66,8 @@ impl Harness {
                     assert!(to_do.is_empty(), "places are reported first");
                     self.places = places;
                 }
+                // What is told of it comes behind.
+                Output::MetAlready { peer, .. } => assert!(self.sought.contains_key(&peer), "it is not connected"),
                 Output::Vacancies { tracker, vacancies } => drop(self.vacancies.insert(tracker, vacancies)),
                 Output::Sought { peer, sought } => {
                     assert_ne!(self.sought.insert(peer, sought), Some(sought), "reported again");
@@ -135,6 +137,12 @@ impl Harness {
 
     pub(super) fn succeed(&mut self, attempt: AttemptId, label: &str, fingerprint: Option<Fingerprint>) -> Vec<Out> {
         self.input(Input::AttemptSucceeded { attempt, label: label.into(), fingerprint, channel: () })
+    }
+
+    /// All that comes of waiting.
+    pub(super) fn raw(&mut self, by: Duration) -> Vec<Out> {
+        self.mesh.handle_input(self.now + by, Input::Timeout);
+        std::iter::from_fn(|| self.mesh.poll_output()).collect()
     }
 
     pub(super) fn advance(&mut self, by: Duration) -> Vec<Out> {

@@ -186,6 +186,10 @@ impl Driver {
                     assert!(answer == number && answered == Some((peer, tracker)), "another answer is accepted");
                     self.begin(attempt, peer, tracker, claimed.expect("an answer comes from a peer"));
                 }
+                Output::MetAlready { peer, offer } => {
+                    assert!(self.connected.contains_key(&peer), "it is not met");
+                    assert_eq!(self.offers.get(&offer.offer), Some(&(peer, offer.tracker)), "it is not held");
+                }
                 Output::Rejected { peer, tracker, role, reason } => {
                     let is_another = reason == RejectReason::NotTheSamePeer;
                     assert!(!is_another || self.connected.contains_key(&peer) || keyed == Some(peer), "than which?");

@@ -79,6 +79,23 @@ impl Engine {
                     Action::Close { channel } => {
                         self.graceful.spawn(async move { channel.close().await });
                     }
+                    Action::Watch { channel } => {
+                        let closings = self.closing_sender.clone();
+                        let task = async move {
+                            token.run_until_cancelled(watch(swarm, &channel, closings)).await;
+                            Done::Nothing
+                        };
+                        self.tasks.spawn(task);
+                    }
+                    Action::Sight { peer, offer, tracker } => {
+                        let seen = (offer.description.hash, peer);
+                        let sighting =
+                            membership.connections.descriptions().sighting(seen, tracker, &mut self.parts.rng);
+                        if let Some(sighting) = sighting {
+                            debug!(parent: span, %peer, "lets a peer know that it is met already");
+                            offer.client.answer(info_hash, peer, offer.offer_id, sighting);
+                        }
+                    }
                     Action::Retire { channel } => {
                         let span = channel.span().clone();
                         let task = async move {
@@ -149,11 +166,17 @@ async fn run_channel(
     closings: mpsc::Sender<ChannelEnd>,
 ) {
     let watch = async {
-        let reason = channel.ended().await;
+        channel.ended().await;
         peer.shared().send_queue.wake();
-        // Fails only when the engine is gone, and then it is of no interest.
-        let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
+        watch(swarm, &channel, closings).await;
     };
     let draining = send_queue::drain(&channel, &peer, &shared.queue);
     tokio::join!(reading::read(&channel, receiver, &peer, &shared.queue), draining, watch);
+}
+
+/// Reports the close of a channel.
+async fn watch(swarm: MembershipId, channel: &PeerChannel, closings: mpsc::Sender<ChannelEnd>) {
+    let reason = channel.ended().await;
+    // Fails only when the engine is gone, and then it is of no interest.
+    let _ = closings.send(ChannelEnd { swarm, channel: channel.id, reason }).await;
 }

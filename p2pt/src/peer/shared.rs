@@ -9,7 +9,6 @@ use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout_at;
 use p2pt_transport::{ChannelClosed, Frame};
-use p2pt_trust::{PublicKey, SafetyCode};
 use rand::RngExt as _;
 use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{Span, debug};
@@ -24,6 +23,8 @@ use crate::request::Waiters;
 use crate::send_queue::{Awaited, Behind, Content, Pushed, SendQueue, Sent};
 use crate::settings::Settings;
 use crate::trust::Proven;
+
+use super::PeerTrust;
 use p2pt_mesh::mesh::ChannelId;
 
 /// When the peer's inbox is full and nothing is read for this long, what waits behind it is given up.
@@ -32,8 +33,7 @@ const HELD_UP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct PeerShared {
     pub(super) id: PeerId,
-    pub(super) key: Option<PublicKey>,
-    pub(super) safety_code: Mutex<Option<SafetyCode>>,
+    pub(crate) trust: PeerTrust,
     pub(crate) settings: Arc<Settings>,
     pub(crate) inbox: Inbox,
     pub(crate) waiters: Waiters,
@@ -200,7 +200,7 @@ impl PeerShared {
     pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>, proven: Option<&Proven>) {
         let mut channels = lock(&self.channels);
         if channels.open.is_empty() {
-            *lock(&self.safety_code) = proven.map(|proven| proven.safety_code);
+            self.trust.set_safety_code(proven.map(|proven| proven.safety_code));
         }
         channels.open.push(channel);
     }

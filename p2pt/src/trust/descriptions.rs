@@ -5,8 +5,9 @@ use std::sync::Arc;
 use p2pt_proto::{InfoHash, PeerId};
 use p2pt_transport::TransportError;
 use p2pt_trust::{
-    Context, Described, Features, NodeIdentity, Nonce, PublicKey, Role, SdpHash, Signed, Transcript, is_sealed,
-    mark_description, open, seal, sign_description, verify_description,
+    Context, Described, Features, NodeIdentity, Nonce, PublicKey, Role, SdpHash, SealError, SightingContext, Signed,
+    TrackerHost, Transcript, is_sealed, is_sighting, mark_description, open, seal, sight, sign_description,
+    verify_description, verify_sighting,
 };
 use rand::CryptoRng;
 use tracing::debug;
@@ -68,6 +69,14 @@ impl ReadDescription {
     }
 }
 
+/// What has come in the place of an answer.
+#[derive(Debug)]
+pub(crate) enum ReadAnswer {
+    Answer(ReadDescription),
+    /// The holder of the key from which the id follows is connected already, and has seen the offer at the tracker.
+    Sighting,
+}
+
 /// What both ends of an open channel have to prove to each other.
 #[derive(Debug)]
 pub(crate) struct Proof {
@@ -106,7 +115,7 @@ impl Descriptions {
 
     fn write(&self, sdp: &str, context: &Context, rng: &mut impl CryptoRng) -> Result<OwnDescription, TransportError> {
         let nonce = Nonce::draw(rng);
-        let mut text = match &self.identity {
+        let text = match &self.identity {
             Some(identity) => {
                 let features = Features::of([Features::AUTH]);
                 sign_description(sdp, context, identity, &features, &nonce.commitment())
@@ -114,39 +123,72 @@ impl Descriptions {
             }
             None => mark_description(sdp),
         };
-        if let Some(room) = self.room.as_ref().filter(|room| room.is_sealed()) {
-            text = seal(&text, context, room.seal_key(), rng).map_err(|error| TransportError::Backend(error.into()))?;
-        }
+        let text = self.sealed(text, context, rng).map_err(|error| TransportError::Backend(error.into()))?;
         Ok(OwnDescription { hash: SdpHash::of(&text), sdp: text, nonce })
     }
 
     /// Reads an offer of another peer.
     pub(crate) fn read_offer(&self, sdp: String, from: PeerId) -> Result<ReadDescription, RejectReason> {
-        self.read(sdp, &Context::offer(self.swarm, from))
+        let context = Context::offer(self.swarm, from);
+        let (hash, sdp) = (SdpHash::of(&sdp), self.opened(sdp, &context)?);
+        self.read(sdp, hash, &context)
     }
 
-    /// Reads another peer's answer to an offer of this node.
+    /// Reads another peer's answer to an offer of this node, which came by this tracker.
     pub(crate) fn read_answer(
         &self,
         sdp: String,
         from: PeerId,
         offer: SdpHash,
-    ) -> Result<ReadDescription, RejectReason> {
-        self.read(sdp, &Context::answer(self.swarm, from, offer, self.own))
+        tracker: TrackerHost,
+    ) -> Result<ReadAnswer, RejectReason> {
+        let context = Context::answer(self.swarm, from, offer, self.own);
+        let (hash, sdp) = (SdpHash::of(&sdp), self.opened(sdp, &context)?);
+        match SightingContext::of_answer(&context, tracker).filter(|_| is_sighting(&sdp)) {
+            Some(sighting) => verify_sighting(&sdp, &sighting).map(|_| ReadAnswer::Sighting).map_err(|error| {
+                debug!(%error, "a sighting does not hold");
+                RejectReason::BadSignature
+            }),
+            None => self.read(sdp, hash, &context).map(ReadAnswer::Answer),
+        }
     }
 
-    fn read(&self, sdp: String, context: &Context) -> Result<ReadDescription, RejectReason> {
-        let hash = SdpHash::of(&sdp);
-        let sdp = match &self.room {
+    /// What is sent in the place of an answer to a peer that is connected already, and has made this offer, which came by
+    /// this tracker; nothing for a node that does not sign.
+    pub(crate) fn sighting(
+        &self,
+        (offer, offerer): (SdpHash, PeerId),
+        tracker: TrackerHost,
+        rng: &mut impl CryptoRng,
+    ) -> Option<String> {
+        let context = Context::answer(self.swarm, self.own, offer, offerer);
+        let text = sight(&SightingContext::of_answer(&context, tracker)?, self.identity.as_ref()?);
+        self.sealed(text, &context, rng).ok()
+    }
+
+    /// A text as the swarm's trackers carry it.
+    fn sealed(&self, text: String, context: &Context, rng: &mut impl CryptoRng) -> Result<String, SealError> {
+        match self.room.as_ref().filter(|room| room.is_sealed()) {
+            Some(room) => seal(&text, context, room.seal_key(), rng),
+            None => Ok(text),
+        }
+    }
+
+    /// A text as its author wrote it.
+    fn opened(&self, sdp: String, context: &Context) -> Result<String, RejectReason> {
+        match &self.room {
             Some(room) if room.is_sealed() || is_sealed(&sdp) => {
                 open(&sdp, context, room.seal_key()).map_err(|error| {
                     debug!(%error, "a description is not one of this room");
                     RejectReason::WrongRoom
-                })?
+                })
             }
-            None if is_sealed(&sdp) => return Err(RejectReason::WrongRoom),
-            _ => sdp,
-        };
+            None if is_sealed(&sdp) => Err(RejectReason::WrongRoom),
+            _ => Ok(sdp),
+        }
+    }
+
+    fn read(&self, sdp: String, hash: SdpHash, context: &Context) -> Result<ReadDescription, RejectReason> {
         let author = match verify_description(&sdp, context) {
             Ok(Described::Signed(signed)) if self.identity.is_some() => Author::Signed(signed),
             Ok(Described::Signed(_) | Described::Unsigned { mark: Some(_) }) => Author::Unsigned,
