@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use p2pt::testing::{Trackers, Uplink};
-use p2pt::{Builder, Events, P2pt, Swarm};
+use p2pt::{Builder, Events, P2pt, Swarm, SwarmKey};
 use p2pt_tracker::{Connector, ServerConfig, TrackerService};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -193,6 +193,16 @@ impl<N: Underlay> Sim<N> {
         self.start_from(&[Family::V4], identifier, trackers, change).await
     }
 
+    /// Starts a node in any kind of swarm, with settings of its own.
+    pub async fn start_in(
+        &self,
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
+        self.join(&[Family::V4], key, trackers, change).await
+    }
+
     /// Starts so many nodes in the same swarm, with settings of their own, one after the other and at the same time.
     pub async fn start_all(
         &self,
@@ -216,12 +226,22 @@ impl<N: Underlay> Sim<N> {
         trackers: &[&str],
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
+        self.join(families, identifier.into(), trackers, change).await
+    }
+
+    async fn join(
+        &self,
+        families: &[Family],
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
         let (node, transport) = self.network.join();
         let seed = self.random();
         let connector = self.trackers.connector(families, &self.uplink(node));
         let builder = P2pt::builder().trackers(trackers.iter().copied()).transport(transport);
         let builder = change(builder.connector(connector).seed(seed));
-        let (p2pt, events) = builder.join(identifier).await.expect("a node starts");
+        let (p2pt, events) = builder.join(key).await.expect("a node starts");
         SimNode { p2pt, events, node }
     }
 

@@ -9,7 +9,7 @@ use p2pt::RejectReason::{BadSignature, NotConfirmed, Replayed, Unsigned, WrongKe
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::Role::{self, Answerer, Offerer};
 use p2pt::transport::webrtc::{WebRtc, WebRtcConfig};
-use p2pt::trust::{NodeKey, Policy, RoomLink};
+use p2pt::trust::{NodeKey, Policy, PublicKey, RoomLink};
 use p2pt::{Builder, Event, Events, P2pt, Peer, PeerId, RejectReason, Swarm, SwarmKey};
 use p2pt_tests::events::{connected, message};
 use p2pt_tests::forger::{Added, Edit, Forger, ForgerServer, GREETING, Guise, Name, OnAnswer, OnOffer, Plan};
@@ -23,6 +23,9 @@ const ROOM: &str = "room";
 
 /// Attacks that are tried beside each other: each has three transports.
 const AT_ONCE: usize = 4;
+
+/// How long an attempt lasts of which nothing comes where an attack is tried; until then its peer is not offered another.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// How often two nodes make offers again where one was not enough.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -76,12 +79,28 @@ async fn between_peers_that_sign_nothing_a_tracker_reads_and_changes_what_they_s
 /// What is to be seen of an attack: this node's part, and the reason.
 type Sight = (Role, RejectReason);
 
+/// Whom two nodes admit that have these keys.
+type Admit = fn([PublicKey; 2]) -> Policy;
+
+/// Anyone, which is the default.
+const ANYONE: Admit = |_| Policy::Open;
+/// Anyone with a key.
+const SIGNED: Admit = |_| Policy::Signed;
+/// Each other.
+const FRIENDS: Admit = |keys| Policy::Only(keys.into());
+
 /// Has two nodes that sign, with this policy and in this swarm, meet at a tracker with this plan alone, until all of this
 /// was seen of the attack by either. Nothing else may come of it: no peer, and no byte for an application.
-async fn refused(plan: Plan, policy: Policy, key: SwarmKey, wanted: &[Sight]) {
+async fn refused(plan: Plan, admit: Admit, key: SwarmKey, wanted: &[Sight]) {
     let tracker = forger(plan.clone()).await;
-    let (one, mut one_events) = join(builder(&tracker).policy(policy.clone()), key.clone()).await;
-    let (two, mut two_events) = join(builder(&tracker).policy(policy), key).await;
+    let keys = [NodeKey::random(), NodeKey::random()];
+    let policy = admit([keys[0].public_key(), keys[1].public_key()]);
+    let config = WebRtcConfig::loopback().connect_timeout(GIVEN_UP_AFTER);
+    let start = |own: &NodeKey| {
+        let node = builder(&tracker).webrtc(config.clone()).key(own.clone()).policy(policy.clone());
+        join(node, key.clone())
+    };
+    let ((one, mut one_events), (two, mut two_events)) = (start(&keys[0]).await, start(&keys[1]).await);
     let mut missing: BTreeSet<String> = wanted.iter().map(|sight| format!("{sight:?}")).collect();
     let mut seen = Vec::new();
     let mut again = tokio::time::interval(AGAIN);
@@ -126,14 +145,14 @@ async fn refused(plan: Plan, policy: Policy, key: SwarmKey, wanted: &[Sight]) {
 }
 
 /// [`refused`] for each of these, some at a time.
-async fn all_refused(attacks: impl IntoIterator<Item = (Plan, Policy, Vec<Sight>)>, key: impl Into<SwarmKey>) {
+async fn all_refused(attacks: impl IntoIterator<Item = (Plan, Admit, Vec<Sight>)>, key: impl Into<SwarmKey>) {
     let (mut attempts, key) = (JoinSet::new(), key.into());
-    for (plan, policy, wanted) in attacks {
+    for (plan, admit, wanted) in attacks {
         if attempts.len() >= AT_ONCE {
             attempts.join_next().await.expect("one at least").expect("refused");
         }
         let key = key.clone();
-        attempts.spawn(async move { refused(plan, policy, key, &wanted).await });
+        attempts.spawn(async move { refused(plan, admit, key, &wanted).await });
     }
     while let Some(attempt) = attempts.join_next().await {
         attempt.expect("refused");
@@ -142,36 +161,37 @@ async fn all_refused(attacks: impl IntoIterator<Item = (Plan, Policy, Vec<Sight>
 
 /// What comes of a changed description, and with which policy: without its signature a peer is one without a key, which
 /// the default admits.
-fn of_edit(edit: Edit) -> (Policy, RejectReason) {
+fn of_edit(edit: Edit) -> (Admit, RejectReason) {
     match edit {
-        Edit::Strip | Edit::Downgrade => (Policy::Signed, Unsigned),
-        Edit::Seal => (Policy::Open, WrongRoom),
-        _ => (Policy::Open, BadSignature),
+        Edit::Strip | Edit::Downgrade => (SIGNED, Unsigned),
+        Edit::Seal => (ANYONE, WrongRoom),
+        _ => (ANYONE, BadSignature),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_that_are_changed_are_refused() {
     let attacks = Edit::ALL.into_iter().flat_map(|edit| {
-        let (policy, reason) = of_edit(edit);
-        let offers = (Plan::offers(OnOffer::Edit(edit)), policy.clone(), vec![(Answerer, reason)]);
-        let answers = (Plan::answers(OnAnswer::Edit(edit)), policy, vec![(Offerer, reason)]);
+        let (admit, reason) = of_edit(edit);
+        let offers = (Plan::offers(OnOffer::Edit(edit)), admit, vec![(Answerer, reason)]);
+        let answers = (Plan::answers(OnAnswer::Edit(edit)), admit, vec![(Offerer, reason)]);
         [offers, answers]
     });
     all_refused(attacks, ROOM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_man_in_the_middle_under_the_ids_of_others_is_refused() {
+async fn a_man_in_the_middle_is_refused_under_the_ids_of_others_and_by_those_who_know_each_others_keys() {
     let guises = [
-        (Guise::Unsigned, Policy::Signed, Unsigned),
-        (Guise::Pasted, Policy::Open, BadSignature),
-        (Guise::SignedUnder, Policy::Open, BadSignature),
-        (Guise::OtherRoom, Policy::Open, WrongRoom),
+        (Guise::Unsigned, SIGNED, Unsigned),
+        (Guise::Pasted, ANYONE, BadSignature),
+        (Guise::SignedUnder, ANYONE, BadSignature),
+        (Guise::OtherRoom, ANYONE, WrongRoom),
+        (Guise::Own, FRIENDS, WrongKey),
     ];
-    let attacks = guises.into_iter().flat_map(|(guise, policy, reason)| {
-        let between = (Plan::offers(OnOffer::Between(guise)), policy.clone(), vec![(Answerer, reason)]);
-        let answers = (Plan::offers(OnOffer::AnswerItself(guise)), policy, vec![(Offerer, reason)]);
+    let attacks = guises.into_iter().flat_map(|(guise, admit, reason)| {
+        let between = (Plan::offers(OnOffer::Between(guise)), admit, vec![(Answerer, reason)]);
+        let answers = (Plan::offers(OnOffer::AnswerItself(guise)), admit, vec![(Offerer, reason)]);
         [between, answers]
     });
     all_refused(attacks, ROOM).await;
@@ -180,9 +200,9 @@ async fn a_man_in_the_middle_under_the_ids_of_others_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_in_another_place_are_refused() {
     let offers = [OnOffer::Under(Name::Own), OnOffer::Under(Name::New), OnOffer::Reflect];
-    let offers = offers.map(|attack| (Plan::offers(attack), Policy::Open, vec![(Answerer, BadSignature)]));
+    let offers = offers.map(|attack| (Plan::offers(attack), ANYONE, vec![(Answerer, BadSignature)]));
     let answers = [OnAnswer::Under(Name::Own), OnAnswer::Under(Name::New), OnAnswer::Mix, OnAnswer::Reflect];
-    let answers = answers.map(|attack| (Plan::answers(attack), Policy::Open, vec![(Offerer, BadSignature)]));
+    let answers = answers.map(|attack| (Plan::answers(attack), ANYONE, vec![(Offerer, BadSignature)]));
     all_refused(offers.into_iter().chain(answers), ROOM).await;
 }
 
@@ -200,7 +220,7 @@ async fn what_has_come_before_is_refused() {
         (plan(&[OnOffer::Hide, OnOffer::Replay], &[]), (Offerer, BadSignature)),
         (plan(&[], &[OnAnswer::Hide, OnAnswer::Replay]), (Offerer, BadSignature)),
     ];
-    all_refused(attacks.map(|(plan, sight)| (plan, Policy::Open, vec![sight])), ROOM).await;
+    all_refused(attacks.map(|(plan, sight)| (plan, ANYONE, vec![sight])), ROOM).await;
 }
 
 /// The unknown key share of RFC 8844: both descriptions are the peers' own, signed again by the tracker as its peer's. The
@@ -208,12 +228,12 @@ async fn what_has_come_before_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_that_a_tracker_makes_its_own_lead_to_nothing() {
     let plan = Plan { answers: vec![OnAnswer::Adopt], ..Plan::offers(OnOffer::Adopt) };
-    all_refused([(plan, Policy::Open, vec![(Answerer, NotConfirmed), (Offerer, NotConfirmed)])], ROOM).await;
+    all_refused([(plan, ANYONE, vec![(Answerer, NotConfirmed), (Offerer, NotConfirmed)])], ROOM).await;
     // Each of the two alone.
     let offers = Plan::offers(OnOffer::Adopt);
-    all_refused([(offers, Policy::Open, vec![(Offerer, BadSignature)])], ROOM).await;
+    all_refused([(offers, ANYONE, vec![(Offerer, BadSignature)])], ROOM).await;
     let answers = Plan::answers(OnAnswer::Adopt);
-    all_refused([(answers, Policy::Open, vec![(Offerer, NotConfirmed), (Answerer, NotConfirmed)])], ROOM).await;
+    all_refused([(answers, ANYONE, vec![(Offerer, NotConfirmed), (Answerer, NotConfirmed)])], ROOM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +257,7 @@ async fn in_a_room_what_is_not_of_its_secret_is_refused() {
         plan.offers = vec![OnOffer::Hide];
         attacks.push((plan, Answerer, WrongRoom));
     }
-    let attacks = attacks.into_iter().map(|(plan, role, reason)| (plan, Policy::Open, vec![(role, reason)]));
+    let attacks = attacks.into_iter().map(|(plan, role, reason)| (plan, ANYONE, vec![(role, reason)]));
     all_refused(attacks, key).await;
 }
 
@@ -278,31 +298,13 @@ async fn a_man_in_the_middle_under_its_own_key_is_a_peer_of_its_own() {
     bob.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_man_in_the_middle_under_its_own_key_is_refused_by_those_who_know_each_others() {
-    let tracker = forger(Plan::offers(OnOffer::Between(Guise::Own))).await;
-    let keys = [NodeKey::random(), NodeKey::random()];
-    let friends = Policy::Only(keys.iter().map(NodeKey::public_key).collect());
-    let start = |key: &NodeKey| join(builder(&tracker).key(key.clone()).policy(friends.clone()), ROOM);
-    let (alice, mut alice_events) = start(&keys[0]).await;
-    let (bob, _bob_events) = start(&keys[1]).await;
-    until_rejected(&mut alice_events, WrongKey).await;
-    // And as the one who answers.
-    tracker.forger.relay(|relay| relay.set_plan(Plan::offers(OnOffer::AnswerItself(Guise::Own))));
-    alice.request_more_peers().await.expect("running");
-    until_rejected(&mut alice_events, WrongKey).await;
-    assert_eq!((alice.peers(), tracker.forger.heard_text()), (Vec::new(), String::new()));
-    alice.shutdown().await;
-    bob.shutdown().await;
-}
-
 async fn honest() -> TrackerServer {
     TrackerServer::bind("127.0.0.1:0", ServerConfig::default()).await.expect("a free port")
 }
 
 /// The peer with this key, once it is connected, and how many without a key are gone by then. Others with a key there are
 /// none.
-async fn until_connected(events: &mut Events, key: p2pt::trust::PublicKey) -> (Peer, usize) {
+async fn until_connected(events: &mut Events, key: PublicKey) -> (Peer, usize) {
     let mut gone = 0;
     let peer = async {
         loop {
