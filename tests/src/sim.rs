@@ -104,9 +104,14 @@ impl<N: Underlay> Sim<N> {
     pub fn start_forger(&self, url: &str, plan: Plan) -> Forger {
         let (_, transport) = self.network.join();
         let forger = Forger::new(plan, transport, self.random());
+        self.alias_forger(url, &forger);
+        forger
+    }
+
+    /// Gives a malicious tracker another URL.
+    pub fn alias_forger(&self, url: &str, forger: &Forger) {
         let serving = forger.clone();
         self.trackers.serve(url, move |stream, _| serving.serve(stream));
-        forger
     }
 
     /// Ends a tracker abruptly, as a crash does: its sockets just end.

@@ -9,7 +9,7 @@ use p2pt::RejectReason::{BadSignature, NotConfirmed, Replayed, Unsigned, WrongKe
 use p2pt::tracker::{ServerConfig, TrackerServer};
 use p2pt::transport::Role::{self, Answerer, Offerer};
 use p2pt::transport::webrtc::{WebRtc, WebRtcConfig};
-use p2pt::trust::{NodeKey, Policy, PublicKey, RoomLink};
+use p2pt::trust::{Code, MemoryStore, NodeKey, Policy, PublicKey, RoomLink, Side, Trust};
 use p2pt::{Builder, Event, Events, P2pt, Peer, PeerId, RejectReason, Swarm, SwarmKey};
 use p2pt_tests::events::{connected, message};
 use p2pt_tests::forger::{Added, Edit, Forger, ForgerServer, GREETING, Guise, Name, OnAnswer, OnOffer, Plan};
@@ -282,18 +282,42 @@ async fn until_rejected(events: &mut Events, reason: RejectReason) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_man_in_the_middle_under_its_own_key_is_a_peer_of_its_own() {
     let tracker = forger(Plan::offers(OnOffer::Between(Guise::Own))).await;
-    let (alice, mut alice_events) = join(builder(&tracker), ROOM).await;
+    let store = Arc::new(MemoryStore::new());
+    let (alice, mut alice_events) = join(builder(&tracker).trust_store(store), ROOM).await;
     let (bob, mut bob_events) = join(builder(&tracker), ROOM).await;
     let (at_alice, at_bob) = (connected(&mut alice_events, DEADLINE).await, connected(&mut bob_events, DEADLINE).await);
     for peer in [&at_alice, &at_bob] {
         assert_eq!((peer.id(), peer.public_key()), (tracker.forger.peer_id(), Some(tracker.forger.key())));
     }
+    // The key that is pinned for Bob tells the two apart, too.
+    let bobs = bob.node().public_key().expect("a key");
+    alice.node().pin("bob", &bobs).await.expect("pinned");
+    let changed = Trust::Changed { name: "bob".to_owned(), was: bobs, now: Some(tracker.forger.key()) };
+    assert_eq!((at_alice.trust_as("bob"), at_alice.trust()), (changed, Trust::FirstUse { through: 1 }));
     let codes = [at_alice.safety_code().expect("a code"), at_bob.safety_code().expect("a code")];
     assert_ne!(codes[0], codes[1]);
     // What it is told, it may tell others.
     at_alice.send("Pay 5 to Alice").await.expect("sent");
     let said = message(&mut bob_events, DEADLINE).await;
     assert_eq!((said.text(), said.peer().public_key()), (Some("Pay 5 to Mallory"), Some(tracker.forger.key())));
+    alice.shutdown().await;
+    bob.shutdown().await;
+}
+
+/// Between the two sides of a code a man in the middle can carry the exchange on, and not take part in it: it is bound to
+/// the channel, which is another on each side. It costs both sides one of three attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_man_in_the_middle_does_not_get_past_a_code() {
+    let tracker = forger(Plan::offers(OnOffer::Between(Guise::Own))).await;
+    let code = Code::draw(&mut rand::rng());
+    let (alice, mut alice_events) = join(builder(&tracker), SwarmKey::code(code.clone(), Side::Shows)).await;
+    let (bob, mut bob_events) = join(builder(&tracker), SwarmKey::code(code, Side::Types)).await;
+    let reason = RejectReason::WrongCode { left: 2 };
+    tokio::join!(until_rejected(&mut alice_events, reason), until_rejected(&mut bob_events, reason));
+    assert_eq!([alice.peers(), bob.peers()], [Vec::new(), Vec::new()]);
+    // It has carried both sides' parts of it.
+    let carried = |of: &Swarm| tracker.forger.heard().iter().filter(|heard| heard.from == of.peer_id()).count();
+    assert!(carried(&alice) > 1 && carried(&bob) > 1, "{:?}", tracker.forger.heard());
     alice.shutdown().await;
     bob.shutdown().await;
 }

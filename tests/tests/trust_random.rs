@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use p2pt::trust::{NodeKey, Policy, PublicKey, RoomLink};
-use p2pt::{Builder, Event, Events, Message, Peer, PeerId, Swarm, SwarmKey};
-use p2pt_tests::forger::Plan;
+use p2pt::{Builder, Event, Events, Message, Peer, PeerId, RejectReason, Swarm, SwarmKey};
+use p2pt_tests::forger::{Added, Guise, Name, Plan};
 use p2pt_tests::sim::{Sim, until};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
@@ -220,6 +220,41 @@ async fn run(seed: u64, mode: Mode, plan: Plan, connections_per_peer: usize) {
         watch.expect("the rules hold");
     }
     assert_eq!(PANICS.load(Ordering::Relaxed), panics, "nothing panics");
+}
+
+/// The peer of a tracker that others do not show is held back for a minute, and then turned away.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_one_tracker_alone_shows_is_not_let_in_where_two_should() {
+    for guise in [Guise::Own, Guise::Unsigned] {
+        let sim = Sim::new(31);
+        let evil = sim.start_forger(EVIL, Plan::adding([Added::ToAnnouncer(Name::Own, guise)]));
+        // Under another address of the same host it is no second tracker.
+        sim.alias_forger(&format!("{EVIL}/2"), &evil);
+        sim.start_tracker(GOOD);
+        let trackers = [EVIL, &format!("{EVIL}/2"), GOOD];
+        let ask = |node: Builder| node.require_agreement(2);
+        let mut alice = sim.start_in("room".into(), &trackers, ask).await;
+        let mut seen = BTreeSet::new();
+        let wanted = match guise {
+            Guise::Own => RejectReason::NotVouched { seen: 1, wanted: 2 },
+            _ => RejectReason::Unsigned,
+        };
+        let rejected = async {
+            while !seen.contains(&format!("{wanted:?}")) {
+                match alice.events.next().await.expect("the events go on") {
+                    Event::ConnectionRejected(rejected) => drop(seen.insert(format!("{:?}", rejected.reason))),
+                    Event::PeerConnected(peer) => panic!("{peer:?} is let in"),
+                    Event::Message(message) => panic!("{message:?}"),
+                    _ => {}
+                }
+            }
+        };
+        assert!(timeout(600 * SECOND, rejected).await.is_ok(), "{guise:?}: {seen:?}");
+        // Whom another tracker shows as well is let in.
+        let bob = sim.start_in("room".into(), &trackers, ask).await;
+        let met = until(300 * SECOND, || alice.p2pt.peer(&bob.p2pt.peer_id()).is_some()).await;
+        assert!(met.is_some() && alice.p2pt.peers().len() == 1, "{guise:?}: {:?}", alice.p2pt.peers());
+    }
 }
 
 proptest! {
