@@ -100,18 +100,14 @@ impl<N: Underlay> Sim<N> {
         tracker
     }
 
-    /// Starts a malicious tracker, whose own peer is on the network as one more node.
-    pub fn start_forger(&self, url: &str, plan: Plan) -> Forger {
+    /// Starts a malicious tracker, whose own peer is on the network as one more node. With the same seed another one has the
+    /// same key.
+    pub fn start_forger(&self, url: &str, plan: Plan, seed: u64) -> Forger {
         let (_, transport) = self.network.join();
-        let forger = Forger::new(plan, transport, self.random());
-        self.alias_forger(url, &forger);
-        forger
-    }
-
-    /// Gives a malicious tracker another URL.
-    pub fn alias_forger(&self, url: &str, forger: &Forger) {
+        let forger = Forger::new(plan, transport, seed);
         let serving = forger.clone();
         self.trackers.serve(url, move |stream, _| serving.serve(stream));
+        forger
     }
 
     /// Ends a tracker abruptly, as a crash does: its sockets just end.
