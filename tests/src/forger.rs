@@ -32,7 +32,7 @@ pub use middle::{GREETING, Heard};
 pub use plan::{Added, Edit, Guise, Name, OnAnswer, OnOffer, Plan};
 pub use relay::{Action, EndId, Relay, SocketId};
 
-use middle::{Open, Record, Rewriting, carry, speak};
+use middle::{Open, Record, Rewriting, carry, echo, speak};
 
 /// Messages that wait to be written to one socket.
 const QUEUE: usize = 1000;
@@ -243,17 +243,20 @@ impl Handle {
         let known = self.with(|inner| {
             *lock(&inner.opened) += 1;
             let relay = lock(&inner.relay);
-            Some((relay.victim(end)?, relay.confirmation(end), relay.partner(end)))
+            Some((relay.victim(end)?, relay.confirmation(end), relay.partner(end), relay.guise(end)?))
         });
-        let Some((victim, confirmation, partner)) = known.flatten() else { return };
+        let Some((victim, confirmation, partner, guise)) = known.flatten() else { return };
         let keeps_auth = confirmation.is_some();
         if let Some(confirmation) = confirmation {
             let _ = channel.sender.send(Frame::binary(confirmation)).await;
         }
         let Some(partner) = partner else {
             let record = self.with(|inner| inner.record.clone());
-            if let Some(record) = record {
-                speak(Open { victim, channel, keeps_auth }, record).await;
+            let open = Open { victim, channel, keeps_auth };
+            match record {
+                Some(record) if guise == Guise::Echo => echo(open, record).await,
+                Some(record) => speak(open, record).await,
+                None => {}
             }
             return self.ended(end);
         };

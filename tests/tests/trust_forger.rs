@@ -181,13 +181,15 @@ async fn descriptions_that_are_changed_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_man_in_the_middle_is_refused_under_the_ids_of_others_and_by_those_who_know_each_others_keys() {
+async fn a_man_in_the_middle_is_refused_in_every_guise_but_that_of_a_peer_of_its_own() {
     let guises = [
         (Guise::Unsigned, SIGNED, Unsigned),
         (Guise::Pasted, ANYONE, BadSignature),
         (Guise::SignedUnder, ANYONE, BadSignature),
         (Guise::OtherRoom, ANYONE, WrongRoom),
         (Guise::Own, FRIENDS, WrongKey),
+        (Guise::Unproven, ANYONE, NotConfirmed),
+        (Guise::Echo, ANYONE, NotConfirmed),
     ];
     let attacks = guises.into_iter().flat_map(|(guise, admit, reason)| {
         let between = (Plan::offers(OnOffer::Between(guise)), admit, vec![(Answerer, reason)]);

@@ -78,6 +78,17 @@ async fn pass(
     }
 }
 
+/// Sends back to a peer what it sends, until it is gone.
+pub(super) async fn echo(open: Open, record: Record) {
+    let mut channel = open.channel;
+    while let Ok(frame) = channel.receiver.recv().await {
+        record.add(open.victim, &frame);
+        if channel.sender.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Speaks to a peer, and hears it until it is gone.
 pub(super) async fn speak(open: Open, record: Record) {
     let mut channel = open.channel;

@@ -172,13 +172,28 @@ pub enum Guise {
     SignedUnder,
     /// Under its own id, signed with its own key: an honest newcomer as far as anybody can tell, and confirmed.
     Own,
+    /// As [`Own`](Self::Own), but it does not prove its key: it speaks at once, or carries the other peer's proof.
+    Unproven,
+    /// As [`Own`](Self::Own), but in place of a proof it sends back what it gets.
+    Echo,
     /// Under its own id and signed, sealed as in a room with another secret.
     OtherRoom,
 }
 
 impl Guise {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Unsigned, Self::Pasted, Self::SignedUnder, Self::Own, Self::OtherRoom];
+    pub const ALL: [Self; 7] =
+        [Self::Unsigned, Self::Pasted, Self::SignedUnder, Self::Own, Self::Unproven, Self::Echo, Self::OtherRoom];
+
+    /// Whether it comes under its own id.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Own | Self::Unproven | Self::Echo | Self::OtherRoom)
+    }
+
+    /// Whether it proves its key when the channel is open.
+    pub fn proves(self) -> bool {
+        matches!(self, Self::SignedUnder | Self::Own | Self::OtherRoom)
+    }
 
     fn any() -> impl Strategy<Value = Self> {
         prop::sample::select(Self::ALL.to_vec())

@@ -417,10 +417,7 @@ impl Relay {
         }
         // Those of the latest offer of the peer in whose place it is, until there are better ones.
         let lines = self.lines.get(&instead_of).cloned().unwrap_or_default();
-        let shown = match guise {
-            Guise::Own | Guise::OtherRoom => self.peer_id(),
-            Guise::Unsigned | Guise::Pasted | Guise::SignedUnder => instead_of,
-        };
+        let shown = if guise.is_own() { self.peer_id() } else { instead_of };
         let (id, nonce, offer_id) = (self.draw_number(), Nonce::draw(&mut self.rng), self.draw_offer_id());
         let (offer, answer, partner) = (None, None, None);
         let end = End { swarm, victim, shown, guise, role, offer_id, offer, answer, lines, nonce, partner };
@@ -445,7 +442,9 @@ impl Relay {
         let sdp = match end.guise {
             Guise::Unsigned => marked(&stripped(sdp), "a=p2pt:1\r\n"),
             Guise::Pasted => marked(&stripped(sdp), &end.lines),
-            Guise::SignedUnder | Guise::Own => self.signer.sign(sdp, &place, &commitment),
+            Guise::SignedUnder | Guise::Own | Guise::Unproven | Guise::Echo => {
+                self.signer.sign(sdp, &place, &commitment)
+            }
             Guise::OtherRoom => {
                 let signed = self.signer.sign(sdp, &place, &commitment);
                 self.signer.seal(&signed, &place, shown, &mut self.rng)
@@ -466,7 +465,7 @@ impl Relay {
 
     /// The first frame of an end on its channel, if it has a key to confirm: the AUTH of its own description.
     pub fn confirmation(&self, id: EndId) -> Option<Vec<u8>> {
-        let end = self.ends.get(&id).filter(|end| !matches!(end.guise, Guise::Unsigned | Guise::Pasted))?;
+        let end = self.ends.get(&id).filter(|end| end.guise.proves())?;
         let transcript = Transcript::new(&SdpHash::of(end.offer.as_ref()?), &SdpHash::of(end.answer.as_ref()?));
         let confirmation = Confirmation::new(self.signer.identity.key(), end.role, &transcript, &end.nonce, None);
         let mut bytes = Vec::new();
@@ -477,6 +476,11 @@ impl Relay {
     /// The other end of the two between two peers.
     pub fn partner(&self, id: EndId) -> Option<EndId> {
         self.ends.get(&id)?.partner
+    }
+
+    /// As whom an end comes.
+    pub fn guise(&self, id: EndId) -> Option<Guise> {
+        Some(self.ends.get(&id)?.guise)
     }
 
     /// The peer at the other side of an end.

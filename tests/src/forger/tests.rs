@@ -209,7 +209,7 @@ fn its_own_peer_stands_between_two_others_in_each_guise() {
         let far = far.expect("an offer of its own");
         table.relay.described(far, SDP);
         let (shown, id, sdp) = table.got(BOB).pop().expect("an offer");
-        let takes_a_name = !matches!(guise, Guise::Own | Guise::OtherRoom);
+        let takes_a_name = !guise.is_own();
         assert_eq!(shown, if takes_a_name { alice } else { own }, "{guise:?}");
         if guise == Guise::Pasted {
             assert_eq!(lines_of_p2pt(&sdp), lines_of_p2pt(&offers[0]));
@@ -223,7 +223,7 @@ fn its_own_peer_stands_between_two_others_in_each_guise() {
         table.relay.described(near, SDP);
         let (shown, id, _) = table.got(ALICE).pop().expect("an answer");
         assert_eq!((shown, id), (if takes_a_name { bob } else { own }, offer_id(1)), "{guise:?}");
-        let confirms = !matches!(guise, Guise::Unsigned | Guise::Pasted);
+        let confirms = guise.proves();
         assert_eq!([far, near].map(|end| table.relay.confirmation(end).is_some()), [confirms; 2], "{guise:?}");
         // While it stands between the two, they get nothing else of each other.
         table.announce(BOB, &[2]);
