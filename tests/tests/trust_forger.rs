@@ -89,18 +89,18 @@ const SIGNED: Admit = |_| Policy::Signed;
 /// Each other.
 const FRIENDS: Admit = |keys| Policy::Only(keys.into());
 
-/// Has two nodes that sign, with this policy and in this swarm, meet at a tracker with this plan alone, until all of this
+/// Has two nodes that sign, with this policy and in these swarms, meet at a tracker with this plan alone, until all of this
 /// was seen of the attack by either. Nothing else may come of it: no peer, and no byte for an application.
-async fn refused(plan: Plan, admit: Admit, key: SwarmKey, wanted: &[Sight]) {
+async fn refused(plan: Plan, admit: Admit, swarms: [SwarmKey; 2], wanted: &[Sight]) {
     let tracker = forger(plan.clone()).await;
     let keys = [NodeKey::random(), NodeKey::random()];
     let policy = admit([keys[0].public_key(), keys[1].public_key()]);
     let config = WebRtcConfig::loopback().connect_timeout(GIVEN_UP_AFTER);
-    let start = |own: &NodeKey| {
-        let node = builder(&tracker).webrtc(config.clone()).key(own.clone()).policy(policy.clone());
-        join(node, key.clone())
+    let start = |number: usize| {
+        let node = builder(&tracker).webrtc(config.clone()).key(keys[number].clone()).policy(policy.clone());
+        join(node, swarms[number].clone())
     };
-    let ((one, mut one_events), (two, mut two_events)) = (start(&keys[0]).await, start(&keys[1]).await);
+    let ((one, mut one_events), (two, mut two_events)) = (start(0).await, start(1).await);
     let mut missing: BTreeSet<String> = wanted.iter().map(|sight| format!("{sight:?}")).collect();
     let mut seen = Vec::new();
     let mut again = tokio::time::interval(AGAIN);
@@ -152,7 +152,7 @@ async fn all_refused(attacks: impl IntoIterator<Item = (Plan, Admit, Vec<Sight>)
             attempts.join_next().await.expect("one at least").expect("refused");
         }
         let key = key.clone();
-        attempts.spawn(async move { refused(plan, admit, key, &wanted).await });
+        attempts.spawn(async move { refused(plan, admit, [key.clone(), key], &wanted).await });
     }
     while let Some(attempt) = attempts.join_next().await {
         attempt.expect("refused");
@@ -184,6 +184,7 @@ async fn descriptions_that_are_changed_are_refused() {
 async fn a_man_in_the_middle_is_refused_in_every_guise_but_that_of_a_peer_of_its_own() {
     let guises = [
         (Guise::Unsigned, SIGNED, Unsigned),
+        (Guise::JavaScript, SIGNED, Unsigned),
         (Guise::Pasted, ANYONE, BadSignature),
         (Guise::SignedUnder, ANYONE, BadSignature),
         (Guise::OtherRoom, ANYONE, WrongRoom),
@@ -206,6 +207,9 @@ async fn descriptions_in_another_place_are_refused() {
     let answers = [OnAnswer::Under(Name::Own), OnAnswer::Under(Name::New), OnAnswer::Mix, OnAnswer::Reflect];
     let answers = answers.map(|attack| (Plan::answers(attack), ANYONE, vec![(Offerer, BadSignature)]));
     all_refused(offers.into_iter().chain(answers), ROOM).await;
+    // In a swarm that is another one.
+    let elsewhere = Plan::offers(OnOffer::Elsewhere);
+    refused(elsewhere, ANYONE, [ROOM.into(), "another".into()], &[(Answerer, BadSignature)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,7 +357,13 @@ async fn until_connected(events: &mut Events, key: PublicKey) -> (Peer, usize) {
 /// is, and gives way as soon as any honest way leads to the peer whose id it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_took_an_id_first_yields_to_its_key_and_does_not_come_back() {
-    let (evil, good) = (forger(Plan::offers(OnOffer::Between(Guise::Unsigned))).await, honest().await);
+    for guise in [Guise::Unsigned, Guise::JavaScript] {
+        yields_to_its_key(guise).await;
+    }
+}
+
+async fn yields_to_its_key(guise: Guise) {
+    let (evil, good) = (forger(Plan::offers(OnOffer::Between(guise))).await, honest().await);
     let (alice, mut alice_events) = join(builder(&evil), ROOM).await;
     let (bob, mut bob_events) = join(builder(&evil), ROOM).await;
     let (at_alice, at_bob) = (connected(&mut alice_events, DEADLINE).await, connected(&mut bob_events, DEADLINE).await);
@@ -375,7 +385,7 @@ async fn whoever_took_an_id_first_yields_to_its_key_and_does_not_come_back() {
 
     // From now on the ids are known.
     evil.forger.relay(|relay| {
-        relay.set_plan(Plan::adding([Added::ToAnnouncer(Name::Other, Guise::Unsigned)]));
+        relay.set_plan(Plan::adding([Added::ToAnnouncer(Name::Other, guise)]));
     });
     alice.request_more_peers().await.expect("running");
     until_rejected(&mut alice_events, Unsigned).await;

@@ -61,6 +61,8 @@ pub enum OnOffer {
     Reflect,
     /// The first offer of the same author is relayed in its place; none if it is the first.
     Replay,
+    /// Members of other swarms get it as an offer in theirs, and those of its own get none.
+    Elsewhere,
     /// The tracker's own peer stands in the middle: it answers the offer in the recipient's place, makes one to the
     /// recipient in the author's place, and carries what the two say.
     Between(Guise),
@@ -79,6 +81,7 @@ impl OnOffer {
             1 => Just(Self::Adopt),
             1 => Just(Self::Reflect),
             1 => Just(Self::Replay),
+            1 => Just(Self::Elsewhere),
             4 => Guise::any().prop_map(Self::Between),
             3 => Guise::any().prop_map(Self::AnswerItself),
         ]
@@ -164,8 +167,10 @@ impl Name {
 /// As whom the tracker's own peer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guise {
-    /// Under the other peer's id, without a key.
+    /// Under the other peer's id, without a key, as a node of this library.
     Unsigned,
+    /// Under the other peer's id, without any line of p2pt, as JavaScript peers are.
+    JavaScript,
     /// Under the other peer's id, with that peer's lines of p2pt around a description of its own.
     Pasted,
     /// Under the other peer's id, signed with its own key.

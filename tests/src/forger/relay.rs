@@ -222,11 +222,21 @@ impl Relay {
             self.lines.insert(author, lines_of_p2pt(&latest.sdp));
         }
         self.latest.insert((swarm, author), offers.iter().map(|offer| offer.offer_id).collect());
-        let mut others = self.others(swarm, author);
+        let mut others: Vec<_> = self.others(swarm, author).into_iter().map(|to| (swarm, to)).collect();
+        if self.plan.offers.contains(&OnOffer::Elsewhere) {
+            let elsewhere = self.members.iter().filter(|(other, _)| **other != swarm);
+            others.extend(elsewhere.flat_map(|(other, members)| members.keys().map(|to| (*other, *to))));
+        }
         others.shuffle(&mut self.rng);
-        for (offer, to) in offers.into_iter().zip(others) {
+        for (offer, (to_swarm, to)) in offers.into_iter().zip(others) {
             let seen = Seen { swarm, author, to: None, sdp: offer.sdp };
-            self.offer(&seen, offer.offer_id, to);
+            if to_swarm == swarm {
+                self.offer(&seen, offer.offer_id, to);
+            } else if to != author {
+                self.offers_done.push(OnOffer::Elsewhere);
+                let elsewhere = Seen { swarm: to_swarm, ..seen.clone() };
+                self.give_offer(&elsewhere, offer.offer_id, to, author, elsewhere.sdp.clone());
+            }
             remember(&mut self.offers, seen);
         }
     }
@@ -278,7 +288,7 @@ impl Relay {
         let place = Place { swarm, answers: None };
         match what {
             OnOffer::Relay => self.give_offer(offer, offer_id, to, author, sdp.clone()),
-            OnOffer::Hide => {}
+            OnOffer::Hide | OnOffer::Elsewhere => {}
             OnOffer::Repeat => {
                 self.give_offer(offer, offer_id, to, author, sdp.clone());
                 self.give_offer(offer, offer_id, to, author, sdp.clone());
@@ -441,6 +451,7 @@ impl Relay {
         let commitment = end.nonce.commitment();
         let sdp = match end.guise {
             Guise::Unsigned => marked(&stripped(sdp), "a=p2pt:1\r\n"),
+            Guise::JavaScript => stripped(sdp),
             Guise::Pasted => marked(&stripped(sdp), &end.lines),
             Guise::SignedUnder | Guise::Own | Guise::Unproven | Guise::Echo => {
                 self.signer.sign(sdp, &place, &commitment)
