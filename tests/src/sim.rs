@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use p2pt::testing::{Trackers, Uplink};
 use p2pt::{Builder, Events, P2pt, Swarm, SwarmKey};
 use p2pt_tracker::{Connector, ServerConfig, TrackerService};
+use p2pt_transport::Transport;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -201,7 +202,18 @@ impl<N: Underlay> Sim<N> {
         trackers: &[&str],
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
-        self.join(&[Family::V4], key, trackers, change).await
+        self.start_over(self.network.join(), key, trackers, change).await
+    }
+
+    /// As [`start_in`](Self::start_in), for a node that is on the network already.
+    pub async fn start_over(
+        &self,
+        on: (N::Node, Arc<dyn Transport>),
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
+        self.join(on, &[Family::V4], key, trackers, change).await
     }
 
     /// Starts so many nodes in the same swarm, with settings of their own, one after the other and at the same time.
@@ -227,17 +239,17 @@ impl<N: Underlay> Sim<N> {
         trackers: &[&str],
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
-        self.join(families, identifier.into(), trackers, change).await
+        self.join(self.network.join(), families, identifier.into(), trackers, change).await
     }
 
     async fn join(
         &self,
+        (node, transport): (N::Node, Arc<dyn Transport>),
         families: &[Family],
         key: SwarmKey,
         trackers: &[&str],
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
-        let (node, transport) = self.network.join();
         let seed = self.random();
         let connector = self.trackers.connector(families, &self.uplink(node));
         let builder = P2pt::builder().trackers(trackers.iter().copied()).transport(transport);

@@ -182,19 +182,25 @@ async fn descriptions_that_are_changed_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_man_in_the_middle_is_refused_in_every_guise_but_that_of_a_peer_of_its_own() {
+    // Whom they admit, and why each guise is refused between the two and where it answers for itself.
     let guises = [
-        (Guise::Unsigned, SIGNED, Unsigned),
-        (Guise::JavaScript, SIGNED, Unsigned),
-        (Guise::Pasted, ANYONE, BadSignature),
-        (Guise::SignedUnder, ANYONE, BadSignature),
-        (Guise::OtherRoom, ANYONE, WrongRoom),
-        (Guise::Own, FRIENDS, WrongKey),
-        (Guise::Unproven, ANYONE, NotConfirmed),
-        (Guise::Echo, ANYONE, NotConfirmed),
+        (Guise::Unsigned, SIGNED, [Unsigned; 2]),
+        (Guise::JavaScript, SIGNED, [Unsigned; 2]),
+        (Guise::Pasted, ANYONE, [BadSignature; 2]),
+        (Guise::SignedUnder, ANYONE, [BadSignature; 2]),
+        (Guise::OtherRoom, ANYONE, [WrongRoom; 2]),
+        (Guise::Own, FRIENDS, [WrongKey; 2]),
+        // Between the two it carries the proof of another peer. For itself it says something else.
+        (Guise::Unproven, ANYONE, [BadSignature, NotConfirmed]),
+        (Guise::Echo, ANYONE, [BadSignature; 2]),
     ];
-    let attacks = guises.into_iter().flat_map(|(guise, admit, reason)| {
-        let between = (Plan::offers(OnOffer::Between(guise)), admit, vec![(Answerer, reason)]);
-        let answers = (Plan::offers(OnOffer::AnswerItself(guise)), admit, vec![(Offerer, reason)]);
+    assert_eq!(
+        guises.map(|(guise, ..)| format!("{guise:?}")).into_iter().collect::<BTreeSet<_>>().len(),
+        Guise::ALL.len()
+    );
+    let attacks = guises.into_iter().flat_map(|(guise, admit, [between, answers])| {
+        let between = (Plan::offers(OnOffer::Between(guise)), admit, vec![(Answerer, between)]);
+        let answers = (Plan::offers(OnOffer::AnswerItself(guise)), admit, vec![(Offerer, answers)]);
         [between, answers]
     });
     all_refused(attacks, ROOM).await;
@@ -234,12 +240,12 @@ async fn what_has_come_before_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn descriptions_that_a_tracker_makes_its_own_lead_to_nothing() {
     let plan = Plan { answers: vec![OnAnswer::Adopt], ..Plan::offers(OnOffer::Adopt) };
-    all_refused([(plan, ANYONE, vec![(Answerer, NotConfirmed), (Offerer, NotConfirmed)])], ROOM).await;
+    all_refused([(plan, ANYONE, vec![(Answerer, BadSignature), (Offerer, BadSignature)])], ROOM).await;
     // Each of the two alone.
     let offers = Plan::offers(OnOffer::Adopt);
     all_refused([(offers, ANYONE, vec![(Offerer, BadSignature)])], ROOM).await;
     let answers = Plan::answers(OnAnswer::Adopt);
-    all_refused([(answers, ANYONE, vec![(Offerer, NotConfirmed), (Answerer, NotConfirmed)])], ROOM).await;
+    all_refused([(answers, ANYONE, vec![(Offerer, BadSignature), (Answerer, BadSignature)])], ROOM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use p2pt::trust::{NodeKey, Policy, PublicKey, RoomLink};
 use p2pt::{Builder, Event, Events, Message, Peer, PeerId, RejectReason, Swarm, SwarmKey};
-use p2pt_tests::forger::{Added, Guise, Name, Plan};
-use p2pt_tests::sim::{Sim, until};
+use p2pt_tests::forger::{Added, Guise, Name, OnOffer, Plan};
+use p2pt_tests::sim::{Sim, Underlay, until};
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -257,6 +257,52 @@ async fn a_peer_that_one_tracker_alone_shows_is_not_let_in_where_two_should() {
         let bob = sim.start_in("room".into(), &trackers, ask).await;
         let met = until(300 * SECOND, || alice.p2pt.peer(&bob.p2pt.peer_id()).is_some()).await;
         assert!(met.is_some() && alice.p2pt.peers().len() == 1, "{guise:?}: {:?}", alice.p2pt.peers());
+    }
+}
+
+/// What one tracker has shown to be the id of a key, another cannot use for a peer without one, though the peer with the key
+/// is out of reach, and every attempt with it comes to nothing.
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_key_is_not_taken_while_its_peer_is_out_of_reach() {
+    for guise in [Guise::Unsigned, Guise::JavaScript] {
+        let sim = Sim::new(41);
+        let strangers = [Added::ToAnnouncer(Name::Other, guise), Added::ToOthers(Name::Other, guise)];
+        let _evil = sim.start_forger(EVIL, Plan { offers: vec![OnOffer::Hide], ..Plan::adding(strangers) }, 42);
+        sim.start_tracker(GOOD);
+        let mut bob = sim.start_in("room".into(), &[GOOD], |node| node).await;
+        let (alice, transport) = Underlay::join(&sim.network);
+        sim.network.cut(alice, bob.node);
+        let alice = sim.start_over((alice, transport), "room".into(), &[EVIL, GOOD], |node| node).await;
+        let id = alice.p2pt.peer_id();
+        let seen = async {
+            loop {
+                match bob.events.next().await.expect("the events go on") {
+                    Event::ConnectionFailed(failed) if failed.peer_id == id => return,
+                    Event::PeerConnected(peer) => panic!("{peer:?} is out of reach"),
+                    _ => {}
+                }
+            }
+        };
+        timeout(600 * SECOND, seen).await.expect("an attempt fails");
+        bob.p2pt.node().add_tracker(EVIL).await.expect("running");
+        let mut refused = 0;
+        let refusals = async {
+            while refused < 5 {
+                match bob.events.next().await.expect("the events go on") {
+                    Event::ConnectionRejected(rejected) if rejected.tracker.as_str() == EVIL => {
+                        assert_eq!((rejected.peer_id, rejected.reason), (id, RejectReason::Unsigned), "{guise:?}");
+                        refused += 1;
+                    }
+                    Event::ConnectionRejected(rejected) => panic!("{guise:?}: {rejected}"),
+                    Event::PeerConnected(peer) => panic!("{guise:?}: {peer:?} has taken the id"),
+                    _ => {}
+                }
+            }
+        };
+        assert!(timeout(3600 * SECOND, refusals).await.is_ok(), "{guise:?}: refused {refused} times");
+        sim.network.heal();
+        let met = until(300 * SECOND, || bob.p2pt.peer(&id).is_some_and(|peer| peer.public_key().is_some())).await;
+        assert!(met.is_some(), "{guise:?}: {:?}", bob.p2pt.peers());
     }
 }
 

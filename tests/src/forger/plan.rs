@@ -187,8 +187,16 @@ pub enum Guise {
 
 impl Guise {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Unsigned, Self::Pasted, Self::SignedUnder, Self::Own, Self::Unproven, Self::Echo, Self::OtherRoom];
+    pub const ALL: [Self; 8] = [
+        Self::Unsigned,
+        Self::JavaScript,
+        Self::Pasted,
+        Self::SignedUnder,
+        Self::Own,
+        Self::Unproven,
+        Self::Echo,
+        Self::OtherRoom,
+    ];
 
     /// Whether it comes under its own id.
     pub fn is_own(self) -> bool {
