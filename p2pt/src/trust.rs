@@ -70,6 +70,9 @@ pub(crate) struct NodeTrust {
     /// How many trackers are to show a peer's key.
     agreement: usize,
     known: Mutex<KnownKeys>,
+    /// Keys of which a description has shown that an id follows from them. They are apart from those that were proven on a
+    /// channel, since anyone can sign any number of descriptions with keys of its own.
+    shown: Mutex<KnownKeys>,
     offers: Mutex<ReplayMemory>,
 }
 
@@ -80,6 +83,7 @@ impl NodeTrust {
             policy,
             agreement,
             known: Mutex::default(),
+            shown: Mutex::default(),
             offers: Mutex::new(ReplayMemory::new(REMEMBERED_OFFERS)),
         }
     }
@@ -103,12 +107,19 @@ impl NodeTrust {
     }
 
     /// Whether a peer that comes under this id with this key, or with none, is welcome.
+    ///
+    /// From the first signed description on the id is that of its key, though its peer may never be reached: else a peer
+    /// without a key could connect under it during the attempt, and end that.
     pub(crate) fn admits(&self, id: &PeerId, key: Option<&PublicKey>) -> Result<(), RejectReason> {
+        if let Some(key) = key {
+            lock(&self.shown).insert(*id, *key);
+        }
         self.policy.admits(key).map_err(|refused| match refused {
             PolicyError::Unsigned => RejectReason::Unsigned,
             _ => RejectReason::WrongKey,
         })?;
-        if key.is_none() && (self.agreement > 1 || lock(&self.known).0.contains_key(id)) {
+        let has_key = |keys: &Mutex<KnownKeys>| lock(keys).0.contains_key(id);
+        if key.is_none() && (self.agreement > 1 || has_key(&self.known) || has_key(&self.shown)) {
             return Err(RejectReason::Unsigned);
         }
         Ok(())
@@ -127,7 +138,7 @@ impl Default for NodeTrust {
     }
 }
 
-/// The keys of peers that have proven them, by id, the oldest of which is forgotten when there are too many.
+/// Keys by the ids that follow from them, the oldest of which is forgotten when there are too many.
 #[derive(Debug, Default)]
 struct KnownKeys(BTreeMap<PeerId, PublicKey>, VecDeque<PeerId>);
 
@@ -166,6 +177,18 @@ mod tests {
         assert_eq!(trust.admits(&id(1), None), Err(RejectReason::Unsigned));
         assert_eq!(trust.admits(&id(1), Some(&key(1))), Ok(()));
         assert_eq!(trust.admits(&id(2), None), Ok(()));
+    }
+
+    #[test]
+    fn a_flood_of_descriptions_does_not_make_a_proven_key_forgotten() {
+        let trust = NodeTrust::default();
+        trust.met(id(0), key(1));
+        for n in 1..=KNOWN_KEYS as u32 + 1 {
+            assert_eq!(trust.admits(&id(n), Some(&key(2))), Ok(()));
+        }
+        assert_eq!(trust.admits(&id(0), None), Err(RejectReason::Unsigned));
+        assert_eq!(trust.admits(&id(KNOWN_KEYS as u32), None), Err(RejectReason::Unsigned));
+        assert_eq!(trust.admits(&id(1), None), Ok(()), "the oldest one is forgotten");
     }
 
     #[test]

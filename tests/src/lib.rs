@@ -1,6 +1,7 @@
 //! Workspace tests.
 
 pub mod events;
+pub mod forger;
 pub mod interop;
 pub mod js;
 pub mod machine;

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use p2pt::testing::{Trackers, Uplink};
-use p2pt::{Builder, Events, P2pt, Swarm};
+use p2pt::{Builder, Events, P2pt, Swarm, SwarmKey};
 use p2pt_tracker::{Connector, ServerConfig, TrackerService};
+use p2pt_transport::Transport;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::forger::{Forger, Plan};
 use crate::tracker_profile::{Family, ProfiledTracker, TrackerProfile};
 
 pub use emulated::{Emulated, EmulatedNode};
@@ -97,6 +99,16 @@ impl<N: Underlay> Sim<N> {
         let serving = tracker.clone();
         self.trackers.serve(url, move |stream, family| serving.serve(stream, family));
         tracker
+    }
+
+    /// Starts a malicious tracker, whose own peer is on the network as one more node. With the same seed another one has the
+    /// same key.
+    pub fn start_forger(&self, url: &str, plan: Plan, seed: u64) -> Forger {
+        let (_, transport) = self.network.join();
+        let forger = Forger::new(plan, transport, seed);
+        let serving = forger.clone();
+        self.trackers.serve(url, move |stream, _| serving.serve(stream));
+        forger
     }
 
     /// Ends a tracker abruptly, as a crash does: its sockets just end.
@@ -183,6 +195,27 @@ impl<N: Underlay> Sim<N> {
         self.start_from(&[Family::V4], identifier, trackers, change).await
     }
 
+    /// Starts a node in any kind of swarm, with settings of its own.
+    pub async fn start_in(
+        &self,
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
+        self.start_over(self.network.join(), key, trackers, change).await
+    }
+
+    /// As [`start_in`](Self::start_in), for a node that is on the network already.
+    pub async fn start_over(
+        &self,
+        on: (N::Node, Arc<dyn Transport>),
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
+        self.join(on, &[Family::V4], key, trackers, change).await
+    }
+
     /// Starts so many nodes in the same swarm, with settings of their own, one after the other and at the same time.
     pub async fn start_all(
         &self,
@@ -206,12 +239,22 @@ impl<N: Underlay> Sim<N> {
         trackers: &[&str],
         change: impl FnOnce(Builder) -> Builder,
     ) -> SimNode<N> {
-        let (node, transport) = self.network.join();
+        self.join(self.network.join(), families, identifier.into(), trackers, change).await
+    }
+
+    async fn join(
+        &self,
+        (node, transport): (N::Node, Arc<dyn Transport>),
+        families: &[Family],
+        key: SwarmKey,
+        trackers: &[&str],
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> SimNode<N> {
         let seed = self.random();
         let connector = self.trackers.connector(families, &self.uplink(node));
         let builder = P2pt::builder().trackers(trackers.iter().copied()).transport(transport);
         let builder = change(builder.connector(connector).seed(seed));
-        let (p2pt, events) = builder.join(identifier).await.expect("a node starts");
+        let (p2pt, events) = builder.join(key).await.expect("a node starts");
         SimNode { p2pt, events, node }
     }
 
