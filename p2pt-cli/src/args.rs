@@ -16,7 +16,7 @@ pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
 pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
 pub(crate) use tracker::TrackerArgs;
-pub(crate) use trust::{KeyArgs, KeyCommand, RoomArgs, RoomCommand, Secret, TrustArgs};
+pub(crate) use trust::{KeyArgs, KeyCommand, RoomArgs, RoomCommand, SECRET_VARIABLE, Secret, TrustArgs};
 pub(crate) use web::WebArgs;
 
 /// The longest time that can be given: a day, which no deadline here needs.

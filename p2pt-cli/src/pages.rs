@@ -12,7 +12,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-use crate::args::{Cli, CompletionsArgs, ManArgs, is_link, quoted};
+use crate::args::{Cli, CompletionsArgs, ManArgs, SECRET_VARIABLE, is_link, quoted};
 use crate::terminal::output_error;
 
 /// The exit codes, for people.
@@ -301,9 +301,10 @@ pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
     let Some(folder) = &args.folder else {
         let of = match &args.command {
             None => &command,
-            Some(name) => command
-                .get_subcommands()
-                .find(|command| command.get_name() == name)
+            // As the pages are called: `key-new` is a part of `key`.
+            Some(name) => name
+                .split('-')
+                .try_fold(&command, |command, part| command.find_subcommand(part))
                 .ok_or_else(|| io::Error::other(format!("there is no command {name:?}; p2pt --help lists them")))?,
         };
         let mut page = Vec::new();
@@ -339,7 +340,12 @@ fn render(command: &Command, out: &mut dyn Write) -> io::Result<()> {
         let mut roff = Roff::new();
         section(&mut roff, "EXIT STATUS", page.exit_status());
         let by_options = command.get_arguments().filter_map(|argument| {
-            let (name, option) = (argument.get_env()?.to_str()?, argument.get_long()?);
+            let option = argument.get_long()?;
+            let name = match argument.get_env() {
+                Some(name) => name.to_str()?,
+                None if option == "secret" => SECRET_VARIABLE,
+                None => return None,
+            };
             Some((name.to_owned(), format!("What --{option} says, where it is not given.")))
         });
         let environment = ENVIRONMENT.iter().map(|(name, effect)| ((*name).to_owned(), (*effect).to_owned()));

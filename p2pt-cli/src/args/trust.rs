@@ -13,7 +13,7 @@ use super::identifier;
 /// What stands above these options in the help.
 const HEADING: &str = "Who you are, and whom you meet";
 
-/// The environment variable that holds the secret of a room.
+/// The environment variable that holds the secret of a room. It gives way to options, which `clap` would take for a conflict.
 pub(crate) const SECRET_VARIABLE: &str = "P2PT_SECRET";
 
 /// Who this peer is, and whom it meets.
@@ -24,19 +24,12 @@ pub(crate) struct TrustArgs {
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) key: Option<PathBuf>,
     /// Meet in a room that only those find and join who have this secret too: a link p2pt:ROOM#KEY, or a passphrase of five
-    /// random words. On the command line, all who use this machine can see it: leave it in the environment, or in a
-    /// --secret-file
-    #[arg(
-        long,
-        value_name = "LINK-OR-PASSPHRASE",
-        env = SECRET_VARIABLE,
-        hide_env_values = true,
-        overrides_with = "secret_file",
-        help_heading = HEADING
-    )]
+    /// random words. On the command line, all who use this machine can see it: leave it in the environment, as P2PT_SECRET,
+    /// or in a --secret-file
+    #[arg(long, value_name = "LINK-OR-PASSPHRASE", conflicts_with = "secret_file", help_heading = HEADING)]
     pub(crate) secret: Option<Secret>,
     /// Read the secret from this file; "-" is the first line of standard input, which is asked for at a terminal
-    #[arg(long, value_name = "FILE", overrides_with = "secret", help_heading = HEADING)]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) secret_file: Option<PathBuf>,
     /// With a secret, hide the name of the room from trackers and nothing else, so that JavaScript peers can join it, by
     /// an identifier that `chat` says at the start, and `pipe` in its event `swarms`

@@ -1,5 +1,6 @@
 //! Which swarm is joined: that of an identifier, or a room with a secret.
 
+use std::env::{self, VarError};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
-use crate::args::{Secret, TrustArgs, is_link};
+use crate::args::{SECRET_VARIABLE, Secret, TrustArgs, is_link};
 
 /// The most that is read of the line with a secret.
 const MAX_LINE: u64 = 8 << 10;
@@ -40,6 +41,8 @@ pub(crate) enum RoomError {
     NothingToHide,
     #[error(transparent)]
     File(#[from] FileError),
+    #[error("{SECRET_VARIABLE} is not UTF-8")]
+    Variable,
     #[error("standard input: {0}")]
     Input(io::Error),
     /// Ctrl-C while the secret was asked for.
@@ -117,9 +120,14 @@ impl TrustArgs {
     /// The swarm that the options and the identifier name, or `None` if they name none.
     pub(crate) async fn room(&self, identifier: Option<String>) -> Result<Option<Room>, RoomError> {
         let secret = match (&self.secret_file, &self.secret) {
-            // The environment gives way to the command line.
             (Some(file), _) => Some(read_secret(file.clone()).await?),
-            (None, secret) => secret.clone(),
+            (None, Some(secret)) => Some(secret.clone()),
+            // A variable that is empty is a secret that is too short, and not a way into an open room.
+            (None, None) => match env::var(SECRET_VARIABLE) {
+                Ok(secret) => Some(Secret(Zeroizing::new(secret))),
+                Err(VarError::NotPresent) => None,
+                Err(VarError::NotUnicode(_)) => return Err(RoomError::Variable),
+            },
         };
         match (identifier, secret) {
             (None, None) if self.hidden_name => Err(RoomError::NothingToHide),

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Stdio;
 use std::thread;
 
 use p2pt_tests::pipe::PATIENCE;
@@ -24,14 +23,14 @@ struct Typist {
 }
 
 impl Typist {
-    fn new() -> Self {
+    fn new(arguments: &[&str]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("it can be opened");
         let path = ptsname(&keyboard, Vec::new()).expect("its other side has a name");
         let path = Path::new(path.to_str().expect("UTF-8"));
         let open = || File::options().read(true).write(true).open(path).expect("its other side");
-        let mut chat = p2pt(&["chat", "room", "--loopback", "--no-default-trackers"]);
-        chat.env("TERM", "xterm").stdin(open()).stdout(open()).stderr(Stdio::null());
+        let mut chat = p2pt(&[&["chat", "--loopback", "--no-default-trackers"], arguments].concat());
+        chat.env("TERM", "xterm").stdin(open()).stdout(open()).stderr(open());
         let chat = chat.spawn().expect("it starts");
         let keyboard = File::from(keyboard);
         let mut from = keyboard.try_clone().expect("a second handle");
@@ -75,7 +74,7 @@ impl Typist {
 
 #[tokio::test]
 async fn lines_that_come_at_once_are_all_dealt_with() {
-    let mut typist = Typist::new();
+    let mut typist = Typist::new(&["room"]);
     typist.shows("> ").await;
     typist.write("/nick one\r/nick two\r/nick three\r");
     typist.shows("You are \"one\" now").await;
@@ -88,7 +87,7 @@ async fn lines_that_come_at_once_are_all_dealt_with() {
 
 #[tokio::test]
 async fn lines_that_come_while_others_are_dealt_with_are_not_lost() {
-    let mut typist = Typist::new();
+    let mut typist = Typist::new(&["room"]);
     typist.shows("> ").await;
     let names: Vec<String> = (0..60).map(|number| format!("n{number}")).collect();
     for name in &names {
@@ -99,4 +98,28 @@ async fn lines_that_come_while_others_are_dealt_with_are_not_lost() {
     typist.shows("You are \"last\" now").await;
     assert_eq!(typist.names()[..60], names);
     typist.leave().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_typed_is_not_shown_and_what_comes_after_is() {
+    let mut typist = Typist::new(&["our-table", "--secret-file", "-"]);
+    typist.shows("its passphrase: ").await;
+    typist.write("chance-lemon-bridge-otter-violin\r");
+    typist.shows("> ").await;
+    typist.write("/nick ann\r");
+    typist.shows("You are \"ann\" now").await;
+    for shown in ["under \"our-table\"", "Only those with the secret", "/nick ann"] {
+        assert!(typist.shown.contains(shown), "{shown}: {}", typist.shown);
+    }
+    assert!(!typist.shown.contains("lemon"), "{}", typist.shown);
+    typist.leave().await;
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_secret_gets_out_again() {
+    let mut typist = Typist::new(&["our-table", "--secret-file", "-"]);
+    typist.shows("its passphrase: ").await;
+    p2pt_tests::pipe::signal(&typist.chat, "INT").await;
+    typist.shows("interrupted").await;
+    assert_eq!(exit_code(typist.chat).await, Some(1));
 }
