@@ -1,5 +1,6 @@
 //! The `p2pt` program: the library at the command line.
 
+mod above;
 mod args;
 mod bench;
 mod chat;

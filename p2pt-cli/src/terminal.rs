@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
 use p2pt::PeerId;
 use p2pt::tracker::ConnectError;
 use p2pt::transport::TransportError;
-use rustyline::ExternalPrinter;
+
+use crate::above::LinesAbove;
 
 impl fmt::Debug for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +48,7 @@ pub(crate) struct Terminal {
 enum Out {
     Stdout(Stdout),
     /// Above a line that is being typed.
-    Editor(Box<dyn ExternalPrinter + Send>),
+    Editor(LinesAbove),
 }
 
 impl Terminal {
@@ -58,8 +59,8 @@ impl Terminal {
     }
 
     /// The terminal above a line editor; lines have the time before them.
-    pub(crate) fn beside_an_editor(printer: impl ExternalPrinter + Send + 'static) -> Self {
-        Self { out: Out::Editor(Box::new(printer)), colours: colours_wanted(), times: true }
+    pub(crate) fn above_an_editor(lines: LinesAbove) -> Self {
+        Self { out: Out::Editor(lines), colours: colours_wanted(), times: true }
     }
 
     /// The time of day where people live, before a line that has one.
@@ -83,11 +84,7 @@ impl Terminal {
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
         match &mut self.out {
             Out::Stdout(out) => writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output_error),
-            Out::Editor(printer) => {
-                let line = format!("{text}\n");
-                // The editor takes none once it has ended, and then nothing is being typed.
-                printer.print(line.clone()).or_else(|_| io::stdout().write_all(line.as_bytes())).map_err(output_error)
-            }
+            Out::Editor(lines) => lines.print(&format!("{text}\n")).map_err(output_error),
         }
     }
 }

@@ -88,6 +88,8 @@ impl FrameKind {
     pub const AUTH: Self = Self(1);
     /// What the sender can and grants, behind [`AUTH`](Self::AUTH).
     pub const HELLO: Self = Self(2);
+    /// A step of the exchange by which two nodes prove to each other that they have the same code.
+    pub const CODE: Self = Self(3);
 }
 
 /// One frame of p2pt/2.

@@ -25,10 +25,11 @@ use crate::accounts::{Accounts, Memory};
 use crate::admission::{Admission, Filters};
 use crate::counters::Counters;
 use crate::engine::{Engine, Parts};
+use crate::handshake::{Accepted, Candidate, Handshake, HandshakeError};
 use crate::node::{NodeHandle, NodeShared};
 use crate::settings::{PeerConfig, Settings};
 use crate::trust::{NodeTrust, TrustConfig};
-use crate::{Events, Node, PeerRequest, StartError, Swarm, SwarmKey};
+use crate::{Events, Node, NodeError, PeerRequest, StartError, Swarm, SwarmKey};
 
 /// Peers kept in each swarm unless configured: a browser holds some hundred connections, and each costs some 30 KB.
 const MAX_PEERS: usize = 100;
@@ -63,6 +64,7 @@ pub struct Builder {
     seed: Option<u64>,
     mesh: MeshConfig,
     filters: Filters,
+    handshake: Option<Handshake>,
     peers: PeerConfig,
     #[cfg(feature = "testing")]
     pub(crate) place: Option<Arc<crate::testing::Place>>,
@@ -82,6 +84,7 @@ impl Builder {
             seed: None,
             mesh: MeshConfig { connections_per_peer: 1, max_peers: MAX_PEERS },
             filters: Filters::default(),
+            handshake: None,
             peers: PeerConfig::default(),
             #[cfg(feature = "testing")]
             place: None,
@@ -318,6 +321,44 @@ impl Builder {
         self
     }
 
+    /// Has the application speak with each candidate before it is a peer, in every swarm of the node, and accept it or turn
+    /// it away: what is to be proven beside a key, such as an invitation or a place in a list. Other members know of it when
+    /// `PeerConnected` comes, and no message before that. All members of a swarm must do the same handshake, of the same
+    /// version: one that does none sees the messages of it as its peer's first ones.
+    ///
+    /// A candidate that is not accepted within the deadline is
+    /// [turned away](crate::RejectReason::Refused), and so is one whose handshake panics. It happens for each channel, also
+    /// for further ones of a peer that is met.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use std::time::Duration;
+    ///
+    /// use p2pt::{Candidate, Payload};
+    ///
+    /// let password = |mut candidate: Candidate| async move {
+    ///     candidate.send("swordfish").await?;
+    ///     match candidate.receive().await? {
+    ///         Payload::Text(text) if text == "swordfish" => Ok(candidate.accept()),
+    ///         _ => Err(candidate.refuse("that is not the password")),
+    ///     }
+    /// };
+    /// let (alice, _events) = world.builder().handshake(Duration::from_secs(10), password).join("room").await?;
+    /// let (bob, _events) = world.builder().handshake(Duration::from_secs(10), password).join("room").await?;
+    /// assert_eq!(alice.wait_for_peer().await?.id(), bob.peer_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handshake<F>(mut self, deadline: Duration, shake: impl Fn(Candidate) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Accepted, HandshakeError>> + Send + 'static,
+    {
+        self.handshake = Some(Handshake::new(deadline, shake));
+        self
+    }
+
     /// [Admits](Self::admit) these peers only. Give such peers their [ids](Self::peer_id), which are drawn otherwise.
     ///
     /// ```
@@ -525,6 +566,7 @@ impl Builder {
             connector: self.connector,
             client_config: self.client,
             mesh: self.mesh,
+            handshake: self.handshake,
             settings: Arc::new(settings),
             rng,
         };
@@ -581,7 +623,10 @@ impl Builder {
     /// # Errors
     /// [`StartError`].
     pub async fn join(self, key: impl Into<SwarmKey>) -> Result<(Swarm, Events), StartError> {
-        // A node that has just been started is in no swarm, so it can only have stopped.
-        self.start().await?.join(key).await.map_err(|_| StartError::Stopped)
+        self.start().await?.join(key).await.map_err(|error| match error {
+            NodeError::NoKey => StartError::PeerIdWithKey,
+            // A node that has just been started is in no swarm, so it can only have stopped.
+            _ => StartError::Stopped,
+        })
     }
 }

@@ -22,7 +22,7 @@ use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
 use crate::settings::Settings;
 use crate::swarm::SwarmShared;
-use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Proven, ReadAnswer, ReadDescription};
+use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Pairing, Proven, ReadAnswer, ReadDescription};
 use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, TrustChanged};
 
 /// A peer's offer, with the way back to it.
@@ -129,6 +129,7 @@ pub(crate) struct Connections {
     /// This node's peer id.
     own: PeerId,
     descriptions: Descriptions,
+    pairing: Option<Arc<Pairing>>,
     slots: BTreeMap<PeerId, Slot>,
     /// Peers that are connected and not let in yet.
     candidates: Candidates,
@@ -163,7 +164,9 @@ impl Connections {
         rng: StdRng,
     ) -> Self {
         let span = span_of(&shared);
-        let descriptions = shared.identity().key.descriptions(own, &trust);
+        let key = shared.identity().key;
+        let descriptions = key.descriptions(own, &trust);
+        let pairing = key.pairing(&trust, crate::now()).map(Arc::new);
         Self {
             mesh: Mesh::new(config),
             discovery: Discovery::new(config.max_peers),
@@ -174,6 +177,7 @@ impl Connections {
             trust,
             own,
             descriptions,
+            pairing,
             slots: BTreeMap::new(),
             candidates: Candidates::default(),
             vouchers: BTreeMap::new(),
@@ -193,6 +197,11 @@ impl Connections {
     /// How descriptions are written and read here.
     pub(crate) fn descriptions(&self) -> &Descriptions {
         &self.descriptions
+    }
+
+    /// This node's side of the swarm's code, if it has one.
+    pub(crate) fn pairing(&self) -> Option<&Arc<Pairing>> {
+        self.pairing.as_ref()
     }
 
     /// What to do next, if anything.
@@ -278,7 +287,9 @@ impl Connections {
         let _span = span_of(&self.shared);
         debug!(parent: &self.span, to = %self.shared.identity().key.info_hash(), "the swarm's identifier changes");
         self.span = span_of(&self.shared);
-        self.descriptions = self.shared.identity().key.descriptions(self.own, &self.trust);
+        let key = self.shared.identity().key;
+        self.descriptions = key.descriptions(self.own, &self.trust);
+        self.pairing = key.pairing(&self.trust, now).map(Arc::new);
         self.step(now, Input::IdentifierChanged);
         self.discover(now, discovery::Input::IdentifierChanged);
     }

@@ -105,7 +105,7 @@ table! {
     counter rejected_forged = "p2pt_connections_rejected_total" { "reason" = "forged" };
     /// Peers turned away because of their key, or because too few trackers show it.
     counter rejected_key = "p2pt_connections_rejected_total" { "reason" = "key" };
-    /// Peers turned away because they do not have the secret of the room.
+    /// Peers turned away because they do not have the secret of the room, or the code.
     counter rejected_room = "p2pt_connections_rejected_total" { "reason" = "room" };
     /// Channels closed by this side, or with the transport.
     counter closed_local = "p2pt_connections_closed_total" { "cause" = "local" };
@@ -193,13 +193,13 @@ impl Counters {
             RejectReason::Full => &self.rejected_full,
             RejectReason::Duplicate => &self.rejected_duplicate,
             RejectReason::Busy => &self.rejected_busy,
-            RejectReason::Filtered => &self.rejected_filtered,
+            RejectReason::Filtered | RejectReason::Refused => &self.rejected_filtered,
             RejectReason::Banned => &self.rejected_banned,
             RejectReason::NotTheSamePeer => &self.rejected_not_the_same,
             RejectReason::Unsigned => &self.rejected_unsigned,
             RejectReason::BadSignature | RejectReason::Replayed | RejectReason::NotConfirmed => &self.rejected_forged,
             RejectReason::WrongKey | RejectReason::NotVouched { .. } => &self.rejected_key,
-            RejectReason::WrongRoom => &self.rejected_room,
+            RejectReason::WrongRoom | RejectReason::WrongCode { .. } | RejectReason::CodeVoid => &self.rejected_room,
         });
     }
 

@@ -31,6 +31,7 @@ use tracing::{debug, warn};
 use crate::channel::PeerChannel;
 use crate::connections::{AttemptError, Connections, Opened};
 use crate::counters::Counted;
+use crate::handshake::Handshake;
 use crate::node::{NodeShared, Tracker};
 use crate::queue::lock;
 use crate::settings::Settings;
@@ -72,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) client_config: ClientConfig,
     pub(crate) mesh: MeshConfig,
+    pub(crate) handshake: Option<Handshake>,
     pub(crate) settings: Arc<Settings>,
     /// Decides what is left to chance.
     pub(crate) rng: StdRng,
@@ -318,11 +320,17 @@ impl Engine {
     }
 
     fn identity(&mut self, key: SwarmKey) -> Result<Identity, NodeError> {
+        self.check_key(&key)?;
         if self.memberships.id(key.info_hash()).is_some() {
             return Err(NodeError::AlreadyJoined);
         }
         self.next_membership += 1;
         Ok(Identity { membership: MembershipId(self.next_membership), key })
+    }
+
+    fn check_key(&self, key: &SwarmKey) -> Result<(), NodeError> {
+        let lacks_key = key.needs_key() && self.parts.shared.trust.public_key().is_none();
+        if lacks_key { Err(NodeError::NoKey) } else { Ok(()) }
     }
 
     fn enter(&mut self, identity: Identity, shared: Arc<SwarmShared>) {
@@ -351,6 +359,7 @@ impl Engine {
 
     /// Announces a swarm under another identifier. Its peers stay, and attempts that are under way end.
     fn set_identifier(&mut self, swarm: MembershipId, key: SwarmKey) -> Result<(), NodeError> {
+        self.check_key(&key)?;
         let info_hash = key.info_hash();
         if self.memberships.id(info_hash).is_some_and(|other| other != swarm) {
             return Err(NodeError::AlreadyJoined);

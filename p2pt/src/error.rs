@@ -33,9 +33,9 @@ pub enum StartError {
     /// provide.
     #[error("there is no tokio runtime here: start the node within one (`#[tokio::main]`, `Runtime::block_on`)")]
     NoRuntime,
-    /// A peer id was given, and a key or a policy as well: the id of a node that signs follows from its key, and without a
-    /// key nothing can be proven to it.
-    #[error("a peer id was given, and a key or a policy as well: the id of a node with a key follows from the key")]
+    /// A peer id was given, and a key, a policy, agreement of trackers or a code as well: the id of a node that signs follows
+    /// from its key, and to a node without one nothing can be proven.
+    #[error("a peer id was given, and what takes a key as well: the id of a node with a key follows from the key")]
     PeerIdWithKey,
     /// What all peers together may make the node hold is too little for the largest message.
     #[error(
@@ -76,6 +76,10 @@ pub enum NodeError {
     /// The node has been shut down, or the swarm left.
     #[error("the node is shut down or the swarm was left")]
     Stopped,
+    /// The swarm is that of a [code](crate::SwarmKey::code), and the node has a peer id of the application's and so no key by
+    /// which the other side could know it.
+    #[error("a node with a peer id of its own has no key, which a code takes")]
+    NoKey,
     /// An announce URL cannot be used.
     #[error("announce URL {url:?}: {error}")]
     AnnounceUrl {

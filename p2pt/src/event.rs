@@ -205,6 +205,17 @@ pub enum RejectReason {
     /// The other end of the channel did not prove, within 10 s, that it is the author of its description: somebody stands
     /// between the two, or the peer does not know the room's secret, or the channel closed too early.
     NotConfirmed,
+    /// It did not prove the [code](crate::SwarmKey::code) by which the swarm is named: it has another one, or it left in the
+    /// midst, as who guesses would. The person who gave the code out is to be told.
+    WrongCode {
+        /// Attempts that may still fail before the code is void.
+        left: u32,
+    },
+    /// The code by which the swarm is named is of no use any more: its ten minutes are over, three attempts have failed, or
+    /// another peer has proven it.
+    CodeVoid,
+    /// The application's [handshake](crate::Builder::handshake) has not accepted it, or not in time.
+    Refused,
     /// Fewer trackers show its key than [`Builder::require_agreement`](crate::Builder::require_agreement) asks for, and its
     /// time for that is over.
     NotVouched {
@@ -248,6 +259,9 @@ impl fmt::Display for RejectReason {
             Self::Replayed => "its offer has come before",
             Self::WrongKey => "its key is none of those that are admitted",
             Self::WrongRoom => "it does not have the secret of the room",
+            Self::WrongCode { left } => return write!(f, "it did not prove the code; {left} attempts are left"),
+            Self::CodeVoid => "the code is of no use any more",
+            Self::Refused => "the application's handshake has not accepted it",
             Self::NotConfirmed => "it did not prove its key when the channel was open",
         })
     }

@@ -126,6 +126,7 @@ mod engine;
 mod error;
 mod event;
 pub mod guide;
+mod handshake;
 mod inbox;
 mod message;
 mod messages;
@@ -157,6 +158,7 @@ pub use event::{
     ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
     TrackerConnected, TrustChanged,
 };
+pub use handshake::{Accepted, Candidate, HandshakeError};
 pub use message::Message;
 pub use messages::Messages;
 pub use node::{Node, TrackerStats};

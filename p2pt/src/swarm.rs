@@ -9,15 +9,15 @@ use futures_util::Stream;
 use futures_util::future::{join_all, poll_fn};
 use p2pt_messaging::IntoPayload;
 use p2pt_proto::{InfoHash, PeerId};
-use p2pt_rt::timeout;
-use p2pt_trust::RoomSecret;
+use p2pt_rt::{Instant, timeout};
+use p2pt_trust::{Code, RoomSecret, Side};
 
 use crate::counters::Counters;
 use crate::engine::{Command, MembershipId};
 use crate::node::NodeHandle;
 use crate::queue::{EventQueue, lock};
 use crate::send_queue::{Outgoing, ToSend};
-use crate::trust::{Descriptions, NodeTrust, Room};
+use crate::trust::{Descriptions, NodeTrust, Pairing, Room};
 use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryNextError};
 
 /// What the members of a swarm share: an identifier, the info hash alone where that is all that is known, or a secret.
@@ -44,13 +44,17 @@ pub struct SwarmKey {
     identifier: Option<String>,
     info_hash: InfoHash,
     room: Option<Arc<Room>>,
+    code: Option<(Side, Code)>,
 }
 
 impl PartialEq for SwarmKey {
     fn eq(&self, other: &Self) -> bool {
         // A room's name is as good as its secret, from which it follows.
         let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
-        self.info_hash == other.info_hash && self.identifier == other.identifier && mode(self) == mode(other)
+        self.info_hash == other.info_hash
+            && self.identifier == other.identifier
+            && mode(self) == mode(other)
+            && self.code == other.code
     }
 }
 
@@ -78,6 +82,44 @@ impl SwarmKey {
         self.room.as_ref().is_some_and(|room| room.is_sealed())
     }
 
+    /// The swarm in which two nodes meet by a code of four words, which one of them shows and the other types; each
+    /// [side](Side) is one of the two. Only who proves the code becomes a peer, and the first who does is the only one: from
+    /// then on its key is known, and [pinned](crate::Node::pin) if the application wants.
+    ///
+    /// The code holds for ten minutes from the join. Somebody who does not have it can try one guess in each of three
+    /// attempts, and each is told by [`WrongCode`](crate::RejectReason::WrongCode).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use p2pt::SwarmKey;
+    /// use p2pt::trust::{Code, Side};
+    ///
+    /// let code = Code::draw(&mut rand::rng());
+    /// let told = code.reveal(); // as in "apple-bridge-canyon-lemon", which one person reads to another
+    /// let (alice, _events) = world.join(SwarmKey::code(code, Side::Shows)).await;
+    /// let (bob, _events) = world.join(SwarmKey::code(Code::parse(&told)?, Side::Types)).await;
+    /// assert_eq!(alice.wait_for_peer().await?.public_key(), bob.node().public_key());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn code(code: Code, side: Side) -> Self {
+        let identifier = code.hidden_identifier();
+        Self { code: Some((side, code)), ..identifier.into() }
+    }
+
+    /// This node's side of the code by which the swarm is named, if it is; a node without a key has none.
+    pub(crate) fn pairing(&self, trust: &NodeTrust, now: Instant) -> Option<Pairing> {
+        let key = trust.identity()?.key().clone();
+        self.code.as_ref().map(|code| Pairing::new(code, key, now))
+    }
+
+    /// Whether a key is needed to join.
+    pub(crate) fn needs_key(&self) -> bool {
+        self.code.is_some()
+    }
+
     fn room(secret: &RoomSecret, is_sealed: bool) -> Self {
         Self { room: Some(Arc::new(Room::new(secret, is_sealed))), ..secret.hidden_identifier().into() }
     }
@@ -102,7 +144,7 @@ impl From<RoomSecret> for SwarmKey {
 
 impl From<String> for SwarmKey {
     fn from(identifier: String) -> Self {
-        Self { info_hash: InfoHash::of(&identifier), identifier: Some(identifier), room: None }
+        Self { info_hash: InfoHash::of(&identifier), identifier: Some(identifier), room: None, code: None }
     }
 }
 
@@ -120,7 +162,7 @@ impl From<&String> for SwarmKey {
 
 impl From<InfoHash> for SwarmKey {
     fn from(info_hash: InfoHash) -> Self {
-        Self { identifier: None, info_hash, room: None }
+        Self { identifier: None, info_hash, room: None, code: None }
     }
 }
 

@@ -12,11 +12,14 @@
 //! | speaking with some peers only | [`Builder::policy`](crate::Builder::policy) |
 //! | remembering friends by name | [`Builder::trust_store`](crate::Builder::trust_store), with [`MemoryStore`] or, of the feature `store`, `JsonFileStore` |
 //! | a swarm that only those with a secret find and join | [`RoomLink`], [`RoomSecret`]; see [`SwarmKey`](crate::SwarmKey) |
+//! | two people who meet by four words that one reads to the other | [`Code`], [`SwarmKey::code`](crate::SwarmKey::code) |
+//! | what else is to be proven before a candidate is a peer | [`Builder::handshake`](crate::Builder::handshake) |
 //!
 //! All of it is in the crate `p2pt-trust`, without sockets, for programs that speak this protocol by other means.
 
 mod confirm;
 mod descriptions;
+mod pairing;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,12 +35,14 @@ use crate::queue::lock;
 #[cfg(all(feature = "store", not(target_family = "wasm")))]
 pub use p2pt_trust::JsonFileStore;
 pub use p2pt_trust::{
-    Emoji, KeyError, LinkError, MemoryStore, NodeKey, Passphrase, PassphraseError, Pin, Policy, PublicKey, RoomKey,
-    RoomLink, RoomSecret, SafetyCode, StoreError, StretchError, Trust, TrustLevel, TrustStore,
+    CODE_ATTEMPTS, CODE_LIFETIME, Code, CodeError, Emoji, KeyError, LinkError, MemoryStore, NodeKey, Passphrase,
+    PassphraseError, Pin, Policy, PublicKey, RoomKey, RoomLink, RoomSecret, SafetyCode, Side, StoreError, StretchError,
+    Trust, TrustLevel, TrustStore,
 };
 
 pub(crate) use confirm::{Proven, confirm};
 pub(crate) use descriptions::{Author, Descriptions, OwnDescription, Proof, ReadAnswer, ReadDescription};
+pub(crate) use pairing::Pairing;
 pub(crate) use room::Room;
 
 /// Keys that are remembered with their ids after their peers have gone: those of the last thousands of meetings, at some

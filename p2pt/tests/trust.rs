@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt::testing::World;
-use p2pt::trust::{MemoryStore, NodeKey, Policy, RoomLink, Trust, TrustLevel};
-use p2pt::{Event, Events, Peer, PeerId, PinError, RejectReason, StartError, SwarmKey};
+use p2pt::trust::{Code, MemoryStore, NodeKey, Policy, RoomLink, Side, Trust, TrustLevel};
+use p2pt::{
+    Accepted, Candidate, Event, Events, HandshakeError, NodeError, Payload, Peer, PeerId, PinError, RejectReason,
+    StartError, SwarmKey,
+};
 
 /// In virtual time; longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -224,4 +227,142 @@ async fn a_pin_is_told_of_and_can_be_taken_away() {
     assert_eq!(next_change(&mut events).await, (TrustLevel::Pinned, TrustLevel::FirstUse));
     let (bare, _bare_events) = world.join("elsewhere").await;
     assert!(matches!(bare.node().pin("bob", &key(2).public_key()).await, Err(PinError::NoStore)));
+}
+
+/// Shows a password, and accepts who shows the same.
+async fn password(mut candidate: Candidate, password: &'static str) -> Result<Accepted, HandshakeError> {
+    assert!(candidate.public_key().is_some() && candidate.safety_code().is_some());
+    candidate.send(password).await?;
+    match candidate.receive().await? {
+        Payload::Text(text) if text == password => Ok(candidate.accept()),
+        _ => Err(candidate.refuse("that is not the password")),
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn an_application_accepts_candidates_before_they_are_peers() {
+    let world = World::new(11);
+    let with = |word| world.builder().handshake(DEADLINE, move |candidate| password(candidate, word)).join("room");
+    let (_alice, mut alice_events) = with("swordfish").await.expect("a node");
+    let (_mallory, mut mallory_events) = with("guess").await.expect("a node");
+    assert_eq!(next_rejection(&mut mallory_events).await, (RejectReason::Refused, false));
+    let (bob, mut bob_events) = with("swordfish").await.expect("a node");
+    let (peer, _) = next_peer(&mut alice_events).await;
+    assert_eq!(peer.id(), bob.peer_id());
+    // What is sent at once is no part of the handshake.
+    peer.queue("hello").expect("room");
+    let message = async {
+        loop {
+            match bob_events.next().await.expect("the node runs") {
+                Event::Message(message) => return message.text().map(ToOwned::to_owned),
+                Event::Data(data) => panic!("{data}"),
+                _ => {}
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, message).await.expect("a message").as_deref(), Some("hello"));
+}
+
+#[tokio::test]
+async fn a_candidate_that_says_nothing_or_too_much_is_turned_away() {
+    let world = World::new(12);
+    let shaking = |candidate: Candidate| password(candidate, "swordfish");
+    for other in [0, 1, 2] {
+        let (alice, mut events) = world.builder().handshake(DEADLINE, shaking).join("room").await.expect("a node");
+        let other = world.builder().handshake(Duration::from_secs(60), move |mut candidate: Candidate| async move {
+            match other {
+                0 => std::future::pending().await,
+                1 => {
+                    let size = 64 << 10;
+                    let error = candidate.send("x".repeat(size + 1)).await.expect_err("too large");
+                    assert!(
+                        matches!(error, HandshakeError::TooLarge { bytes, max } if bytes == size + 1 && max == size)
+                    );
+                    candidate.send("x".repeat(size)).await?;
+                    Err(candidate.refuse("it was a test"))
+                }
+                _ => panic!("the application's own mistake"),
+            }
+        });
+        let (other, _other_events) = other.join("room").await.expect("a node");
+        assert_eq!(next_rejection(&mut events).await, (RejectReason::Refused, false));
+        assert!(alice.peers().is_empty());
+        for swarm in [alice, other] {
+            swarm.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_people_meet_by_a_code_and_nobody_else_does() {
+    let world = World::new(13);
+    let code = Code::draw(&mut rand::rng());
+    let told = code.reveal();
+    // Whoever finds the first two words can try the others.
+    let guess = |last: &str| {
+        let mut words: Vec<&str> = told.split('-').collect();
+        words[3] = last;
+        Code::parse(&words.join("-"))
+    };
+    let wrong = ["able", "acid"].iter().find_map(|word| guess(word).ok().filter(|guess| *guess != code));
+    let wrong = wrong.expect("one of them is a word of codes, and another");
+    let (alice, mut events) = world.join(SwarmKey::code(code.clone(), Side::Shows)).await;
+    let (unsigned, _unsigned_events) = world
+        .builder()
+        .peer_id(PeerId::from([7; 20]))
+        .join(alice.identifier().expect("a name"))
+        .await
+        .expect("it has found the name");
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::Unsigned, false));
+    unsigned.shutdown().await;
+    let (mallory, mut mallory_events) = world.join(SwarmKey::code(wrong, Side::Types)).await;
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::WrongCode { left: 2 }, false));
+    assert!(matches!(next_rejection(&mut mallory_events).await, (RejectReason::WrongCode { .. }, false)));
+    mallory.shutdown().await;
+    let (bob, mut bob_events) = world.join(SwarmKey::code(Code::parse(&told).expect("a code"), Side::Types)).await;
+    let (peer, _) = next_peer(&mut events).await;
+    assert_eq!(peer.public_key(), bob.node().public_key());
+    assert_eq!(next_peer(&mut bob_events).await.0.public_key(), alice.node().public_key());
+    // It has done its service.
+    let (_late, mut late_events) = world.join(SwarmKey::code(code, Side::Types)).await;
+    assert!(matches!(next_rejection(&mut late_events).await, (_, false)));
+}
+
+#[tokio::test]
+async fn a_code_that_is_guessed_at_is_void_after_three_attempts() {
+    let world = World::new(14);
+    let code = Code::draw(&mut rand::rng());
+    let (_alice, mut events) = world.join(SwarmKey::code(code.clone(), Side::Shows)).await;
+    let told = code.reveal();
+    let words: Vec<&str> = told.split('-').collect();
+    let guesses =
+        ["able", "acid", "actor", "adapt"].map(|last| Code::parse(&[words[0], words[1], words[2], last].join("-")));
+    let mut lefts = Vec::new();
+    for guess in guesses.into_iter().flatten().filter(|guess| *guess != code) {
+        let (mallory, _mallory_events) = world.join(SwarmKey::code(guess, Side::Types)).await;
+        match next_rejection(&mut events).await {
+            (RejectReason::WrongCode { left }, false) => lefts.push(left),
+            other => panic!("{other:?}"),
+        }
+        mallory.shutdown().await;
+        if lefts.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(lefts, [2, 1, 0]);
+    let (_bob, mut bob_events) = world.join(SwarmKey::code(code, Side::Types)).await;
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::CodeVoid, false));
+    assert!(!next_rejection(&mut bob_events).await.1);
+}
+
+#[tokio::test]
+async fn a_code_takes_a_key() {
+    let world = World::new(15);
+    let key = SwarmKey::code(Code::draw(&mut rand::rng()), Side::Shows);
+    let joined = world.builder().peer_id(PeerId::from([7; 20])).join(key.clone()).await;
+    assert!(matches!(joined, Err(StartError::PeerIdWithKey)), "{joined:?}");
+    let node = world.builder().peer_id(PeerId::from([7; 20])).start().await.expect("a node");
+    assert!(matches!(node.join(key).await, Err(NodeError::NoKey)));
 }

@@ -3,13 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::thread;
 
-use rustyline::config::Configurer;
+use rustyline::config::{ColorMode, Configurer};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
 use tokio::io::{BufReader, Stdin};
 use tokio::sync::mpsc;
 
+use crate::above::{Prompter, lines_above};
 use crate::lines::{Line, Lines};
 use crate::terminal::Terminal;
 
@@ -52,13 +53,20 @@ impl Source {
 
     fn edit() -> rustyline::Result<(Self, Terminal)> {
         let screen = Screen::save();
-        let mut editor = Editor::<(), MemHistory>::with_history(Config::default(), MemHistory::new())?;
+        let mut editor = Editor::<Prompter, MemHistory>::with_history(Config::default(), MemHistory::new())?;
         editor.set_max_history_size(HISTORY)?;
-        let printer = editor.create_external_printer()?;
+        let (lines_above, prompter) = lines_above(editor.create_external_printer()?, io::stdout())?;
+        editor.set_helper(Some(prompter));
+        // The lines are part of the prompt's decoration, which the editor leaves out where it is to use no colours.
+        editor.set_color_mode(ColorMode::Forced);
         let (typed, lines) = mpsc::channel(MAX_WAITING);
         let edit = move || {
             loop {
-                let line = match editor.readline(PROMPT) {
+                let line = editor.readline(PROMPT);
+                if let Some(prompter) = editor.helper() {
+                    prompter.pause();
+                }
+                let line = match line {
                     Ok(line) => {
                         // One that cannot be remembered is sent all the same.
                         let _ = editor.add_history_entry(&line);
@@ -68,8 +76,8 @@ impl Source {
                     Err(ReadlineError::Interrupted | ReadlineError::Eof) => return,
                     Err(error) => Err(io::Error::other(error)),
                 };
-                // This thread must not wait for room: an editor that waits prints nothing, and the other side may wait for
-                // what it prints. The last place is for saying so.
+                // This thread must not wait for room: an editor that waits draws nothing, and the other side may wait for
+                // what it draws. The last place is for saying so.
                 let line = if typed.capacity() > 1 { line } else { Err(io::Error::other(TOO_MANY)) };
                 let failed = line.is_err();
                 if typed.try_send(line).is_err() || failed {
@@ -78,7 +86,7 @@ impl Source {
             }
         };
         thread::Builder::new().name("line-editor".to_owned()).spawn(edit)?;
-        Ok((Self::Editor { lines, _screen: screen }, Terminal::beside_an_editor(printer)))
+        Ok((Self::Editor { lines, _screen: screen }, Terminal::above_an_editor(lines_above)))
     }
 
     /// Whether people type the lines, so that their end is meant.

@@ -12,12 +12,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error_span};
 
-use super::{ChannelEnd, Done, Engine, MembershipId};
+use super::{ChannelEnd, Done, Engine, MembershipId, Parts};
 use crate::channel::PeerChannel;
 use crate::connections::{Action, AnsweredOffer, AttemptError, IncomingOffer, Opened};
+use crate::handshake::Handshake;
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
-use crate::trust::{Descriptions, Proof, confirm};
+use crate::trust::{Descriptions, Pairing, Proof, confirm};
 use crate::{Peer, reading, send_queue};
 
 impl Engine {
@@ -33,8 +34,9 @@ impl Engine {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let descriptions = membership.connections.descriptions().clone();
-                        let rng = StdRng::from_rng(&mut self.parts.rng);
-                        let opening = answer(transport, offer, descriptions, rng, info_hash, peer);
+                        let pairing = membership.connections.pairing().cloned();
+                        let meeting = self.parts.meeting(info_hash, peer, pairing);
+                        let opening = answer(transport, offer, descriptions, meeting);
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
@@ -43,7 +45,9 @@ impl Engine {
                         let descriptions = membership.connections.descriptions();
                         let AnsweredOffer { pending, own, answer } = answer;
                         let proof = descriptions.proof(&own, Role::Offer, &answer.hash, &answer.author);
-                        let opening = async move { proven(pending.open(&answer.sdp).await?, proof).await };
+                        let pairing = membership.connections.pairing().cloned();
+                        let meeting = self.parts.meeting(info_hash, peer, pairing);
+                        let opening = async move { meeting.met(pending.open(&answer.sdp).await?, proof).await };
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
                         membership.attempts.insert(attempt, task);
@@ -133,26 +137,51 @@ async fn answer(
     transport: Arc<dyn Transport>,
     offer: IncomingOffer,
     descriptions: Descriptions,
-    mut rng: StdRng,
-    info_hash: InfoHash,
-    to: PeerId,
+    mut meeting: Meeting,
 ) -> Result<Opened, AttemptError> {
+    let (info_hash, to) = (meeting.info_hash, meeting.peer);
     let IncomingOffer { client, offer_id, description } = offer;
     let pending = transport.answer(&description.sdp).await?;
-    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut rng)?;
+    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut meeting.rng)?;
     let proof = descriptions.proof(&own, Role::Answer, &description.hash, &description.author);
     debug!(offer = %offer_id, "the answer is made and sent; the channel opens");
     client.answer(info_hash, to, offer_id, own.sdp);
-    proven(pending.open().await?, proof).await
+    meeting.met(pending.open().await?, proof).await
 }
 
-/// Has both ends of an open channel prove who they are, if both sign.
-async fn proven(mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
-    let proven = match proof {
-        Some(proof) => Some(confirm(&mut channel, proof).await.map_err(AttemptError::Refused)?),
-        None => None,
-    };
-    Ok(Opened { channel, proven })
+/// What is due on a channel that has opened, before its other end is a peer.
+struct Meeting {
+    info_hash: InfoHash,
+    peer: PeerId,
+    pairing: Option<Arc<Pairing>>,
+    handshake: Option<Handshake>,
+    rng: StdRng,
+}
+
+impl Parts {
+    fn meeting(&mut self, info_hash: InfoHash, peer: PeerId, pairing: Option<Arc<Pairing>>) -> Meeting {
+        let rng = StdRng::from_rng(&mut self.rng);
+        Meeting { info_hash, peer, pairing, handshake: self.handshake.clone(), rng }
+    }
+}
+
+impl Meeting {
+    /// Has both ends prove who they are, if both sign, and the code if the swarm has one, and the application accept the
+    /// other one.
+    async fn met(mut self, mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
+        let proven = match proof {
+            Some(proof) => Some(confirm(&mut channel, proof).await.map_err(AttemptError::Refused)?),
+            None => None,
+        };
+        if let Some(pairing) = self.pairing {
+            pairing.pair(&mut channel, proven.as_ref(), &mut self.rng).await.map_err(AttemptError::Refused)?;
+        }
+        let opened = Opened { channel, proven };
+        match self.handshake {
+            Some(handshake) => handshake.shake(opened, self.info_hash, self.peer).await.map_err(AttemptError::Refused),
+            None => Ok(opened),
+        }
+    }
 }
 
 /// Reads a channel to its end, hands over what is queued for its peer, and reports its close as soon as it happens,

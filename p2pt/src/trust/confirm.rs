@@ -7,7 +7,7 @@ use bytes::Bytes;
 use p2pt_messaging::wire::{Frame as WireFrame, FrameKind, Frames, Hello};
 use p2pt_rt::timeout;
 use p2pt_transport::{Channel, Frame};
-use p2pt_trust::{Confirmation, Expected, Features, PublicKey, Role, SafetyCode};
+use p2pt_trust::{Confirmation, Expected, Features, PublicKey, Role, SafetyCode, Transcript};
 use tracing::debug;
 
 use super::descriptions::Proof;
@@ -22,6 +22,8 @@ const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Proven {
     pub(crate) key: PublicKey,
     pub(crate) safety_code: SafetyCode,
+    /// Names the connection.
+    pub(crate) transcript: Transcript,
 }
 
 /// Proves to the other end of a channel who this node is, and has it prove the same. Nothing that comes after its proof is
@@ -107,6 +109,6 @@ impl Proof {
             Role::Answer => (&nonce, &self.nonce),
         };
         let safety_code = SafetyCode::new(&self.transcript, offerer, answerer);
-        Ok(Proven { key: self.theirs.key, safety_code })
+        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript })
     }
 }
