@@ -112,6 +112,9 @@ pub(super) fn code(reason: RejectReason) -> &'static str {
         RejectReason::WrongRoom => "wrong_room",
         RejectReason::NotConfirmed => "not_confirmed",
         RejectReason::NotVouched { .. } => "not_vouched",
+        RejectReason::WrongCode { .. } => "wrong_code",
+        RejectReason::CodeVoid => "code_void",
+        RejectReason::Refused => "refused",
         _ => "other",
     }
 }

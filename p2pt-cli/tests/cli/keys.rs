@@ -109,7 +109,7 @@ async fn an_id_of_ones_own_and_a_key_exclude_each_other() {
 
 /// A file that its owner alone can read, as a key's should be.
 fn write_private(path: &str, contents: &str) {
-    std::fs::write(path, contents).unwrap();
+    std::fs::write(path, contents).expect("it is written");
     #[cfg(unix)]
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
 }
