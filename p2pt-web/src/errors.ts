@@ -83,10 +83,6 @@ export function calling<T> (call: () => T): T {
 }
 
 /** Awaits a binding, and rejects with a {@link P2ptError}. */
-export async function awaiting<T> (promise: Promise<T>): Promise<T> {
-  try {
-    return await promise
-  } catch (error) {
-    throw fromBinding(error)
-  }
+export function awaiting<T> (promise: Promise<T>): Promise<T> {
+  return promise.catch(error => { throw fromBinding(error) })
 }

@@ -58,12 +58,16 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
   const result = <T>(call: number): Promise<T> =>
     new Promise((resolve, reject) => { waiting.set(call, { resolve, reject }) })
 
-  /** Makes a call, and waits for its result. */
-  async function numbered<T> (make: (call: number) => void): Promise<T> {
+  /** Makes a call, and waits for its result: with no promise but that of the result, since this is done for each message. */
+  function numbered<T> (make: (call: number) => void): Promise<T> {
     const call = draw()
-    // What throws has not begun.
-    make(call)
-    return await result<T>(call)
+    try {
+      make(call)
+    } catch (error) {
+      // What throws has not begun.
+      return Promise.reject(error)
+    }
+    return result<T>(call)
   }
 
   // Nothing of the addon keeps the process alive; this does while there is a reason.

@@ -197,12 +197,12 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
 
   /** Gets the next events. One call at a time is under way, which all readers share; says whether any have come. */
   #cross (): Promise<boolean> {
-    this.#crossing ??= awaiting(this.#swarm.next()).then(batch => {
+    this.#crossing ??= this.#swarm.next().then(batch => {
       this.#crossing = undefined
       this.#batch = batch.map(event => this.#event(event))
       this.#place = 0
       return batch.length > 0
-    })
+    }, error => { throw fromBinding(error) })
     return this.#crossing
   }
 

@@ -235,7 +235,8 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
       return
     }
     // A handler of the response may run after the next message has been given to `peer`, and responds to this one.
-    const view = Object.create(peer, { respond: { value: peer.respond, writable: true, enumerable: true } })
+    const view = Object.create(peer)
+    view.respond = peer.respond
     waiter.resolve([view, message.value])
   }
 

@@ -193,17 +193,20 @@ pub enum RejectReason {
     /// has met: a stranger under the id, or a tracker that has taken the signature away.
     Unsigned,
     /// Its description is signed, and the signature does not hold: it was changed on its way, was made for another swarm or
-    /// offer, or is of a key from which the peer id does not follow. Whoever brought it, this tracker or something before
-    /// it, has forged it or passed a forgery on.
+    /// offer, or is of a key from which the peer id does not follow. Or the other end of the channel is not the author of the
+    /// description: somebody stands between the two. Whoever brought the description, this tracker or something before it,
+    /// has forged it or passed a forgery on.
     BadSignature,
-    /// Its offer has come before. A tracker that repeats what it has heard gets nothing by it.
+    /// Its signed offer has come before. A tracker that repeats what it has heard gets nothing by it; two names of one
+    /// tracker may bring an offer twice.
     Replayed,
     /// Its key is none of those that [`Policy::Only`](crate::trust::Policy::Only) names.
     WrongKey,
-    /// Its description was not sealed with the secret of the room, or was sealed where there is no room.
+    /// Its description was not sealed with the secret of the room, or it did not prove that it has the secret; or its
+    /// description was sealed where there is no room.
     WrongRoom,
-    /// The other end of the channel did not prove, within 10 s, that it is the author of its description: somebody stands
-    /// between the two, or the peer does not know the room's secret, or the channel closed too early.
+    /// The other end of the channel did not say, within 10 s, who it is, though its description is signed: the channel has
+    /// closed, or it does not speak this library's protocol.
     NotConfirmed,
     /// It did not prove the [code](crate::SwarmKey::code) by which the swarm is named: it has another one, or it left in the
     /// midst, as who guesses would. The person who gave the code out is to be told.
@@ -230,7 +233,7 @@ impl RejectReason {
     /// Whether the tracker that [brought](ConnectionRejected::tracker) the description, or something between it and the
     /// peer, may have forged it: a network without liars does not lead to this.
     pub fn is_forgery(self) -> bool {
-        matches!(self, Self::BadSignature | Self::Replayed | Self::NotConfirmed)
+        self == Self::BadSignature
     }
 }
 
@@ -255,14 +258,14 @@ impl fmt::Display for RejectReason {
             Self::Banned => "it is banned",
             Self::NotTheSamePeer => "another peer is connected under its id",
             Self::Unsigned => "it has no key, which is asked for or belongs to its id",
-            Self::BadSignature => "the signature of its description does not hold",
+            Self::BadSignature => "its signature does not hold, so that what it said may be forged",
             Self::Replayed => "its offer has come before",
             Self::WrongKey => "its key is none of those that are admitted",
             Self::WrongRoom => "it does not have the secret of the room",
             Self::WrongCode { left } => return write!(f, "it did not prove the code; {left} attempts are left"),
             Self::CodeVoid => "the code is of no use any more",
             Self::Refused => "the application's handshake has not accepted it",
-            Self::NotConfirmed => "it did not prove its key when the channel was open",
+            Self::NotConfirmed => "it did not say who it is when the channel was open",
         })
     }
 }

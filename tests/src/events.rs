@@ -15,7 +15,7 @@ pub async fn next_of_peers(events: &mut Events, within: Duration) -> Event {
         loop {
             match events.next().await.expect("the events go on") {
                 Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-                Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
+                Event::ConnectionFailed(_) | Event::ConnectionRejected(_) | Event::TrustChanged(_) => {}
                 event => return event,
             }
         }

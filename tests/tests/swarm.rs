@@ -27,7 +27,7 @@ async fn quiet(node: &mut SimNode) {
         loop {
             match node.events.next().await {
                 Some(Event::TrackerConnected(_) | Event::TrackerWarning { .. }) => {}
-                Some(Event::ConnectionFailed(_) | Event::ConnectionRejected(_)) => {}
+                Some(Event::ConnectionFailed(_) | Event::ConnectionRejected(_) | Event::TrustChanged(_)) => {}
                 event => return event,
             }
         }

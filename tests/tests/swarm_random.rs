@@ -71,7 +71,7 @@ async fn hear(mut events: Events) {
                 assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
             }
             Event::TrackerConnected(_) | Event::TrackerWarning { .. } => {}
-            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) => {}
+            Event::ConnectionFailed(_) | Event::ConnectionRejected(_) | Event::TrustChanged(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -16,6 +16,9 @@ const MAX_PATHS: usize = 256;
 
 /// This workspace's tracker, behind a relay that puts an [`EmulatedPath`] between any two peers that meet. The tracker
 /// itself is reached without a delay: only what peers send each other takes the path.
+///
+/// It changes what peers say to each other, so that nodes that sign turn each other away: a node needs a
+/// [peer id](p2pt::Builder::peer_id) of its own here, with which it does not sign.
 #[derive(Debug)]
 pub struct EmulatedPathTracker(RelayedTracker);
 
@@ -73,7 +76,7 @@ impl Paths {
 mod tests {
     use std::time::Duration;
 
-    use p2pt::{Event, P2pt};
+    use p2pt::{Event, P2pt, PeerId};
     use p2pt_transport::webrtc::WebRtcConfig;
     use tokio::time::{Instant, timeout};
 
@@ -85,9 +88,11 @@ mod tests {
     async fn peers_that_meet_there_have_the_delay_of_the_path() {
         let conditions = PathConditions { delay: Duration::from_millis(20), loss_percent: 0.0 };
         let tracker = EmulatedPathTracker::start(conditions).await.unwrap();
-        let node = || P2pt::builder().tracker(tracker.url()).webrtc(WebRtcConfig::loopback());
-        let (one, mut events) = node().join("delayed").await.unwrap();
-        let (other, mut others_events) = node().join("delayed").await.unwrap();
+        let node = |id| {
+            P2pt::builder().tracker(tracker.url()).webrtc(WebRtcConfig::loopback()).peer_id(PeerId::from([id; 20]))
+        };
+        let (one, mut events) = node(1).join("delayed").await.unwrap();
+        let (other, mut others_events) = node(2).join("delayed").await.unwrap();
         let other_id = other.peer_id();
         let echo = tokio::spawn(async move {
             while let Some(event) = others_events.next().await {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use p2pt::tracker::{CertificateError, Connector, HeaderError, ProxyUrl, WebSocketConnector};
 use p2pt::transport::DEFAULT_STUN_SERVERS;
-use p2pt::{AnnounceUrl, AnnounceUrlError, Builder, Limits, P2pt};
+use p2pt::{AnnounceUrl, AnnounceUrlError, Builder, Limits, P2pt, PeerId};
 use p2pt::{IcePolicy, IceServer, WebRtcConfig};
 
 use super::{is_tracker_url, quoted};
@@ -97,6 +97,9 @@ pub(crate) struct NetworkArgs {
     /// is refused
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY, value_parser = memory())]
     send_memory: u32,
+    /// Sign nothing: where a tracker changes what peers say to each other, to measure over a path of its own
+    #[arg(long, hide = true)]
+    unsigned: bool,
 }
 
 /// How trackers are reached.
@@ -166,6 +169,7 @@ impl NetworkArgs {
             max_peers: DEFAULT_MAX_PEERS,
             receive_memory: DEFAULT_MEMORY,
             send_memory: DEFAULT_MEMORY,
+            unsigned: false,
         }
     }
 
@@ -175,6 +179,7 @@ impl NetworkArgs {
         let builder = P2pt::builder().trackers(self.tracker_urls()).webrtc(self.webrtc()).connector(connector);
         let [receive, send] = self.memory();
         let builder = builder.receive_memory(receive).send_memory(send).limits(self.limits());
+        let builder = if self.unsigned { builder.peer_id(PeerId::random()) } else { builder };
         Ok(builder.connections_per_peer(self.connections.get()).max_peers(self.max_peers))
     }
 

@@ -61,6 +61,8 @@ pub(super) struct Core {
     /// Connections that may have something to send, whose socket takes nothing more now.
     pub(super) blocked: Vec<Key>,
     silence: Duration,
+    /// When the driver looks again without being woken.
+    pub(super) driver_wakes_at: Option<Instant>,
 }
 
 /// Where a connection can be reached.
@@ -89,6 +91,7 @@ impl Core {
             written: VecDeque::new(),
             blocked: Vec::new(),
             silence: config.idle_timeout,
+            driver_wakes_at: None,
         }
     }
 
@@ -305,28 +308,47 @@ impl Core {
         self.end_broken();
         for _ in 0..self.endpoint.listed() {
             let Some(key) = self.endpoint.poll_listed() else { break };
-            if contained(|| self.serve(now, key)).is_none() {
-                self.endpoint.break_off(key);
-            }
-            if self.is_blocked(key) {
-                if !self.blocked.contains(&key) {
-                    self.blocked.push(key);
-                }
-                self.endpoint.attempt(key, |endpoint| endpoint.set_timer(now, key));
-                self.end_broken();
-                continue;
-            }
-            let stays = self.endpoint.transmit(now, key, &mut self.written);
-            self.queue_written(now);
-            self.end_broken();
-            if !stays {
-                self.remove(key, peer::Stage::Waiting, &peer::End::Local);
-            }
+            self.turn_of(now, key);
         }
         self.queue_written(now);
         more |= self.endpoint.listed() > 0;
         more |= self.endpoint.next_timeout().is_some_and(|at| at <= now);
         more
+    }
+
+    /// One connection's turn.
+    fn turn_of(&mut self, now: Instant, key: Key) {
+        if contained(|| self.serve(now, key)).is_none() {
+            self.endpoint.break_off(key);
+        }
+        if self.is_blocked(key) {
+            if !self.blocked.contains(&key) {
+                self.blocked.push(key);
+            }
+            self.endpoint.attempt(key, |endpoint| endpoint.set_timer(now, key));
+            self.end_broken();
+            return;
+        }
+        let stays = self.endpoint.transmit(now, key, &mut self.written);
+        self.queue_written(now);
+        self.end_broken();
+        if !stays {
+            self.remove(key, peer::Stage::Waiting, &peer::End::Local);
+        }
+    }
+
+    /// The turn of a channel that was just given frames, without the driver. What it writes is [outgoing](Self::outgoing).
+    pub(super) fn turn_without_driver(&mut self, now: Instant, channel: &Arc<ChannelState>) {
+        let is_served = self.channels.get(&channel.key).is_some_and(|served| Arc::ptr_eq(&served.channel, channel));
+        if is_served {
+            self.turn_of(now, channel.key);
+        }
+    }
+
+    /// Whether the driver has something to do now, or earlier than it would look by itself.
+    pub(super) fn needs_driver(&self) -> bool {
+        let is_early = |next| self.driver_wakes_at.is_none_or(|at| next < at);
+        !self.outgoing.is_empty() || self.endpoint.listed() > 0 || self.next_timeout().is_some_and(is_early)
     }
 
     /// When there is something to do again.

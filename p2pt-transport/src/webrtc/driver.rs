@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    buffers::lock,
+    buffers::{lock, try_lock},
     channel::ChannelState,
     contain::contained,
     core::Core,
@@ -48,6 +48,12 @@ const RUN_BYTES: usize = 65_000;
 /// When a socket is tried again that fails, or the driver begins anew.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
+/// Frames of a transport that follow each other sooner are many in a row. Waking a thread takes half of it.
+pub(super) const ROW: Duration = Duration::from_micros(100);
+
+/// Up to so many bytes leave from the thread that sends them: encrypting them takes as long as to wake the driver.
+const SENT_AT_ONCE: usize = 4096;
+
 /// How long a relay's confirmation is waited for that it has taken its allocation back. Without it the allocation lapses by itself.
 const RELEASE: Duration = Duration::from_millis(200);
 
@@ -60,6 +66,9 @@ pub(super) struct Shared {
     /// Channels with something to do.
     listed: Mutex<Vec<Key>>,
     waker: Mutex<Option<Waker>>,
+    pace: Mutex<Pace>,
+    /// A turn without the driver has panicked, for another reason than one connection.
+    is_broken: AtomicBool,
     /// The transport has shut down: the driver ends with the last connection.
     pub(super) ended: AtomicBool,
 }
@@ -72,6 +81,8 @@ impl Shared {
             generation: AtomicU64::new(0),
             listed: Mutex::default(),
             waker: Mutex::default(),
+            pace: Mutex::default(),
+            is_broken: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         }
     }
@@ -82,6 +93,44 @@ impl Shared {
             lock(&self.listed).push(channel.key);
             self.wake();
         }
+    }
+
+    /// A channel has taken frames of so many bytes. They leave at once, from the thread of the caller, where that is sooner
+    /// than to wake the driver; it is woken for what else there is to do.
+    pub(super) fn has_taken(&self, channel: &Arc<ChannelState>, bytes: usize) {
+        let now = Instant::now().into_std();
+        let leaves_now = lock(&self.pace).leaves_now(now, bytes) && !channel.is_listed.load(Ordering::Acquire);
+        if !leaves_now || !self.send_now(now, channel) {
+            self.touch(channel);
+        }
+    }
+
+    /// Has a channel take its turn, unless the driver is at work. Whether it did.
+    fn send_now(&self, now: std::time::Instant, channel: &Arc<ChannelState>) -> bool {
+        // In the order in which others take them; they are not waited for.
+        let (Some(sets), Some(mut core)) = (try_lock(&self.sets), try_lock(&self.core)) else { return false };
+        let needs_driver = contained(|| {
+            core.turn_without_driver(now, channel);
+            let mut run = Vec::new();
+            core.outgoing.drain(|local, queue| {
+                let Some(socket) = sets.sockets().find(|socket| bare(socket.local_addr()) == local) else {
+                    return false;
+                };
+                // What the socket does not take is left to the driver, which can wait for it.
+                while !queue.is_empty() && send_run(&**socket, queue, &mut run).is_ok() {}
+                true
+            });
+            core.needs_driver()
+        });
+        drop(core);
+        drop(sets);
+        if needs_driver.is_none() {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        if needs_driver != Some(false) {
+            self.wake();
+        }
+        true
     }
 
     pub(super) fn wake(&self) {
@@ -96,6 +145,20 @@ impl Shared {
     pub(super) fn sockets_changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.wake();
+    }
+}
+
+/// Decides whether frames leave from the thread that sends them. Many in a row do not: from the driver, which is on its way
+/// then, several leave in one datagram and several datagrams in one call, while the sender goes on. Sans-I/O.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<std::time::Instant>,
+}
+
+impl Pace {
+    fn leaves_now(&mut self, now: std::time::Instant, bytes: usize) -> bool {
+        let last = self.last.replace(now);
+        bytes <= SENT_AT_ONCE && last.is_none_or(|last| now.saturating_duration_since(last) >= ROW)
     }
 }
 
@@ -130,7 +193,14 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     let _abandon = AbandonOnDrop(shared.clone());
     tracing::debug!("driver task started");
     let mut driver = Driver::new(shared.clone());
-    while poll_fn(|cx| contained(|| driver.poll(cx)).map_or(Poll::Ready(true), |poll| poll.map(|()| false))).await {
+    let is_broken = |shared: &Shared| shared.is_broken.swap(false, Ordering::AcqRel);
+    while poll_fn(|cx| match contained(|| driver.poll(cx)) {
+        None => Poll::Ready(true),
+        Some(_) if is_broken(&shared) => Poll::Ready(true),
+        Some(poll) => poll.map(|()| false),
+    })
+    .await
+    {
         tracing::error!("driver task has panicked and begins anew, without any connection");
         lock(&shared.core).begin_anew();
         // The other sides take what comes from the old ones for their old connections, until those fall silent.
@@ -187,6 +257,7 @@ impl Driver {
                 return Poll::Ready(());
             }
         }
+        core.driver_wakes_at = next.map(Instant::into_std);
         drop(core);
         let next = [next, self.relays_until].into_iter().flatten().min();
         if let Some(next) = next {
@@ -263,39 +334,56 @@ impl Driver {
     }
 }
 
-/// Sends what a socket takes.
+/// Sends what a socket takes, which wakes the task when it takes more.
 fn send_from(cx: &mut Context<'_>, socket: &dyn DatagramSocket, queue: &mut VecDeque<Datagram>, run: &mut Vec<u8>) {
-    while let Some(first) = queue.front() {
-        let (remote, size) = (first.remote, first.data.len());
-        // A run of datagrams of one size, of which the last may be shorter.
-        run.clear();
-        let mut count = 0;
-        for datagram in queue.iter().take(socket.max_segments()) {
-            let is_next = datagram.remote == remote && datagram.data.len() <= size;
-            if !is_next || (count > 0 && run.len() + datagram.data.len() > RUN_BYTES) {
-                break;
-            }
-            run.extend_from_slice(&datagram.data);
-            count += 1;
-            if datagram.data.len() < size {
-                break;
+    while !queue.is_empty() {
+        let Err(IsFull { count }) = send_run(socket, queue, run) else { continue };
+        match socket.poll_writable(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(local = %socket.local_addr(), %error, "cannot wait for a UDP socket");
+                queue.drain(..count);
             }
         }
-        let local = socket.local_addr();
-        match socket.try_send(scoped(remote, local), run, size) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_writable(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(())) => continue,
-                Poll::Ready(Err(error)) => tracing::debug!(%local, %error, "cannot wait for a UDP socket"),
-            },
-            Err(error) => tracing::debug!(%local, %remote, %error, "cannot send from a UDP socket"),
-            Ok(()) => {}
-        }
-        queue.drain(..count);
     }
 }
 
-const NOTHING: Received = Received {
+/// A socket takes nothing now, and had to take so many datagrams.
+#[derive(Debug)]
+struct IsFull {
+    count: usize,
+}
+
+/// Sends the first datagrams of a queue that go to one address and are of one size, of which the last may be shorter. Those
+/// that cannot be sent are lost.
+fn send_run(socket: &dyn DatagramSocket, queue: &mut VecDeque<Datagram>, run: &mut Vec<u8>) -> Result<(), IsFull> {
+    let Some(first) = queue.front() else { return Ok(()) };
+    let (remote, size) = (first.remote, first.data.len());
+    run.clear();
+    let mut count = 0;
+    for datagram in queue.iter().take(socket.max_segments()) {
+        let is_next = datagram.remote == remote && datagram.data.len() <= size;
+        if !is_next || (count > 0 && run.len() + datagram.data.len() > RUN_BYTES) {
+            break;
+        }
+        run.extend_from_slice(&datagram.data);
+        count += 1;
+        if datagram.data.len() < size {
+            break;
+        }
+    }
+    let local = socket.local_addr();
+    match socket.try_send(scoped(remote, local), run, size) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(IsFull { count }),
+        Err(error) => tracing::debug!(%local, %remote, %error, "cannot send from a UDP socket"),
+        Ok(()) => {}
+    }
+    queue.drain(..count);
+    Ok(())
+}
+
+pub(super) const NOTHING: Received = Received {
     remote: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
     bytes: 0,
     segment_bytes: 1,
@@ -309,5 +397,23 @@ fn take(core: &mut Core, now: std::time::Instant, local: SocketAddr, received: &
     while !bytes.is_empty() {
         let data = bytes.split_to(received.segment_bytes.clamp(1, bytes.len()));
         core.receive(now, Datagram { local, remote, data });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_another_leaves_from_the_driver_and_so_does_what_is_large() {
+        let begin = crate::webrtc::sim::epoch();
+        let mut pace = Pace::default();
+        let mut leaves_now = |micros, bytes| pace.leaves_now(begin + Duration::from_micros(micros), bytes);
+        assert!(leaves_now(0, 100));
+        // A row goes on for as long as each follows the one before.
+        assert!((1..=50).all(|place| !leaves_now(place * 90, 100)));
+        assert!(leaves_now(4_600, 100));
+        assert!(!leaves_now(4_800, SENT_AT_ONCE + 1));
+        assert!(leaves_now(5_000, SENT_AT_ONCE));
     }
 }

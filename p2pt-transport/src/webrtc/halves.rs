@@ -39,6 +39,11 @@ impl Half {
         self.shared.touch(&self.channel);
     }
 
+    /// The send buffer has taken frames of so many bytes.
+    fn has_taken(&self, bytes: usize) {
+        self.shared.has_taken(&self.channel, bytes);
+    }
+
     /// In this order, so that a caller that has learned of the end cannot send any more.
     fn close(&self) {
         self.channel.end_with(self.channel.local_reason());
@@ -85,6 +90,7 @@ impl Drop for Sender {
 impl FrameSender for Sender {
     async fn send(&self, frame: Frame) -> Result<(), SendFrameError> {
         self.0.check(&frame)?;
+        let bytes = frame.len();
         match self.0.channel.send_buffer.try_send(frame) {
             Ok(()) => {}
             Err(TrySendFrameError::Full(frame)) => {
@@ -93,12 +99,13 @@ impl FrameSender for Sender {
             }
             Err(TrySendFrameError::Refused(refused)) => return Err(refused),
         }
-        self.0.touch();
+        self.0.has_taken(bytes);
         Ok(())
     }
 
     fn try_send(&self, frame: Frame) -> Result<(), TrySendFrameError> {
         self.0.check(&frame)?;
+        let bytes = frame.len();
         match self.0.channel.send_buffer.try_send(frame) {
             Err(TrySendFrameError::Full(frame)) => {
                 self.0.look_for_room();
@@ -106,7 +113,7 @@ impl FrameSender for Sender {
             }
             other => other,
         }?;
-        self.0.touch();
+        self.0.has_taken(bytes);
         Ok(())
     }
 
@@ -119,7 +126,7 @@ impl FrameSender for Sender {
             }
             other => other,
         }?;
-        self.0.touch();
+        self.0.has_taken(frames.iter().map(Frame::len).sum());
         Ok(())
     }
 

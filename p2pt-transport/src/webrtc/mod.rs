@@ -119,6 +119,7 @@ mod peer;
 mod peer_tests;
 mod pending;
 mod reachability;
+mod readiness;
 mod relay;
 mod sdp;
 mod servers;
@@ -307,5 +308,7 @@ impl Transport for WebRtc {
 mod socket_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod without_driver_tests;
 #[cfg(test)]
 mod wrapped_socket;

@@ -342,6 +342,65 @@ fn a_close_takes_as_long_as_the_other_side_needs() {
     }
 }
 
+/// SCTP may let an acknowledgement wait for 200 ms, which a close does not: it asks for it, however many frames are on their way
+/// and whether they are when the close begins.
+#[test]
+fn a_close_waits_for_no_delayed_acknowledgement() {
+    for frames in 1..=5 {
+        for are_on_their_way in [true, false] {
+            let mut sim = Sim::new(2);
+            let (a, b) = sim.open(0, 1);
+            sim.run(ms(500));
+            for _ in 0..frames {
+                sim.send(0, a, Frame::binary(vec![1; 1000]));
+            }
+            if are_on_their_way {
+                sim.touch(0, a);
+                sim.run(ms(5));
+            }
+            let begin = sim.now;
+            sim.close(0, a);
+            assert!(sim.run_until(Duration::from_secs(10), gone));
+            let took = sim.now - begin;
+            assert!(took < ms(20), "{frames} frames, on their way: {are_on_their_way}: {took:?}");
+            assert_eq!(sim.nodes[1].received(b).len(), frames);
+        }
+    }
+}
+
+/// An acknowledgement travels with the answer, so that two sides that answer each other send a datagram for each message, and
+/// no other; without an answer it comes soon.
+#[test]
+fn acknowledgements_travel_with_answers() {
+    const ROUNDS: usize = 100;
+    let mut sim = Sim::new(2);
+    let (a, b) = sim.open(0, 1);
+    sim.run(ms(500));
+    for node in [0, 1] {
+        sim.nodes[node].log = Some(Vec::new());
+    }
+    for round in 0..ROUNDS {
+        sim.send(0, a, Frame::text("question"));
+        sim.touch(0, a);
+        assert!(sim.run_until(ms(10), |sim| sim.nodes[1].received(b).len() == round + 1));
+        sim.send(1, b, Frame::text("answer"));
+        sim.touch(1, b);
+        assert!(sim.run_until(ms(10), |sim| sim.nodes[0].received(a).len() == round + 1));
+    }
+    for node in [0, 1] {
+        let log = sim.nodes[node].log.take().expect("a log");
+        let records = log.iter().filter(|(_, datagram)| !is_stun(&datagram.data)).count();
+        assert!((ROUNDS..=ROUNDS + 2).contains(&records), "{records} datagrams");
+    }
+    // Two more, of which the second is acknowledged by the stack at once.
+    for _ in 0..2 {
+        sim.send(0, a, Frame::text("no question"));
+        sim.touch(0, a);
+    }
+    sim.run(ms(8));
+    assert_eq!(sim.nodes[0].peer(a).outstanding(), 0);
+}
+
 #[test]
 fn both_may_close_at_once() {
     for closes_by_reset in [true, false] {

@@ -2,6 +2,7 @@
 
 mod channel;
 mod handshake;
+mod held_ack;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code, reason = "fuzz targets need less of it than tests"))]
 mod probe;
@@ -28,7 +29,10 @@ use rtc_sctp::{
 };
 use rtc_shared::{TransportProtocol, error::Error};
 
-use self::handshake::{handshake, is_fatal};
+use self::{
+    handshake::{handshake, is_fatal},
+    held_ack::HeldAck,
+};
 use super::{
     flight::Flights,
     guard::{self, DtlsGuard, Limits, RecordVerdict, SctpGuard, Verdict},
@@ -135,6 +139,11 @@ pub(crate) struct Session {
     window: u32,
     share: u32,
     last_sack: Option<Bytes>,
+    held_ack: HeldAck,
+    /// The last packet with data that was sent, until acknowledgements are asked for.
+    last_data: Option<Bytes>,
+    /// Acknowledgements are asked for, which the other side would else let wait.
+    is_flushing: bool,
     /// The window that the stack had then, and what has been read since, in bytes.
     window_free: u32,
     read: u32,
@@ -196,6 +205,9 @@ impl Session {
             window: config.window,
             share: u32::MAX,
             last_sack: None,
+            held_ack: HeldAck::default(),
+            last_data: None,
+            is_flushing: false,
             window_free: config.window,
             read: 0,
             reported_window: u32::MAX,
@@ -302,6 +314,7 @@ impl Session {
     /// Hands a packet to SCTP. What it ends is settled before: frames that were acknowledged are taken out, and what is
     /// outstanding is noted behind the acknowledgement that may stand in the same packet.
     fn handle_packet(&mut self, now: Instant, packet: Bytes) {
+        self.held_ack.received(&packet);
         match self.sctp_guard.inspect(now, &packet) {
             Ok(Verdict::Pass) => {}
             Ok(Verdict::Drop) => return,
@@ -433,6 +446,9 @@ impl Session {
             association.handle_timeout(now);
             self.sctp_events(now);
         }
+        if let Some(sack) = self.held_ack.take_due(now) {
+            self.write(now, &sack);
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -442,7 +458,7 @@ impl Session {
         let copy = self.flights.copy_due();
         let dtls = if self.phase == Phase::Handshake { self.flight_due() } else { None };
         let sctp = self.association.as_ref().and_then(|(_, association)| association.poll_timeout());
-        [copy, dtls, sctp].into_iter().flatten().min()
+        [copy, dtls, sctp, self.held_ack.poll_timeout()].into_iter().flatten().min()
     }
 
     /// When this side's flight is sent again.
@@ -456,9 +472,12 @@ impl Session {
             if !self.is_over() && self.packets.is_empty() {
                 self.gather_packets(now);
             }
-            if let Some(packet) = self.packets.pop_front() {
+            while self.records.is_empty()
+                && let Some(packet) = self.packets.pop_front()
+            {
                 self.send_packet(now, packet, self.share.min(self.window));
-            } else if !self.is_over() {
+            }
+            if self.records.is_empty() && !self.is_over() {
                 self.update_window(now);
             }
             self.flush_records();

@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::readiness::Readiness;
+
 /// A network on which a transport binds its sockets: the system's, or one that exists in memory.
 pub trait Network: fmt::Debug + Send + Sync {
     /// The addresses of this host, each with port 0, IPv6 link-local ones with their scope. They are read again
@@ -107,7 +109,7 @@ impl Network for SystemNetwork {
 /// A socket of the system, with segmentation offload both ways and batches where the system has them.
 #[derive(Debug)]
 struct SystemSocket {
-    io: tokio::net::UdpSocket,
+    io: Readiness,
     state: quinn_udp::UdpSocketState,
     local: SocketAddr,
 }
@@ -115,12 +117,13 @@ struct SystemSocket {
 impl SystemSocket {
     fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
         let socket = std::net::UdpSocket::bind(address)?;
+        // It does not block from here on.
         let state = quinn_udp::UdpSocketState::new((&socket).into())?;
         // What is granted is read back.
         let _ = state.set_recv_buffer_size((&socket).into(), buffer_bytes);
         let _ = state.set_send_buffer_size((&socket).into(), buffer_bytes);
         let local = socket.local_addr()?;
-        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, local })
+        Ok(Self { io: Readiness::new(socket)?, state, local })
     }
 }
 
@@ -130,7 +133,7 @@ impl DatagramSocket for SystemSocket {
     }
 
     fn receive_buffer_bytes(&self) -> usize {
-        self.state.recv_buffer_size((&self.io).into()).unwrap_or(0)
+        self.state.recv_buffer_size(self.io.socket().into()).unwrap_or(0)
     }
 
     fn poll_receive(
@@ -141,22 +144,13 @@ impl DatagramSocket for SystemSocket {
     ) -> Poll<io::Result<usize>> {
         let mut meta = [quinn_udp::RecvMeta::default(); RECEIVE_BATCH];
         let most = buffers.len().min(received.len()).min(RECEIVE_BATCH);
-        loop {
-            std::task::ready!(self.io.poll_recv_ready(cx))?;
-            let filled = self.io.try_io(tokio::io::Interest::READABLE, || {
-                self.state.recv((&self.io).into(), &mut buffers[..most], &mut meta[..most])
-            });
-            match filled {
-                Ok(filled) => {
-                    for (received, meta) in received.iter_mut().zip(&meta[..filled]) {
-                        *received = Received { remote: meta.addr, bytes: meta.len, segment_bytes: meta.stride.max(1) };
-                    }
-                    return Poll::Ready(Ok(filled));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        let filled = std::task::ready!(self.io.poll_receive(cx, || {
+            self.state.recv(self.io.socket().into(), &mut buffers[..most], &mut meta[..most])
+        }))?;
+        for (received, meta) in received.iter_mut().zip(&meta[..filled]) {
+            *received = Received { remote: meta.addr, bytes: meta.len, segment_bytes: meta.stride.max(1) };
         }
+        Poll::Ready(Ok(filled))
     }
 
     fn try_send(&self, remote: SocketAddr, contents: &[u8], segment_bytes: usize) -> io::Result<()> {
@@ -167,11 +161,11 @@ impl DatagramSocket for SystemSocket {
             segment_size: (segment_bytes < contents.len()).then_some(segment_bytes),
             src_ip: None,
         };
-        self.io.try_io(tokio::io::Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
+        self.io.try_send(|| self.state.try_send(self.io.socket().into(), &transmit))
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_send_ready(cx)
+        self.io.poll_writable(cx)
     }
 
     fn max_segments(&self) -> usize {

@@ -142,10 +142,10 @@ async fn answer(
     let (info_hash, to) = (meeting.info_hash, meeting.peer);
     let IncomingOffer { client, offer_id, description } = offer;
     let pending = transport.answer(&description.sdp).await?;
-    let own = descriptions.answer(pending.sdp(), (description.hash, to), &mut meeting.rng)?;
+    let (sdp, own) = descriptions.answer(pending.sdp(), (description.hash, to), &mut meeting.rng)?;
     let proof = descriptions.proof(&own, Role::Answer, &description.hash, &description.author);
     debug!(offer = %offer_id, "the answer is made and sent; the channel opens");
-    client.answer(info_hash, to, offer_id, own.sdp);
+    client.answer(info_hash, to, offer_id, sdp);
     meeting.met(pending.open().await?, proof).await
 }
 

@@ -119,13 +119,13 @@ impl Engine {
         let mut offers = Vec::with_capacity(made.len());
         for result in made {
             let described = result.and_then(|pending| {
-                let own = membership.connections.descriptions().offer(pending.sdp(), &mut self.parts.rng)?;
-                Ok((pending, own))
+                let (sdp, own) = membership.connections.descriptions().offer(pending.sdp(), &mut self.parts.rng)?;
+                Ok((pending, sdp, own))
             });
             match described {
-                Ok((pending, own)) => {
+                Ok((pending, sdp, own)) => {
                     let offer_id = OfferId::from(self.parts.rng.random::<[u8; 20]>());
-                    offers.push(Offer::new(offer_id, own.sdp.clone()));
+                    offers.push(Offer::new(offer_id, sdp));
                     self.offers_made += 1;
                     let counters = &self.parts.shared.counters;
                     count(&counters.offers_made);

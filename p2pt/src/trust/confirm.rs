@@ -7,7 +7,7 @@ use bytes::Bytes;
 use p2pt_messaging::wire::{Frame as WireFrame, FrameKind, Frames, Hello};
 use p2pt_rt::timeout;
 use p2pt_transport::{Channel, Frame};
-use p2pt_trust::{Confirmation, Expected, Features, PublicKey, Role, SafetyCode, Transcript};
+use p2pt_trust::{Confirmation, ConfirmationError, Expected, Features, PublicKey, Role, SafetyCode, Transcript};
 use tracing::debug;
 
 use super::descriptions::Proof;
@@ -102,7 +102,11 @@ impl Proof {
         let verified = Confirmation::decode(body).and_then(|confirmation| confirmation.verify(&expected));
         let nonce = verified.map_err(|error| {
             debug!(%error, "the peer does not prove its key");
-            RejectReason::NotConfirmed
+            match error {
+                ConfirmationError::NotAMember { .. } => RejectReason::WrongRoom,
+                ConfirmationError::Length { .. } => RejectReason::NotConfirmed,
+                _ => RejectReason::BadSignature,
+            }
         })?;
         let (offerer, answerer) = match self.role {
             Role::Offer => (&self.nonce, &nonce),

@@ -24,10 +24,9 @@ pub(crate) struct Descriptions {
     room: Option<Arc<Room>>,
 }
 
-/// A description of this node, as trackers carry it.
+/// What is kept of a description of this node.
 #[derive(Debug)]
 pub(crate) struct OwnDescription {
-    pub(crate) sdp: String,
     hash: SdpHash,
     nonce: Nonce,
 }
@@ -98,22 +97,31 @@ impl Descriptions {
         Self { swarm, own, identity, room }
     }
 
-    /// Makes an offer ready for trackers.
-    pub(crate) fn offer(&self, sdp: &str, rng: &mut impl CryptoRng) -> Result<OwnDescription, TransportError> {
+    /// An offer as trackers carry it.
+    pub(crate) fn offer(
+        &self,
+        sdp: &str,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(String, OwnDescription), TransportError> {
         self.write(sdp, &Context::offer(self.swarm, self.own), rng)
     }
 
-    /// Makes the answer to an offer ready for trackers.
+    /// The answer to an offer as trackers carry it.
     pub(crate) fn answer(
         &self,
         sdp: &str,
         (offer, offerer): (SdpHash, PeerId),
         rng: &mut impl CryptoRng,
-    ) -> Result<OwnDescription, TransportError> {
+    ) -> Result<(String, OwnDescription), TransportError> {
         self.write(sdp, &Context::answer(self.swarm, self.own, offer, offerer), rng)
     }
 
-    fn write(&self, sdp: &str, context: &Context, rng: &mut impl CryptoRng) -> Result<OwnDescription, TransportError> {
+    fn write(
+        &self,
+        sdp: &str,
+        context: &Context,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(String, OwnDescription), TransportError> {
         let nonce = Nonce::draw(rng);
         let text = match &self.identity {
             Some(identity) => {
@@ -124,7 +132,8 @@ impl Descriptions {
             None => mark_description(sdp),
         };
         let text = self.sealed(text, context, rng).map_err(|error| TransportError::Backend(error.into()))?;
-        Ok(OwnDescription { hash: SdpHash::of(&text), sdp: text, nonce })
+        let own = OwnDescription { hash: SdpHash::of(&text), nonce };
+        Ok((text, own))
     }
 
     /// Reads an offer of another peer.

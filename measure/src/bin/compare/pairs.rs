@@ -229,6 +229,9 @@ async fn meet(
     let identifier = format!("compare {}", RUNS.fetch_add(1, Ordering::Relaxed));
     let mut command = tools.measurer(measurer, tracker, &identifier);
     command.args(amounts.arguments());
+    // An emulated path stands between the two, which those that sign do not let anyone do.
+    let unsigned = |side| (side == Side::Rust && place.conditions().is_some()).then_some("--unsigned");
+    command.args(unsigned(measurer));
     if measurer == partner && [CHROMIUM, WASM].contains(&measurer) {
         // Two pages of one browser.
         command.arg("--with-partner");
@@ -237,7 +240,9 @@ async fn meet(
         }
         return process::figures(command).await;
     }
-    let partner = Partner::start(tools.partner(partner, tracker, &identifier)).await?;
+    let mut second = tools.partner(partner, tracker, &identifier);
+    second.args(unsigned(partner));
+    let partner = Partner::start(second).await?;
     let outcome = process::figures(command).await;
     partner.end().await;
     outcome

@@ -6,6 +6,7 @@
 //! would have lost it, or ends the connection with a [`Violation`](sctp::Violation).
 
 mod apart;
+mod asking;
 mod chunks;
 mod dtls;
 mod sack;
@@ -26,10 +27,11 @@ mod held_tests;
 mod honest_tests;
 
 pub(crate) use apart::apart;
+pub(crate) use asking::{asking_for_acknowledgement, asks_for_acknowledgement, carries_data};
 pub(crate) use dtls::{DtlsGuard, RecordVerdict};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use sack::with_checksum;
-pub(crate) use sack::{fitted, sack_window, with_window};
+pub(crate) use sack::{bundled, fitted, has_gaps, sack_window, with_window};
 #[cfg(test)]
 pub(crate) use sctp::Violation;
 pub(crate) use sctp::{Limits, SctpGuard, Verdict};

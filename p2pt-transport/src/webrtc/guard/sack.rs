@@ -12,6 +12,9 @@ use super::chunks::{COMMON_HEADER, SACK, SACK_FIXED, be16, be32};
 /// carries the stack's DATA packets of 1,191 bytes.
 const KEPT_BLOCKS: usize = 256;
 
+/// The largest packet that the stack writes, in bytes.
+const LARGEST_PACKET: usize = 1_191;
+
 /// Where the advertised window of a SACK stands in a packet that begins with it.
 const WINDOW_AT: usize = COMMON_HEADER + 8;
 
@@ -64,6 +67,26 @@ pub(crate) fn fitted(packet: &[u8]) -> Option<BytesMut> {
     fitted[COMMON_HEADER + 14..COMMON_HEADER + 16].fill(0);
     write_checksum(&mut fitted);
     Some(fitted)
+}
+
+/// Whether a packet that begins with a SACK says that something is missing.
+pub(crate) fn has_gaps(packet: &[u8]) -> bool {
+    be16(packet, COMMON_HEADER + 12) != Some(0)
+}
+
+/// The packet `data` with the SACK of another packet before its own chunks, if that fits on every path that carries the
+/// stack's packets.
+pub(crate) fn bundled(sack: &[u8], data: &[u8]) -> Option<BytesMut> {
+    let (sack, chunks) = (sack.get(COMMON_HEADER..)?, data.get(COMMON_HEADER..)?);
+    if data.len() + sack.len() > LARGEST_PACKET {
+        return None;
+    }
+    let mut bundled = BytesMut::with_capacity(data.len() + sack.len());
+    bundled.extend_from_slice(&data[..COMMON_HEADER]);
+    bundled.extend_from_slice(sack);
+    bundled.extend_from_slice(chunks);
+    write_checksum(&mut bundled);
+    Some(bundled)
 }
 
 fn is_sack(packet: &[u8]) -> bool {

@@ -50,6 +50,9 @@ impl Peer {
         let timeout = self.config.close_timeout;
         self.closing =
             Closing::Flushing { deadline: now + timeout, last: now + timeout * FLUSH_FACTOR, left: u64::MAX };
+        if let Some(session) = &mut self.session {
+            session.begin_flush(now);
+        }
         self.flush(now);
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtc_sctp::Payload;
 
-use super::{super::guard, REMOTE, Session};
+use super::{super::guard, Phase, REMOTE, Session};
 
 /// The SCTP stack's longest delay of an acknowledgement (RFC 9260 section 6.2).
 const ACK_DELAY: Duration = Duration::from_millis(200);
@@ -19,10 +19,28 @@ impl Session {
     /// Acknowledges at once what the stack would let wait for 200 ms: a side that closes soon after the channel is open
     /// would wait for that.
     pub(super) fn acknowledge(&mut self, now: Instant) {
+        self.held_ack.urge();
+        if let Some(sack) = self.held_ack.take() {
+            self.write(now, &sack);
+        }
         if let Some((_, association)) = &mut self.association
             && !association.is_closed()
         {
             association.handle_timeout(now + ACK_DELAY);
+        }
+    }
+
+    /// Has the other side acknowledge what it receives from now on, and what it was sent before, at once. It would let the
+    /// acknowledgement of every other packet wait for 200 ms, and a close with it.
+    ///
+    /// What was sent before is asked for by its last packet, which is sent once more.
+    pub(crate) fn begin_flush(&mut self, now: Instant) {
+        self.is_flushing = true;
+        if let Some(last) = self.last_data.take()
+            && self.outstanding() > 0
+            && !self.is_over()
+        {
+            self.send_packet(now, last, self.share);
         }
     }
 
@@ -52,6 +70,9 @@ impl Session {
 
     /// Encrypts all that is to be sent now, for what cannot wait for its turn.
     pub(super) fn flush_association(&mut self, now: Instant) {
+        if let Some(sack) = self.held_ack.take() {
+            self.write(now, &sack);
+        }
         self.gather_packets(now);
         while let Some(packet) = self.packets.pop_front() {
             self.send_packet(now, packet, self.share.min(self.window));
@@ -85,7 +106,28 @@ impl Session {
         if let Some(fitted) = guard::fitted(&packet) {
             packet = fitted.freeze();
         }
-        if let Err(error) = self.dtls.write(now, REMOTE, &packet) {
+        if guard::sack_window(&packet).is_some() && self.phase == Phase::Open && self.held_ack.holds(now, &packet) {
+            return;
+        }
+        if guard::carries_data(&packet) {
+            if self.is_flushing {
+                packet = guard::asking_for_acknowledgement(&packet).freeze();
+            } else {
+                self.last_data = Some(packet.clone());
+            }
+            if let Some(sack) = self.held_ack.take_for_data() {
+                match guard::bundled(&sack, &packet) {
+                    Some(bundled) => packet = bundled.freeze(),
+                    None => self.write(now, &sack),
+                }
+            }
+        }
+        self.write(now, &packet);
+    }
+
+    /// Encrypts a packet.
+    pub(super) fn write(&mut self, now: Instant, packet: &Bytes) {
+        if let Err(error) = self.dtls.write(now, REMOTE, packet) {
             tracing::debug!(connection = self.connection, %error, "cannot write a DTLS record");
         }
         self.flush_records();

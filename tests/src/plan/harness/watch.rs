@@ -112,6 +112,10 @@ pub(super) async fn read<N: Underlay>(node: usize, mut events: Events, watch: Wa
                 // It may have gone meanwhile.
                 let _ = message.respond("pong").await;
             }
+            Event::TrustChanged(changed) => {
+                assert!(connected.contains(&changed.peer.id()), "trust in a peer that is not there");
+                watch.note(node, format_args!("{} is {}", changed.peer.id(), changed.now));
+            }
             Event::TrackerConnected(event) => watch.note(node, format_args!("reached {}", event.tracker)),
             Event::TrackerWarning { tracker, warning, .. } => watch.note(node, format_args!("{tracker}: {warning}")),
             Event::ConnectionFailed(failed) => {
