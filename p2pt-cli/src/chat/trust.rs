@@ -142,7 +142,7 @@ impl Chat {
         }
         match reason {
             reason if reason.is_forgery() => self.warn(format_args!(
-                "what {tracker} brought of {id} may be forged: {reason}. It was not let in; if that goes on, use another tracker"
+                "what {tracker} brought as {id} may be forged, and was not let in; if that goes on, use another tracker"
             )),
             RejectReason::Unsigned if !self.acquaintance.asks_for_keys => self.warn(format_args!(
                 "{tracker} brought a peer without a key under the id of {id}, which has one: it was not let in"

@@ -239,7 +239,7 @@ async fn a_tracker_that_forges_is_named_and_nothing_of_it_is_let_in() {
     assert_eq!(rejected["tracker"].as_str().map(|said| said.trim_end_matches('/')), Some(&*url));
     let mut ben = PipePeer::spawn("ben", p2pt(&["pipe", "p2pt-cli tests", "--loopback", "--tracker", &url])).await;
     let warning = until(&mut from_chat, "may be forged").await;
-    assert!(warning.starts_with("! ") && warning.contains(&url) && warning.contains("It was not let in"), "{warning}");
+    assert!(warning.starts_with("! ") && warning.contains(&url) && warning.contains("and was not let in"), "{warning}");
     for peer in [&mut ann, &mut ben] {
         peer.process().assert_unsaid("peer_connected");
     }
