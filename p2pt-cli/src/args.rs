@@ -3,6 +3,7 @@
 mod bench;
 mod network;
 mod tracker;
+mod trust;
 mod web;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(crate) use bench::{BenchArgs, Child, Test};
 use network::AccessArgs;
 pub(crate) use network::{AccessError, NetworkArgs, PROXY_VARIABLE};
 pub(crate) use tracker::TrackerArgs;
+pub(crate) use trust::{KeyArgs, KeyCommand, RoomArgs, RoomCommand, SECRET_VARIABLE, Secret, TrustArgs};
 pub(crate) use web::WebArgs;
 
 /// The longest time that can be given: a day, which no deadline here needs.
@@ -51,6 +53,10 @@ pub(crate) enum Command {
     Scrape(ScrapeArgs),
     /// Speak JSON Lines on standard input and output, so that any language can use p2pt
     Pipe(PipeArgs),
+    /// Make a key by which others know you from run to run, and show it
+    Key(KeyArgs),
+    /// Make a room that only those find and join who have the link
+    Room(RoomArgs),
     /// Look at trackers, STUN, TURN and this machine, and say what to do about what does not work
     Doctor(DoctorArgs),
     /// Print completions for a shell, for instance into ~/.local/share/bash-completion/completions/p2pt
@@ -90,8 +96,9 @@ impl Default for DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
-    /// What all who chat together share [default: one that is drawn, for others to join]
-    #[arg(value_parser = identifier)]
+    /// What all who chat together share, or a link to a room, which `p2pt room new` makes [default: one that is drawn, for
+    /// others to join]
+    #[arg(value_parser = identifier_or_link)]
     pub(crate) identifier: Option<String>,
     /// Your name, as the others see it; /nick changes it
     #[arg(long, value_name = "NAME")]
@@ -101,17 +108,20 @@ pub(crate) struct ChatArgs {
     pub(crate) p2chat: bool,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PipeArgs {
-    /// What all peers share
-    #[arg(value_parser = identifier)]
+    /// What all peers share, or a link to a room; all who use this machine can see a link here, and not in a --secret-file
+    #[arg(value_parser = identifier_or_link)]
     pub(crate) identifier: String,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
-    /// This peer's id, instead of one drawn at random; no two peers may have the same
-    #[arg(long, value_name = "HEX")]
+    /// This peer's id, instead of one that follows from its key; no two peers may have the same, and others see a peer
+    /// without a key
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["key", "signed", "only"])]
     pub(crate) peer_id: Option<PeerId>,
     /// Connect to the peer with this id only; may be repeated, for more such peers
     #[arg(long, value_name = "HEX")]
@@ -119,6 +129,8 @@ pub(crate) struct PipeArgs {
     /// How long the response to a message with a tag is awaited
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) request_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
 }
 
 impl PipeArgs {
@@ -180,9 +192,23 @@ pub(crate) struct ManArgs {
     pub(crate) folder: Option<PathBuf>,
 }
 
+/// [`identifier_or_link`], where a link leads nowhere.
+pub(crate) fn identifier(text: &str) -> Result<String, String> {
+    if is_link(text) {
+        return Err("that is a link to a room, which p2pt chat and p2pt pipe join".to_owned());
+    }
+    identifier_or_link(text)
+}
+
+/// Whether this is meant to be a link to a room, whole or not. What is left of a link is not taken for the identifier of an
+/// open room, in which others would read along.
+pub(crate) fn is_link(text: &str) -> bool {
+    begins_with(text.trim_start(), "p2pt:")
+}
+
 /// Refuses an identifier that says nothing. The library and JavaScript take one, but all who leave a variable of their shell
 /// empty would meet under it.
-pub(crate) fn identifier(text: &str) -> Result<String, String> {
+pub(crate) fn identifier_or_link(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err(
             "an identifier may not be empty or blank, or you would meet all who left theirs so: choose a name that \
@@ -209,8 +235,11 @@ fn scraped_identifier(text: &str) -> Result<String, String> {
 
 /// Whether this is meant to be the URL of a tracker.
 fn is_tracker_url(text: &str) -> bool {
-    let begins_so = |scheme: &str| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
-    begins_so("ws://") || begins_so("wss://")
+    begins_with(text, "ws://") || begins_with(text, "wss://")
+}
+
+fn begins_with(text: &str, scheme: &str) -> bool {
+    text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
 }
 
 /// An argument as it is written in a command for a shell.
@@ -274,6 +303,7 @@ mod tests {
             (["--request-timeout", "soon"], "not a number"),
             (["--peer-id", "a1"], "'a1'"),
             (["--allow", "*"], "'*'"),
+            (["--require-agreement", "-1"], "unexpected"),
         ] {
             let line = ["p2pt", "pipe", "my-app"].into_iter().chain(arguments);
             let error = Cli::try_parse_from(line).unwrap_err().to_string();

@@ -4,6 +4,7 @@ mod dialect;
 mod editor;
 mod input;
 mod members;
+mod trust;
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -16,29 +17,59 @@ use crate::progress::Waiting;
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
 use crate::terminal::{Colour, Terminal, clean, explained, option_for, output_error, short};
+use crate::trust::room::{Entry, Room};
 pub(crate) use dialect::Dialect;
 use dialect::{Said, short_name};
 use editor::{MAX_LINE_BYTES, Source};
 use input::{HELP, Input};
 use members::Members;
+pub(crate) use trust::Acquaintance;
 
 /// How long the last lines may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: ChatArgs) -> Result<(), crate::Failure> {
-    let signals = StopSignals::with_hangup()?;
     let dialect = if args.p2chat { Dialect::P2Chat } else { Dialect::Plain };
-    let builder = args.network.builder()?.flush_timeout(FLUSH_TIMEOUT);
-    let room = args.identifier.clone().unwrap_or_else(draw_room);
-    let (swarm, events) = builder.join(dialect.identifier(&room)).await?;
+    let (builder, pins) = args.trust.configure(args.network.builder()?.flush_timeout(FLUSH_TIMEOUT))?;
+    let room = args.trust.room(args.identifier.clone()).await?.unwrap_or_else(|| Room::open(draw_room()));
+    let key = match (&room.entry, dialect) {
+        (Entry::Open, dialect) => dialect.identifier(&room.name).into(),
+        (_, Dialect::P2Chat) => return Err("--p2chat is for the web app, which knows no rooms with a secret".into()),
+        _ => room.key(),
+    };
+    // Until here a signal ends the program at once, also while it waits for a secret.
+    let signals = StopSignals::with_hangup()?;
+    let (swarm, events) = builder.join(key).await?;
     let name = args.name.as_deref().map(short_name).filter(|name| !name.is_empty());
     // The web app shows a name beside each line.
     let name = name.or_else(|| args.p2chat.then(|| short(swarm.peer_id())));
     let header = if args.network.has_headers() { " your --header and" } else { "" };
-    let invitation = format!("Others join with{header}: {}", command_for_others(&args, &room));
+    let mut about = vec![format!("Others join with{header}: {}", command_for_others(&args, &room))];
+    about.extend(about_room(&room, &swarm));
+    if let Some(key) = swarm.node().public_key().filter(|_| args.trust.key.is_some()) {
+        about.push(format!("Others know you by the key {key}"));
+    }
     let trackers = args.network.announce_urls();
-    hold(Conversation { swarm, events, room, dialect, name, invitation, trackers, is_over_with_input: true }, signals)
-        .await
+    let acquaintance = Acquaintance::new(pins, args.trust.known_peers.is_some(), args.trust.asks_for_keys());
+    let room = room.name;
+    let conversation =
+        Conversation { swarm, events, room, dialect, name, about, trackers, acquaintance, is_over_with_input: true };
+    hold(conversation, signals).await
+}
+
+/// What is said of a room with a secret.
+fn about_room(room: &Room, swarm: &Swarm) -> Option<String> {
+    if matches!(room.entry, Entry::Open) {
+        return None;
+    }
+    let key = swarm.key();
+    Some(match key.identifier().filter(|_| !key.is_sealed()) {
+        Some(identifier) => format!(
+            "Only those with the secret find this room, but trackers can read along when peers connect. JavaScript peers join \
+             by the identifier {identifier}"
+        ),
+        None => "Only those with the secret find this room and join it".to_owned(),
+    })
 }
 
 /// What a chat is held with.
@@ -49,9 +80,10 @@ pub(crate) struct Conversation {
     pub(crate) room: String,
     pub(crate) dialect: Dialect,
     pub(crate) name: Option<String>,
-    /// How others come here.
-    pub(crate) invitation: String,
+    /// How others come here, and what else there is to know at the start.
+    pub(crate) about: Vec<String>,
     pub(crate) trackers: Vec<AnnounceUrl>,
+    pub(crate) acquaintance: Acquaintance,
     /// Whether it is over when the input ends, even where that is no terminal.
     pub(crate) is_over_with_input: bool,
 }
@@ -59,13 +91,14 @@ pub(crate) struct Conversation {
 /// Holds a chat in the terminal until it is left, and leaves the swarm in order.
 pub(crate) async fn hold(conversation: Conversation, mut signals: StopSignals) -> Result<(), crate::Failure> {
     let mut reader = OutputReader::watch();
-    let Conversation { swarm, events, room, dialect, name, invitation, trackers, is_over_with_input } = conversation;
+    let Conversation { swarm, events, room, dialect, name, about, trackers, acquaintance, is_over_with_input } =
+        conversation;
     let (mut source, terminal) = Source::open();
     let ends = is_over_with_input || source.is_editor();
-    let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default() };
+    let mut chat = Chat { swarm, terminal, dialect, name, members: Members::default(), acquaintance };
     let mut signalled = false;
     let conversing = async {
-        chat.greet(&room, &invitation, &trackers)?;
+        chat.greet(&room, &about, &trackers)?;
         chat.converse(&mut source, events, ends).await
     };
     let ended = tokio::select! {
@@ -90,10 +123,17 @@ pub(crate) fn draw_room() -> String {
     format!("room-{}", &PeerId::random().to_string()[..10])
 }
 
-/// What others type to be in the same room.
-fn command_for_others(args: &ChatArgs, room: &str) -> String {
-    let p2chat = if args.p2chat { " --p2chat" } else { "" };
-    format!("p2pt chat {}{p2chat}{}", quoted(room), args.network.for_others())
+/// What others type to be in the same room. A secret is not shown: those who may have it get it from those who have.
+fn command_for_others(args: &ChatArgs, room: &Room) -> String {
+    let (p2chat, network) = (if args.p2chat { " --p2chat" } else { "" }, args.network.for_others());
+    let hidden = if args.trust.hidden_name { " --hidden-name" } else { "" };
+    match room.entry {
+        Entry::Open => format!("p2pt chat {}{p2chat}{network}", quoted(&room.name)),
+        Entry::Link(_) => format!("p2pt chat --secret-file -{hidden}{network}, and the link"),
+        Entry::Passphrase(_) => {
+            format!("p2pt chat {} --secret-file -{hidden}{network}, and the passphrase", quoted(&room.name))
+        }
+    }
 }
 
 struct Chat {
@@ -102,15 +142,18 @@ struct Chat {
     dialect: Dialect,
     name: Option<String>,
     members: Members,
+    acquaintance: Acquaintance,
 }
 
 impl Chat {
     /// Says where this is, and how others come here.
-    fn greet(&mut self, room: &str, invitation: &str, trackers: &[AnnounceUrl]) -> io::Result<()> {
+    fn greet(&mut self, room: &str, about: &[String], trackers: &[AnnounceUrl]) -> io::Result<()> {
         let own_id = short(self.swarm.peer_id());
         let name = self.name.as_deref().map(|name| format!(", {name:?}")).unwrap_or_default();
         self.note(format_args!("You are {own_id}{name}, under {room:?}. {HELP}"))?;
-        self.note(invitation)?;
+        for line in about {
+            self.note(line)?;
+        }
         let trackers: Vec<String> = trackers.iter().map(ToString::to_string).collect();
         match trackers.as_slice() {
             [] => self.warn("there is no tracker, so no peer is met: --tracker"),
@@ -125,7 +168,7 @@ impl Chat {
             tokio::select! {
                 line = source.next(), if is_open => match line? {
                     Some(Line::Whole(line)) => {
-                        if self.obey(Input::parse(&String::from_utf8_lossy(&line)))? {
+                        if self.obey(Input::parse(&String::from_utf8_lossy(&line))).await? {
                             return Ok(());
                         }
                     }
@@ -140,7 +183,7 @@ impl Chat {
     }
 
     /// Does what a line asks for; returns whether it was to leave.
-    fn obey(&mut self, input: Input<'_>) -> io::Result<bool> {
+    async fn obey(&mut self, input: Input<'_>) -> io::Result<bool> {
         match input {
             Input::Nothing => {}
             Input::Say(text) => {
@@ -168,11 +211,11 @@ impl Chat {
                 let peers = self.swarm.peers();
                 self.note(format_args!("{} here besides you", peers.len()))?;
                 for peer in peers {
-                    let (id, shown) = (peer.id(), self.members.shown(peer.id()));
-                    let name = if id.to_string().starts_with(&shown) { String::new() } else { format!("  {shown}") };
-                    self.note(format_args!("{id}{name}"))?;
+                    self.describe(&peer)?;
                 }
             }
+            Input::Pin { name, who } => self.pin(name, who).await?,
+            Input::Unpin(name) => self.unpin(name).await?,
             Input::Help => self.note(HELP)?,
             Input::Unknown(name) => self.warn(format_args!("there is no /{name}. {HELP}"))?,
             Input::Quit => return Ok(true),
@@ -204,7 +247,7 @@ impl Chat {
     fn show(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::PeerConnected(peer) => {
-                self.note(format_args!("{} is here", short(peer.id())))?;
+                self.welcome(&peer)?;
                 self.introduce(&peer)
             }
             Event::PeerClosed(closed) => {
@@ -239,6 +282,8 @@ impl Chat {
                 short(failed.peer_id),
                 explained(&failed.error)
             )),
+            Event::ConnectionRejected(rejected) => self.rejected(&rejected),
+            Event::TrustChanged(changed) => self.trust_changed(&changed),
             Event::OfferFailed(error) => self.warn(format_args!("no peer can be invited: {}", explained(&error))),
             Event::ServerWarning(warning) => self.warn(format_args!("{warning}; {}", warning.advice())),
             Event::InvalidFrame(refused) => {
@@ -252,15 +297,18 @@ impl Chat {
         let before = self.members.shown(peer.id());
         match said {
             Said::Line { text, name } => {
-                if let Some(name) = name {
-                    self.members.rename(peer.id(), name);
+                if let Some(name) = name
+                    && self.members.rename(peer.id(), name.clone())
+                {
+                    self.check_name(peer, &name)?;
                 }
                 self.said(peer, clean(&text))
             }
             Said::Typing => Ok(()),
             Said::Name(name) => {
-                if self.members.rename(peer.id(), name) {
+                if self.members.rename(peer.id(), name.clone()) {
                     self.note(format_args!("{before} is {}", self.members.shown(peer.id())))?;
+                    self.check_name(peer, &name)?;
                 }
                 Ok(())
             }

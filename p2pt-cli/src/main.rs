@@ -7,15 +7,18 @@ mod chat;
 mod demo;
 mod descriptors;
 mod doctor;
+mod key;
 mod lines;
 mod pages;
 mod pipe;
 mod progress;
 mod reader;
+mod room;
 mod scrape;
 mod signals;
 mod terminal;
 mod tracker;
+mod trust;
 mod web;
 
 use std::env;
@@ -92,6 +95,8 @@ fn run(command: Option<Command>) -> Result<(), Failure> {
             Command::Scrape(args) => scrape::run(args).await,
             Command::Completions(args) => pages::completions(&args).map_err(Into::into),
             Command::Man(args) => pages::man(&args).map_err(Into::into),
+            Command::Key(args) => key::run(args),
+            Command::Room(args) => room::run(args),
             Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => bench::run(args).await.map_err(Into::into),
             Command::Pipe(args) => pipe::run(args).await.map_err(Into::into),

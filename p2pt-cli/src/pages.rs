@@ -12,7 +12,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
-use crate::args::{Cli, CompletionsArgs, ManArgs, quoted};
+use crate::args::{Cli, CompletionsArgs, ManArgs, SECRET_VARIABLE, is_link, quoted};
 use crate::terminal::output_error;
 
 /// The exit codes, for people.
@@ -60,7 +60,7 @@ struct Page {
     examples: &'static [(&'static str, &'static str)],
 }
 
-const PAGES: [Page; 11] = [
+const PAGES: [Page; 13] = [
     Page {
         command: "p2pt",
         failure: None,
@@ -86,6 +86,15 @@ const PAGES: [Page; 11] = [
             ("p2pt chat my-room --name Ann", "Chat under a name."),
             ("p2pt chat general --p2chat --name Ann", "Chat with the P2Chat web app."),
             ("p2pt chat my-room --tracker wss://tracker.example", "Meet at a tracker of your own."),
+            (
+                "p2pt chat --secret-file -",
+                "Chat in a room with a secret: it asks for the link that p2pt room new has made.",
+            ),
+            (
+                "p2pt chat my-room --key default --known-peers default",
+                "Be known by your key, and know again whom you have pinned.",
+            ),
+            ("p2pt chat my-room --known-peers default --only ann,ben", "Meet these two, and nobody else."),
         ],
     },
     Page {
@@ -131,6 +140,29 @@ const PAGES: [Page; 11] = [
                 "echo '{\"peers\":true}' | p2pt pipe my-app --loopback --no-default-trackers",
                 "Ask one question and stop.",
             ),
+            (
+                "p2pt pipe my-app --secret-file app.secret --key app.key",
+                "Be in a room with a secret, under a key of one's own.",
+            ),
+        ],
+    },
+    Page {
+        command: "key",
+        failure: Some("There is no key, or one already, or others can read it."),
+        on_signal: OnSignal::IsOver,
+        examples: &[
+            ("p2pt key new", "Make your key, for --key default, and print its public part for others to know."),
+            ("p2pt key new server.key", "Make one in a file, for --key server.key."),
+            ("p2pt key show", "Print the public key again."),
+        ],
+    },
+    Page {
+        command: "room",
+        failure: Some("The name makes no link, or cannot be drawn as a QR code."),
+        on_signal: OnSignal::IsOver,
+        examples: &[
+            ("p2pt room new", "Make a room, and print its link and a QR code of it."),
+            ("p2pt room new our-table > table.link", "Make one with a name, for --secret-file table.link."),
         ],
     },
     Page {
@@ -239,11 +271,21 @@ pub(crate) fn advised(mut error: clap::Error, command: Option<&str>) -> clap::Er
             .map(|_| "the URL goes first, without an option: p2pt scrape URL [IDENTIFIER]...".to_owned()),
         _ => None,
     };
+    // What stands in the wrong place is shown, but not to all who see the screen or the log.
+    if let Some(secret) = named(ContextKind::InvalidValue).and_then(|value| without_secret(&value)) {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(secret));
+    }
     if let Some(tip) = tip {
         let tips = vec![StyledStr::from(tip)];
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     error
+}
+
+/// What is shown of a link to a room, without the key.
+fn without_secret(value: &str) -> Option<String> {
+    let (room, _) = value.split_once('#').filter(|_| is_link(value))?;
+    Some(format!("{room}#…"))
 }
 
 pub(crate) fn completions(args: &CompletionsArgs) -> io::Result<()> {
@@ -259,9 +301,10 @@ pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
     let Some(folder) = &args.folder else {
         let of = match &args.command {
             None => &command,
-            Some(name) => command
-                .get_subcommands()
-                .find(|command| command.get_name() == name)
+            // As the pages are called: `key-new` is a part of `key`.
+            Some(name) => name
+                .split('-')
+                .try_fold(&command, |command, part| command.find_subcommand(part))
                 .ok_or_else(|| io::Error::other(format!("there is no command {name:?}; p2pt --help lists them")))?,
         };
         let mut page = Vec::new();
@@ -272,15 +315,14 @@ pub(crate) fn man(args: &ManArgs) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
 }
 
-/// Writes the page of the program, and one for each command.
+/// Writes the page of the program, and one for each command and what it is divided into.
 fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()).chain([command]) {
-        let mut file = File::create(folder.join(Man::new(command.clone()).get_filename()))?;
-        render(command, &mut file)?;
-        file.flush()?;
-    }
-    Ok(())
+    let mut file = File::create(folder.join(Man::new(command.clone()).get_filename()))?;
+    render(command, &mut file)?;
+    file.flush()?;
+    let parts = command.get_subcommands().filter(|command| !command.is_hide_set());
+    parts.into_iter().try_for_each(|part| write_pages(part, folder))
 }
 
 /// Renders a page, in the order that man-pages(7) recommends.
@@ -298,7 +340,12 @@ fn render(command: &Command, out: &mut dyn Write) -> io::Result<()> {
         let mut roff = Roff::new();
         section(&mut roff, "EXIT STATUS", page.exit_status());
         let by_options = command.get_arguments().filter_map(|argument| {
-            let (name, option) = (argument.get_env()?.to_str()?, argument.get_long()?);
+            let option = argument.get_long()?;
+            let name = match argument.get_env() {
+                Some(name) => name.to_str()?,
+                None if option == "secret" => SECRET_VARIABLE,
+                None => return None,
+            };
             Some((name.to_owned(), format!("What --{option} says, where it is not given.")))
         });
         let environment = ENVIRONMENT.iter().map(|(name, effect)| ((*name).to_owned(), (*effect).to_owned()));

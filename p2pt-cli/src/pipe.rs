@@ -11,10 +11,13 @@ mod output;
 mod page_tests;
 mod report;
 mod swarms;
+mod who;
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
+use p2pt::trust::TrustStore;
 use p2pt::{Events, InfoHash, Node, NodeError, PeerId, StartError, Swarm};
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -25,7 +28,9 @@ use crate::lines::{Line, Lines};
 use crate::reader::OutputReader;
 use crate::signals::StopSignals;
 use crate::terminal::output_error;
-use command::{BadLine, Command};
+use crate::trust::TrustError;
+use crate::trust::room::{Room, RoomError};
+use command::{BadLine, Command, NewIdentifier, PinKey};
 use confirm::MAX_CONFIRMATIONS;
 use event::{Event, Limits};
 use output::{EmitError, Output};
@@ -65,6 +70,10 @@ pub(crate) enum PipeError {
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Room(#[from] RoomError),
+    #[error(transparent)]
     Start(#[from] StartError),
     #[error("signals cannot be listened for: {0}")]
     Signals(io::Error),
@@ -82,15 +91,19 @@ pub(crate) enum PipeError {
 }
 
 pub(crate) async fn run(args: PipeArgs) -> Result<(), PipeError> {
+    let (builder, pins) = args.trust.configure(args.restrict(args.network.builder()?))?;
+    let room = args.trust.room(Some(args.identifier.clone())).await?;
+    let room = room.unwrap_or_else(|| Room::open(args.identifier.clone()));
+    // Until here a signal ends the program at once, also while it waits for a secret.
     let mut signals = StopSignals::with_hangup().map_err(PipeError::Signals)?;
     let mut reader = OutputReader::watch();
-    let builder = args.restrict(args.network.builder()?).request_timeout(args.request_timeout);
+    let builder = builder.request_timeout(args.request_timeout);
     let builder = builder.send_queue_bytes(SEND_QUEUE_BYTES).flush_timeout(FLUSH_TIMEOUT);
-    let (swarm, events) = builder.join(&args.identifier).await?;
+    let (swarm, events) = builder.join(room.key()).await?;
     let (output, writer) = Output::start(io::stdout());
     let written = output.clone();
     let (node, swarms, partings, leaving) = (swarm.node(), Swarms::default(), JoinSet::new(), JoinSet::new());
-    let mut pipe = Pipe { node, output, swarms, partings, leaving };
+    let mut pipe = Pipe { node, pins, output, swarms, partings, leaving };
     let mut signalled = false;
     let ended = tokio::select! {
         ended = pipe.begin(swarm, events, limits(&args)) => ended,
@@ -143,6 +156,7 @@ fn check(reported: Result<Result<(), EmitError>, JoinError>) -> Result<(), EmitE
 /// What commands act on.
 struct Pipe {
     node: Node,
+    pins: Arc<dyn TrustStore>,
     output: Output,
     swarms: Swarms,
     /// Closing the connections of those who were banned.
@@ -156,7 +170,8 @@ impl Pipe {
     async fn begin(&mut self, swarm: Swarm, events: Events, limits: Limits) -> Result<(), PipeError> {
         let (peer_id, info_hash) = (swarm.peer_id(), swarm.info_hash());
         let (version, protocol) = (env!("CARGO_PKG_VERSION"), PROTOCOL);
-        self.output.emit(&Event::Ready { peer_id, info_hash, version, protocol, limits }).await?;
+        let public_key = self.node.public_key();
+        self.output.emit(&Event::Ready { peer_id, public_key, info_hash, version, protocol, limits }).await?;
         self.swarms.push(Joined::new(swarm, events, &self.output));
         self.obey(Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), MAX_LINE_BYTES)).await
     }
@@ -193,11 +208,13 @@ impl Pipe {
             Command::Send(send) => self.swarms.find(send.swarm)?.send(send).await?,
             Command::Respond(respond) => self.swarms.find(respond.swarm)?.respond(respond).await?,
             Command::SendFrame(send) => self.swarms.find(send.swarm)?.send_frame(send).await?,
-            Command::Join(identifier) => self.join(&args::identifier(&identifier)?).await?,
+            Command::Join(new) => self.join(new).await?,
             Command::Leave(which) => self.start_to_leave(which.swarm)?,
             Command::SetIdentifier(new) => {
-                let identifier = args::identifier(&new.identifier)?;
-                self.swarms.find(new.swarm)?.set_identifier(identifier).await?;
+                let swarm = new.swarm;
+                self.swarms.find(swarm)?;
+                let room = room(new).await?;
+                self.swarms.find(swarm)?.set_identifier(room).await?;
             }
             Command::Swarms(_) => {
                 let swarms = self.swarms.iter().map(Into::into).collect();
@@ -232,16 +249,42 @@ impl Pipe {
                 let peers = self.node.banned().iter().map(PeerId::to_string).collect();
                 self.output.answer(&Event::Banned { peers }).await?;
             }
+            Command::Trust(asked) => self.swarms.find(asked.swarm)?.trust(asked.peer, asked.name.as_deref()).await?,
+            Command::Pin(pin) => self.pin(pin).await?,
+            Command::Unpin(name) => match self.node.unpin(&name).await {
+                Ok(Some(public_key)) => self.output.answer(&Event::Unpinned { name: &name, public_key }).await?,
+                Ok(None) => return Err(format!("no peer is pinned as {name:?}").into()),
+                Err(error) => return Err(format!("unpin {name:?}: {error}").into()),
+            },
+            Command::Pins(_) => {
+                let pins = self.pins.pins().into_iter().map(Into::into).collect();
+                self.output.answer(&Event::Pins { pins }).await?;
+            }
             Command::Stop(_) => {}
         }
         Ok(())
     }
 
-    async fn join(&mut self, identifier: &str) -> Result<(), Unable> {
+    async fn join(&mut self, new: NewIdentifier) -> Result<(), Unable> {
+        if new.swarm.is_some() {
+            return Err("join: the `swarm` of an identifier follows from it".to_owned().into());
+        }
+        let room = room(new).await?;
         let (swarm, events) =
-            self.node.join(identifier).await.map_err(|error| format!("join {identifier:?}: {error}"))?;
-        self.swarms.push(Joined::begin(swarm, events, &self.output, identifier).await?);
+            self.node.join(room.key()).await.map_err(|error| format!("join {:?}: {error}", room.name))?;
+        self.swarms.push(Joined::begin(swarm, events, &self.output, &room.name).await?);
         Ok(())
+    }
+
+    async fn pin(&mut self, pin: PinKey) -> Result<(), Unable> {
+        let PinKey { name, peer, public_key, swarm } = pin;
+        let public_key = match (peer, public_key) {
+            (Some(peer), None) => self.swarms.find(swarm)?.public_key(peer)?,
+            (None, Some(key)) if swarm.is_none() => key,
+            _ => return Err("pin: either a `peer`, perhaps of a `swarm`, or a `public_key`".to_owned().into()),
+        };
+        self.node.pin(&name, &public_key).await.map_err(|error| format!("pin {name:?}: {error}"))?;
+        Ok(self.output.answer(&Event::Pinned { name: &name, public_key }).await?)
     }
 
     fn start_to_leave(&mut self, swarm: Option<InfoHash>) -> Result<(), Unable> {
@@ -258,7 +301,7 @@ impl Pipe {
     /// Sends what was commanded, leaves politely, and says everything there is to say, `stopped` last.
     async fn leave(self, writer: JoinHandle<io::Result<()>>) -> Result<(), PipeError> {
         // Shutting down closes what has not been closed yet.
-        let Self { node, swarms, output, mut leaving, partings: _ } = self;
+        let Self { node, swarms, output, mut leaving, partings: _, pins: _ } = self;
         node.shutdown().await;
         let last_words = async {
             while let Some(left) = leaving.join_next().await {
@@ -282,6 +325,12 @@ impl Pipe {
             Err(_) => Err(PipeError::Unread),
         }
     }
+}
+
+/// What is to be joined. An error shows no secret.
+async fn room(new: NewIdentifier) -> Result<Room, String> {
+    let identifier = args::identifier_or_link(&new.identifier)?;
+    Room::find(Some(identifier), new.secret, new.hidden_name).await.map_err(|error| error.to_string())
 }
 
 /// Why a command was not carried out.

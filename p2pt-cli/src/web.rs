@@ -5,15 +5,17 @@ mod files;
 mod links;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt::tracker::{ServerConfig, StaticFiles, TrackerListener, TrackerServer};
+use p2pt::trust::MemoryStore;
 use p2pt::{AnnounceUrl, P2pt, WebRtcConfig};
 use serde_json::json;
 
 use crate::Failure;
 use crate::args::{WebArgs, quoted};
-use crate::chat::{Conversation, Dialect, draw_room, hold};
+use crate::chat::{Acquaintance, Conversation, Dialect, draw_room, hold};
 use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 use files::Files;
@@ -47,19 +49,22 @@ pub(crate) async fn run(args: WebArgs) -> Result<(), Failure> {
     // On a local network, no STUN server has anything to tell.
     let webrtc = WebRtcConfig::default().ice_servers([]);
     let builder = P2pt::builder().tracker(tracker.to_string()).webrtc(webrtc).flush_timeout(FLUSH_TIMEOUT);
+    let pins = Arc::new(MemoryStore::new());
+    let builder = builder.trust_store(pins.clone());
     let (swarm, events) = builder.join(&room).await?;
     let conversation = Conversation {
         swarm,
         events,
-        invitation: format!(
+        about: vec![format!(
             "From a terminal, others join with: p2pt chat {} --tracker {}",
             quoted(&room),
             links.announce_url()
-        ),
+        )],
         room,
         dialect: Dialect::Plain,
         name: Some(args.name),
         trackers: vec![tracker],
+        acquaintance: Acquaintance::new(pins, false, false),
         // As a service it has no input, and serves on.
         is_over_with_input: false,
     };

@@ -1,16 +1,27 @@
 //! What a line that was typed asks for.
 
 /// What the commands are, for those who ask.
-pub(super) const HELP: &str = "A line goes to everyone, and one that begins with / behind a space, too. /peers lists them, /msg ID-OR-NAME \
-                               TEXT writes to one, /nick NAME sets your name, /help says this, /quit leaves.";
+pub(super) const HELP: &str = "A line goes to everyone, and one that begins with / behind a space, too. /peers lists them with \
+                               their keys and safety codes, /msg ID-OR-NAME TEXT writes to one, /nick NAME sets your name, \
+                               /pin NAME ID-OR-NAME remembers a peer by a name and /unpin NAME forgets it, /help says this, \
+                               /quit leaves.";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input<'a> {
     Nothing,
     Say(&'a str),
-    Whisper { to: &'a str, text: &'a str },
+    Whisper {
+        to: &'a str,
+        text: &'a str,
+    },
     Nick(&'a str),
     Peers,
+    /// `who` is an id or a name.
+    Pin {
+        name: &'a str,
+        who: &'a str,
+    },
+    Unpin(&'a str),
     Help,
     Quit,
     Unknown(&'a str),
@@ -32,7 +43,17 @@ impl<'a> Input<'a> {
                 "" => Self::Help,
                 name => Self::Nick(name),
             },
-            "peers" => Self::Peers,
+            "peers" | "who" => Self::Peers,
+            // A peer that is called what it is to be called may be named once.
+            "pin" => match arguments.trim().rsplit_once(' ') {
+                Some((name, who)) => Self::Pin { name: name.trim_end(), who },
+                None if arguments.trim().is_empty() => Self::Help,
+                None => Self::Pin { name: arguments.trim(), who: arguments.trim() },
+            },
+            "unpin" => match arguments.trim() {
+                "" => Self::Help,
+                name => Self::Unpin(name),
+            },
             "help" => Self::Help,
             "quit" | "exit" => Self::Quit,
             other => Self::Unknown(other),
@@ -56,6 +77,12 @@ mod tests {
             ("/nick Ann of Cleves", Input::Nick("Ann of Cleves")),
             ("/nick ", Input::Help),
             ("/peers", Input::Peers),
+            ("/who", Input::Peers),
+            ("/pin Ann of Cleves  ab12 ", Input::Pin { name: "Ann of Cleves", who: "ab12" }),
+            ("/pin Ann", Input::Pin { name: "Ann", who: "Ann" }),
+            ("/pin", Input::Help),
+            ("/unpin Ann of Cleves", Input::Unpin("Ann of Cleves")),
+            ("/unpin ", Input::Help),
             ("/help", Input::Help),
             ("/quit\r", Input::Quit),
             ("/dance now", Input::Unknown("dance")),

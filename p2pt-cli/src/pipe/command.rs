@@ -5,10 +5,13 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use p2pt::trust::PublicKey;
 use p2pt::{Frame, IdParseError, InfoHash, Json, MessageId, Payload, PeerId};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, Unexpected};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::args::Secret;
 
 /// One line of input.
 #[derive(Debug, Deserialize)]
@@ -17,7 +20,7 @@ pub(super) enum Command {
     Send(SendMessage),
     Respond(Respond),
     SendFrame(SendFrame),
-    Join(String),
+    Join(NewIdentifier),
     Leave(InSwarm),
     SetIdentifier(NewIdentifier),
     Swarms(True),
@@ -33,6 +36,10 @@ pub(super) enum Command {
     #[serde(deserialize_with = "hex")]
     Unban(PeerId),
     Banned(True),
+    Trust(AskedTrust),
+    Pin(PinKey),
+    Unpin(String),
+    Pins(True),
     Stop(True),
 }
 
@@ -109,9 +116,33 @@ pub(super) struct OnePeer {
 }
 
 /// What a swarm is to be called from now on: text alone is meant for the first one.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct NewIdentifier {
+    /// Or a link to a room.
     pub(super) identifier: String,
+    pub(super) secret: Option<Secret>,
+    pub(super) hidden_name: bool,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// A peer, and whether it is the one that is pinned under a name: an id alone is a peer of the first swarm.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AskedTrust {
+    pub(super) peer: PeerId,
+    pub(super) name: Option<String>,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// A key to pin under a name: that of a connected peer, or one that is known otherwise.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PinKey {
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) peer: Option<PeerId>,
+    #[serde(default, deserialize_with = "some_key")]
+    pub(super) public_key: Option<PublicKey>,
+    #[serde(default, deserialize_with = "some_hex")]
     pub(super) swarm: Option<InfoHash>,
 }
 
@@ -242,11 +273,33 @@ impl<'de> Deserialize<'de> for NewIdentifier {
         #[serde(deny_unknown_fields)]
         struct Full {
             identifier: String,
+            secret: Option<String>,
+            #[serde(default)]
+            hidden_name: bool,
             #[serde(default, deserialize_with = "some_hex")]
             swarm: Option<InfoHash>,
         }
-        let short = |identifier| Self { identifier, swarm: None };
-        short_or_full(deserializer, short, |full: Full| Self { identifier: full.identifier, swarm: full.swarm })
+        let short = |identifier| Self { identifier, secret: None, hidden_name: false, swarm: None };
+        short_or_full(deserializer, short, |full: Full| {
+            let Full { identifier, secret, hidden_name, swarm } = full;
+            Self { identifier, secret: secret.map(|text| Secret(text.into())), hidden_name, swarm }
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for AskedTrust {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            #[serde(deserialize_with = "hex")]
+            peer: PeerId,
+            name: Option<String>,
+            #[serde(default, deserialize_with = "some_hex")]
+            swarm: Option<InfoHash>,
+        }
+        let short = |Hex(peer)| Self { peer, name: None, swarm: None };
+        short_or_full(deserializer, short, |Full { peer, name, swarm }| Self { peer, name, swarm })
     }
 }
 
@@ -280,6 +333,11 @@ fn hex<'de, D: Deserializer<'de>, T: FromStr<Err = IdParseError>>(deserializer: 
 
 fn some_hex<'de, D: Deserializer<'de>, T: FromStr<Err = IdParseError>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.map(|Hex(id)| id))
+}
+
+/// A public key. What is none may be a secret one, and is not repeated.
+fn some_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PublicKey>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 fn parse_hex<E: serde::de::Error, T: FromStr<Err = IdParseError>>(text: &str) -> Result<T, E> {
@@ -346,7 +404,7 @@ mod tests {
     #[test]
     fn a_command_is_about_the_first_swarm_or_about_one_that_it_names() {
         let swarm = Some(InfoHash::from([0xa1; 20]));
-        assert!(matches!(parse(r#"{"join":"two"}"#), Command::Join(identifier) if identifier == "two"));
+        assert!(matches!(parse(r#"{"join":"two"}"#), Command::Join(new) if new.identifier == "two"));
         assert!(matches!(parse(r#"{"leave":{"swarm":"HEX"}}"#), Command::Leave(InSwarm { swarm: of }) if of == swarm));
         assert!(matches!(parse(r#"{"peers":{"swarm":"HEX"}}"#), Command::Peers(InSwarm { swarm: of }) if of == swarm));
         let peer = HEX.parse().unwrap();
@@ -360,11 +418,37 @@ mod tests {
         for (line, of) in
             [(r#"{"set_identifier":{"identifier":"new","swarm":"HEX"}}"#, swarm), (r#"{"set_identifier":"new"}"#, None)]
         {
-            let new = NewIdentifier { identifier: "new".to_owned(), swarm: of };
-            assert!(matches!(parse(line), Command::SetIdentifier(said) if said == new), "{line}");
+            let Command::SetIdentifier(said) = parse(line) else { panic!("{line}") };
+            assert_eq!((said.identifier.as_str(), said.swarm, said.secret.is_some()), ("new", of, false), "{line}");
         }
         let Command::Send(send) = parse(r#"{"send":{"peer":"*","message":1,"swarm":"HEX"}}"#) else { panic!() };
         assert_eq!(send.swarm, swarm);
+    }
+
+    #[test]
+    fn commands_about_trust_are_as_documented() {
+        let (peer, swarm) = (PeerId::from([0xa1; 20]), Some(InfoHash::from([0xa1; 20])));
+        for (line, asked) in [
+            (r#"{"trust":"HEX"}"#, AskedTrust { peer, name: None, swarm: None }),
+            (
+                r#"{"trust":{"peer":"HEX","name":"ann","swarm":"HEX"}}"#,
+                AskedTrust { peer, name: Some("ann".into()), swarm },
+            ),
+        ] {
+            assert!(matches!(parse(line), Command::Trust(said) if said == asked), "{line}");
+        }
+        let key = p2pt::trust::NodeKey::from_bytes(&[1; 32]);
+        let line = format!(r#"{{"pin":{{"name":"ann","public_key":"{}"}}}}"#, key.public_key());
+        assert!(
+            matches!(parse(&line), Command::Pin(pin) if pin.public_key == Some(key.public_key()) && pin.peer.is_none())
+        );
+        assert!(matches!(parse(r#"{"unpin":"ann"}"#), Command::Unpin(name) if name == "ann"));
+        let line = format!(r#"{{"pin":{{"name":"ann","public_key":"{}"}}}}"#, *key.reveal());
+        let complaint = bad(&line).error;
+        assert!(complaint.contains("this is a secret key") && !complaint.contains(&key.reveal()[20..]), "{complaint}");
+        let line = r#"{"join":{"identifier":"table","secret":"chance-lemon-bridge-otter-violin","hidden_name":true}}"#;
+        let Command::Join(new) = parse(line) else { panic!() };
+        assert!(new.hidden_name && new.secret.is_some() && !format!("{new:?}").contains("lemon"));
     }
 
     #[test]
@@ -451,6 +535,11 @@ mod tests {
             (r#"{"leave":false}"#, "expected true"),
             (r#"{"respond":{"peer":"HEX","message":1}}"#, "missing field `id`"),
             (r#"{"ban":"*"}"#, "is no id"),
+            (r#"{"pin":{"peer":"HEX"}}"#, "missing field `name`"),
+            (r#"{"pin":{"name":"ann","public_key":"HEX"}}"#, "a public key has 52 letters"),
+            (r#"{"unpin":true}"#, "expected a string"),
+            (r#"{"trust":{"name":"ann"}}"#, "missing field `peer`"),
+            (r#"{"join":{"secret":"s"}}"#, "missing field `identifier`"),
             (r#"{"send":{"peer":"*","message":1,"wait":"no"}}"#, "expected a boolean"),
         ] {
             let BadLine { tag, error } = bad(line);

@@ -5,11 +5,13 @@ use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use p2pt::trust::PublicKey;
 use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::known::{KnownConnection, KnownPeer, KnownSwarm, KnownTracker};
+use super::who::{KnownPin, KnownTrust, Who};
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,8 @@ pub(super) enum Event<'a> {
     Ready {
         #[serde(serialize_with = "as_text")]
         peer_id: PeerId,
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+        public_key: Option<PublicKey>,
         #[serde(serialize_with = "as_text")]
         info_hash: InfoHash,
         version: &'static str,
@@ -68,11 +72,21 @@ pub(super) enum Event<'a> {
         tracker: &'a AnnounceUrl,
         role: Side,
         reason: String,
+        code: &'static str,
+        forgery: bool,
         missed: u64,
     },
     PeerConnected {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
+        #[serde(flatten)]
+        who: Who,
+    },
+    TrustChanged {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        was: KnownTrust,
+        now: KnownTrust,
     },
     PeerClosed {
         #[serde(serialize_with = "as_text")]
@@ -133,6 +147,25 @@ pub(super) enum Event<'a> {
     },
     Banned {
         peers: Vec<String>,
+    },
+    Trust {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        #[serde(flatten)]
+        who: Who,
+    },
+    Pinned {
+        name: &'a str,
+        #[serde(serialize_with = "as_text")]
+        public_key: PublicKey,
+    },
+    Unpinned {
+        name: &'a str,
+        #[serde(serialize_with = "as_text")]
+        public_key: PublicKey,
+    },
+    Pins {
+        pins: Vec<KnownPin>,
     },
     Stopped {},
 }
@@ -218,7 +251,7 @@ impl Serialize for Value<'_> {
     }
 }
 
-fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -276,7 +309,11 @@ mod tests {
             line(&Event::TrackerWarning { tracker: &tracker, error: "down".into(), missed: 2 }),
             r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down","missed":2}"#
         );
-        assert_eq!(line(&Event::PeerConnected { peer }), format!(r#"{{"event":"peer_connected","peer":"{HEX}"}}"#));
+        let who = Who { public_key: None, trust: KnownTrust::Unsigned, safety_code: None };
+        assert_eq!(
+            line(&Event::PeerConnected { peer, who }),
+            format!(r#"{{"event":"peer_connected","peer":"{HEX}","trust":{{"level":"unsigned"}}}}"#)
+        );
         assert_eq!(
             line(&Event::PeerClosed {
                 peer,
@@ -300,12 +337,19 @@ mod tests {
                 r#"{{"event":"connection_failed","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"offerer","error":"no path","missed":0}}"#
             )
         );
-        let refused =
-            Event::ConnectionRejected { peer, tracker: &tracker, role: Role::Answerer.into(), reason, missed: 3 };
+        let refused = Event::ConnectionRejected {
+            peer,
+            tracker: &tracker,
+            role: Role::Answerer.into(),
+            reason,
+            code: "banned",
+            forgery: false,
+            missed: 3,
+        };
         assert_eq!(
             line(&refused),
             format!(
-                r#"{{"event":"connection_rejected","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","reason":"it is banned","missed":3}}"#
+                r#"{{"event":"connection_rejected","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","reason":"it is banned","code":"banned","forgery":false,"missed":3}}"#
             )
         );
         assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);

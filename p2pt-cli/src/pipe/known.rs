@@ -6,6 +6,8 @@ use p2pt::tracker::{TrackerCounters, TrackerState, TrackerStatus};
 use p2pt::{ChannelStats, InfoHash, Peer, Swarm};
 use serde::Serialize;
 
+use super::who::Who;
+
 /// A swarm that the pipe is in.
 #[derive(Debug, Serialize)]
 pub(super) struct KnownSwarm {
@@ -26,11 +28,13 @@ impl From<&Swarm> for KnownSwarm {
 pub(super) struct KnownPeer {
     pub(super) peer: String,
     pub(super) connections: usize,
+    #[serde(flatten)]
+    pub(super) who: Who,
 }
 
 impl From<Peer> for KnownPeer {
     fn from(peer: Peer) -> Self {
-        Self { peer: peer.id().to_string(), connections: peer.connection_count() }
+        Self { peer: peer.id().to_string(), connections: peer.connection_count(), who: (&peer).into() }
     }
 }
 

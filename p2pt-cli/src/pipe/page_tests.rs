@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::command::Command;
 use super::event::{Event, Limits, Value};
 use super::known::{Counters, KnownConnection, KnownPeer, KnownSwarm, KnownTracker};
+use super::who::{KnownCode, KnownPin, KnownTrust, Who};
 use super::{FRAME_BYTES, MAX_CONFIRMATIONS, MAX_LINE_BYTES, PROTOCOL, SEND_QUEUE_BYTES};
 
 const PAGE: &str = include_str!("../../PIPE.md");
@@ -88,7 +89,7 @@ fn events() -> Vec<Json> {
         bytes_sent: 1200,
         bytes_received: 800,
     };
-    let limits = Limits {
+    let limits = || Limits {
         line_bytes: MAX_LINE_BYTES,
         message_bytes: p2pt::Limits::default().max_message_bytes,
         frame_bytes: FRAME_BYTES,
@@ -98,9 +99,38 @@ fn events() -> Vec<Json> {
         confirmations: MAX_CONFIRMATIONS,
         peers: 100,
     };
+    let key = p2pt::trust::NodeKey::from_bytes(&[1; 32]).public_key();
+    let first_use = || KnownTrust::FirstUse { through: 1 };
+    let vouched = || KnownTrust::Vouched { through: 2, of: 3 };
+    let pinned = || KnownTrust::Pinned { name: text() };
+    let changed = |now| KnownTrust::Changed { name: text(), was: text(), now };
+    let signed = |trust| Who {
+        public_key: Some(text()),
+        trust,
+        safety_code: Some(KnownCode { words: ["…"; 3], emoji: ['…'; 5] }),
+    };
+    let unsigned = |trust| Who { public_key: None, trust, safety_code: None };
     let (id, role) = (7_423_550_154_500_396.into(), || Role::Offerer.into());
     let of_the_pipe = [
-        Event::Ready { peer_id: peer, info_hash: was, version: "0.1.0", protocol: PROTOCOL, limits },
+        Event::Ready {
+            peer_id: peer,
+            public_key: Some(key),
+            info_hash: was,
+            version: "0.1.0",
+            protocol: PROTOCOL,
+            limits: limits(),
+        },
+        Event::Ready {
+            peer_id: peer,
+            public_key: None,
+            info_hash: was,
+            version: "0.1.0",
+            protocol: PROTOCOL,
+            limits: limits(),
+        },
+        Event::Pinned { name: "ann", public_key: key },
+        Event::Unpinned { name: "ann", public_key: key },
+        Event::Pins { pins: vec![KnownPin { name: text(), public_key: text() }] },
         Event::Error { tag: None, peer: None, error: text() },
         Event::Swarms { swarms: vec![KnownSwarm { swarm: text(), identifier: Some(text()), peers: 2 }] },
         Event::Banned { peers: vec![text()] },
@@ -118,15 +148,29 @@ fn events() -> Vec<Json> {
         },
         Event::ConnectionFailed { peer, tracker: &tracker, role: role(), error: text(), advice: None, missed: 0 },
         Event::ServerWarning { server: "stun:a.example", error: text(), advice: "…" },
-        Event::ConnectionRejected { peer, tracker: &tracker, role: role(), reason: text(), missed: 0 },
-        Event::PeerConnected { peer },
+        Event::ConnectionRejected {
+            peer,
+            tracker: &tracker,
+            role: role(),
+            reason: text(),
+            code: "banned",
+            forgery: false,
+            missed: 0,
+        },
+        Event::PeerConnected { peer, who: signed(first_use()) },
+        Event::PeerConnected { peer, who: unsigned(KnownTrust::Unsigned) },
+        Event::TrustChanged { peer, was: first_use(), now: vouched() },
+        Event::TrustChanged { peer, was: vouched(), now: pinned() },
+        Event::Trust { peer, who: signed(pinned()) },
+        Event::Trust { peer, who: signed(changed(Some(text()))) },
+        Event::Trust { peer, who: unsigned(changed(None)) },
         Event::PeerClosed { peer, reason: text(), unacknowledged_bytes: 0, unsent_messages: 0, unsent_bytes: 0 },
         Event::Message { peer, id: &id, message: Value(&object) },
         Event::Response { peer, id: &id, tag: "q1", message: Value(&number) },
         Event::Accepted { peer, tag: "s1" },
         Event::Data { peer, frame: (&frames[0]).into() },
         Event::Data { peer, frame: (&frames[1]).into() },
-        Event::Peers { peers: vec![KnownPeer { peer: text(), connections: 1 }] },
+        Event::Peers { peers: vec![KnownPeer { peer: text(), connections: 1, who: signed(vouched()) }] },
         Event::Stats { peer, connections: vec![channel] },
         Event::Trackers { connected: 1, total: 2, trackers: vec![well] },
         Event::Trackers { connected: 0, total: 1, trackers: vec![ill] },
@@ -209,9 +253,14 @@ fn no_event_is_forgotten() {
         Event::Stats { .. } => "stats",
         Event::Trackers { .. } => "trackers",
         Event::Banned { .. } => "banned",
+        Event::TrustChanged { .. } => "trust_changed",
+        Event::Trust { .. } => "trust",
+        Event::Pinned { .. } => "pinned",
+        Event::Unpinned { .. } => "unpinned",
+        Event::Pins { .. } => "pins",
         Event::Stopped {} => "stopped",
     };
     assert_eq!(named(&Event::Stopped {}), "stopped");
     let kinds: BTreeSet<String> = events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(kinds.len(), 22, "each of the kinds above: {kinds:?}");
+    assert_eq!(kinds.len(), 27, "each of the kinds above: {kinds:?}");
 }

@@ -4,13 +4,19 @@ use p2pt::{Events, PeerId, PendingResponse};
 
 use super::event::{Event, Value};
 use super::output::{EmitError, SwarmOutput};
+use super::who::code;
 use crate::terminal::explained;
 
 /// Writes what peers and trackers say, until there is no more to come.
 pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<(), EmitError> {
     while let Some(event) = events.next().await {
         let event = match &event {
-            p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id() },
+            p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id(), who: peer.into() },
+            p2pt::Event::TrustChanged(changed) => Event::TrustChanged {
+                peer: changed.peer.id(),
+                was: changed.was.clone().into(),
+                now: changed.now.clone().into(),
+            },
             p2pt::Event::PeerClosed(closed) => Event::PeerClosed {
                 peer: closed.peer.id(),
                 reason: closed.reason.to_string(),
@@ -58,6 +64,8 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 tracker: &refused.tracker,
                 role: refused.role.into(),
                 reason: refused.reason.to_string(),
+                code: code(refused.reason),
+                forgery: refused.reason.is_forgery(),
                 missed: refused.missed,
             },
             p2pt::Event::OfferFailed(error) => {

@@ -1,5 +1,6 @@
 //! The swarms that the pipe is in, and what waits for their peers.
 
+use p2pt::trust::PublicKey;
 use p2pt::{Events, Frame, InfoHash, NodeError, Peer, PeerId, PendingSend, Request, RequestError, Swarm};
 use tokio::task::JoinSet;
 
@@ -9,7 +10,9 @@ use super::event::Event;
 use super::known::{KnownConnection, KnownTracker};
 use super::output::{EmitError, Output, SwarmOutput};
 use super::report::{report, report_response};
+use super::who::Who;
 use super::{MAX_PARTINGS, check};
+use crate::trust::room::Room;
 
 /// Swarms, in the order in which they were joined.
 #[derive(Debug, Default)]
@@ -151,17 +154,17 @@ impl Joined {
         }
     }
 
-    pub(super) async fn set_identifier(&mut self, identifier: String) -> Result<(), EmitError> {
+    pub(super) async fn set_identifier(&mut self, room: Room) -> Result<(), EmitError> {
         self.tidy()?;
         let was = self.swarm.info_hash();
-        match self.swarm.set_identifier(&identifier).await {
+        match self.swarm.set_identifier(room.key()).await {
             Ok(()) => {
                 let (output, name) = (self.output.clone(), self.swarm.info_hash());
                 // Waits for what is being written, and commands wait for nothing.
-                self.asked.spawn(async move { output.rename(name, &identifier).await });
+                self.asked.spawn(async move { output.rename(name, &room.name).await });
                 Ok(())
             }
-            Err(error) => self.output.complain(None, format!("swarm {was}, {identifier:?}: {error}")).await,
+            Err(error) => self.output.complain(None, format!("swarm {was}, {:?}: {error}", room.name)).await,
         }
     }
 
@@ -191,6 +194,23 @@ impl Joined {
             }
             None => self.not_connected(None, id).await,
         }
+    }
+
+    /// Says who a peer is, beside the one that is pinned under a name if there is one.
+    pub(super) async fn trust(&self, id: PeerId, name: Option<&str>) -> Result<(), EmitError> {
+        match self.swarm.peer(&id) {
+            Some(peer) => {
+                let who = name.map_or_else(|| (&peer).into(), |name| Who::named(&peer, name));
+                self.output.answer(&Event::Trust { peer: id, who }).await
+            }
+            None => self.not_connected(None, id).await,
+        }
+    }
+
+    /// The key of a connected peer.
+    pub(super) fn public_key(&self, id: PeerId) -> Result<PublicKey, String> {
+        let peer = self.swarm.peer(&id).ok_or_else(|| format!("peer {id}: it is not connected"))?;
+        peer.public_key().ok_or_else(|| format!("peer {id}: it has no key"))
     }
 
     pub(super) async fn disconnect(&mut self, id: PeerId) -> Result<(), EmitError> {

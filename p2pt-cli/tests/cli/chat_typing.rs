@@ -39,7 +39,7 @@ impl Typist {
         let open = || File::options().read(true).write(true).open(path).expect("its other side");
         let mut chat = p2pt(&["chat", "room", "--loopback", "--no-default-trackers"]);
         chat.args(arguments);
-        chat.env("TERM", "xterm").envs(environment.iter().copied()).stdin(open()).stdout(open()).stderr(Stdio::null());
+        chat.env("TERM", "xterm").envs(environment.iter().copied()).stdin(open()).stdout(open()).stderr(open());
         let chat = chat.spawn().expect("it starts");
         let keyboard = File::from(keyboard);
         let mut from = keyboard.try_clone().expect("a second handle");
@@ -171,4 +171,28 @@ async fn what_peers_say_is_shown_in_order_while_lines_are_pasted() {
     typist.leave().await;
     drop(to_ann);
     assert_eq!(exit_code(ann).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_secret_that_is_typed_is_not_shown_and_what_comes_after_is() {
+    let mut typist = Typist::with(&["--secret-file", "-"], &[]);
+    typist.shows("its passphrase: ").await;
+    typist.write("chance-lemon-bridge-otter-violin\r");
+    typist.shows("> ").await;
+    typist.write("/nick ann\r");
+    typist.shows("You are \"ann\" now").await;
+    for shown in ["under \"room\"", "Only those with the secret", "/nick ann"] {
+        assert!(typist.shown.contains(shown), "{shown}: {}", typist.shown);
+    }
+    assert!(!typist.shown.contains("lemon"), "{}", typist.shown);
+    typist.leave().await;
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_secret_gets_out_again() {
+    let mut typist = Typist::with(&["--secret-file", "-"], &[]);
+    typist.shows("its passphrase: ").await;
+    p2pt_tests::pipe::signal(&typist.chat, "INT").await;
+    typist.shows("interrupted").await;
+    assert_eq!(exit_code(typist.chat).await, Some(1));
 }

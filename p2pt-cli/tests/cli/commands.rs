@@ -12,11 +12,31 @@ use crate::program::{Tracker, exit_code, p2pt, run, stdout, text, until};
 #[tokio::test]
 async fn help_names_every_command_and_option() {
     for (arguments, named) in [
-        (&["--help"][..], &["demo", "chat", "tracker", "web", "scrape", "pipe", "bench", "--verbose"][..]),
+        (
+            &["--help"][..],
+            &["demo", "chat", "tracker", "web", "scrape", "pipe", "key", "room", "bench", "--verbose"][..],
+        ),
         (&["demo", "--help"], &["--deadline"]),
         (
             &["chat", "--help"],
-            &["[IDENTIFIER]", "--tracker", "--stun", "--turn", "--relay-only", "--header", "--proxy", "--loopback"],
+            &[
+                "[IDENTIFIER]",
+                "--tracker",
+                "--stun",
+                "--turn",
+                "--relay-only",
+                "--header",
+                "--proxy",
+                "--loopback",
+                "--key",
+                "--secret",
+                "--secret-file",
+                "--hidden-name",
+                "--signed",
+                "--only",
+                "--require-agreement",
+                "--known-peers",
+            ],
         ),
         (
             &["bench", "--help"],
@@ -34,6 +54,9 @@ async fn help_names_every_command_and_option() {
                 "--interval",
             ],
         ),
+        (&["key", "--help"], &["new", "show", "file"]),
+        (&["key", "new", "--help"], &["[FILE]", "$XDG_CONFIG_HOME/p2pt/key", "--force"]),
+        (&["room", "new", "--help"], &["[NAME]", "--qr"]),
         (&["web", "--help"], &["--listen", "0.0.0.0:8080", "--identifier", "--name", "--pages"]),
         (&["scrape", "--help"], &["<URL>", "[IDENTIFIER]...", "--json", "--deadline", "--root-certificate"]),
         (
@@ -47,6 +70,10 @@ async fn help_names_every_command_and_option() {
                 "--connections",
                 "--max-peers",
                 "--allow",
+                "--key",
+                "--secret-file",
+                "--require-agreement",
+                "--known-peers",
             ],
         ),
     ] {
@@ -267,7 +294,7 @@ async fn completions_and_manual_pages_have_every_command() {
     for output in [&completions, &man, &pages] {
         assert!(output.status.success(), "{output:?}");
     }
-    for command in ["demo", "chat", "tracker", "scrape", "pipe", "doctor", "bench"] {
+    for command in ["demo", "chat", "tracker", "scrape", "pipe", "key", "room", "doctor", "bench"] {
         assert!(text(&completions.stdout).contains(command), "{command}");
         assert!(text(&man.stdout).contains(&format!("p2pt\\-{command}")), "{command}");
         let page = std::fs::read_to_string(folder.join(format!("p2pt-{command}.1"))).unwrap();
@@ -276,9 +303,11 @@ async fn completions_and_manual_pages_have_every_command() {
             assert!(page.contains(part), "{command} has no {part}:\n{page}");
         }
         let environment = page.split(".SH ENVIRONMENT").nth(1).unwrap();
-        for (variable, without) in
-            [("P2PT_PROXY", &["demo", "tracker"][..]), ("P2PT_TURN_PASSWORD", &["demo", "tracker", "scrape"])]
-        {
+        for (variable, without) in [
+            ("P2PT_PROXY", &["demo", "tracker", "key", "room"][..]),
+            ("P2PT_TURN_PASSWORD", &["demo", "tracker", "scrape", "key", "room"]),
+            ("P2PT_SECRET", &["demo", "tracker", "scrape", "key", "room", "doctor", "bench"]),
+        ] {
             assert_eq!(environment.contains(variable), !without.contains(&command), "{command}: {variable}");
         }
         let help = run(&[command, "--help"]).await;
@@ -289,6 +318,13 @@ async fn completions_and_manual_pages_have_every_command() {
         // The same as the one in the folder.
         let alone = run(&["man", command]).await;
         assert_eq!(text(&alone.stdout), page, "{command}");
+    }
+    for part in ["key-new", "key-show", "key-file", "room-new"] {
+        let page = std::fs::read_to_string(folder.join(format!("p2pt-{part}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{part}: {page}");
+        // By the name that a reader sees, too.
+        let alone = run(&["man", part]).await;
+        assert_eq!(text(&alone.stdout), page, "{part}");
     }
     let unknown = run(&["man", "dance"]).await;
     assert!(text(&unknown.stderr).contains("there is no command \"dance\""), "{unknown:?}");

@@ -8,6 +8,7 @@ mod chat_typing;
 mod commands;
 mod demo;
 mod doctor;
+mod keys;
 mod logs;
 mod pipe;
 mod pipe_confirm;
@@ -20,7 +21,9 @@ mod process_death;
 mod program;
 #[cfg(target_os = "linux")]
 mod progress;
+mod rooms;
 #[cfg(target_os = "linux")]
 mod shell;
 mod tracker;
+mod trust;
 mod web;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// `p2pt` with these arguments; killed when its handle is dropped.
 pub(crate) fn p2pt(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2pt"));
-    command.args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+    command.args(arguments).env_remove("RUST_LOG").env_remove("P2PT_SECRET").kill_on_drop(true);
     command
 }
 
@@ -80,9 +80,37 @@ impl Tracker {
         PipePeer::spawn(name, self.pipe_command(arguments)).await
     }
 
-    pub(crate) fn pipe_command(&self, arguments: &[&str]) -> Command {
-        let mut command = p2pt(&["pipe", "p2pt-cli tests", "--loopback", "--tracker", &self.url]);
+    /// A `p2pt pipe` here, under another identifier than the usual one.
+    pub(crate) fn pipe_at(&self, identifier: &str, arguments: &[&str]) -> Command {
+        let mut command = p2pt(&["pipe", identifier, "--loopback", "--tracker", &self.url]);
         command.args(arguments);
         command
+    }
+
+    pub(crate) fn pipe_command(&self, arguments: &[&str]) -> Command {
+        self.pipe_at("p2pt-cli tests", arguments)
+    }
+}
+
+/// A folder of a test's own, which goes when it is over.
+pub(crate) struct Folder(std::path::PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("p2pt-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("it can be made");
+        Self(path)
+    }
+
+    /// A file in it, by its path.
+    pub(crate) fn path(&self, file: &str) -> String {
+        self.0.join(file).to_str().expect("UTF-8").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left is small.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
