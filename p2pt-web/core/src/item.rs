@@ -61,7 +61,7 @@ enum Said {
         peer: u32,
         id: String,
         #[serde(flatten)]
-        known: Known,
+        known: Box<Known>,
     },
     TrustChanged {
         peer: u32,
@@ -134,9 +134,11 @@ pub(crate) fn item(event: Event, peers: &Members) -> Item {
             return Item::Message { peer, message: Received::new(message) };
         }
         Event::Data(data) => return Item::Data { peer: peers.number(&data.peer), frame: data.frame },
-        Event::PeerConnected(peer) => {
-            Said::PeerConnected { id: peer.id().to_string(), known: Known::of(&peer), peer: peers.number(&peer) }
-        }
+        Event::PeerConnected(peer) => Said::PeerConnected {
+            id: peer.id().to_string(),
+            known: Box::new(Known::of(&peer)),
+            peer: peers.number(&peer),
+        },
         Event::TrustChanged(changed) => {
             Said::TrustChanged { peer: peers.number(&changed.peer), was: changed.was.into(), now: changed.now.into() }
         }
