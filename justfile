@@ -23,7 +23,7 @@ interop:
     tests/wasm/pages
     examples/web/build
     p2pt-web/build-addon dev
-    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_signed_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_package --test interop_addon --test interop_pages --test interop_site -- --ignored --test-threads=1
+    cargo test -p p2pt-tests --test interop_js --test interop_library --test interop_node --test interop_chromium --test interop_firefox --test interop_leave --test interop_descriptions --test interop_signed_descriptions --test interop_apps --test interop_modules --test interop_wasm --test interop_networks --test interop_package --test interop_addon --test interop_trust --test interop_pages --test interop_site -- --ignored --test-threads=1
 
 # The conformance suite and the basics of the backend `web`; needs npm, chromium-driver and firefox-esr.
 web:

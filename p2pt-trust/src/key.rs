@@ -3,14 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE32_NOPAD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use p2pt_proto::PeerId;
 use rand::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::encoding::hash;
+use crate::encoding::{Letters, hash};
 
 /// Bytes of a key, secret or public.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -83,10 +82,9 @@ impl NodeKey {
 
     /// The key as text for a file: `p2pt-secret-` and 52 letters.
     pub fn reveal(&self) -> Zeroizing<String> {
-        let letters = Zeroizing::new(BASE32_NOPAD.encode(&*self.to_bytes()));
         let mut text = Zeroizing::new(String::with_capacity(SECRET_PREFIX.len() + KEY_LETTERS));
         text.push_str(SECRET_PREFIX);
-        text.extend(letters.chars().map(|letter| letter.to_ascii_lowercase()));
+        Letters::Base32.write(&*self.to_bytes(), &mut text);
         text
     }
 
@@ -166,14 +164,15 @@ fn from_letters(text: &str) -> Result<[u8; KEY_BYTES], KeyError> {
     if found != KEY_LETTERS {
         return Err(KeyError::Length { found });
     }
-    let capitals = Zeroizing::new(text.to_ascii_uppercase());
-    let bytes = Zeroizing::new(BASE32_NOPAD.decode(capitals.as_bytes()).map_err(|_| KeyError::Alphabet)?);
+    let bytes = Zeroizing::new(Letters::Base32.read(text).ok_or(KeyError::Alphabet)?);
     bytes.as_slice().try_into().map_err(|_| KeyError::Alphabet)
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        let mut letters = String::with_capacity(KEY_LETTERS);
+        Letters::Base32.write(&self.0, &mut letters);
+        f.pad(&letters)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use hmac::Hmac;
 use rand::CryptoRng;
@@ -11,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::encoding::{hash, hmac, to_base64};
+use crate::encoding::{Letters, hash, hmac, to_base64};
 use crate::passphrase::Passphrase;
 
 /// Bytes of every secret here.
@@ -221,7 +220,7 @@ impl RoomLink {
             }
         }
         link.push('#');
-        BASE64URL_NOPAD.encode_append(&*self.key.0, &mut link);
+        Letters::Base64.write(&*self.key.0, &mut link);
         link
     }
 

@@ -2,11 +2,10 @@
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use data_encoding::BASE64URL_NOPAD;
 use rand::CryptoRng;
 
 use crate::context::Context;
-use crate::encoding::fields;
+use crate::encoding::{Letters, fields};
 use crate::room::SealKey;
 
 /// What a sealed description begins with.
@@ -75,9 +74,9 @@ pub fn seal(sdp: &str, context: &Context, key: &SealKey, rng: &mut impl CryptoRn
     let payload = Payload { msg: &text, aad: &additional(context) };
     // Only texts of gigabytes fail.
     sealed.extend(XChaCha20Poly1305::new((&*key.0).into()).encrypt(&nonce, payload).map_err(|_| too_long)?);
-    let mut out = String::with_capacity(PREFIX.len() + BASE64URL_NOPAD.encode_len(sealed.len()));
+    let mut out = String::with_capacity(PREFIX.len() + Letters::Base64.count(sealed.len()));
     out.push_str(PREFIX);
-    BASE64URL_NOPAD.encode_append(&sealed, &mut out);
+    Letters::Base64.write(&sealed, &mut out);
     Ok(out)
 }
 
@@ -86,10 +85,10 @@ pub fn open(sealed: &str, context: &Context, key: &SealKey) -> Result<String, Op
     let missing = if is_sealed(sealed) { OpenError::Version } else { OpenError::NotSealed };
     let text = sealed.strip_prefix(PREFIX).ok_or(missing)?;
     // Two blocks more than the longest takes, so that nothing is done for what is longer.
-    if text.len() > BASE64URL_NOPAD.encode_len(MAX_SEALED_SDP + 2 * BLOCK) {
+    if text.len() > Letters::Base64.count(MAX_SEALED_SDP + 2 * BLOCK) {
         return Err(OpenError::Malformed);
     }
-    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| OpenError::Malformed)?;
+    let bytes = Letters::Base64.read(text).ok_or(OpenError::Malformed)?;
     let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Malformed)?;
     if sealed.len() < TAG_BYTES + BLOCK || !(sealed.len() - TAG_BYTES).is_multiple_of(BLOCK) {
         return Err(OpenError::Malformed);

@@ -12,11 +12,21 @@ export interface Binding {
   startNode (options: string): Promise<BindingNode>
   /** The info hash of an identifier, 40 hexadecimal digits. */
   infoHashOf (identifier: string): string
+  generateKey (): string
+  publicKeyOf (key: string): string
+  newRoomLink (identifier: string): string
+  newPassphrase (): string
+  newCode (): string
 }
+
+/** How a swarm is named: the crate's `Node::join` has what `key` and `secret` are with each kind. */
+export type BindingKey = [key: string, kind: BindingKeyKind, secret: string | undefined]
+export type BindingKeyKind = 'identifier' | 'infoHash' | 'sealed' | 'hidden' | 'shows' | 'types'
 
 export interface BindingNode {
   peerId (): string
-  join (key: string, isInfoHash: boolean): Promise<BindingSwarm>
+  publicKey (): string | undefined
+  join (...key: BindingKey): Promise<BindingSwarm>
   /** The URL as events and {@link trackers} have it. */
   addTracker (url: string): Promise<string>
   removeTracker (url: string): Promise<boolean>
@@ -26,6 +36,15 @@ export interface BindingNode {
   metrics (): string
   ban (id: string): Promise<void>
   unban (id: string): boolean
+  pin (name: string, key: string): Promise<void>
+  /** The key that was pinned. */
+  unpin (name: string): Promise<string | undefined>
+  /** JSON of {@link Pins}. */
+  pins (): string
+  /** JSON of {@link PeerKnown}; `undefined` if it is gone. */
+  known (peer: number): string | undefined
+  /** JSON of {@link Trust}; `undefined` if it is gone. */
+  trustAs (peer: number, name: string): string | undefined
   shutdown (): Promise<void>
   cancel (ticket: number): void
   /**
@@ -63,14 +82,14 @@ export interface BindingSwarm {
   identifier (): string | undefined
   /** The next events, in order; none after the last one. */
   next (): Promise<BindingEvent[]>
-  /** JSON: `[[number, id], …]`. */
+  /** JSON: `[[number, id, public key or null], …]`. */
   peers (): string
-  /** JSON: `[number, id]`. */
+  /** JSON: `[number, id, public key or null]`. */
   waitForPeer (ticket: number | undefined): Promise<string>
-  /** JSON: `[[number, id, error], …]` of those peers for which there was no room. */
+  /** JSON: `[[number, id, public key or null, error], …]` of those peers for which there was no room. */
   broadcast (text: string, isJson: boolean): string
   requestMorePeers (): Promise<void>
-  setIdentifier (key: string, isInfoHash: boolean): Promise<void>
+  setIdentifier (...key: BindingKey): Promise<void>
   leave (): Promise<void>
 }
 

@@ -5,13 +5,17 @@
  * |---|---|
  * | `aborted` | the wait was ended by this side (an `AbortSignal` rejects with its own `reason`, as everywhere) |
  * | `already_joined` | the node is in that swarm already: use the `Swarm` there is |
+ * | `already_pinned` | another key is pinned under the name, or the key under another name: `unpin` that first |
  * | `frame_rejected` | the channel takes no frame of that size or kind: send a message, which is cut into frames |
  * | `inbox_full` | the response waits behind messages that are not read: read the swarm's events |
  * | `invalid_announce_url` | a tracker's URL is none, such as one with `http:` |
  * | `invalid_id` | a peer id, an info hash or a message id is none |
  * | `invalid_json` | what was to be sent is not JSON |
+ * | `invalid_key` | a key, secret or public, is none |
  * | `invalid_option` | an option is unknown or has a wrong value; the message begins with its name |
+ * | `invalid_secret` | a link, a passphrase or a code is none: a passphrase has 11 characters, a code four words |
  * | `looks_like_message` | a text frame would be taken for a part of a message: send a message, or bytes |
+ * | `no_key` | the node was given a `peerId` and has no key, which a code takes |
  * | `node_full` | too much waits to be sent to all peers together: await what `send` returns, or raise `sendMemory` |
  * | `not_connected` | the peer is not connected yet, or the program has not started |
  * | `other` | something that has no code yet |
@@ -30,13 +34,17 @@
 export type ErrorCode =
   | 'aborted'
   | 'already_joined'
+  | 'already_pinned'
   | 'frame_rejected'
   | 'inbox_full'
   | 'invalid_announce_url'
   | 'invalid_id'
   | 'invalid_json'
+  | 'invalid_key'
   | 'invalid_option'
+  | 'invalid_secret'
   | 'looks_like_message'
+  | 'no_key'
   | 'node_full'
   | 'not_connected'
   | 'other'

@@ -1,5 +1,6 @@
 import type { ErrorCode } from './errors.js'
 import type { Message, Peer } from './peer.js'
+import type { Trust } from './trust.js'
 
 /** A peer can be talked to. */
 export interface PeerConnected { type: 'peerConnected', peer: Peer }
@@ -18,6 +19,9 @@ export interface PeerClosed {
   unsentMessages: number
   unsentBytes: number
 }
+
+/** A connected peer is known better or less than before: further trackers show its key, or it was pinned or unpinned. */
+export interface TrustChanged { type: 'trustChanged', peer: Peer, was: Trust, now: Trust }
 
 /** A frame that is no part of a message: what the other side sent with `sendFrame`, or JavaScript's `peer.send`. */
 export interface DataFrame {
@@ -67,13 +71,44 @@ export interface ConnectionFailed {
   missed: number
 }
 
+/**
+ * Why a peer was not let in.
+ *
+ * | code | why |
+ * |---|---|
+ * | `full`, `busy` | there are as many peers, or attempts to connect, as may be |
+ * | `duplicate` | it is connected already, which is normal |
+ * | `filtered`, `banned` | `allow` does not have its id, or `ban` has |
+ * | `not_the_same_peer` | another peer is connected under its id |
+ * | `unsigned` | it has no key, and the `policy` asks for one, or its id belongs to a key that was met |
+ * | `wrong_key` | the `policy` does not have its key |
+ * | `bad_signature`, `replayed`, `not_confirmed` | what came is not what the owner of the key has sent: `isForgery` |
+ * | `wrong_room` | it does not have the room's secret |
+ * | `wrong_code` | it did not prove the code; the person who gave the code out is to be told that it was guessed at |
+ * | `code_void` | the code is of no use any more |
+ * | `refused` | a handshake has not accepted it |
+ * | `not_vouched` | fewer trackers show its key than `requireAgreement` asks for |
+ * | `other` | something that has no code yet |
+ */
+export type RejectedCode =
+  | 'full' | 'duplicate' | 'busy' | 'filtered' | 'banned' | 'not_the_same_peer' | 'unsigned' | 'bad_signature' | 'replayed'
+  | 'wrong_key' | 'wrong_room' | 'not_confirmed' | 'wrong_code' | 'code_void' | 'refused' | 'not_vouched' | 'other'
+
 /** A peer that a tracker introduced was not let in. With `duplicate` that is normal, and worth no line in a log. */
 export interface ConnectionRejected {
   type: 'connectionRejected'
   peerId: string
   tracker: string
-  code: 'full' | 'duplicate' | 'busy' | 'filtered' | 'banned' | 'not_the_same_peer' | 'other'
+  code: RejectedCode
   message: string
+  /** Whether the tracker, or something between it and the peer, may have forged what it brought: honest ones cause none. */
+  isForgery: boolean
+  /** With `wrong_code`: attempts that may still fail before the code is void. */
+  left?: number
+  /** With `not_vouched`: how many trackers show its key. */
+  seen?: number
+  /** With `not_vouched`: how many should. */
+  wanted?: number
   missed: number
 }
 
@@ -88,5 +123,5 @@ export interface OtherEvent { type: 'other', message: string }
 
 /** Something that has happened in a swarm. For each peer: `peerConnected`, its messages in order, `peerClosed`. */
 export type SwarmEvent =
-  | PeerConnected | PeerClosed | Message | DataFrame | SendFailed | InvalidFrame | TrackerConnected | TrackerWarning
+  | PeerConnected | PeerClosed | TrustChanged | Message | DataFrame | SendFailed | InvalidFrame | TrackerConnected | TrackerWarning
   | ConnectionFailed | ConnectionRejected | OfferFailed | ServerWarning | OtherEvent

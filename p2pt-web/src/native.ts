@@ -5,7 +5,12 @@ import type { Binding, BindingMessages, BindingNode, BindingSwarm } from './bind
  * {@link AddonBridge.take} returns later.
  */
 export interface Addon {
-  infoHashOf (identifier: string): string
+  infoHashOf: Binding['infoHashOf']
+  generateKey: Binding['generateKey']
+  publicKeyOf: Binding['publicKeyOf']
+  newRoomLink: Binding['newRoomLink']
+  newPassphrase: Binding['newPassphrase']
+  newCode: Binding['newCode']
   /** `wake` is called when there is something to be taken. It keeps no process alive. */
   Bridge: new (wake: () => void) => AddonBridge
 }
@@ -37,7 +42,7 @@ interface Waiting { resolve: (value: any) => void, reject: (error: Error) => voi
 const LONG = 0x7fffffff
 
 /** Makes a binding of the addon: promises of its numbered calls. An environment (a thread) needs one. */
-export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
+export function bindingOf ({ Bridge, ...helpers }: Addon): Binding {
   const waiting = new Map<number, Waiting>()
   let last = 0
   const bridge = new Bridge(() => {
@@ -114,19 +119,25 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
       waitForPeer: ticket => call(number => { swarm.waitForPeer(number, ticket) }),
       broadcast: (text, isJson) => swarm.broadcast(text, isJson),
       requestMorePeers: () => call(number => { swarm.requestMorePeers(number) }),
-      setIdentifier: (key, isInfoHash) => call(number => { swarm.setIdentifier(number, key, isInfoHash) }),
+      setIdentifier: (...key) => call(number => { swarm.setIdentifier(number, ...key) }),
       leave: () => call(number => { swarm.leave(number) })
     })
 
     return {
       peerId: () => node.peerId(),
-      join: async (key, isInfoHash) => swarmOf(await call(number => { node.join(number, key, isInfoHash) })),
+      publicKey: () => node.publicKey() ?? undefined,
+      join: async (...key) => swarmOf(await call(number => { node.join(number, ...key) })),
       addTracker: url => call(number => { node.addTracker(number, url) }),
       removeTracker: url => call(number => { node.removeTracker(number, url) }),
       trackers: () => node.trackers(),
       metrics: () => node.metrics(),
       ban: id => call(number => { node.ban(number, id) }),
       unban: id => node.unban(id),
+      pin: (name, key) => call(number => { node.pin(number, name, key) }),
+      unpin: async name => await call<any>(number => { node.unpin(number, name) }) ?? undefined,
+      pins: () => node.pins(),
+      known: peer => node.known(peer) ?? undefined,
+      trustAs: (peer, name) => node.trustAs(peer, name) ?? undefined,
       shutdown: async () => {
         await held(numbered(number => { node.shutdown(number) }))
         runs = false
@@ -154,7 +165,7 @@ export function bindingOf ({ Bridge, infoHashOf }: Addon): Binding {
   }
 
   return {
-    infoHashOf,
+    ...helpers,
     startNode: async options => nodeOf(await held(numbered(number => { bridge.startNode(number, options) })))
   }
 }

@@ -1,14 +1,30 @@
 import { abortable, cancellable, type WaitOptions } from './abort.js'
-import type { BindingEvent, BindingNode, BindingSwarm } from './binding.js'
+import type { BindingEvent, BindingKey, BindingNode, BindingSwarm } from './binding.js'
 import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
 import type { SwarmEvent } from './events.js'
-import type { NodeOptions } from './options.js'
+import type { NodeHandlers, NodeOptions } from './options.js'
 import { content, idText, Message, Peer } from './peer.js'
 import { binding } from './platform.js'
 import type { Metrics, TrackerStats } from './stats.js'
+import { secretText, type Pins } from './trust.js'
 
-/** What a swarm is joined by: an identifier that its members share, or the SHA-1 of one, 40 hexadecimal digits. */
-export type SwarmKey = string | { infoHash: string }
+/**
+ * What a swarm is joined by.
+ *
+ * | | |
+ * |---|---|
+ * | `'my-app'` | an identifier, which its members share and trackers can guess |
+ * | `{ infoHash }` | the SHA-1 of one, 40 hexadecimal digits |
+ * | `{ secret: link }` | a room, by its link `p2pt:…#…` (`newRoomLink`): nobody without it finds or joins it, and trackers read no description |
+ * | `{ secret: passphrase, identifier }` | a room, by a name and a passphrase (`newPassphrase`). Stretching it takes a page's thread some hundred milliseconds |
+ * | `{ …, hidden: true }` | only the name of such a room is hidden: npm's p2pt joins it that is given `swarm.identifier` |
+ * | `{ code, side }` | two people meet by a code of four words (`newCode`), which one `'shows'` and the other `'types'`, within ten minutes |
+ */
+export type SwarmKey =
+  | string
+  | { infoHash: string }
+  | { secret: string, identifier?: string, hidden?: boolean }
+  | { code: string, side: 'shows' | 'types' }
 
 // Firefox ESR and Safari have no such symbol yet; TypeScript's `await using` takes the registered one there.
 const asyncDispose: typeof Symbol.asyncDispose =
@@ -17,11 +33,12 @@ const asyncDispose: typeof Symbol.asyncDispose =
 /**
  * Starts a node.
  *
- * @throws {@link P2ptError}: `invalid_option`, `invalid_announce_url`, `invalid_id`, `start_failed`.
+ * @throws {@link P2ptError}: `invalid_option`, `invalid_announce_url`, `invalid_id`, `invalid_key`, `start_failed`.
  */
 export async function startNode (options: NodeOptions = {}, { signal }: WaitOptions = {}): Promise<Node> {
   const { startNode } = await abortable(binding(), signal)
-  const node = new Node(await awaiting(startNode(written(options))))
+  const { onPinsChanged, ...others } = options
+  const node = new Node(await awaiting(startNode(written(others))), { ...onPinsChanged && { onPinsChanged } })
   if (signal?.aborted) {
     await node.shutdown()
     throw signal.reason
@@ -54,19 +71,24 @@ export async function join (key: SwarmKey, options: NodeOptions = {}, wait: Wait
 /** A node: one peer id, one connection to each tracker, and any number of swarms. */
 export class Node {
   readonly #node: BindingNode
+  readonly #handlers: NodeHandlers
 
   /** @internal */
-  constructor (node: BindingNode) {
+  constructor (node: BindingNode, handlers: NodeHandlers) {
     this.#node = node
+    this.#handlers = handlers
   }
 
   /** Its id, 40 hexadecimal digits. */
   get peerId (): string { return this.#node.peerId() }
 
+  /** Its public key, 52 letters and digits, by which others know it; `undefined` if it was given a `peerId`. */
+  get publicKey (): string | undefined { return this.#node.publicKey() }
+
   /**
    * Joins a swarm; meeting its members begins at once.
    *
-   * @throws {@link P2ptError}: `already_joined`, `stopped`, `invalid_id`.
+   * @throws {@link P2ptError}: `already_joined`, `stopped`, `invalid_id`, `invalid_secret`, `no_key`.
    */
   join (key: SwarmKey, wait: WaitOptions = {}): Promise<Swarm> { return this.#join(key, wait, false) }
 
@@ -100,6 +122,28 @@ export class Node {
 
   /** Lifts a ban; says whether there was one. */
   unban (id: string): boolean { return calling(() => this.#node.unban(idText('the id of a peer', id))) }
+
+  /** What is pinned. */
+  get pins (): Pins { return JSON.parse(this.#node.pins()) }
+
+  /**
+   * Pins a peer's public key under a name, once two people have compared their safety codes: peers with that key are
+   * `pinned` from now on. That it is so already is no error.
+   *
+   * @throws {@link P2ptError}: `already_pinned`, `invalid_key`; `invalid_option` for a name that is empty or longer than 256
+   * bytes; `stopped`.
+   */
+  async pin (name: string, publicKey: string): Promise<void> {
+    await awaiting(this.#node.pin(secretText('a name', name), secretText('a public key', publicKey)))
+    this.#handlers.onPinsChanged?.(this.pins)
+  }
+
+  /** Takes the pin of a name away; the public key that it had. */
+  async unpin (name: string): Promise<string | undefined> {
+    const was = await awaiting(this.#node.unpin(secretText('a name', name)))
+    if (was !== undefined) this.#handlers.onPinsChanged?.(this.pins)
+    return was
+  }
 
   /**
    * Lets the process end while the node runs, as `unref` of a socket of Node does; a node keeps it alive otherwise, until it
@@ -146,15 +190,17 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
 
   /** The id of this node. */
   get peerId (): string { return this.node.peerId }
+  /** The public key of this node. */
+  get publicKey (): string | undefined { return this.node.publicKey }
   /** 40 hexadecimal digits, which is what trackers see of the identifier. */
   get infoHash (): string { return this.#swarm.infoHash() }
-  /** What the members share, unless the swarm was joined by its info hash. */
+  /** What the members share, unless the swarm was joined by its info hash; in a room the name that follows from its secret. */
   get identifier (): string | undefined { return this.#swarm.identifier() }
 
   /** The peers that are connected now. */
   get peers (): Peer[] {
-    const peers: Array<[number, string]> = JSON.parse(this.#swarm.peers())
-    return peers.map(([number, id]) => this.#peer(number, id))
+    const peers: Who[] = JSON.parse(this.#swarm.peers())
+    return peers.map(who => this.#peer(...who))
   }
 
   /** A connected peer by its id. */
@@ -163,8 +209,8 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   /** Waits until a peer is connected, and hands out one. It is an event all the same. */
   async waitForPeer ({ signal }: WaitOptions = {}): Promise<Peer> {
     const peer = await cancellable(this.#node, signal, ticket => this.#swarm.waitForPeer(ticket))
-    const [number, id]: [number, string] = JSON.parse(peer)
-    return this.#peer(number, id)
+    const who: Who = JSON.parse(peer)
+    return this.#peer(...who)
   }
 
   /**
@@ -206,10 +252,10 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
     return this.#crossing
   }
 
-  #peer (number: number, id: string): Peer {
+  #peer (number: number, id: string, publicKey: string | null): Peer {
     let peer = this.#peers.get(number)
     if (peer === undefined) {
-      peer = new Peer(this.#node, this.#swarm, number, id)
+      peer = new Peer(this.#node, this.#swarm, number, id, publicKey ?? undefined)
       this.#peers.set(number, peer)
     }
     return peer
@@ -217,7 +263,7 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
 
   #event (crossed: BindingEvent): SwarmEvent {
     if (typeof crossed !== 'string') {
-      const peer = this.#peer(crossed[0], '')
+      const peer = this.#peer(crossed[0], '', null)
       return crossed.length === 4
         ? new Message(peer, [crossed[1], crossed[2], crossed[3]])
         : { type: 'data', peer, bytes: crossed[1], isText: crossed[2] }
@@ -226,8 +272,13 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
     if (typeof event.peer === 'number') {
       const number: number = event.peer
       const connected = event.type === 'peerConnected'
-      event.peer = this.#peer(number, connected ? event.id : '')
-      if (connected) delete event.id
+      const peer = connected ? this.#peer(number, event.id, event.publicKey) : this.#peer(number, '', null)
+      event.peer = peer
+      if (connected) {
+        peer._know(event)
+        for (const name of ['id', 'publicKey', 'trust', 'safetyCode']) delete event[name]
+      }
+      if (event.type === 'trustChanged') peer._know({ trust: event.now })
       if (event.type === 'peerClosed') this.#peers.delete(number)
     }
     return event
@@ -238,8 +289,8 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
    * in memory once, however many they are. What fails later is a `sendFailed` event.
    */
   broadcast (value: unknown): Array<{ peer: Peer, error: unknown }> {
-    const refused: Array<[number, string, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...content(value))))
-    return refused.map(([number, id, error]) => ({ peer: this.#peer(number, id), error: fromBinding(error) }))
+    const refused: Array<[...Who, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...content(value))))
+    return refused.map(([number, id, key, error]) => ({ peer: this.#peer(number, id, key), error: fromBinding(error) }))
   }
 
   /** Announces to all trackers now, rather than within their intervals. */
@@ -256,10 +307,27 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   [asyncDispose] (): Promise<void> { return this.leave() }
 }
 
-function parts (key: SwarmKey): [key: string, isInfoHash: boolean] {
-  if (typeof key === 'string') return [key, false]
-  if (typeof key?.infoHash === 'string') return [key.infoHash, true]
-  throw new P2ptError('invalid_id', 'a swarm is joined by its identifier, a string, or by an object with its `infoHash`')
+/** What a peer is introduced by. */
+type Who = [number: number, id: string, publicKey: string | null]
+
+const LINK = /^\s*p2pt:/
+
+function parts (key: SwarmKey): BindingKey {
+  if (typeof key === 'string') return [key, 'identifier', undefined]
+  const { infoHash, secret, identifier, hidden, code, side } = (key ?? {}) as Record<string, unknown>
+  if (typeof infoHash === 'string') return [infoHash, 'infoHash', undefined]
+  if (secret !== undefined) {
+    const text = secretText('the secret of a room', secret)
+    const kind = hidden === true ? 'hidden' : 'sealed'
+    if (LINK.test(text)) return [text, kind, undefined]
+    if (typeof identifier === 'string' && identifier !== '') return [identifier, kind, text]
+    throw new P2ptError('invalid_secret', 'it is no link to a room, and a passphrase takes the `identifier` of the room beside it')
+  }
+  if (code !== undefined) {
+    if (side === 'shows' || side === 'types') return [secretText('a code', code), side, undefined]
+    throw new P2ptError('invalid_secret', 'a code has a `side`: one of the two \'shows\' it, and the other \'types\' it')
+  }
+  throw new P2ptError('invalid_id', 'a swarm is joined by its identifier, a string, or by an object with its `infoHash`, a `secret` or a `code`')
 }
 
 /** Options in JSON, which would pass over functions and write `null` for numbers that are none. */

@@ -1,3 +1,5 @@
+import type { Pins } from './trust.js'
+
 /** A STUN or TURN server, as `RTCIceServer` has it. */
 export interface IceServer {
   /** `stun:host[:port]` or `turn:host[:port]`; in browsers `turns:` too. */
@@ -6,14 +8,43 @@ export interface IceServer {
   credential?: string
 }
 
+/** What a node calls. */
+export interface NodeHandlers {
+  /**
+   * Is given all pins whenever one was added or taken away: what a page writes into its `localStorage`, and gives as `pins`
+   * when it is opened the next time.
+   */
+  onPinsChanged?: (pins: Pins) => unknown
+}
+
 /**
  * What can be set. Times are in milliseconds. An option that is unknown or of a wrong type is an error with its name
  * (`invalid_option`), never passed over.
  */
-export interface NodeOptions {
+export interface NodeOptions extends NodeHandlers {
   /** Announce URLs of the trackers at which peers meet, `wss://…` or `ws://…`. None is built in. */
   trackers?: string[]
-  /** The node's id, 40 hexadecimal digits. Drawn at random unless given; two live nodes must never share one. */
+  /**
+   * The node's key, by which others know it from run to run: a text that `generateKey` made and the program has kept. Drawn
+   * for each run unless given. The node's id follows from it, and from what is drawn for each run.
+   */
+  key?: string
+  /**
+   * Which peers are let in, by their keys: `'open'`, unless given, for all, since npm's p2pt has none; `'signed'` for those
+   * with a key; `{ only: […] }` for those with one of these public keys. Others are `connectionRejected`.
+   */
+  policy?: 'open' | 'signed' | { only: string[] }
+  /**
+   * Holds peers back until so many trackers, on different hosts, show their keys, for 60 s at most. It proves reach, and not
+   * honesty: it finds out a tracker that shows another peer than the others do.
+   */
+  requireAgreement?: number
+  /** Public keys by name that are pinned from the start. */
+  pins?: Pins
+  /**
+   * The node's id, 40 hexadecimal digits, instead of the one that follows from its key. Such a node has no key, and others
+   * see it as `unsigned`; it cannot have a `key` or a `policy`, nor join by a code. Two live nodes must never share one.
+   */
   peerId?: string
   /** The ids of the only peers that are let in. */
   allow?: string[]

@@ -3,6 +3,7 @@ import { P2ptError } from './errors.js'
 import type { Message, Peer } from './peer.js'
 import type { P2PT } from './p2pt.js'
 import type { SentMessage } from './quiet.js'
+import type { SafetyCode, Trust } from './trust.js'
 
 /** The events of a {@link P2ptPeer}, as those of simple-peer. */
 export interface PeerEvents {
@@ -39,6 +40,12 @@ export class P2ptPeer<Msg = any> extends EventEmitter<PeerEvents> {
     this._channel = new PeerChannel(peer)
   }
 
+  /** Its public key, by which it is the same peer from run to run; `undefined` for one that runs npm's p2pt. */
+  get publicKey (): string | undefined { return this._peer.publicKey }
+  /** How far it is known. */
+  get trust (): Trust { return this._peer.trust }
+  /** What both sides see alike, for two people to compare; `undefined` for a peer without a key. */
+  get safetyCode (): SafetyCode | undefined { return this._peer.safetyCode }
   /** Whether it can be talked to. */
   get connected (): boolean { return this._peer.connected }
   /** Whether it was destroyed or has gone. A peer that was destroyed says nothing more; `peerclose` comes when it is gone. */

@@ -1,13 +1,14 @@
 import { EventEmitter, report } from './emitter.js'
 import { P2ptError } from './errors.js'
-import type { PeerClosed, SwarmEvent } from './events.js'
-import { startNode, type Node, type Swarm } from './node.js'
+import type { ConnectionRejected, PeerClosed, SwarmEvent, TrustChanged } from './events.js'
+import { startNode, type Node, type Swarm, type SwarmKey } from './node.js'
 import type { IceServer, NodeOptions } from './options.js'
 import type { Message, Peer } from './peer.js'
 import { P2ptPeer } from './p2pt-peer.js'
 import { binding } from './platform.js'
 import { quiet } from './abort.js'
 import { SentMessage } from './quiet.js'
+import { generateKey, type Pins } from './trust.js'
 import { Waiters } from './waiters.js'
 
 /** What `getTrackerStats` says. */
@@ -17,6 +18,17 @@ export interface TrackerCounts { connected: number, total: number }
 export interface Tracker {
   /** Its URL as the program wrote it. */
   announceUrl: string
+}
+
+/** What the constructor of {@link P2PT} takes beside the trackers and the identifier. */
+export interface P2PTOptions extends NodeOptions {
+  /** A room's link `p2pt:…#…`, beside which the identifier means nothing; or its passphrase, with its name as identifier. */
+  secret?: string
+  /** Whether only the name of that room is hidden, so that npm's p2pt can join it that is told `swarm.identifier`. */
+  hidden?: boolean
+  /** A code of four words, by which two meet, with this program's `side` of it. */
+  code?: string
+  side?: 'shows' | 'types'
 }
 
 /** The events of {@link P2PT}. */
@@ -29,6 +41,12 @@ export interface P2PTEvents<Msg> {
   msg: [peer: P2ptPeer<Msg>, message: any, received: Message]
   /** A frame has come that is no part of a message. */
   data: [peer: P2ptPeer<Msg>, bytes: Uint8Array]
+  /** A connected peer is known better or less than before. */
+  trustchange: [peer: P2ptPeer<Msg>, changed: TrustChanged]
+  /** A peer was not let in, for another reason than that it is connected already. */
+  peerrejected: [rejected: ConnectionRejected]
+  /** A pin was added or taken away: all that there are now. */
+  pinschange: [pins: Pins]
   /** A tracker is reached. */
   trackerconnect: [tracker: Tracker, stats: TrackerCounts]
   /** A tracker, or a STUN or TURN server, gives trouble. Peers are sought on. */
@@ -43,7 +61,6 @@ export type PeerResponse<Msg> = [peer: P2ptPeer<Msg>, message: any]
 const LEAST_ID = 200_000
 const randomId = (): number => LEAST_ID + Math.floor(Math.random() * (Number.MAX_SAFE_INTEGER - LEAST_ID))
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(hex.match(/../g) ?? [], byte => parseInt(byte, 16))
 const binaryOf = (hex: string): string => String.fromCharCode(...bytesOf(hex))
 
@@ -65,14 +82,20 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   peers: Record<string, Record<string, P2ptPeer<Msg>>> = {}
   /** The STUN and TURN servers for {@link start}. While the list is the empty one it begins with, public ones are used. */
   _rtcConfig: { iceServers?: IceServer[], iceTransportPolicy?: 'all' | 'relay' }
-  /** This side's peer id: 20 bytes, the same in hexadecimal, and as a string of 20 characters. */
-  readonly _peerIdBuffer: Uint8Array
-  readonly _peerId: string
-  readonly _peerIdBinary: string
+  /**
+   * This side's peer id: 20 bytes, the same in hexadecimal, and as a string of 20 characters. It follows from the key, and is
+   * empty until {@link start} has resolved, unless it was given as an option.
+   */
+  _peerIdBuffer: Uint8Array = new Uint8Array()
+  _peerId = ''
+  _peerIdBinary = ''
   _infoHashBuffer: Uint8Array | undefined
   _infoHashBinary: string | undefined
 
   readonly #options: NodeOptions
+  readonly #secrets: Pick<P2PTOptions, 'secret' | 'hidden' | 'code' | 'side'>
+  /** The key of every run of this object. */
+  #key: string | undefined
   readonly #noServers: IceServer[] = []
   readonly #known = new Map<Peer, P2ptPeer<Msg>>()
   readonly #waiters = new Waiters<Peer, PeerResponse<Msg>>()
@@ -93,15 +116,16 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
    * @param identifierString what the peers share that are to meet
    * @param options what else can be set, which npm's p2pt has no argument for
    */
-  constructor (announceURLs: Array<string | URL> = [], identifierString: string | number = '', options: NodeOptions = {}) {
+  constructor (announceURLs: Array<string | URL> = [], identifierString: string | number = '', options: P2PTOptions = {}) {
     super()
-    const { peerId, iceServers, trackers, ...others } = options
+    const { iceServers, trackers, secret, hidden, code, side, ...others } = options
     this.announceURLs = [...announceURLs, ...trackers ?? []].map(String)
     this._rtcConfig = { iceServers: iceServers ?? this.#noServers }
     this.#options = others
-    this._peerId = peerId ?? hex(crypto.getRandomValues(new Uint8Array(20)))
-    this._peerIdBuffer = bytesOf(this._peerId)
-    this._peerIdBinary = binaryOf(this._peerId)
+    this.#secrets = { ...secret !== undefined && { secret }, ...hidden !== undefined && { hidden },
+      ...code !== undefined && { code }, ...side !== undefined && { side } }
+    this.#key = options.key
+    if (options.peerId !== undefined) this.#setPeerId(options.peerId)
     if (identifierString !== '') void this.setIdentifier(identifierString)
   }
 
@@ -110,16 +134,35 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     const identifierString = String(identifier)
     const run = this.#run
     this.identifierString = identifierString
-    this.infoHash = quiet(binding().then(({ infoHashOf }) => infoHashOf(identifierString)))
+    // That of a room follows from its secret, which the library alone can compute.
+    if (!this.#isSecret) this.infoHash = quiet(binding().then(({ infoHashOf }) => infoHashOf(identifierString)))
     const set = this.#command(async node => {
-      if (this.#swarm !== undefined) await this.#swarm.setIdentifier(identifierString)
-      else await this.#join(node, identifierString, run)
+      if (this.#swarm === undefined) return await this.#join(node, run)
+      await this.#swarm.setIdentifier(this.#swarmKey)
+      if (this.#isSecret) this.infoHash = Promise.resolve(this.#swarm.infoHash)
     })
-    return quiet(Promise.all([this.#setInfoHash(this.infoHash), set]).then(() => {}))
+    return quiet(Promise.all([this.infoHash, set]).then(() => this.#setInfoHash()))
   }
 
-  async #setInfoHash (infoHash: Promise<string>): Promise<void> {
-    const hash = await infoHash
+  #setPeerId (peerId: string): void {
+    this._peerId = peerId
+    this._peerIdBuffer = bytesOf(peerId)
+    this._peerIdBinary = binaryOf(peerId)
+  }
+
+  /** Whether the swarm has another name than the identifier. */
+  get #isSecret (): boolean { return this.#secrets.secret !== undefined || this.#secrets.code !== undefined }
+
+  get #swarmKey (): SwarmKey {
+    const { secret, hidden, code, side } = this.#secrets
+    if (code !== undefined) return { code, side: side as 'shows' | 'types' }
+    if (secret === undefined) return this.identifierString
+    return { secret, identifier: this.identifierString, ...hidden !== undefined && { hidden } }
+  }
+
+  async #setInfoHash (): Promise<void> {
+    const hash = await this.infoHash
+    if (hash === undefined) return
     this._infoHashBuffer = bytesOf(hash)
     this._infoHashBinary = binaryOf(hash)
   }
@@ -144,26 +187,35 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
   }
 
   async #startNode (run: { over: boolean }): Promise<Node> {
-    // A node before this one ends first, since it has the same id.
+    // A node before this one ends first, since an id that was given is the same.
     await this.#commands.catch(() => {})
     const { iceServers, iceTransportPolicy } = this._rtcConfig
     const isUnset = iceServers === this.#noServers && iceServers.length === 0
     const node = await startNode({
       ...this.#options,
-      peerId: this._peerId,
+      ...this.#options.peerId === undefined && { key: this.#key ??= await generateKey() },
       ...iceServers !== undefined && !isUnset && { iceServers },
-      ...iceTransportPolicy !== undefined && { iceTransportPolicy }
+      ...iceTransportPolicy !== undefined && { iceTransportPolicy },
+      onPinsChanged: pins => {
+        this.emit('pinschange', pins)
+        this.#options.onPinsChanged?.(pins)
+      }
     })
     this.#node = node
+    this.#setPeerId(node.peerId)
     this.announceURLs.forEach((announceUrl, place) => { this.trackers[place] = { announceUrl } })
     await Promise.all(this.announceURLs.map(url => this.#addTracker(node, url)))
-    if (this.identifierString !== '') await this.#join(node, this.identifierString, run)
+    if (this.identifierString !== '' || this.#isSecret) await this.#join(node, run)
     return node
   }
 
-  async #join (node: Node, identifier: string, run: { over: boolean }): Promise<void> {
-    const swarm = await node.join(identifier)
+  async #join (node: Node, run: { over: boolean }): Promise<void> {
+    const swarm = await node.join(this.#swarmKey)
     this.#swarm = swarm
+    if (this.#isSecret) {
+      this.infoHash = Promise.resolve(swarm.infoHash)
+      await this.#setInfoHash()
+    }
     this.#listening = this.#listen(swarm, run)
   }
 
@@ -210,6 +262,14 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
       }
       case 'peerClosed':
         return this.#closed(event)
+      case 'trustChanged': {
+        const peer = this.#heard(event.peer)
+        if (peer !== undefined) this.emit('trustchange', peer, event)
+        return
+      }
+      case 'connectionRejected':
+        if (event.code !== 'duplicate') this.emit('peerrejected', event)
+        return
       case 'trackerConnected': {
         const announceUrl = this.#given(event.tracker)
         const tracker = Object.values(this.trackers).find(tracker => tracker?.announceUrl === announceUrl)
@@ -364,6 +424,19 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
     })
     this.#commands = done
     return quiet(done)
+  }
+
+  /** The public key of this side, by which others know it, once it has started; `undefined` if it was given a `peerId`. */
+  get publicKey (): string | undefined { return this.#node?.publicKey }
+
+  /** Pins a peer's public key under a name, as {@link Node.pin} does. */
+  pin (name: string, publicKey: string): Promise<void> { return quiet(this.#started.then(node => node.pin(name, publicKey))) }
+
+  /** Takes the pin of a name away; the public key that it had. */
+  unpin (name: string): Promise<string | undefined> { return quiet(this.#started.then(node => node.unpin(name))) }
+
+  get #started (): Promise<Node> {
+    return this.#starting ?? Promise.reject(new P2ptError('not_connected', 'it is to be started first'))
   }
 
   /** The node beneath, of the modern API: for statistics, and all that p2pt has no call for. */

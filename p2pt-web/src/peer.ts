@@ -2,6 +2,10 @@ import { abortable, cancellable, quiet, type WaitOptions } from './abort.js'
 import type { BindingMessage, BindingNode, BindingSwarm } from './binding.js'
 import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
 import type { ConnectionStats } from './stats.js'
+import { secretText, type SafetyCode, type Trust } from './trust.js'
+
+/** What is known of who a peer is. */
+export interface PeerKnown { trust: Trust, safetyCode: SafetyCode | null }
 
 /** How a request waits for its response. */
 export interface RequestOptions<T> extends WaitOptions {
@@ -54,20 +58,52 @@ export function sending (send: () => Promise<void> | undefined, signal?: AbortSi
  * What is sent to a peer leaves in the order of the calls, awaited or not: messages, frames and requests alike.
  */
 export class Peer {
-  /** The id it has announced, 40 hexadecimal digits. It is a claim, which proves nothing. */
+  /** The id it has announced, 40 hexadecimal digits. Without a public key, from which it follows, it is a mere claim. */
   readonly id: string
+  /**
+   * Its public key, 52 letters and digits, by which it is the same peer from run to run, and which it has proven.
+   * `undefined` for one that runs npm's p2pt.
+   */
+  readonly publicKey: string | undefined
   readonly #node: BindingNode
   readonly #number: number
   /** Kept, since the number means nothing without it. @internal */
   readonly _swarm: BindingSwarm
+  /** As it was last, for when the peer is gone. */
+  #known: PeerKnown
 
   /** @internal */
-  constructor (node: BindingNode, swarm: BindingSwarm, number: number, id: string) {
+  constructor (node: BindingNode, swarm: BindingSwarm, number: number, id: string, publicKey: string | undefined) {
     this.#node = node
     this._swarm = swarm
     this.#number = number
     this.id = id
+    this.publicKey = publicKey
+    this.#known = { trust: publicKey === undefined ? { level: 'unsigned' } : { level: 'first_use', through: 0 }, safetyCode: null }
   }
+
+  /** @internal */
+  _know (known: Partial<PeerKnown>): void {
+    this.#known = { trust: known.trust ?? this.#known.trust, safetyCode: known.safetyCode ?? this.#known.safetyCode }
+  }
+
+  #ask (): PeerKnown {
+    const known = this.#node.known(this.#number)
+    if (known !== undefined) this._know(JSON.parse(known))
+    return this.#known
+  }
+
+  /** How far it is known; a `trustChanged` event tells when that rises or falls. */
+  get trust (): Trust { return this.#ask().trust }
+
+  /** How far it is known as the one that is pinned under a name: `changed` if it is another one. */
+  trustAs (name: string): Trust {
+    const trust = this.#node.trustAs(this.#number, secretText('a name', name))
+    return trust === undefined ? this.#known.trust : JSON.parse(trust)
+  }
+
+  /** What both sides see alike, for two people to compare; `undefined` for a peer without a key. */
+  get safetyCode (): SafetyCode | undefined { return this.#ask().safetyCode ?? undefined }
 
   /** Whether it can be talked to. */
   get connected (): boolean { return this.connectionCount > 0 }
@@ -119,15 +155,15 @@ export class Peer {
 
   /** The same, with the response as a message, to which can be responded in turn. */
   exchange (value: unknown, options: RequestOptions<unknown> = {}): Promise<Message> {
-    return this.#ask(value, options, undefined)
+    return this.#request(value, options, undefined)
   }
 
   /** @internal */
   exchangeInResponseTo (id: string, value: unknown, options: RequestOptions<unknown>): Promise<Message> {
-    return this.#ask(value, options, id)
+    return this.#request(value, options, id)
   }
 
-  #ask (value: unknown, { timeout, signal }: RequestOptions<unknown>, id: string | undefined): Promise<Message> {
+  #request (value: unknown, { timeout, signal }: RequestOptions<unknown>, id: string | undefined): Promise<Message> {
     const asked = async (): Promise<Message> => {
       const [text, isJson] = content(value)
       const response = await cancellable(this.#node, signal,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { startNode } from '../dist/node.js'
 import { setLoader } from '../dist/platform.js'
+import { newRoomLink, publicKeyOf } from '../dist/trust.js'
 
 /** What was called of the binding. */
 let calls
@@ -21,7 +22,7 @@ const crossing = (name, ...values) => {
 const swarm = {
   infoHash: () => 'a hash',
   identifier: () => 'room',
-  peers: () => '[[7,"an id"]]',
+  peers: () => '[[7,"an id","a key"]]',
   next: async () => batches.shift() ?? [],
   broadcast: () => refused,
   setIdentifier: async (...values) => crossing('setIdentifier', ...values)
@@ -29,6 +30,8 @@ const swarm = {
 let batches = []
 
 setLoader(async () => ({
+  newRoomLink: name => crossing('newRoomLink', name),
+  publicKeyOf: key => crossing('publicKeyOf', key),
   startNode: async options => {
     crossing('startNode', options)
     return {
@@ -43,6 +46,11 @@ setLoader(async () => ({
       removeTracker: async url => crossing('removeTracker', url),
       ban: async id => crossing('ban', id),
       unban: id => crossing('unban', id),
+      pin: async (...values) => crossing('pin', ...values),
+      unpin: async name => crossing('unpin', name),
+      pins: () => '{}',
+      known: () => undefined,
+      trustAs: (peer, name) => crossing('trustAs', name),
       send: async (...values) => crossing('send', ...values),
       sendTextFrame: async (...values) => crossing('sendTextFrame', ...values),
       sendBinaryFrame: async (...values) => crossing('sendBinaryFrame', ...values),
@@ -71,6 +79,14 @@ test('what is no string does not cross as one', async () => {
     await assert.rejects(peer.respondTo(wrong, 'x'), { code: 'invalid_id' })
     await assert.rejects(node.ban(wrong), { code: 'invalid_id' })
     assert.throws(() => node.unban(wrong), { code: 'invalid_id' })
+    await assert.rejects(node.join({ code: wrong, side: 'types' }), error => /^invalid_(id|secret)$/.test(error.code))
+    await assert.rejects(node.join({ secret: wrong, identifier: 'x' }), error => /^invalid_(id|secret)$/.test(error.code))
+    await assert.rejects(node.pin(wrong, 'a key'), { code: 'invalid_secret' })
+    await assert.rejects(node.pin('bob', wrong), { code: 'invalid_secret' })
+    await assert.rejects(node.unpin(wrong), { code: 'invalid_secret' })
+    await assert.rejects(newRoomLink(wrong), { code: 'invalid_secret' })
+    await assert.rejects(publicKeyOf(wrong), { code: 'invalid_secret' })
+    assert.throws(() => peer.trustAs(wrong), { code: 'invalid_secret' })
     if (typeof wrong === 'symbol') continue
     await node.addTracker(wrong)
     await node.removeTracker(wrong)
@@ -153,7 +169,7 @@ test('a signal that ends the messages of a peer loses none', async () => {
 
 test('a peer that is refused before it is read of is one with its id', async () => {
   const { swarm } = await joined()
-  refused = '[[8,"its id","queue_full: no room"]]'
+  refused = '[[8,"its id",null,"queue_full: no room"]]'
   const [{ peer, error }] = swarm.broadcast('x')
   assert.deepEqual([peer.id, error.code, error.message], ['its id', 'queue_full', 'no room'])
   batches = [['{"type":"peerConnected","peer":8,"id":"its id"}', '{"type":"sendFailed","peer":9,"id":"\\"a message\\"","code":"other"}']]
@@ -162,4 +178,30 @@ test('a peer that is refused before it is read of is one with its id', async () 
   assert.equal(events[0].peer, peer)
   // That id is the message's.
   assert.deepEqual([events[1].peer.id, events[1].id], ['', '"a message"'])
+})
+
+test('a swarm is named in each of its ways, and a secret is in no error', async () => {
+  const { node } = await joined()
+  const ways = [
+    ['room', ['room', 'identifier', undefined]],
+    [{ infoHash: 'ab' }, ['ab', 'infoHash', undefined]],
+    [{ secret: ' p2pt:room#key' }, [' p2pt:room#key', 'sealed', undefined]],
+    [{ secret: 'p2pt:room#key', hidden: true, identifier: 'ignored' }, ['p2pt:room#key', 'hidden', undefined]],
+    [{ secret: 'five words', identifier: 'room' }, ['room', 'sealed', 'five words']],
+    [{ code: 'a-b-c-d', side: 'shows' }, ['a-b-c-d', 'shows', undefined]]
+  ]
+  for (const [key] of ways) await node.join(key)
+  assert.deepEqual(calls.map(([, ...values]) => values), ways.map(([, values]) => values))
+  for (const wrong of [{ secret: 'hush hush hush' }, { code: 'hush-a-b-c' }, { code: 'hush-a-b-c', side: 'both' }]) {
+    await assert.rejects(node.join(wrong), error => error.code === 'invalid_secret' && !error.message.includes('hush'))
+  }
+})
+
+test('pins that change are handed to the program, and functions do not cross', async () => {
+  const seen = []
+  const node = await startNode({ onPinsChanged: pins => { seen.push(pins) }, pins: { bob: 'a key' } })
+  assert.deepEqual(calls, [['startNode', '{"pins":{"bob":"a key"}}']])
+  await node.pin('carol', 'another')
+  await node.unpin('nobody')
+  assert.deepEqual(seen, [{}])
 })

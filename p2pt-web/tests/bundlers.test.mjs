@@ -87,10 +87,9 @@ const policy = sources => ({ 'content-security-policy': POLICY.replace('SOURCES'
 test('a script tag, under a content security policy', async t => {
   const script = `const parameters = new URLSearchParams(location.search)
     const p2pt = new P2PT([parameters.get('tracker')], parameters.get('identifier'), { iceServers: [] })
-    document.body.dataset.id = p2pt._peerId
     p2pt.on('peerconnect', peer => p2pt.send(peer, 'hello from the page'))
     p2pt.on('msg', (peer, said) => { document.body.dataset.said = said; peer.respond({ heard: said }) })
-    p2pt.start()`
+    p2pt.start().then(() => { document.body.dataset.id = p2pt._peerId })`
   const texts = { ...pageFor('<script src="p2pt.iife.js"></script><script src="page.js"></script>'), '/page.js': script }
   await works(t, await serve(t, dist, { texts, headers: policy("'wasm-unsafe-eval'") }))
 })

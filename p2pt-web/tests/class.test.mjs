@@ -6,17 +6,24 @@ import { setLoader } from '../dist/platform.js'
 import { unhandled } from './unhandled.mjs'
 
 /** What was called of the binding, and what it hands out next. */
-let calls, batches, wake, beforeEnd, lastBatch, trackers
+let calls, batches, wake, beforeEnd, lastBatch, trackers, known
 
 setLoader(async () => ({
   infoHashOf: identifier => `hash of ${identifier}`,
+  generateKey: () => 'a secret key',
   startNode: async options => {
     calls.push(['startNode', JSON.parse(options)])
     return {
-      peerId: () => JSON.parse(options).peerId,
+      peerId: () => JSON.parse(options).peerId ?? 'ef'.repeat(20),
+      publicKey: () => JSON.parse(options).peerId === undefined ? 'a public key' : undefined,
+      pin: async (...pin) => { calls.push(['pin', ...pin]) },
+      unpin: async name => name === 'bob' ? 'a key' : undefined,
+      pins: () => '{"bob":"a key"}',
+      known: () => known,
       join: async (...key) => {
         calls.push(['join', ...key])
         return {
+          infoHash: () => 'ab'.repeat(20),
           next: async () => {
             while (batches.length === 0) await new Promise(resolve => { wake = resolve })
             return batches.shift()
@@ -56,6 +63,7 @@ beforeEach(() => {
   wake = () => {}
   beforeEnd = undefined
   lastBatch = []
+  known = undefined
   trackers = '{"connected":0,"total":0,"trackers":[]}'
 })
 
@@ -197,7 +205,7 @@ test('one wrong URL keeps no other tracker from being used', async () => {
   await p2pt.start()
   assert.equal((await warned)[0].message, 'tracker error at http://a.test: no')
   assert.deepEqual(called('addTracker'), [['http://a.test'], ['ws://b.test']])
-  assert.deepEqual(called('join'), [['room', false]])
+  assert.deepEqual(called('join'), [['room', 'identifier', undefined]])
 })
 
 test('servers are public ones until they are set', async () => {
@@ -220,7 +228,7 @@ test('a program that begins without an identifier joins when it has one', async 
   assert.deepEqual(called('join'), [])
   await p2pt.setIdentifier('room')
   await p2pt.setIdentifier('another')
-  assert.deepEqual([called('join'), called('setIdentifier')], [[['room', false]], [['another', false]]])
+  assert.deepEqual([called('join'), called('setIdentifier')], [[['room', 'identifier', undefined]], [['another', 'identifier', undefined]]])
   assert.equal(await p2pt.infoHash, 'hash of another')
 })
 
@@ -230,7 +238,8 @@ test('it ends once, and can begin again', async () => {
   assert.deepEqual(called('shutdown'), [[]])
   await Promise.all([p2pt.start(), p2pt.start()])
   assert.equal(called('startNode').length, 2)
-  assert.equal(new Set(called('startNode').map(([{ peerId }]) => peerId)).size, 1)
+  // With its key, and another id.
+  assert.deepEqual(called('startNode').map(([{ key, peerId }]) => [key, peerId]), Array(2).fill(['a secret key', undefined]))
 })
 
 test('a response has the id of its message as it came, whatever a peer has chosen for it', async () => {
@@ -335,7 +344,7 @@ test('identifiers and URLs that are no strings become some, as in npm’s p2pt',
   assert.throws(() => p2pt.addTracker('ws://b.test/'), { code: 'invalid_announce_url' })
   p2pt.removeTracker(new URL('ws://b.test/'))
   await p2pt.requestMorePeers()
-  assert.deepEqual([called('join'), await p2pt.infoHash], [[['7', false]], 'hash of 7'])
+  assert.deepEqual([called('join'), await p2pt.infoHash], [[['7', 'identifier', undefined]], 'hash of 7'])
   assert.deepEqual(called('addTracker'), [['ws://a.test/'], ['ws://b.test/']])
   assert.deepEqual(called('removeTracker'), [['ws://b.test']])
 })
@@ -361,4 +370,64 @@ test('a message that an engine cannot read keeps nothing after it from being hea
   })
   assert.ok(reported instanceof SyntaxError)
   assert.deepEqual(others, [])
+})
+
+test('the peer id follows from the key, and is there once it has started', async () => {
+  const p2pt = new P2PT([], 'room')
+  assert.deepEqual([p2pt._peerId, p2pt._peerIdBinary, p2pt._peerIdBuffer.length, p2pt.publicKey], ['', '', 0, undefined])
+  await assert.rejects(p2pt.pin('bob', 'a key'), { code: 'not_connected' })
+  await p2pt.start()
+  assert.deepEqual([p2pt._peerId, p2pt._peerIdBuffer.length, p2pt.publicKey], ['ef'.repeat(20), 20, 'a public key'])
+  const unsigned = new P2PT([], 'room', { peerId: '01'.repeat(20) })
+  assert.deepEqual([unsigned._peerId, unsigned._peerIdBinary], ['01'.repeat(20), '\x01'.repeat(20)])
+  await unsigned.start()
+  assert.deepEqual(called('startNode').at(-1), [{ peerId: '01'.repeat(20) }])
+  assert.equal(unsigned.publicKey, undefined)
+})
+
+test('rooms and codes name the swarm in the place of the identifier', async () => {
+  const rooms = [
+    [['', { secret: 'p2pt:room#key' }], ['p2pt:room#key', 'sealed', undefined]],
+    [['room', { secret: 'five words', hidden: true }], ['room', 'hidden', 'five words']],
+    [['', { code: 'a-b-c-d', side: 'types' }], ['a-b-c-d', 'types', undefined]]
+  ]
+  for (const [[identifier, options], key] of rooms) {
+    const p2pt = new P2PT([], identifier, options)
+    await p2pt.start()
+    assert.deepEqual(called('join').at(-1), key)
+    // Which is not that of the identifier.
+    assert.deepEqual([await p2pt.infoHash, p2pt._infoHashBuffer.length], ['ab'.repeat(20), 20])
+    assert.deepEqual(Object.keys(called('startNode').at(-1)[0]), ['key'])
+  }
+})
+
+test('how far a peer is known, who was turned away, and pins are told', async () => {
+  const p2pt = new P2PT([], 'room')
+  await p2pt.start()
+  const there = event(p2pt, 'peerconnect')
+  const firstUse = { level: 'first_use', through: 1 }
+  const code = { words: ['a', 'b', 'c'], emoji: [], emojiNames: [] }
+  come([JSON.stringify({ type: 'peerConnected', peer: 7, id: 'ab', publicKey: 'a key', trust: firstUse, safetyCode: code })])
+  const [peer] = await there
+  assert.deepEqual([peer.publicKey, peer.trust, peer.safetyCode], ['a key', firstUse, code])
+  const changed = event(p2pt, 'trustchange')
+  const pinned = { level: 'pinned', name: 'bob' }
+  come([JSON.stringify({ type: 'trustChanged', peer: 7, was: firstUse, now: pinned })])
+  const [changedPeer, { was, now }] = await changed
+  assert.equal(changedPeer, peer)
+  assert.deepEqual([was, now, peer.trust, peer.safetyCode], [firstUse, pinned, pinned, code])
+  // What the library says now comes first.
+  known = JSON.stringify({ trust: { level: 'vouched', through: 2, of: 3 }, safetyCode: null })
+  assert.deepEqual(peer.trust, { level: 'vouched', through: 2, of: 3 })
+
+  const rejected = event(p2pt, 'peerrejected')
+  const rejection = code => JSON.stringify({ type: 'connectionRejected', peerId: 'cd', tracker: 'ws://a.test', code, message: '', isForgery: false, missed: 0 })
+  come([rejection('duplicate'), rejection('wrong_key')])
+  assert.equal((await rejected)[0].code, 'wrong_key')
+
+  const pins = event(p2pt, 'pinschange')
+  await p2pt.pin('bob', 'a key')
+  assert.deepEqual([called('pin'), await pins], [[['bob', 'a key']], [{ bob: 'a key' }]])
+  assert.equal(await p2pt.unpin('nobody'), undefined)
+  assert.equal(await p2pt.unpin('bob'), 'a key')
 })

@@ -1,5 +1,7 @@
 // Pages of modern.test.mjs: scenarios of the modern API, and those of the class that npm's p2pt could not pass.
-import P2PT, { join, P2ptError, startNode } from 'p2pt-web/embedded'
+import P2PT, {
+  generateKey, join, newCode, newPassphrase, newRoomLink, P2ptError, publicKeyOf, startNode
+} from 'p2pt-web/embedded'
 
 /** Two nodes that have met, with their swarms; both are shut down at the end. */
 async function pair (urls, act, options = {}) {
@@ -134,6 +136,87 @@ const scenarios = {
       disposes: typeof one[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]
     }
   }),
+
+  trust: async urls => {
+    const bob = await generateKey()
+    let kept
+    const alice = { trackers: [urls.url], iceServers: [], onPinsChanged: pins => { kept = JSON.stringify(pins) } }
+    const identifier = `trust ${Math.random()}`
+    const [one, other] = await Promise.all([join(identifier, alice), join(identifier, { ...alice, key: bob })])
+    const [toOther, toOne] = await Promise.all([one.waitForPeer(), other.waitForPeer()])
+    const seen = {
+      keys: [toOther.publicKey === await publicKeyOf(bob), toOne.publicKey === one.publicKey],
+      first: toOther.trust.level,
+      codes: JSON.stringify(toOther.safetyCode) === JSON.stringify(toOne.safetyCode) && toOther.safetyCode.words.length === 3
+    }
+    await one.node.pin('bob', toOther.publicKey)
+    const { type, was, now } = await next(one, 'trustChanged')
+    const carol = await publicKeyOf(await generateKey())
+    seen.changes = [{ type, was: was.level, now }]
+    seen.kept = kept === JSON.stringify({ bob: toOther.publicKey })
+    await one.node.pin('carol', carol)
+    seen.other = toOther.trustAs('carol').level
+    seen.again = await code(() => one.node.pin('bob', carol))
+    seen.wrong = await code(() => one.node.pin('dora', 'no key'))
+    await Promise.all([other.leave(), next(one, 'peerClosed')])
+    seen.after = toOther.trust
+    await one.leave()
+    return seen
+  },
+
+  policies: async urls => {
+    const options = { trackers: [urls.url], iceServers: [] }
+    const key = await generateKey()
+    const identifier = `policies ${Math.random()}`
+    const strict = await join(identifier, { ...options, policy: { only: [await publicKeyOf(key)] } })
+    const unsigned = await join(identifier, { ...options, peerId: '07'.repeat(20) })
+    const seen = { unsigned: (await next(strict, 'connectionRejected', ({ peerId }) => peerId === unsigned.peerId)).code }
+    const wrong = await join(identifier, options)
+    seen.wrong = (await next(strict, 'connectionRejected', ({ peerId }) => peerId === wrong.peerId)).code
+    const friend = await join(identifier, { ...options, key })
+    seen.friend = (await strict.waitForPeer()).id === friend.peerId
+    seen.both = await code(() => startNode({ ...options, key, peerId: '07'.repeat(20) }))
+    await Promise.all([strict, unsigned, wrong, friend].map(swarm => swarm.leave()))
+    return seen
+  },
+
+  rooms: async urls => {
+    const options = { trackers: [urls.url], iceServers: [] }
+    const meet = async key => {
+      const [one, other] = await Promise.all([join(key, options), join(key, options)])
+      const met = (await one.waitForPeer()).id === other.peerId
+      const named = /^p2pt1-/.test(one.identifier) && one.identifier === other.identifier
+      await Promise.all([one.leave(), other.leave()])
+      return met && named
+    }
+    const passphrase = await newPassphrase()
+    return {
+      passphrase: await meet({ secret: passphrase, identifier: 'our table' }),
+      link: await meet({ secret: await newRoomLink('our table ✓') }),
+      short: await code(() => join({ secret: 'short', identifier: 'our table' }, options)),
+      alone: await code(() => join({ secret: passphrase }, options))
+    }
+  },
+
+  codes: async urls => {
+    const options = { trackers: [urls.url], iceServers: [] }
+    const told = await newCode()
+    const [first, second, third, last] = told.split('-')
+    const shown = await join({ code: told, side: 'shows' }, options)
+    const guess = [first, second, third, last === 'able' ? 'acid' : 'able'].join(' ')
+    const mallory = await join({ code: guess, side: 'types' }, options)
+    const { code: why, left } = await next(shown, 'connectionRejected', ({ code }) => code === 'wrong_code')
+    await mallory.leave()
+    const typed = await join({ code: told.toUpperCase(), side: 'types' }, options)
+    const [peer, other] = await Promise.all([shown.waitForPeer(), typed.waitForPeer()])
+    const seen = {
+      keys: peer.publicKey === typed.publicKey && other.publicKey === shown.publicKey,
+      guess: [why, left],
+      none: await code(() => join({ code: told, side: 'types' }, { ...options, peerId: '07'.repeat(20) }))
+    }
+    await Promise.all([shown.leave(), typed.leave()])
+    return seen
+  },
 
   /** A peer that reads nothing is what a sender that awaits waits for; nothing is lost. */
   'back-pressure': urls => pair(urls, async ({ one, other, toOther }) => {

@@ -51,6 +51,20 @@ const EXPECTED = {
     count: 1,
     disposes: 'function'
   },
+  trust: {
+    keys: [true, true],
+    first: 'first_use',
+    codes: true,
+    changes: [{ type: 'trustChanged', was: 'first_use', now: { level: 'pinned', name: 'bob' } }],
+    kept: true,
+    other: 'changed',
+    again: 'already_pinned',
+    wrong: 'invalid_key',
+    after: { level: 'pinned', name: 'bob' }
+  },
+  policies: { unsigned: 'unsigned', wrong: 'wrong_key', friend: true, both: 'invalid_option' },
+  rooms: { passphrase: true, link: true, short: 'invalid_secret', alone: 'invalid_secret' },
+  codes: { keys: true, guess: ['wrong_code', 2], none: 'no_key' },
   'back-pressure': { all: true, most: true, left: 0 },
   'a hundred thousand unawaited': { buffered: true, left: 0, low: 1, state: 'closed' },
   'late responses': {

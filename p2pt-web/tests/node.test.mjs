@@ -60,7 +60,8 @@ test('import and require give one class, with all that the package exports', asy
     console.log(JSON.stringify({ same: required === p2pt && all.P2PT === p2pt && required.default === p2pt, names,
       equal: names.every(name => required[name] === all[name]) }))`
   const loaded = await run(t, ['--input-type=module', '-e', script]).event('same')
-  const names = ['EventEmitter', 'P2PT', 'P2ptError', 'default', 'join', 'load', 'startNode']
+  const names = ['EventEmitter', 'P2PT', 'P2ptError', 'default', 'generateKey', 'join', 'load', 'newCode', 'newPassphrase',
+    'newRoomLink', 'publicKeyOf', 'startNode']
   assert.deepEqual(loaded, { same: true, names, equal: true })
 })
 

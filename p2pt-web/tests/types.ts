@@ -1,5 +1,7 @@
 // What programs may write, checked by the compiler and never run: lines that are to be wrong are marked so.
-import P2PT, { join, P2ptError, startNode, type ErrorCode, type Message, type SwarmEvent } from 'p2pt-web'
+import P2PT, {
+  generateKey, join, newCode, newRoomLink, P2ptError, publicKeyOf, startNode, type ErrorCode, type Message, type SwarmEvent, type Trust
+} from 'p2pt-web'
 import Embedded from 'p2pt-web/embedded'
 
 type Said = 'hello' | { goodbye: boolean }
@@ -25,6 +27,31 @@ export function likeNpmP2pt (): void {
   p2pt.destroy().then(() => id)
   const embedded: P2PT = new Embedded()
   void embedded
+}
+
+export async function trust (): Promise<string | undefined> {
+  const key = await generateKey()
+  const options = {
+    key,
+    policy: { only: [await publicKeyOf(key)] },
+    pins: { bob: 'a key' },
+    onPinsChanged: (pins: Record<string, string>) => { localStorage.setItem('pins', JSON.stringify(pins)) }
+  }
+  const swarm = await join({ secret: await newRoomLink('table'), hidden: true }, options)
+  // @ts-expect-error: a code has a side
+  await join({ code: await newCode() })
+  // @ts-expect-error: no policy
+  await startNode({ policy: 'closed' })
+  const peer = await swarm.waitForPeer()
+  const trust: Trust = peer.trust
+  await swarm.node.pin('carol', peer.publicKey ?? '')
+  for await (const event of swarm) {
+    if (event.type === 'connectionRejected' && event.code === 'wrong_code') return String(event.left)
+    if (event.type === 'trustChanged' && event.now.level === 'pinned') return event.now.name
+  }
+  const p2pt = new P2PT(['wss://a.test'], '', { code: 'a-b-c-d', side: 'types' })
+  p2pt.on('trustchange', (other, { was }) => [other.publicKey, was.level, other.safetyCode?.words[0]])
+  return trust.level === 'vouched' ? String(trust.of) : undefined
 }
 
 export async function modern (signal: AbortSignal): Promise<number> {

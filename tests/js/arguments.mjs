@@ -9,6 +9,7 @@ const { values, positionals } = parseArgs({
     webrtc: { type: 'string', default: 'ndc' }, // peer.mjs: ndc (what p2pt ships with) or roamhq
     browser: { type: 'string', default: 'chromium' }, // browser.mjs: chromium, chromium-tabs or firefox
     bundle: { type: 'string', default: 'page' }, // browser.mjs: page, page-1.6.1 or page-published
+    options: { type: 'string', default: '{}' }, // of the class of p2pt-web, as JSON
     'no-mdns': { type: 'boolean', default: false } // browser.mjs: plain addresses instead of .local names
   }
 })
@@ -21,5 +22,6 @@ export const options = {
   webrtc: values.webrtc,
   browser: values.browser,
   bundle: values.bundle,
+  options: JSON.parse(values.options),
   mdns: !values['no-mdns']
 }

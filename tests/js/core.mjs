@@ -5,7 +5,8 @@
 //   {"send_raw":{"peer":HEX,"text":TEXT}} or "base64"   a frame past p2pt's own framing
 //   {"close_channel":{"peer":HEX}}                      destroys one of the channels to a peer
 //   {"event":"channel_opened","peer":HEX,"channels":N} and "channel_closed": one more or less, N now open
-// and every event says when it happened: `at`, in ms since 1970.
+// With the class of p2pt-web `peer_connected` says who the peer is, and there are `trust_changed` and `peer_rejected`.
+// Every event says when it happened: `at`, in ms since 1970.
 
 const MAX_REMEMBERED = 10000
 // destroy() closes the channels and says `peerclose` later, in timers, and what it sends must leave the process.
@@ -27,6 +28,9 @@ function rawFrame (bytes) {
   }
 }
 
+/** What the class of p2pt-web knows of a peer. */
+const whoIs = ({ publicKey, trust, safetyCode }) => ({ public_key: publicKey, trust, safety_code: safetyCode })
+
 /**
  * Starts a peer. `emit` takes one event, `stopped` is called once after the last event.
  * Returns the function that takes one command, as a line of text.
@@ -34,9 +38,9 @@ function rawFrame (bytes) {
  * p2pt draws its message ids at random and forgets none, so that after some hundred messages one is taken for the answer
  * to an old one and lost. Here they are counted up from `firstId`, which lies in the range p2pt itself uses.
  */
-export async function startPeer (P2PT, { identifier, trackers, firstId, emit: emitOne, stopped }) {
+export async function startPeer (P2PT, { identifier, trackers, firstId, options, emit: emitOne, stopped }) {
   const emit = event => emitOne({ ...event, at: Date.now() })
-  const p2pt = new P2PT(trackers, identifier)
+  const p2pt = new P2PT(trackers, identifier, options)
   const peers = new Map() // peer id => the channel last heard from, for messages that overtake `peerconnect`
   let nextId = firstId
   let messageId // of the frame being handled, which p2pt does not tell to listeners
@@ -61,8 +65,10 @@ export async function startPeer (P2PT, { identifier, trackers, firstId, emit: em
   p2pt.on('trackerwarning', error => emit({ event: 'tracker_warning', tracker: null, error: error.message }))
   p2pt.on('peerconnect', peer => {
     remember(peer)
-    emit({ event: 'peer_connected', peer: peer.id })
+    emit({ event: 'peer_connected', peer: peer.id, ...whoIs(peer) })
   })
+  p2pt.on('trustchange', (peer, { now }) => emit({ event: 'trust_changed', peer: peer.id, trust: now }))
+  p2pt.on('peerrejected', ({ peerId, code }) => emit({ event: 'peer_rejected', peer: peerId, code }))
   p2pt.on('peerclose', peer => {
     peers.delete(peer.id)
     emit({ event: 'peer_closed', peer: peer.id })
@@ -135,7 +141,9 @@ export async function startPeer (P2PT, { identifier, trackers, firstId, emit: em
   }
 
   await p2pt.infoHash
-  emit({ event: 'ready', peer_id: p2pt._peerId, info_hash: await p2pt.infoHash })
+  // The id of the class of p2pt-web follows from a key, and is there once it has started.
+  if (p2pt._peerId === '') await p2pt.start()
+  emit({ event: 'ready', peer_id: p2pt._peerId, public_key: p2pt.publicKey, info_hash: await p2pt.infoHash })
   await p2pt.start()
   // After start, so that p2pt's own listeners have run and its list of channels is up to date.
   p2pt.on('peer', peer => {

@@ -3,7 +3,7 @@
 const { P2PT } = await import('../../p2pt-web/dist/in-node.js')
 
 export default class extends P2PT {
-  constructor (announceURLs, identifierString) {
-    super(announceURLs, identifierString, { iceServers: [] })
+  constructor (announceURLs, identifierString, options) {
+    super(announceURLs, identifierString, { ...options, iceServers: [] })
   }
 }

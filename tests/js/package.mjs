@@ -3,8 +3,8 @@
 import { P2PT } from '../../p2pt-web/dist/embedded.js'
 
 export default class extends P2PT {
-  constructor (announceURLs, identifierString) {
-    super(announceURLs, identifierString)
+  constructor (announceURLs, identifierString, options) {
+    super(announceURLs, identifierString, options)
     this._rtcConfig = { iceServers: [] }
   }
 }

@@ -247,6 +247,7 @@ fn excerpt(text: &str) -> String {
 pub struct PipePeer {
     process: LineProcess,
     id: String,
+    public_key: Option<String>,
     tags: u64,
 }
 
@@ -256,12 +257,18 @@ impl PipePeer {
         let mut process = LineProcess::spawn(name, command);
         let ready = process.expect("ready", |_| true).await;
         let Some(id) = ready["peer_id"].as_str().map(str::to_owned) else { process.fail("has no peer id") };
-        Self { process, id, tags: 0 }
+        let public_key = ready["public_key"].as_str().map(str::to_owned);
+        Self { process, id, public_key, tags: 0 }
     }
 
     /// Its peer id in hex.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Its public key, if it says one.
+    pub fn public_key(&self) -> Option<&str> {
+        self.public_key.as_deref()
     }
 
     /// The process behind it, to send any command and await any event.

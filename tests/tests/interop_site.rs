@@ -58,6 +58,13 @@ async fn a_chat_is_held(browser: &str) {
     ann.shows("#state", "connected to 2 peers").await;
     ann.shows("#who", "Who is here (3)").await;
     ann.shows("#peers li.up", "direct").await;
+    // Two pages see one safety code of each other, for the two people to compare.
+    ann.shows("#peers .trust", "known by its key alone").await;
+    let code = "Array.from(document.querySelectorAll('#peers li')).find(it => it.textContent.startsWith('NAME')).querySelector('.safety').textContent";
+    let seen = ann.evaluate(&code.replace("NAME", "Bob")).await;
+    bob.shows("#peers", "Ann").await;
+    assert_eq!(bob.evaluate(&code.replace("NAME", "Ann")).await, seen);
+    assert!(seen.as_str().is_some_and(|seen| seen.split(' ').count() == 6), "{seen}");
     ann.shows("#trackers-list li.up", "connected").await;
 
     // What is being written is said, and what was is a line; a link is one, and leads nowhere by itself.
@@ -260,6 +267,8 @@ async fn a_dashboard_shows_what_is_true(browser: &str) {
     page.shows("#peers li.up h3", &peer.id()[..8]).await;
     page.shows("#peers li", "direct (").await;
     page.shows("#peers li", " ms").await;
+    page.shows("#peers li", "known by its key alone").await;
+    page.shows("#peers li", "safety code").await;
     // What comes is counted, to the byte's magnitude.
     peer.process().command(&json!({ "send": { "peer": id, "message": "x".repeat(3_000_000) } })).await;
     page.shows("#peers li", "3.0 MB so far").await;
@@ -272,7 +281,16 @@ async fn a_dashboard_shows_what_is_true(browser: &str) {
     page.is_accessible(&screenshots, "dashboard").await;
     page.click("#copy-report").await;
     let report = page.value("#report").await;
-    for part in [peer.id(), &id, &dead, tracker.url(), "1 of 2 connected", "last error: ", "3.0 MB received"] {
+    for part in [
+        peer.id(),
+        &id,
+        &dead,
+        tracker.url(),
+        "1 of 2 connected",
+        "last error: ",
+        "3.0 MB received",
+        "known by its key alone",
+    ] {
         assert!(report.contains(part), "{part} is not in the report:\n{report}");
     }
     assert!(!report.contains("Küche") && !report.contains("K%C3"), "the room's name is in the report:\n{report}");

@@ -5,6 +5,7 @@ import { colour, Members, nameIn, short } from '../shared/members.js'
 import { byId, clock, linked, make, setText } from '../shared/page.js'
 import { run, type Visit } from '../shared/room.js'
 import { drawSwarm, placeSwarm } from '../shared/swarm.js'
+import { trustWords } from '../shared/words.js'
 
 /** Lines that are kept on the page. */
 const MAX_LINES = 1000
@@ -157,6 +158,7 @@ function enter ({ swarm, room, name }: Visit): { event: (event: SwarmEvent) => v
           if (event.unsentMessages > 0) log.warn(`${event.unsentMessages} lines did not reach ${members.shown(event.peer.id)}`)
           members.forget(event.peer.id)
           break
+        case 'trustChanged': log.note(`${members.shown(event.peer.id)} is ${trustWords(event.now)}`); break
         case 'trackerConnected': log.note(`${event.tracker} is reached`); break
         case 'trackerWarning': log.warn(`${event.tracker}: ${event.message}`); break
         case 'sendFailed': log.warn(`Not sent to ${members.shown(event.peer.id)}: ${event.message}`); break

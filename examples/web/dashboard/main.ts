@@ -1,16 +1,18 @@
 // What a swarm is doing. This page is a member as any other, and sends its peers nothing.
-import type { Peer, SwarmEvent } from 'p2pt-web'
+import type { SwarmEvent } from 'p2pt-web'
 import { colour, short } from '../shared/members.js'
 import { byId, clock, copy, list, make, setText } from '../shared/page.js'
 import { run, type Visit } from '../shared/room.js'
-import { bytes, counted, milliseconds, pathWords, seconds, trackerMark, trackerWords } from '../shared/words.js'
+import {
+  bytes, counted, milliseconds, pathWords, safetyWords, seconds, trackerMark, trackerWords, trustMark, trustWords
+} from '../shared/words.js'
 import { Chart } from './chart.js'
 import { report, type PeerRow } from './report.js'
 
 const MINUTE = 60
 const MAX_LINES = 200
 
-interface Row extends PeerRow { peer: Peer, received: number, sent: number, rates: [received: number, sent: number] }
+interface Row extends PeerRow { received: number, sent: number, rates: [received: number, sent: number] }
 
 /** Terms and what each is now. */
 function facts (parent: HTMLElement, values: Array<[string, string | Node]>): void {
@@ -101,13 +103,14 @@ function enter ({ swarm, room }: Visit): { event: (event: SwarmEvent) => void, d
       switch (event.type) {
         case 'peerConnected': note(`${short(event.peer.id)} is connected`); break
         case 'peerClosed': note(`${short(event.peer.id)} is gone: ${event.reason}`); break
+        case 'trustChanged': note(`${short(event.peer.id)} is ${trustWords(event.now)}`); break
         case 'trackerConnected': note(`${event.tracker} is reached`); break
         case 'trackerWarning': note(`${event.tracker}: ${event.message}`, true); break
         case 'connectionFailed':
           note(`no connection to ${short(event.peerId)}: ${event.message}${event.advice === null ? '' : `; ${event.advice}`}`, true)
           break
         case 'connectionRejected':
-          if (event.code !== 'duplicate') note(`${short(event.peerId)} was not let in: ${event.message}`, true)
+          if (event.code !== 'duplicate') note(`${short(event.peerId)} was not let in: ${event.message}${event.isForgery ? `; ${event.tracker} may have forged it` : ''}`, true)
           break
         case 'invalidFrame': note(`from ${short(event.peer.id)}: ${event.message}`, true); break
         case 'offerFailed':
@@ -125,6 +128,7 @@ function enter ({ swarm, room }: Visit): { event: (event: SwarmEvent) => void, d
         ['room', room],
         ['info hash', make('code', {}, swarm.infoHash)],
         ['own id', make('code', {}, swarm.peerId)],
+        ['own key', swarm.publicKey === undefined ? 'none' : make('code', {}, swarm.publicKey)],
         ['members (trackers say)', members.length === 0 ? 'not known yet' : String(Math.max(...members))],
         ['connected peers', String(rows.length)],
         ['here for', seconds(Date.now() - since.getTime())]
@@ -147,14 +151,18 @@ function enter ({ swarm, room }: Visit): { event: (event: SwarmEvent) => void, d
         ])
       })
       byId('alone').hidden = rows.length > 0
-      list(byId('peers'), rows, ({ id }) => id, ({ id, connections, received, sent, rates }, element) => {
+      list(byId('peers'), rows, ({ id }) => id, ({ id, peer, connections, received, sent, rates }, element) => {
         const [first] = connections
+        const { publicKey, trust, safetyCode } = peer
         card(element, connections.length > 0 ? 'up' : 'between', make('bdi', { class: colour(id), title: id }, short(id)), [
           ['path', first === undefined ? 'not known yet' : `${pathWords(first)} (${first.localCandidate ?? '?'} to ${first.remoteCandidate ?? '?'})`],
           ['round trip', first?.roundTrip == null ? 'not measured yet' : milliseconds(first.roundTrip)],
           ['receiving', `${bytes(rates[0])}/s, ${bytes(received)} so far`],
           ['sending', `${bytes(rates[1])}/s, ${bytes(sent)} so far`],
-          ['connections', String(connections.length)]
+          ['connections', String(connections.length)],
+          ['key', publicKey === undefined ? 'none' : make('code', {}, publicKey)],
+          ['trust', make('span', {}, make('span', { 'aria-hidden': 'true' }, `${trustMark(trust)} `), trustWords(trust))],
+          ['safety code', safetyCode === undefined ? 'none' : safetyWords(safetyCode)]
         ])
       })
       const shown = byId<HTMLTextAreaElement>('report')

@@ -1,8 +1,8 @@
 // What a bug report needs, as text.
-import type { ConnectionStats, Swarm, TrackerStats } from 'p2pt-web'
-import { bytes, milliseconds, pathWords, trackerWords } from '../shared/words.js'
+import type { ConnectionStats, Peer, Swarm, TrackerStats } from 'p2pt-web'
+import { bytes, milliseconds, pathWords, trackerWords, trustWords } from '../shared/words.js'
 
-export interface PeerRow { id: string, connections: ConnectionStats[] }
+export interface PeerRow { id: string, peer: Peer, connections: ConnectionStats[] }
 
 /** All of it: the room's name is not in it, which would let its reader in. */
 export function report (
@@ -15,6 +15,7 @@ export function report (
     `page: ${location.origin}, ${isSecureContext ? 'secure' : 'not secure'}, ${navigator.onLine ? 'online' : 'offline'}, ${document.visibilityState}`,
     `info hash: ${swarm.infoHash}`,
     `own id: ${swarm.peerId}`,
+    `own key: ${swarm.publicKey ?? 'none'}`,
     '',
     `trackers: ${trackers.connected} of ${trackers.total} connected`
   ]
@@ -25,8 +26,8 @@ export function report (
     if (tracker.lastError !== undefined) lines.push(`  last error: ${tracker.lastError}`)
   }
   lines.push('', `peers: ${peers.length}`)
-  for (const { id, connections } of peers) {
-    lines.push(`- ${id}`)
+  for (const { id, peer, connections } of peers) {
+    lines.push(`- ${id}`, `  key ${peer.publicKey ?? 'none'}, ${trustWords(peer.trust)}`)
     for (const connection of connections) {
       const { localCandidate, remoteCandidate, roundTrip, bytesSent, bytesReceived } = connection
       lines.push(`  ${pathWords(connection)} (${localCandidate ?? '?'} to ${remoteCandidate ?? '?'}), ` +

@@ -2,7 +2,7 @@
 import type { Swarm } from 'p2pt-web'
 import { byId, list, make, setText } from './page.js'
 import { colour, short, type Members } from './members.js'
-import { milliseconds, pathWords, trackerMark, trackerWords } from './words.js'
+import { milliseconds, pathWords, safetyWords, trackerMark, trackerWords, trustMark, trustWords } from './words.js'
 
 /** Opens the list where there is room beside what is done in the room, and folds it where it is below, until the signal. */
 export function placeSwarm (signal: AbortSignal): void {
@@ -21,9 +21,13 @@ export async function drawSwarm (swarm: Swarm, members: Members): Promise<void> 
     element.className = 'up'
     const path = stats === undefined ? [] : [pathWords(stats)]
     const time = stats?.roundTrip == null ? [] : [milliseconds(stats.roundTrip)]
+    const { trust, safetyCode } = peer
+    const code = safetyCode === undefined ? [] : [make('small', { class: 'safety' }, `to compare: ${safetyWords(safetyCode)}`)]
     element.replaceChildren(
       make('bdi', { class: colour(peer.id) }, members.shown(peer.id)),
-      make('small', {}, [short(peer.id), ...path, ...time].join(' · ')))
+      make('small', {}, [short(peer.id), ...path, ...time].join(' · ')),
+      make('small', { class: 'trust' }, make('span', { 'aria-hidden': 'true' }, `${trustMark(trust)} `), trustWords(trust)),
+      ...code)
   })
   list(byId('trackers-list'), swarm.node.trackerStats().trackers, ({ url }) => url, (tracker, element) => {
     element.className = trackerMark(tracker)

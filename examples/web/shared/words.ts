@@ -1,5 +1,5 @@
 // States in words.
-import type { ConnectionStats, TrackerState, TrackerStats } from 'p2pt-web'
+import type { ConnectionStats, SafetyCode, TrackerState, TrackerStats, Trust } from 'p2pt-web'
 
 export const counted = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? '' : 's'}`
 
@@ -55,3 +55,20 @@ export function bytes (count: number): string {
   }
   return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${UNITS[unit]}`
 }
+
+/** How far a peer is known. */
+export function trustWords (trust: Trust): string {
+  switch (trust.level) {
+    case 'pinned': return `known as ${trust.name}`
+    case 'vouched': return `shown by ${trust.through} of ${trust.of} trackers`
+    case 'first_use': return 'known by its key alone'
+    case 'changed': return `not the ${trust.name} that is known`
+    case 'unsigned': return 'without a key: somebody may read along'
+  }
+}
+
+/** The sign that stands for that where there is little room; the words are beside it for those who do not see it. */
+export const trustMark = ({ level }: Trust): string => level === 'unsigned' || level === 'changed' ? '🔓' : level === 'first_use' ? '🔑' : '🔒'
+
+/** A safety code for people to compare, by ear or by eye. */
+export const safetyWords = ({ words, emoji }: SafetyCode): string => `${words.join(' ')} ${emoji.join('')}`

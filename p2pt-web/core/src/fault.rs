@@ -6,16 +6,20 @@ use p2pt::{ChannelClosed, NodeError, QueueError, RequestError, SendError, StartE
 
 /// All codes of [`Fault`]s. `p2pt-web/src/errors.ts` has the same list, with what a program can do about each; a test
 /// holds the two together.
-pub const CODES: [&str; 22] = [
+pub const CODES: [&str; 26] = [
     "aborted",
     "already_joined",
+    "already_pinned",
     "frame_rejected",
     "inbox_full",
     "invalid_announce_url",
     "invalid_id",
     "invalid_json",
+    "invalid_key",
     "invalid_option",
+    "invalid_secret",
     "looks_like_message",
+    "no_key",
     "node_full",
     "not_connected",
     "other",
@@ -152,6 +156,7 @@ impl From<NodeError> for Fault {
             NodeError::Stopped => "stopped",
             NodeError::AnnounceUrl { .. } => "invalid_announce_url",
             NodeError::AlreadyJoined => "already_joined",
+            NodeError::NoKey => "no_key",
             _ => "other",
         };
         Self::new(code, error.to_string())
@@ -162,7 +167,7 @@ impl From<StartError> for Fault {
     fn from(error: StartError) -> Self {
         let code = match error {
             StartError::AnnounceUrl { .. } => "invalid_announce_url",
-            StartError::Memory { .. } => "invalid_option",
+            StartError::Memory { .. } | StartError::PeerIdWithKey => "invalid_option",
             StartError::Stopped => "stopped",
             _ => "start_failed",
         };

@@ -1,11 +1,12 @@
 //! Events in plain values.
 
-use p2pt::{Event, Frame, Message, Payload, RejectReason, TrackerWarning};
+use p2pt::{Event, Frame, Message, Payload, TrackerWarning};
 use serde::Serialize;
 
 use crate::Fault;
 use crate::fault::closed_code;
 use crate::peers::Members;
+use crate::trust::{Known, Rejected, TrustSaid};
 
 /// Something that has happened in a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,13 @@ enum Said {
     PeerConnected {
         peer: u32,
         id: String,
+        #[serde(flatten)]
+        known: Box<Known>,
+    },
+    TrustChanged {
+        peer: u32,
+        was: TrustSaid,
+        now: TrustSaid,
     },
     PeerClosed {
         peer: u32,
@@ -100,7 +108,8 @@ enum Said {
     ConnectionRejected {
         peer_id: String,
         tracker: String,
-        code: &'static str,
+        #[serde(flatten)]
+        rejected: Rejected,
         message: String,
         missed: u64,
     },
@@ -125,7 +134,14 @@ pub(crate) fn item(event: Event, peers: &Members) -> Item {
             return Item::Message { peer, message: Received::new(message) };
         }
         Event::Data(data) => return Item::Data { peer: peers.number(&data.peer), frame: data.frame },
-        Event::PeerConnected(peer) => Said::PeerConnected { id: peer.id().to_string(), peer: peers.number(&peer) },
+        Event::PeerConnected(peer) => Said::PeerConnected {
+            id: peer.id().to_string(),
+            known: Box::new(Known::of(&peer)),
+            peer: peers.number(&peer),
+        },
+        Event::TrustChanged(changed) => {
+            Said::TrustChanged { peer: peers.number(&changed.peer), was: changed.was.into(), now: changed.now.into() }
+        }
         Event::PeerClosed(closed) => Said::PeerClosed {
             peer: peers.forget(&closed.peer),
             code: closed_code(&closed.reason),
@@ -168,7 +184,7 @@ pub(crate) fn item(event: Event, peers: &Members) -> Item {
         Event::ConnectionRejected(rejected) => Said::ConnectionRejected {
             peer_id: rejected.peer_id.to_string(),
             tracker: rejected.tracker.to_string(),
-            code: rejected_code(rejected.reason),
+            rejected: rejected.reason.into(),
             message: rejected.reason.to_string(),
             missed: rejected.missed,
         },
@@ -187,18 +203,6 @@ fn warning_code(warning: &TrackerWarning) -> &'static str {
         TrackerWarning::Disconnected { .. } => "disconnected",
         TrackerWarning::Timeout { .. } => "timeout",
         TrackerWarning::PeerIdInUse { .. } => "peer_id_in_use",
-        _ => "other",
-    }
-}
-
-fn rejected_code(reason: RejectReason) -> &'static str {
-    match reason {
-        RejectReason::Full => "full",
-        RejectReason::Duplicate => "duplicate",
-        RejectReason::Busy => "busy",
-        RejectReason::Filtered => "filtered",
-        RejectReason::Banned => "banned",
-        RejectReason::NotTheSamePeer => "not_the_same_peer",
         _ => "other",
     }
 }

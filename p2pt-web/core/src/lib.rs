@@ -12,6 +12,7 @@
 //! - A peer is a [number](Node::send) that is never given out twice by a node. It is valid from the first time the peer is
 //!   handed out until its [`peerClosed`](Item::Other) has been, and after that everything fails with
 //!   [`peer_gone`](Fault).
+//! - A key, a link, a code and a passphrase are texts, and so is a public key. None of them is ever in an error.
 //! - Messages and frames cross as they are. All other events are one line of JSON each, since they are rare
 //!   ([`Item`]).
 //! - Every error is a [`Fault`]: a code that programs can rely on, and a sentence for people.
@@ -27,6 +28,7 @@ mod options;
 mod peers;
 mod state;
 mod swarm;
+mod trust;
 
 pub use fault::{CODES, Fault};
 pub use item::{Batch, Item, Received};
@@ -34,3 +36,4 @@ pub use node::{Node, info_hash_of};
 pub use options::{OPTIONS, Options};
 pub use peers::Sending;
 pub use swarm::{Messages, Swarm};
+pub use trust::{generate_key, new_code, new_passphrase, new_room_link, public_key_of};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use p2pt::{AnnounceUrl, Frame, InfoHash, Json, MessageId, Payload, SwarmKey};
+use p2pt::trust::{MemoryStore, TrustStore as _};
+use p2pt::{AnnounceUrl, Frame, InfoHash, Json, MessageId, Payload};
 
 use crate::cancel::Cancels;
 use crate::options::{Options, peer_id, time};
 use crate::peers::{Known, Peers};
-use crate::{Fault, Messages, Received, Sending, Swarm, state};
+use crate::trust::{public_key, swarm_key};
+use crate::{Fault, Messages, Received, Sending, Swarm, state, trust};
 
 /// A node: one peer id, one socket to each tracker, and any number of swarms. Clones mean the same node.
 #[derive(Debug, Clone)]
@@ -15,24 +17,21 @@ pub struct Node {
     node: p2pt::Node,
     peers: Arc<Peers>,
     cancels: Cancels,
+    pins: Arc<MemoryStore>,
 }
 
 impl Node {
     /// Starts a node with these settings ([`Options::from_json`]).
     ///
     /// # Errors
-    /// `invalid_option`, `invalid_announce_url`, `invalid_id`; `start_failed`: there is no transport here, such as in a
-    /// worker of a browser.
+    /// `invalid_option`, `invalid_announce_url`, `invalid_id`, `invalid_key`; `start_failed`: there is no transport here,
+    /// such as in a worker of a browser.
     pub async fn start(options: &str) -> Result<Self, Fault> {
         Self::start_with(Options::from_json(options)?.into_builder()).await
     }
 
-    /// Starts what a builder of [`p2pt`] makes.
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn start_with(builder: p2pt::Builder) -> Result<Self, Fault> {
-        Ok(Self { node: builder.start().await?, peers: Arc::default(), cancels: Cancels::default() })
+    async fn start_with((builder, pins): (p2pt::Builder, Arc<MemoryStore>)) -> Result<Self, Fault> {
+        Ok(Self { node: builder.start().await?, peers: Arc::default(), cancels: Cancels::default(), pins })
     }
 
     /// The node's id, 40 hexadecimal digits.
@@ -40,12 +39,20 @@ impl Node {
         self.node.peer_id().to_string()
     }
 
-    /// Joins the swarm of an identifier, or of an info hash of 40 hexadecimal digits.
+    /// The node's public key, 52 letters; `None` if it was given a peer id.
+    pub fn public_key(&self) -> Option<String> {
+        self.node.public_key().map(|key| key.to_string())
+    }
+
+    /// Joins a swarm. What names it depends on the kind: with `identifier` the key is an identifier; with `infoHash` it is 40
+    /// hexadecimal digits; with `sealed` and `hidden` it is the link to a room, or with a secret, which is a passphrase, the
+    /// room's identifier; with `shows` and `types` it is a code. To stretch a passphrase takes some hundred milliseconds.
     ///
     /// # Errors
-    /// `already_joined`, `stopped`; `invalid_id`: that is no info hash.
-    pub async fn join(&self, key: &str, is_info_hash: bool) -> Result<Swarm, Fault> {
-        let (swarm, events) = self.node.join(swarm_key(key, is_info_hash)?).await?;
+    /// `already_joined`, `stopped`; `invalid_id`: that is no info hash; `invalid_secret`: it is no link, passphrase or code;
+    /// `no_key`: a code takes a key, and the node was given a peer id.
+    pub async fn join(&self, key: String, kind: &str, secret: Option<String>) -> Result<Swarm, Fault> {
+        let (swarm, events) = self.node.join(swarm_key(key, kind, secret).await?).await?;
         Ok(Swarm::new(swarm, events, self.peers.clone(), self.cancels.clone()))
     }
 
@@ -91,6 +98,39 @@ impl Node {
     /// `invalid_id`.
     pub fn unban(&self, id: &str) -> Result<bool, Fault> {
         Ok(self.node.unban(&peer_id(id)?))
+    }
+
+    /// Pins a public key under a name.
+    ///
+    /// # Errors
+    /// `invalid_key`; `already_pinned`: the name has another key or the key another name; `invalid_option`: the name is empty,
+    /// too long or has control characters; `stopped`.
+    pub async fn pin(&self, name: &str, key: &str) -> Result<(), Fault> {
+        Ok(self.node.pin(name, &public_key(key)?).await?)
+    }
+
+    /// Takes the pin of a name away, and says which key it had.
+    ///
+    /// # Errors
+    /// `stopped`.
+    pub async fn unpin(&self, name: &str) -> Result<Option<String>, Fault> {
+        Ok(self.node.unpin(name).await?.map(|key| key.to_string()))
+    }
+
+    /// The pins, as JSON: an object of public keys by name.
+    pub fn pins(&self) -> String {
+        let pins = self.pins.pins().into_iter().map(|pin| (pin.name, pin.key.to_string().into()));
+        state::text(&pins.collect::<serde_json::Map<_, _>>())
+    }
+
+    /// Who a peer is, as JSON: its `publicKey`, its `trust` and its `safetyCode`. `None`, if it is gone.
+    pub fn known(&self, peer: u32) -> Option<String> {
+        self.peers.get(peer).ok().map(|known| trust::known(&known.peer))
+    }
+
+    /// How far a peer is known as the one that is pinned under a name, as JSON. `None`, if it is gone.
+    pub fn trust_as(&self, peer: u32, name: &str) -> Option<String> {
+        self.peers.get(peer).ok().map(|known| trust::trust_as(&known.peer, name))
     }
 
     /// Ends the node in order.
@@ -228,15 +268,6 @@ impl Node {
 /// The info hash of an identifier, 40 hexadecimal digits.
 pub fn info_hash_of(identifier: &str) -> String {
     InfoHash::of(identifier).to_string()
-}
-
-/// The key of a swarm, by an identifier or by an info hash.
-pub(crate) fn swarm_key(key: &str, is_info_hash: bool) -> Result<SwarmKey, Fault> {
-    if !is_info_hash {
-        return Ok(key.into());
-    }
-    let info_hash: InfoHash = key.parse().map_err(|error| Fault::invalid_id(&format!("info hash {key:?}"), &error))?;
-    Ok(info_hash.into())
 }
 
 pub(crate) fn payload(text: String, is_json: bool) -> Result<Payload, Fault> {

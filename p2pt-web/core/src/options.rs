@@ -1,19 +1,23 @@
 //! What JavaScript sets, as JSON.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use p2pt::trust::{MemoryStore, Policy, TrustStore as _};
 use p2pt::{Builder, IcePolicy, IceServer, Limits, P2pt, PeerId, WebRtcConfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Fault;
+use crate::trust::{node_key, public_key};
 
 /// Bytes that may wait to be sent to each peer unless set: JavaScript sends without awaiting, as it may with a WebSocket, so
 /// the queue is sixteen times that of the facade. Half of it can be used whatever other peers do (`sendMemory`).
 const SEND_QUEUE_BYTES: usize = 128 << 20;
 
 /// All options, in the words of JavaScript. `p2pt-web/src/options.ts` has their types; a test holds the two together.
-pub const OPTIONS: [&str; 20] = [
+pub const OPTIONS: [&str; 24] = [
     "allow",
     "answerTimeout",
     "connectTimeout",
@@ -24,12 +28,16 @@ pub const OPTIONS: [&str; 20] = [
     "iceTransportPolicy",
     "idleTimeout",
     "inboxBytes",
+    "key",
     "maxConnections",
     "maxMessageBytes",
     "maxPeers",
     "peerId",
+    "pins",
+    "policy",
     "receiveMemory",
     "requestTimeout",
+    "requireAgreement",
     "sendMemory",
     "sendQueueBytes",
     "sendTimeout",
@@ -41,13 +49,14 @@ pub const OPTIONS: [&str; 20] = [
 pub struct Options {
     builder: Builder,
     webrtc: WebRtcConfig,
+    pins: Arc<MemoryStore>,
 }
 
 impl Options {
     /// Reads settings: a JSON object of any of the [`OPTIONS`]. Times are in milliseconds.
     ///
     /// # Errors
-    /// `invalid_option`, with the name of the option; `invalid_id` for a peer id that is none.
+    /// `invalid_option`, with the name of the option; `invalid_id` for a peer id that is none, and `invalid_key` for a key.
     pub fn from_json(json: &str) -> Result<Self, Fault> {
         Self::over(P2pt::builder(), json)
     }
@@ -55,7 +64,9 @@ impl Options {
     /// The same over a builder that has settings already.
     pub(crate) fn over(builder: Builder, json: &str) -> Result<Self, Fault> {
         let mut given = Given(serde_json::from_str(json).map_err(|error| invalid("the options", &error))?);
-        let options = Self { builder: builder_of(builder, &mut given)?, webrtc: webrtc_of(&mut given)? };
+        let pins = Arc::new(pins_of(&mut given)?);
+        let builder = builder_of(builder, &mut given)?.trust_store(pins.clone());
+        let options = Self { builder, webrtc: webrtc_of(&mut given)?, pins };
         match given.0.keys().next() {
             None => Ok(options),
             Some(unknown) => {
@@ -65,15 +76,15 @@ impl Options {
         }
     }
 
-    /// The builder of a node that communicates over WebRTC.
-    pub fn into_builder(self) -> Builder {
-        self.builder.webrtc(self.webrtc)
+    /// The builder of a node that communicates over WebRTC, and where its pins are.
+    pub(crate) fn into_builder(self) -> (Builder, Arc<MemoryStore>) {
+        (self.builder.webrtc(self.webrtc), self.pins)
     }
 
     /// The builder without what is about WebRTC.
     #[cfg(test)]
-    pub(crate) fn into_plain_builder(self) -> Builder {
-        self.builder
+    pub(crate) fn into_plain_builder(self) -> (Builder, Arc<MemoryStore>) {
+        (self.builder, self.pins)
     }
 }
 
@@ -83,6 +94,15 @@ fn builder_of(mut builder: Builder, given: &mut Given) -> Result<Builder, Fault>
         .send_queue_bytes(given.take("sendQueueBytes")?.unwrap_or(SEND_QUEUE_BYTES));
     if let Some(id) = given.take::<String>("peerId")? {
         builder = builder.peer_id(peer_id(&id)?);
+    }
+    if let Some(key) = given.take::<String>("key")? {
+        builder = builder.key(node_key(&key)?);
+    }
+    if let Some(policy) = given.0.remove("policy").filter(|value| !value.is_null()) {
+        builder = builder.policy(policy_of(policy)?);
+    }
+    if let Some(trackers) = given.take("requireAgreement")? {
+        builder = builder.require_agreement(trackers);
     }
     if let Some(ids) = given.take::<Vec<String>>("allow")? {
         builder = builder.allow(ids.iter().map(|id| peer_id(id)).collect::<Result<Vec<_>, _>>()?);
@@ -115,6 +135,34 @@ fn builder_of(mut builder: Builder, given: &mut Given) -> Result<Builder, Fault>
         builder = builder.flush_timeout(time);
     }
     Ok(builder)
+}
+
+/// `"open"`, `"signed"`, or an object with the public keys of the `only` peers.
+fn policy_of(value: Value) -> Result<Policy, Fault> {
+    match value {
+        Value::String(text) if text == "open" => Ok(Policy::Open),
+        Value::String(text) if text == "signed" => Ok(Policy::Signed),
+        Value::Object(object) => {
+            let mut given = Given(object);
+            let keys = given.take::<Vec<String>>("only").map_err(|fault| invalid("policy", &fault.message()))?;
+            match keys {
+                Some(keys) if given.0.is_empty() => {
+                    Ok(Policy::Only(keys.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?))
+                }
+                _ => Err(invalid("policy", &"an object has `only`, an array of public keys")),
+            }
+        }
+        _ => Err(invalid("policy", &"it is \"open\", \"signed\" or { only: […] }")),
+    }
+}
+
+/// Names, and the public keys that are pinned under them.
+fn pins_of(given: &mut Given) -> Result<MemoryStore, Fault> {
+    let pins = MemoryStore::new();
+    for (name, key) in given.take::<BTreeMap<String, String>>("pins")?.unwrap_or_default() {
+        pins.pin(&name, &public_key(&key)?).map_err(|error| invalid("pins", &error))?;
+    }
+    Ok(pins)
 }
 
 fn webrtc_of(given: &mut Given) -> Result<WebRtcConfig, Fault> {
@@ -220,6 +268,13 @@ mod tests {
             (r#"{"iceTransportPolicy":"none"}"#, "invalid_option: iceTransportPolicy: \"none\""),
             (r#"{"maxPeer":1}"#, "invalid_option: there is no option \"maxPeer\"; there are allow, "),
             ("7", "invalid_option: the options: "),
+            (r#"{"policy":"closed"}"#, "invalid_option: policy: it is \"open\""),
+            (r#"{"policy":{"only":7}}"#, "invalid_option: policy: only: invalid type"),
+            (r#"{"policy":{"all":[]}}"#, "invalid_option: policy: an object has `only`"),
+            (r#"{"policy":{"only":["7"]}}"#, "invalid_key: public key: "),
+            (r#"{"key":"p2pt-secret-7"}"#, "invalid_key: key: "),
+            (r#"{"pins":{"":"aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dype"}}"#, "invalid_"),
+            (r#"{"pins":{"bob":"7"}}"#, "invalid_key: public key: "),
             (r#"{"peerId":"7"}"#, "invalid_id: peer id \"7\": "),
             (r#"{"allow":["7"]}"#, "invalid_id: peer id \"7\": "),
         ];
@@ -237,6 +292,9 @@ mod tests {
             "trackers" => r#"["ws://a.test"]"#.to_owned(),
             "iceServers" => r#"[{"urls":["stun:a"]},{"urls":"turn:b","username":"u","credential":"c"}]"#.to_owned(),
             "iceTransportPolicy" => "\"relay\"".to_owned(),
+            "key" => format!("{:?}", crate::generate_key()),
+            "policy" => "\"signed\"".to_owned(),
+            "pins" => format!("{{\"bob\":{:?}}}", crate::public_key_of(&crate::generate_key()).expect("a key")),
             // Something for each that is a number, and a fraction where it is a time.
             name if name.ends_with("Timeout") => "1500.5".to_owned(),
             _ => "100000000".to_owned(),
@@ -246,14 +304,17 @@ mod tests {
         assert!(OPTIONS.is_sorted());
         for name in OPTIONS {
             Options::from_json(&format!("{{{name:?}:null}}")).expect("null is as if it were not given");
-            assert!(Options::from_json(&format!("{{{name:?}:{{}}}}")).is_err(), "{name} takes an object");
+            assert!(Options::from_json(&format!("{{{name:?}:[{{}}]}}")).is_err(), "{name} takes an object in an array");
         }
     }
 
     #[test]
     fn typescript_has_the_same_options() {
         let source = include_str!("../../src/options.ts");
-        let body = source.split("export interface NodeOptions {").nth(1).and_then(|rest| rest.split("\n}").next());
+        let body = source
+            .split("export interface NodeOptions extends NodeHandlers {")
+            .nth(1)
+            .and_then(|rest| rest.split("\n}").next());
         let lines = body.expect("options.ts has them").lines();
         let mut names: Vec<&str> =
             lines.filter_map(|line| line.strip_prefix("  ")?.split_once("?:")).map(|(name, _)| name).collect();

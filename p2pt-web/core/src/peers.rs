@@ -96,6 +96,11 @@ impl Members {
         number
     }
 
+    /// What a peer is introduced by: its number, its id and its public key.
+    pub(crate) fn who(&self, peer: &Peer) -> (u32, String, Option<String>) {
+        (self.number(peer), peer.id().to_string(), peer.public_key().map(|key| key.to_string()))
+    }
+
     /// The number of a peer that has gone, which means nothing from now on.
     pub(crate) fn forget(&self, peer: &Peer) -> u32 {
         let number = self.peers.number(peer);

@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 
 use crate::cancel::Cancels;
 use crate::item::item;
-use crate::node::{payload, swarm_key};
+use crate::node::payload;
 use crate::peers::{Members, Peers};
+use crate::trust::swarm_key;
 use crate::{Batch, Fault, Item, Received, state};
 
 /// How many events are handed out at a time at most. One call from JavaScript then costs little beside what it brings.
@@ -73,13 +74,12 @@ impl Swarm {
         batch
     }
 
-    /// The peers connected now, as JSON: `[[number, id], …]`.
+    /// The peers connected now, as JSON: `[[number, id, public key or null], …]`.
     pub fn peers(&self) -> String {
-        let peers = self.swarm.peers();
-        state::text(&peers.iter().map(|peer| (self.peers.number(peer), peer.id().to_string())).collect::<Vec<_>>())
+        state::text(&self.swarm.peers().iter().map(|peer| self.peers.who(peer)).collect::<Vec<_>>())
     }
 
-    /// Waits until a peer is connected, and returns one as JSON: `[number, id]`.
+    /// Waits until a peer is connected, and returns one as JSON: `[number, id, public key or null]`.
     ///
     /// # Errors
     /// `stopped`, `aborted`.
@@ -88,22 +88,24 @@ impl Swarm {
         async move {
             let wait = async {
                 let peer = swarm.wait_for_peer().await?;
-                Ok(state::text(&(peers.number(&peer), peer.id().to_string())))
+                Ok(state::text(&peers.who(&peer)))
             };
             cancellable.wait(wait).await
         }
     }
 
     /// Sends a message to all peers that are connected, and returns for which of them there was no room, as JSON:
-    /// `[[number, id, error], …]`: they may be peers of which no event has been read yet. It is held in memory once, however
+    /// `[[number, id, public key or null, error], …]`: they may be peers of which no event has been read yet. It is held in memory once, however
     /// many they are.
     ///
     /// # Errors
     /// `invalid_json`.
     pub fn broadcast(&self, text: String, is_json: bool) -> Result<String, Fault> {
         let refused = self.swarm.queue_all(payload(text, is_json)?).into_iter();
-        let refused = refused
-            .map(|(peer, error)| (self.peers.number(&peer), peer.id().to_string(), Fault::from(error).to_string()));
+        let refused = refused.map(|(peer, error)| {
+            let (number, id, key) = self.peers.who(&peer);
+            (number, id, key, Fault::from(error).to_string())
+        });
         Ok(state::text(&refused.collect::<Vec<_>>()))
     }
 
@@ -115,12 +117,13 @@ impl Swarm {
         Ok(self.swarm.request_more_peers().await?)
     }
 
-    /// Announces the swarm under another identifier or info hash from now on, and keeps its peers.
+    /// Announces the swarm under another name from now on, which is given as to [`Node::join`](crate::Node::join), and keeps
+    /// its peers.
     ///
     /// # Errors
-    /// `already_joined`, `stopped`, `invalid_id`.
-    pub async fn set_identifier(&self, key: &str, is_info_hash: bool) -> Result<(), Fault> {
-        Ok(self.swarm.set_identifier(swarm_key(key, is_info_hash)?).await?)
+    /// `already_joined`, `stopped`, `invalid_id`, `invalid_secret`, `no_key`.
+    pub async fn set_identifier(&self, key: String, kind: &str, secret: Option<String>) -> Result<(), Fault> {
+        Ok(self.swarm.set_identifier(swarm_key(key, kind, secret).await?).await?)
     }
 
     /// Leaves in order; other swarms go on.

@@ -23,20 +23,20 @@ struct Member {
 impl Member {
     async fn join(world: &World, options: &str) -> Self {
         let node = Node::start_over(world.builder(), options).await.expect("a node");
-        let swarm = node.join("room", false).await.expect("a swarm");
+        let swarm = node.join("room".into(), "identifier", None).await.expect("a swarm");
         Self { node, swarm }
     }
 
     async fn join_room(world: &World, room: &str) -> Self {
         let node = Node::start_over(world.builder(), "{}").await.expect("a node");
-        let swarm = node.join(room, false).await.expect("a swarm");
+        let swarm = node.join(room.into(), "identifier", None).await.expect("a swarm");
         Self { node, swarm }
     }
 
     /// The number of a peer, once there is one.
     async fn meet(&self) -> u32 {
         let peer = soon(self.swarm.wait_for_peer(None)).await.expect("a peer");
-        serde_json::from_str::<(u32, String)>(&peer).expect("a number and an id").0
+        serde_json::from_str::<(u32, String, Option<String>)>(&peer).expect("a number, an id and a key").0
     }
 
     /// The next events until one says what is sought.
@@ -87,10 +87,17 @@ async fn a_peer_comes_talks_and_goes() {
     assert_eq!(alice.node.peer_id(), format!("aa{}", "0".repeat(38)));
     assert_eq!(
         bob.event("peerConnected").await,
-        json!({"type": "peerConnected", "peer": 1, "id": alice.node.peer_id()})
+        json!({
+            "type": "peerConnected",
+            "peer": 1,
+            "id": alice.node.peer_id(),
+            "publicKey": null,
+            "trust": {"level": "unsigned"},
+            "safetyCode": null,
+        })
     );
     let peer = alice.meet().await;
-    assert_eq!(alice.swarm.peers(), json!([[peer, bob.node.peer_id()]]).to_string());
+    assert_eq!(alice.swarm.peers(), json!([[peer, bob.node.peer_id(), null]]).to_string());
 
     alice.node.send(peer, text("hello"), false, None).expect("room").await.expect("sent");
     let (from, message) = bob.message().await;
@@ -200,8 +207,8 @@ async fn errors_have_codes() {
     assert_eq!(code(alice.node.send_frame(peer, Frame::text(r#"^{"id":1,"msg":"","c":0}"#))), "looks_like_message");
     assert_eq!(code(alice.node.send(7, text(""), false, None)), "peer_gone");
     assert_eq!(code(alice.node.messages(7)), "peer_gone");
-    assert_eq!(code(alice.node.join("room", false).await), "already_joined");
-    assert_eq!(code(alice.node.join("room", true).await), "invalid_id");
+    assert_eq!(code(alice.node.join("room".into(), "identifier", None).await), "already_joined");
+    assert_eq!(code(alice.node.join("room".into(), "infoHash", None).await), "invalid_id");
     assert_eq!(code(alice.node.add_tracker("http://a.test").await), "invalid_announce_url");
     assert_eq!(code(alice.node.ban("bob").await), "invalid_id");
     assert_eq!(code(soon(alice.node.request(peer, text("?"), false, None, Some(-1.0), None)).await), "invalid_option");
@@ -211,7 +218,7 @@ async fn errors_have_codes() {
     bob.node.shutdown().await;
     assert_eq!(code(soon(asked).await), "peer_gone");
     alice.node.shutdown().await;
-    assert_eq!(code(alice.node.join("another", false).await), "stopped");
+    assert_eq!(code(alice.node.join("another".into(), "identifier", None).await), "stopped");
     assert_eq!(code(alice.swarm.leave().await), "stopped");
 }
 
@@ -280,10 +287,15 @@ async fn a_broadcast_says_who_had_no_room() {
     // Of whom no event has been read.
     assert_eq!(alice.swarm.broadcast("x".repeat(900), false), Ok(text("[]")));
     let refused = alice.swarm.broadcast("x".repeat(900), false).expect("a text");
-    let [(peer, id, error)] = serde_json::from_str::<[(u32, String, String); 1]>(&refused).expect("one was refused");
+    let [(peer, id, key, error)] =
+        serde_json::from_str::<[(u32, String, Option<String>, String); 1]>(&refused).expect("one was refused");
     assert_eq!(id, bob.node.peer_id());
     assert!(error.starts_with("queue_full: "), "{error}");
-    assert_eq!(alice.event("peerConnected").await, json!({"type": "peerConnected", "peer": peer, "id": id}));
+    let connected = alice.event("peerConnected").await;
+    assert_eq!(
+        (&connected["peer"], &connected["id"], &connected["publicKey"]),
+        (&json!(peer), &json!(id), &json!(key))
+    );
 }
 
 #[tokio::test]
@@ -293,7 +305,7 @@ async fn the_peers_of_a_swarm_that_nothing_reads_are_forgotten_with_it() {
     let bob = Member::join(&world, "{}").await;
     alice.meet().await;
     let other = Member::join_room(&world, "other").await;
-    let swarm = alice.node.join("other", false).await.expect("another swarm");
+    let swarm = alice.node.join("other".into(), "identifier", None).await.expect("another swarm");
     soon(swarm.wait_for_peer(None)).await.expect("a peer");
     assert_eq!(alice.node.known_peers(), 2);
     swarm.leave().await.expect("it was joined");
@@ -331,7 +343,7 @@ async fn trackers_and_identifiers_change() {
     let world = World::new(10);
     let alice = Member::join(&world, "{}").await;
     let (swarm, mut events) = world.join("another").await;
-    alice.swarm.set_identifier("another", false).await.expect("it goes on");
+    alice.swarm.set_identifier("another".into(), "identifier", None).await.expect("it goes on");
     assert_eq!(alice.swarm.identifier().as_deref(), Some("another"));
     assert_eq!(alice.swarm.info_hash(), swarm.info_hash().to_string());
     assert_eq!(crate::info_hash_of("another"), alice.swarm.info_hash());
@@ -345,4 +357,162 @@ async fn trackers_and_identifiers_change() {
     assert_eq!(alice.node.unban(&swarm.peer_id().to_string()), Ok(true));
     alice.swarm.leave().await.expect("it goes on");
     assert!(alice.until_the_end().await);
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn known(member: &Member, peer: u32) -> Value {
+    parse(&member.node.known(peer).expect("it is there"))
+}
+
+#[tokio::test]
+async fn peers_know_each_other_by_their_keys_and_a_pin_is_told_of() {
+    let world = World::new(20);
+    let key = crate::generate_key();
+    let public = crate::public_key_of(&key).expect("a key");
+    let alice = Member::join(&world, &json!({"key": key}).to_string()).await;
+    let bob = Member::join(&world, "{}").await;
+    assert_eq!(alice.node.public_key().as_ref(), Some(&public));
+    let (at_alice, at_bob) = (alice.meet().await, bob.meet().await);
+    assert_eq!(bob.swarm.peers(), json!([[at_bob, alice.node.peer_id(), public]]).to_string());
+    let seen = known(&bob, at_bob);
+    assert_eq!((&seen["publicKey"], &seen["trust"]), (&json!(public), &json!({"level": "first_use", "through": 1})));
+    assert_eq!(seen["safetyCode"], known(&alice, at_alice)["safetyCode"]);
+    assert_eq!(seen["safetyCode"]["words"].as_array().map(Vec::len), Some(3));
+    assert_eq!(seen["safetyCode"]["emojiNames"].as_array().map(Vec::len), Some(5));
+    let connected = bob.event("peerConnected").await;
+    assert_eq!((&connected["publicKey"], &connected["safetyCode"]), (&seen["publicKey"], &seen["safetyCode"]));
+
+    bob.node.pin("alice", &public).await.expect("it is pinned");
+    let changed = bob.event("trustChanged").await;
+    assert_eq!(
+        changed,
+        json!({
+            "type": "trustChanged",
+            "peer": at_bob,
+            "was": {"level": "first_use", "through": 1},
+            "now": {"level": "pinned", "name": "alice"},
+        })
+    );
+    assert_eq!(bob.node.pins(), json!({"alice": public}).to_string());
+    let carol = crate::public_key_of(&crate::generate_key()).expect("a key");
+    assert_eq!(code(bob.node.pin("alice", &carol).await), "already_pinned");
+    assert_eq!(code(bob.node.pin("", &carol).await), "invalid_option");
+    assert_eq!(code(bob.node.pin("carol", "nobody").await), "invalid_key");
+    bob.node.pin("carol", &carol).await.expect("it is pinned");
+    let changed = json!({"level": "changed", "name": "carol", "was": carol, "now": public});
+    assert_eq!(bob.node.trust_as(at_bob, "carol").as_deref().map(parse), Some(changed));
+    assert_eq!(bob.node.unpin("alice").await, Ok(Some(public)));
+    assert_eq!(bob.event("trustChanged").await["now"]["level"], "first_use");
+    assert_eq!((bob.node.known(99), bob.node.trust_as(99, "carol")), (None, None));
+}
+
+#[tokio::test]
+async fn pins_are_given_at_the_start() {
+    let world = World::new(21);
+    let key = crate::generate_key();
+    let alice = Member::join(&world, &json!({"key": key}).to_string()).await;
+    let pins = json!({"pins": {"alice": alice.node.public_key()}});
+    let bob = Member::join(&world, &pins.to_string()).await;
+    let peer = bob.meet().await;
+    assert_eq!(known(&bob, peer)["trust"], json!({"level": "pinned", "name": "alice"}));
+    assert_eq!(parse(&bob.node.pins()), pins["pins"]);
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_told_with_a_code() {
+    let world = World::new(22);
+    let unsigned = r#"{"peerId":"aa00000000000000000000000000000000000000"}"#;
+    let friend = crate::generate_key();
+    let only = json!({"policy": {"only": [crate::public_key_of(&friend).expect("a key")]}}).to_string();
+    for (options, other, reason) in
+        [(r#"{"policy":"signed"}"#, unsigned, "unsigned"), (&only, unsigned, "unsigned"), (&only, "{}", "wrong_key")]
+    {
+        let strict = Member::join(&world, options).await;
+        let other = Member::join(&world, other).await;
+        let rejected = strict.event("connectionRejected").await;
+        assert_eq!((&rejected["code"], &rejected["isForgery"]), (&json!(reason), &json!(false)));
+        let friend = Member::join(&world, &json!({"key": friend}).to_string()).await;
+        assert_eq!(strict.event("peerConnected").await["id"], friend.node.peer_id());
+        for member in [strict, other, friend] {
+            member.node.shutdown().await;
+        }
+    }
+    let both = Node::start_over(world.builder(), &json!({"key": friend, "peerId": "aa".repeat(20)}).to_string()).await;
+    assert_eq!(code(both), "invalid_option");
+    let agreeing = Member::join(&world, r#"{"requireAgreement":2}"#).await;
+    let _other = Member::join(&world, "{}").await;
+    // The node waits for as long as a guard.
+    let rejected = timeout(3 * GUARD, async {
+        loop {
+            for item in agreeing.swarm.next().await {
+                match item {
+                    Item::Other(line) if line.contains("not_vouched") => return parse(&line),
+                    _ => {}
+                }
+            }
+        }
+    });
+    let rejected = rejected.await.expect("it is turned away");
+    assert_eq!((&rejected["seen"], &rejected["wanted"]), (&json!(1), &json!(2)));
+}
+
+#[tokio::test]
+async fn rooms_are_joined_by_a_link_and_by_a_passphrase() {
+    let world = World::new(23);
+    let start = || Node::start_over(world.builder(), "{}");
+    let (alice, bob, carol) = tokio::join!(start(), start(), start());
+    let (alice, bob, carol) = (alice.expect("a node"), bob.expect("a node"), carol.expect("a node"));
+    let link = crate::new_room_link("our table");
+    let passphrase = crate::new_passphrase();
+    for (key, kind, secret) in [
+        (link.as_str(), "sealed", None),
+        (link.as_str(), "hidden", None),
+        ("our table", "sealed", Some(passphrase.clone())),
+        ("our table", "hidden", Some(passphrase.clone())),
+    ] {
+        let joined = async |node: &Node| node.join(key.to_owned(), kind, secret.clone()).await.expect("a room");
+        let (at_alice, at_bob) = (joined(&alice).await, joined(&bob).await);
+        let met = soon(at_alice.wait_for_peer(None)).await.expect("a peer");
+        assert!(met.contains(&bob.peer_id()), "{met}");
+        let name = at_alice.identifier().expect("a name");
+        assert!(name.starts_with("p2pt1-") && at_bob.identifier() == Some(name.clone()), "{name}");
+        // A node that is given the name alone, as a JavaScript peer may be.
+        let guest = carol.join(name, "identifier", None).await.expect("a swarm");
+        let member = Member { node: alice.clone(), swarm: at_alice };
+        if kind == "sealed" {
+            assert_eq!(member.event("connectionRejected").await["code"], "wrong_room");
+        } else {
+            let carol = carol.peer_id();
+            member.until(|item| matches!(item, Item::Other(line) if line.contains(&carol)).then_some(())).await;
+        }
+        for swarm in [member.swarm, at_bob, guest] {
+            swarm.leave().await.expect("it was joined");
+        }
+    }
+    for (key, kind, secret) in
+        [("our table", "sealed", None), ("our table", "sealed", Some("short")), ("four words it is", "types", None)]
+    {
+        let joined = alice.join(key.into(), kind, secret.map(text)).await;
+        assert_eq!(code(joined.map(|_| ())), "invalid_secret", "{key} {kind} {secret:?}");
+    }
+    assert_eq!(code(alice.join("x".into(), "elsewhere", None).await.map(|_| ())), "unsupported");
+}
+
+#[tokio::test]
+async fn two_meet_by_a_code() {
+    let world = World::new(24);
+    let code = crate::new_code();
+    let shows = Node::start_over(world.builder(), "{}").await.expect("a node");
+    let types = Node::start_over(world.builder(), "{}").await.expect("a node");
+    let shown = shows.join(code.clone(), "shows", None).await.expect("a swarm");
+    let typed = types.join(code.to_uppercase().replace('-', " "), "types", None).await.expect("a swarm");
+    let peer = soon(shown.wait_for_peer(None)).await.expect("a peer");
+    assert!(peer.contains(&types.public_key().expect("a key")), "{peer}");
+    soon(typed.wait_for_peer(None)).await.expect("a peer");
+    let unsigned = Node::start_over(world.builder(), r#"{"peerId":"aa00000000000000000000000000000000000000"}"#);
+    let joined = unsigned.await.expect("a node").join(code, "types", None).await;
+    assert_eq!(self::code(joined.map(|_| ())), "no_key");
 }

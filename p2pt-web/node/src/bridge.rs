@@ -28,6 +28,7 @@ pub(crate) enum Outcome {
     Done,
     Said(bool),
     Text(String),
+    MaybeText(Option<String>),
     Message(Option<Received>),
     Events(Batch),
     /// A node, and its number among those of the bridge.
@@ -56,6 +57,7 @@ outcome_from!(
     () => |()| Self::Done,
     bool => Self::Said,
     String => Self::Text,
+    Option<String> => Self::MaybeText,
     Received => |received| Self::Message(Some(received)),
     Option<Received> => Self::Message,
     Batch => Self::Events,

@@ -46,6 +46,36 @@ pub fn info_hash_of(identifier: String) -> String {
     p2pt_web_core::info_hash_of(&identifier)
 }
 
+/// A new key of a node.
+#[napi]
+pub fn generate_key() -> String {
+    p2pt_web_core::generate_key()
+}
+
+/// The public key of a key.
+#[napi]
+pub fn public_key_of(key: String) -> Result<String> {
+    p2pt_web_core::public_key_of(&key).map_err(thrown)
+}
+
+/// A link to a new room.
+#[napi]
+pub fn new_room_link(identifier: String) -> String {
+    p2pt_web_core::new_room_link(&identifier)
+}
+
+/// A new passphrase.
+#[napi]
+pub fn new_passphrase() -> String {
+    p2pt_web_core::new_passphrase()
+}
+
+/// A new code.
+#[napi]
+pub fn new_code() -> String {
+    p2pt_web_core::new_code()
+}
+
 /// The way of results into JavaScript, of which an environment needs one.
 #[napi]
 pub struct Bridge(Arc<bridge::Bridge>);
@@ -67,9 +97,11 @@ impl Bridge {
     pub fn take<'env>(&self, env: &'env Env) -> Result<Vec<Taken<'env>>> {
         let value = |outcome| -> Result<Option<Value<'env>>> {
             Ok(Some(match outcome {
-                Outcome::Done | Outcome::Message(None) | Outcome::Failed(_) => return Ok(None),
+                Outcome::Done | Outcome::MaybeText(None) | Outcome::Message(None) | Outcome::Failed(_) => {
+                    return Ok(None);
+                }
                 Outcome::Said(said) => Either6::A(said),
-                Outcome::Text(text) => Either6::B(text),
+                Outcome::Text(text) | Outcome::MaybeText(Some(text)) => Either6::B(text),
                 Outcome::Message(Some(message)) => Either6::C((message.text, message.is_json, message.id)),
                 Outcome::Events(items) => {
                     Either6::D(items.into_iter().map(|item| event(env, item)).collect::<Result<_>>()?)
@@ -108,11 +140,17 @@ impl Node {
         self.node.peer_id()
     }
 
+    /// The node's public key.
+    #[napi]
+    pub fn public_key(&self) -> Option<String> {
+        self.node.public_key()
+    }
+
     /// Joins a swarm.
     #[napi]
-    pub fn join(&self, call: u32, key: String, is_info_hash: bool) {
+    pub fn join(&self, call: u32, key: String, kind: String, secret: Option<String>) {
         let node = self.node.clone();
-        self.bridge.spawn(call, async move { node.join(&key, is_info_hash).await });
+        self.bridge.spawn(call, async move { node.join(key, &kind, secret).await });
     }
 
     /// Adds a tracker; the result has its URL as events have it.
@@ -152,6 +190,38 @@ impl Node {
     #[napi]
     pub fn unban(&self, id: String) -> Result<bool> {
         self.node.unban(&id).map_err(thrown)
+    }
+
+    /// Pins a public key.
+    #[napi]
+    pub fn pin(&self, call: u32, name: String, key: String) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.pin(&name, &key).await });
+    }
+
+    /// Takes a pin away; the result has the key that it had, if there was one.
+    #[napi]
+    pub fn unpin(&self, call: u32, name: String) {
+        let node = self.node.clone();
+        self.bridge.spawn(call, async move { node.unpin(&name).await });
+    }
+
+    /// The pins, as JSON.
+    #[napi]
+    pub fn pins(&self) -> String {
+        self.node.pins()
+    }
+
+    /// Who a peer is, as JSON; nothing if it is gone.
+    #[napi]
+    pub fn known(&self, peer: u32) -> Option<String> {
+        self.node.known(peer)
+    }
+
+    /// How far a peer is known under a name, as JSON; nothing if it is gone.
+    #[napi]
+    pub fn trust_as(&self, peer: u32, name: String) -> Option<String> {
+        self.node.trust_as(peer, &name)
     }
 
     /// Ends the node.
@@ -304,9 +374,9 @@ impl Swarm {
 
     /// Announces under another identifier from now on.
     #[napi]
-    pub fn set_identifier(&self, call: u32, key: String, is_info_hash: bool) {
+    pub fn set_identifier(&self, call: u32, key: String, kind: String, secret: Option<String>) {
         let swarm = self.swarm.clone();
-        self.bridge.spawn(call, async move { swarm.set_identifier(&key, is_info_hash).await });
+        self.bridge.spawn(call, async move { swarm.set_identifier(key, &kind, secret).await });
     }
 
     /// Leaves.

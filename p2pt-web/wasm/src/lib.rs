@@ -56,6 +56,36 @@ pub fn info_hash_of(identifier: &str) -> String {
     p2pt_web_core::info_hash_of(identifier)
 }
 
+/// A new key of a node.
+#[wasm_bindgen(js_name = generateKey)]
+pub fn generate_key() -> String {
+    p2pt_web_core::generate_key()
+}
+
+/// The public key of a key.
+#[wasm_bindgen(js_name = publicKeyOf)]
+pub fn public_key_of(key: &str) -> Result<String, JsError> {
+    p2pt_web_core::public_key_of(key).map_err(thrown)
+}
+
+/// A link to a new room.
+#[wasm_bindgen(js_name = newRoomLink)]
+pub fn new_room_link(identifier: &str) -> String {
+    p2pt_web_core::new_room_link(identifier)
+}
+
+/// A new passphrase.
+#[wasm_bindgen(js_name = newPassphrase)]
+pub fn new_passphrase() -> String {
+    p2pt_web_core::new_passphrase()
+}
+
+/// A new code.
+#[wasm_bindgen(js_name = newCode)]
+pub fn new_code() -> String {
+    p2pt_web_core::new_code()
+}
+
 /// A node.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -69,10 +99,16 @@ impl Node {
         self.0.peer_id()
     }
 
+    /// The node's public key.
+    #[wasm_bindgen(js_name = publicKey)]
+    pub fn public_key(&self) -> Option<String> {
+        self.0.public_key()
+    }
+
     /// Joins a swarm.
-    pub fn join(&self, key: String, is_info_hash: bool) -> Promise {
+    pub fn join(&self, key: String, kind: String, secret: Option<String>) -> Promise {
         let node = self.0.clone();
-        promise(async move { node.join(&key, is_info_hash).await.map(Swarm) })
+        promise(async move { node.join(key, &kind, secret).await.map(Swarm) })
     }
 
     /// Adds a tracker; the promise has its URL as events have it.
@@ -108,6 +144,34 @@ impl Node {
     /// Lifts a ban.
     pub fn unban(&self, id: &str) -> Result<bool, JsError> {
         self.0.unban(id).map_err(thrown)
+    }
+
+    /// Pins a public key.
+    pub fn pin(&self, name: String, key: String) -> Promise {
+        let node = self.0.clone();
+        promise(async move { node.pin(&name, &key).await.map(|()| JsValue::UNDEFINED) })
+    }
+
+    /// Takes a pin away; the promise has the key that it had, or `undefined`.
+    pub fn unpin(&self, name: String) -> Promise {
+        let node = self.0.clone();
+        promise(async move { node.unpin(&name).await })
+    }
+
+    /// The pins, as JSON.
+    pub fn pins(&self) -> String {
+        self.0.pins()
+    }
+
+    /// Who a peer is, as JSON; `undefined` if it is gone.
+    pub fn known(&self, peer: u32) -> Option<String> {
+        self.0.known(peer)
+    }
+
+    /// How far a peer is known under a name, as JSON; `undefined` if it is gone.
+    #[wasm_bindgen(js_name = trustAs)]
+    pub fn trust_as(&self, peer: u32, name: &str) -> Option<String> {
+        self.0.trust_as(peer, name)
     }
 
     /// Ends the node.
@@ -248,9 +312,9 @@ impl Swarm {
 
     /// Announces under another identifier from now on.
     #[wasm_bindgen(js_name = setIdentifier)]
-    pub fn set_identifier(&self, key: String, is_info_hash: bool) -> Promise {
+    pub fn set_identifier(&self, key: String, kind: String, secret: Option<String>) -> Promise {
         let swarm = self.0.clone();
-        promise(async move { swarm.set_identifier(&key, is_info_hash).await.map(|()| JsValue::UNDEFINED) })
+        promise(async move { swarm.set_identifier(key, &kind, secret).await.map(|()| JsValue::UNDEFINED) })
     }
 
     /// Leaves.
