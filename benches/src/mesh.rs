@@ -23,7 +23,7 @@ impl Objects for Nothing {
 
 const TRACKER: TrackerId = TrackerId(1);
 
-const OURS: Identity = Identity { library: Library::Ours, fingerprint: None };
+const OURS: Identity = Identity { library: Library::Ours, fingerprint: None, key: None };
 
 /// A node that is connected to others, each step with what the engine would do about it.
 #[derive(Debug)]
