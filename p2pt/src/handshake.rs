@@ -174,9 +174,10 @@ impl Handshake {
         let limits = Limits::default().max_message_bytes(MAX_MESSAGE_BYTES).max_held_bytes(MAX_HELD_BYTES);
         let reassembler = Reassembler::new(limits);
         let candidate = Candidate { peer_id, info_hash, opened: Box::new(opened), reassembler, next_id: 0 };
-        // In a task of its own, so that a panic of the application ends this attempt alone.
+        // In a task of its own, so that a panic of the application ends this attempt alone: also one before its future is made.
         let mut task = p2pt_rt::JoinSet::new();
-        task.spawn((self.shake)(candidate));
+        let shake = self.shake.clone();
+        task.spawn(async move { shake(candidate).await });
         match timeout(self.deadline, task.join_next()).await {
             Ok(Some(Ok(Ok(Accepted(opened))))) => return Ok(*opened),
             Ok(Some(Ok(Err(error)))) => debug!(%error, "the application has not accepted the candidate"),
