@@ -49,12 +49,7 @@ pub struct SwarmKey {
 
 impl PartialEq for SwarmKey {
     fn eq(&self, other: &Self) -> bool {
-        // A room's name is as good as its secret, from which it follows.
-        let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
-        self.info_hash == other.info_hash
-            && self.identifier == other.identifier
-            && mode(self) == mode(other)
-            && self.code == other.code
+        self.identifier == other.identifier && self.is_as_good_as(other)
     }
 }
 
@@ -113,6 +108,13 @@ impl SwarmKey {
     pub(crate) fn pairing(&self, trust: &NodeTrust, now: Instant) -> Option<Pairing> {
         let key = trust.identity()?.key().clone();
         self.code.as_ref().map(|code| Pairing::new(code, key, now))
+    }
+
+    /// Whether it names the same swarm, with the same peers let in: under one name a room may be hidden, sealed or neither.
+    pub(crate) fn is_as_good_as(&self, other: &Self) -> bool {
+        // A room's name is as good as its secret, from which it follows.
+        let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
+        self.info_hash == other.info_hash && mode(self) == mode(other) && self.code == other.code
     }
 
     /// Whether a key is needed to join.
