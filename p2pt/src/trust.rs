@@ -126,15 +126,17 @@ impl Default for NodeTrust {
     }
 }
 
-/// The keys of peers that have proven them, by id, the oldest of which is forgotten when there are too many.
+/// The keys of peers that have proven them, by id. The one that was met last the longest ago is forgotten when there are too
+/// many.
 #[derive(Debug, Default)]
 struct KnownKeys(BTreeMap<PeerId, PublicKey>, VecDeque<PeerId>);
 
 impl KnownKeys {
     fn insert(&mut self, id: PeerId, key: PublicKey) {
-        if self.0.insert(id, key).is_none() {
-            self.1.push_back(id);
+        if self.0.insert(id, key).is_some() {
+            self.1.retain(|other| *other != id);
         }
+        self.1.push_back(id);
         if self.1.len() > KNOWN_KEYS
             && let Some(oldest) = self.1.pop_front()
         {
@@ -173,9 +175,11 @@ mod tests {
         for n in 0..=KNOWN_KEYS as u32 {
             known.insert(id(n), key(1));
             known.insert(id(n), key(1));
+            // It is met again and again.
+            known.insert(id(1), key(1));
         }
         assert_eq!((known.0.len(), known.1.len()), (KNOWN_KEYS, KNOWN_KEYS));
-        assert!(!known.0.contains_key(&id(0)) && known.0.contains_key(&id(1)));
+        assert!(!known.0.contains_key(&id(0)) && known.0.contains_key(&id(1)) && known.0.contains_key(&id(2)));
     }
 
     #[test]
