@@ -18,6 +18,9 @@ use crate::trust::Proven;
 /// within seconds while they know nobody; members of a large swarm may need some announces.
 const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A channel that is open and not read, and what its other end has proven.
+type Unread = (Arc<PeerChannel>, Box<dyn FrameReceiver>, Option<Proven>);
+
 /// A peer that waits.
 #[derive(Debug)]
 pub(crate) struct Candidate {
@@ -27,7 +30,7 @@ pub(crate) struct Candidate {
     pub(crate) role: Role,
     /// Its channels, of which nothing is read, so that what it sends waits on its side. One that has closed is kept for what it
     /// has brought, while another one is open.
-    pub(crate) opened: Vec<(Arc<PeerChannel>, Box<dyn FrameReceiver>, Option<Proven>)>,
+    pub(crate) opened: Vec<Unread>,
     /// Those of them that are too many. They retire when the peer is let in, since the other side may have sent over them.
     pub(crate) retired: Vec<ChannelId>,
     until: Instant,

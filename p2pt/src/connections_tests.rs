@@ -90,7 +90,7 @@ impl Bench {
         let transcript = Transcript::new(&SdpHash::of("offer"), &SdpHash::of("answer"));
         let nonce = Nonce::from([from; 32]);
         let safety_code = SafetyCode::new(&transcript, &nonce, &nonce);
-        let label = near.info.label.clone();
+        let label = near.info.label.clone().into();
         let proven = Proven { key: identity(from).public_key(), safety_code, transcript, label };
         let opened = Opened { channel: near, proven: Some(proven) };
         self.connections.attempt_ended(self.now, attempt, Ok(opened));

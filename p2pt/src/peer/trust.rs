@@ -18,7 +18,7 @@ use crate::trust::Proven;
 pub(crate) struct PeerTrust {
     key: Option<PublicKey>,
     /// Those of the open channels, by the channels' labels: of several channels both sides keep the one with the least.
-    safety_codes: Mutex<BTreeMap<(String, ChannelId), SafetyCode>>,
+    safety_codes: Mutex<BTreeMap<(Box<str>, ChannelId), SafetyCode>>,
     /// Which trackers show its key.
     vouchers: Mutex<Vouchers>,
     /// How far it was known when that was last looked at, once it is connected.

@@ -25,7 +25,7 @@ pub(crate) struct Proven {
     /// Names the connection.
     pub(crate) transcript: Transcript,
     /// The channel's, which both ends see.
-    pub(crate) label: String,
+    pub(crate) label: Box<str>,
 }
 
 /// Proves to the other end of a channel who this node is, and has it prove the same. Nothing that comes after its proof is
@@ -115,6 +115,6 @@ impl Proof {
             Role::Answer => (&nonce, &self.nonce),
         };
         let safety_code = SafetyCode::new(&self.transcript, offerer, answerer);
-        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript, label: label.to_owned() })
+        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript, label: label.into() })
     }
 }
