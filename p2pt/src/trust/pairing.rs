@@ -166,3 +166,7 @@ async fn receive(channel: &mut Channel, until: Instant) -> Option<Bytes> {
         _ => None,
     }
 }
+
+#[cfg(all(test, feature = "memory"))]
+#[path = "pairing_tests.rs"]
+mod tests;
