@@ -39,12 +39,25 @@ use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryN
 /// assert_eq!(SwarmKey::from(RoomLink::parse(&link.reveal())?.secret()), key);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SwarmKey {
     identifier: Option<String>,
     info_hash: InfoHash,
     room: Option<Arc<Room>>,
     code: Option<(Side, Code)>,
+}
+
+/// What the names of rooms and of codes begin with. Who has such a name can join a room that is merely hidden.
+const HIDDEN: &str = "p2pt1-";
+
+impl fmt::Debug for SwarmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwarmKey")
+            .field("identifier", &self.shown())
+            .field("info_hash", &self.info_hash)
+            .field("sealed", &self.is_sealed())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PartialEq for SwarmKey {
@@ -59,6 +72,11 @@ impl SwarmKey {
     /// The identifier, unless only its hash is known.
     pub fn identifier(&self) -> Option<&str> {
         self.identifier.as_deref()
+    }
+
+    /// The identifier, for `Debug`: the name of a hidden room is not to be found in a log.
+    fn shown(&self) -> Option<&str> {
+        self.identifier().map(|identifier| if identifier.starts_with(HIDDEN) { "p2pt1-…" } else { identifier })
     }
 
     /// The SHA-1 of the identifier.
@@ -209,7 +227,7 @@ impl fmt::Debug for Swarm {
         let key = self.shared.identity().key;
         let (info_hash, peers) = (key.info_hash(), self.shared.queue.peers().len());
         f.debug_struct("Swarm")
-            .field("identifier", &key.identifier())
+            .field("identifier", &key.shown())
             .field("info_hash", &info_hash)
             .field("peers", &peers)
             .finish_non_exhaustive()

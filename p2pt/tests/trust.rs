@@ -495,3 +495,16 @@ async fn a_store_that_panics_has_nothing_pinned() {
     let (peer, _) = next_peer(&mut events).await;
     assert_eq!(peer.trust(), Trust::FirstUse { through: 1 });
 }
+
+#[tokio::test]
+async fn the_name_of_a_hidden_room_is_shown_to_no_log() {
+    let world = World::new(19);
+    let secret = RoomLink::draw("our table", &mut rand::rng()).secret();
+    for key in [SwarmKey::hidden(&secret), SwarmKey::from(&secret), secret.hidden_identifier().into()] {
+        let (swarm, _events) = world.join(key.clone()).await;
+        let name = swarm.identifier().expect("a name");
+        let shown = format!("{key:?} {swarm:?} {:?}", swarm.key());
+        assert!(!shown.contains(&name) && shown.contains("p2pt1-…"), "{shown}");
+    }
+    assert!(format!("{:?}", SwarmKey::from("our table")).contains("our table"));
+}
