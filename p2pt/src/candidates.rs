@@ -58,6 +58,10 @@ impl Candidate {
 pub(crate) struct Candidates(BTreeMap<PeerId, Candidate>);
 
 impl Candidates {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn insert(&mut self, peer: PeerId, candidate: Candidate) {
         self.0.insert(peer, candidate);
     }

@@ -239,7 +239,8 @@ impl Connections {
 
     /// Takes notice of what the application has read.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        let lingering = self.shared.queue.known().saturating_sub(self.mesh.connected());
+        let let_in = self.mesh.connected().saturating_sub(self.candidates.len());
+        let lingering = self.shared.queue.known().saturating_sub(let_in);
         if std::mem::replace(&mut self.lingering, lingering) != lingering {
             debug!(parent: &self.span, lingering, "so many peers have gone whose end was not read");
             self.mesh.handle_input(now, Input::Lingering(lingering));

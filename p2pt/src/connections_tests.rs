@@ -307,12 +307,17 @@ async fn a_peer_that_waits_to_be_let_in_again_is_parted_with() {
     let mut bench = Bench::agreeing();
     let (_far, ids) = bench.waiting().await;
     let _ = bench.signed_offer(1, C);
+    // That offer is forgotten.
+    bench.now += Duration::from_secs(4);
+    bench.connections.handle_timeout(bench.now);
     for id in ids {
         bench.connections.channel_closed(bench.now, id, ChannelClosed::Remote);
     }
     assert_eq!(bench.connections.slots.len(), 1, "its readers go on");
+    let _ = bench.actions();
     let [Action::Answer { attempt, .. }] = bench.signed_offer(1, A)[..] else { panic!("it is answered") };
     let _again = bench.open_signed(1, attempt).await;
+    assert!(bench.actions().iter().all(|action| !matches!(action, Action::Run { .. })), "it waits again");
     assert_eq!(bench.connections.part(bench.now, identity(1).peer_id()).len(), 1);
 }
 
@@ -329,4 +334,18 @@ async fn a_peer_that_waits_under_an_identifier_does_not_come_in_under_another() 
     });
     assert_eq!(closed.collect::<Vec<_>>(), ids);
     assert_eq!(bench.connections.mesh.connected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_wait_do_not_hide_how_many_linger() {
+    let mut bench = Bench::agreeing();
+    let (_far, _) = bench.waiting().await;
+    let gone = bench
+        .connections
+        .shared
+        .queue
+        .entry((peer(9), None), || Peer::new(peer(9), None, bench.connections.settings.clone()));
+    gone.shared().inbox.hand_out();
+    bench.connections.refresh(bench.now);
+    assert_eq!((bench.connections.mesh.connected(), bench.connections.lingering), (1, 1));
 }
