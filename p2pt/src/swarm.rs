@@ -436,7 +436,7 @@ impl Swarm {
     /// - Trackers learn at once that this node has left the old swarm (`stopped`), and that it is in the new one.
     ///   JavaScript sends neither: its next announce, whenever that is, is under the new identifier.
     /// - Connected peers keep their places: they count for [`max_peers`](crate::Builder::max_peers), and can be
-    ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again; for new peers the
+    ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again, nor for the secret of a room or for a code; for new peers the
     ///   [`PeerRequest`](crate::PeerRequest) has the new info hash.
     /// - Attempts to connect that are under way come to nothing, so that every peer that connects after this returns
     ///   is under the new identifier.
