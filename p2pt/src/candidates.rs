@@ -31,6 +31,7 @@ pub(crate) struct Candidate {
     /// Its channels, of which nothing is read, so that what it sends waits on its side. One that has closed is kept for what it
     /// has brought, while another one is open.
     pub(crate) opened: Vec<Unread>,
+    closed: Vec<ChannelId>,
     /// Those of them that are too many. They retire when the peer is let in, since the other side may have sent over them.
     pub(crate) retired: Vec<ChannelId>,
     until: Instant,
@@ -43,6 +44,7 @@ impl Candidate {
             tracker,
             role: Role::Offerer,
             opened: Vec::new(),
+            closed: Vec::new(),
             retired: Vec::new(),
             until: now + AGREEMENT_TIMEOUT,
         }
@@ -87,9 +89,10 @@ impl Candidates {
 
     /// A channel has closed; whether it was one of a peer that waits. Without an open one the peer waits no more.
     pub(crate) fn channel_closed(&mut self, id: ChannelId) -> bool {
-        let found = self.0.iter().find(|(_, candidate)| candidate.channels().any(|channel| channel.id == id));
+        let found = self.0.iter_mut().find(|(_, candidate)| candidate.channels().any(|channel| channel.id == id));
         let Some((peer, candidate)) = found else { return false };
-        if candidate.channels().all(|channel| channel.id == id || channel.is_closed()) {
+        candidate.closed.push(id);
+        if candidate.channels().all(|channel| candidate.closed.contains(&channel.id)) {
             let peer = *peer;
             self.0.remove(&peer);
         }

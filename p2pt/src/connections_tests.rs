@@ -303,6 +303,16 @@ async fn a_channel_that_closes_while_its_peer_waits_is_read_when_the_peer_is_let
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_all_whose_channels_close_waits_no_more() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    for (id, left) in ids.into_iter().zip([1, 0]) {
+        bench.connections.channel_closed(bench.now, id, ChannelClosed::Remote);
+        assert_eq!((bench.connections.candidates.len(), bench.connections.mesh.connected()), (left, left));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_waits_to_be_let_in_again_is_parted_with() {
     let mut bench = Bench::agreeing();
     let (_far, ids) = bench.waiting().await;
