@@ -66,15 +66,32 @@ impl Pairing {
         if self.has_paired(proven) {
             return self.pair_again(channel, proven, first, rng).await;
         }
+        // The side that shows waits for the reply on each channel by itself, so that a silent peer holds up no other.
+        let mut begun = None;
+        if self.side == Side::Shows {
+            self.check_of_use()?;
+            let mut exchange = self.new_exchange();
+            if let Ok(Some(element)) = exchange.begin(crate::now(), &proven.transcript, rng) {
+                let _ = channel.sender.send(framed(&element)).await;
+            }
+            let until = crate::now() + EXCHANGE_TIMEOUT;
+            first = Some(receive(channel, until).await.ok_or(RejectReason::NotConfirmed)?);
+            begun = Some(exchange);
+        }
         let Ok(exchange) = timeout(2 * EXCHANGE_TIMEOUT, self.exchange.lock()).await else {
             return Err(RejectReason::Busy);
         };
         let mut under_way = UnderWay(exchange);
         if self.has_paired(proven) {
+            // Another channel with it was faster.
             drop(under_way);
-            return self.pair_again(channel, proven, first, rng).await;
+            let mut exchange = begun.unwrap_or_else(|| self.new_exchange());
+            return again(go_on(&mut exchange, channel, proven, first, rng).await);
         }
-        exchange_codes(&mut under_way.0, channel, proven, first, rng).await?;
+        if let Some(begun) = begun {
+            under_way.0.take_over(crate::now(), begun).map_err(refused)?;
+        }
+        go_on(&mut under_way.0, channel, proven, first, rng).await?;
         // The code is of no use for another one from here on.
         let _ = self.paired.set(proven.key);
         Ok(())
@@ -82,6 +99,18 @@ impl Pairing {
 
     fn has_paired(&self, proven: &Proven) -> bool {
         self.paired.get() == Some(&proven.key)
+    }
+
+    fn new_exchange(&self) -> CodeExchange {
+        CodeExchange::new(self.side, self.code.clone(), self.key.clone(), crate::now())
+    }
+
+    /// Fails if it is known that the code is of no use.
+    fn check_of_use(&self) -> Result<(), RejectReason> {
+        // While an exchange is under way it is not known.
+        let Ok(mut exchange) = self.exchange.try_lock() else { return Ok(()) };
+        let _ = exchange.handle_timeout(crate::now());
+        exchange.end().map_or(Ok(()), |end| Err(refused(BeginError::Void(end))))
     }
 
     /// Has the peer that has proven the code do it again, which cannot be an attempt to guess it.
@@ -92,28 +121,35 @@ impl Pairing {
         first: Option<Bytes>,
         rng: &mut StdRng,
     ) -> Result<(), RejectReason> {
-        let mut exchange = CodeExchange::new(self.side, self.code.clone(), self.key.clone(), crate::now());
-        let again = exchange_codes(&mut exchange, channel, proven, first, rng).await;
-        again.map_err(|_| RejectReason::NotConfirmed)
+        again(go_on(&mut self.new_exchange(), channel, proven, first, rng).await)
     }
 }
 
-/// An exchange on a channel, of which the first message may have come already.
-async fn exchange_codes(
+fn again(paired: Result<(), RejectReason>) -> Result<(), RejectReason> {
+    paired.map_err(|_| RejectReason::NotConfirmed)
+}
+
+fn refused(error: BeginError) -> RejectReason {
+    debug!(%error, "the code is of no use any more");
+    match error {
+        BeginError::Busy => RejectReason::Busy,
+        _ => RejectReason::CodeVoid,
+    }
+}
+
+/// An exchange on a channel, which begins unless it has begun, and of which the first message may have come already.
+async fn go_on(
     exchange: &mut CodeExchange,
     channel: &mut Channel,
     proven: &Proven,
     mut first: Option<Bytes>,
     rng: &mut StdRng,
 ) -> Result<(), RejectReason> {
-    let begun = exchange.begin(crate::now(), &proven.transcript, rng);
-    let mut to_send = begun.map_err(|error| {
-        debug!(%error, "the code is of no use any more");
-        match error {
-            BeginError::Busy => RejectReason::Busy,
-            _ => RejectReason::CodeVoid,
-        }
-    })?;
+    let mut to_send = match exchange.begin(crate::now(), &proven.transcript, rng) {
+        // It is held by this call alone, so that what is under way is what was begun for it.
+        Err(BeginError::Busy) => None,
+        begun => begun.map_err(refused)?,
+    };
     loop {
         if let Some(message) = to_send.take() {
             // That the channel has closed is seen by what is received, too.

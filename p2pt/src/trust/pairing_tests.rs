@@ -1,6 +1,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use p2pt_transport::Transport as _;
 use p2pt_transport::memory::MemoryNetwork;
 use p2pt_trust::{Nonce, SafetyCode, SdpHash, Transcript};
@@ -91,6 +92,48 @@ async fn two_channels_at_once_are_both_paired_with_no_more_on_them_than_codes() 
             assert!(matches!(end.0.receiver.recv().await, Ok(Frame::Text(_))), "nothing of the exchange is left");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_that_stay_silent_hold_up_no_peer_that_has_the_code() {
+    let mut bench = Bench::new();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(bench.channel().await);
+    }
+    let [mut shows, mut types] = bench.channel().await;
+    let (silent, mut far): (Vec<_>, Vec<_>) = silent.into_iter().map(|[near, far]| (near, far)).unzip();
+    let strangers = join_all(silent.into_iter().map(async |mut near| bench.pair(0, &mut near).await));
+    let begun = crate::now();
+    let honest = async {
+        let paired = tokio::join!(bench.pair(0, &mut shows), bench.pair(1, &mut types));
+        assert!(crate::now() - begun < Duration::from_secs(2), "it has waited for strangers");
+        paired
+    };
+    let (strangers, honest) = tokio::join!(strangers, honest);
+    assert_eq!(honest, (Ok(()), Ok(())));
+    assert!(strangers.iter().all(|paired| *paired == Err(RejectReason::NotConfirmed)), "{strangers:?}");
+    far.clear();
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_on_many_channels_at_once_are_three_at_most() {
+    let mut bench = Bench::new();
+    let code = Code::draw(&mut rand::rng());
+    let mut channels = Vec::new();
+    for _ in 0..6 {
+        channels.push(bench.channel().await);
+    }
+    let bench = &bench;
+    let attempts = channels.into_iter().map(async |[mut near, mut far]| {
+        let guess = Pairing::new(&(Side::Types, code.clone()), bench.keys[1].clone(), crate::now());
+        let mut rng = StdRng::seed_from_u64(7);
+        tokio::join!(bench.pair(0, &mut near), guess.pair(&mut far.0, Some(&far.1), &mut rng)).0
+    });
+    let ends = join_all(attempts).await;
+    let tested = ends.iter().filter(|end| matches!(end, Err(RejectReason::WrongCode { .. }))).count();
+    let void = ends.iter().filter(|end| **end == Err(RejectReason::CodeVoid)).count();
+    assert_eq!((tested, void), (3, 3), "{ends:?}");
 }
 
 #[tokio::test(start_paused = true)]
