@@ -16,7 +16,8 @@
 //! secured with when it is open.
 //!
 //! An id that follows from a key is that of the peer with the key alone. So a description that is signed with the key
-//! displaces a peer without one that is connected under the id, and what is under way with it.
+//! displaces a peer without one that is connected under the id, and what is under way with it; and while the peer with the
+//! key is on its way, no other one is let in.
 //!
 //! Attempts with unknown peers may be more than there are places, so that no tracker takes them all. When the last place
 //! is taken, those that are left are given up before their channels open, as far as that can be helped.
@@ -253,9 +254,10 @@ impl<T: Objects> Mesh<T> {
         let wanted = self.config.connections_per_peer;
         let before = self.attempts.before(&from, offer.tracker);
         let is_crowded = self.is_crowded(&from);
+        let is_of_key = self.is_of_key(&from);
         match self.peers.get_mut(&from) {
             Some(_) if is_crowded => self.reject(from, offer.tracker, Role::Answerer, RejectReason::Duplicate),
-            Some(entry) if entry.has_key() && offer.identity.key.is_none() => {
+            Some(_) if is_of_key && offer.identity.key.is_none() => {
                 self.reject(from, offer.tracker, Role::Answerer, RejectReason::Unsigned);
             }
             // It may be the same peer, started anew, whose old channels are about to end.
@@ -340,7 +342,7 @@ impl<T: Objects> Mesh<T> {
         let wanted = self.config.connections_per_peer;
         let library = identity.library;
         let is_another = self.peers.get(&from).is_some_and(|entry| !entry.may_be(&identity));
-        let has_key = self.peers.get(&from).is_some_and(Entry::has_key);
+        let is_of_key = self.is_of_key(&from);
         let is_duplicate = match self.peers.get(&from) {
             Some(_) if self.is_crowded(&from) => true,
             // A JavaScript peer that answers has begun to count on this channel, and may not have seen the other yet.
@@ -348,7 +350,7 @@ impl<T: Objects> Mesh<T> {
             _ => false,
         };
         // Not limited by what other trackers cause: these are bounded by the offers of this side, and cannot wait.
-        let reason = if has_key && identity.key.is_none() {
+        let reason = if is_of_key && identity.key.is_none() {
             RejectReason::Unsigned
         } else if is_another {
             RejectReason::NotTheSamePeer
@@ -518,6 +520,15 @@ impl<T: Objects> Mesh<T> {
         };
         let index = entry.held.iter().rposition(is_ready)?;
         Some(self.peers.get_mut(peer)?.held.remove(index).1)
+    }
+
+    /// Whether an id is known to be that of a key: the peer with the key is connected or on its way, or its offer is held.
+    /// So no peer without it, whose channel may be the first to open, keeps that one out.
+    fn is_of_key(&self, peer: &PeerId) -> bool {
+        let of_entry = |entry: &Entry<T::Offer>| {
+            entry.has_key() || entry.held.iter().any(|(_, offer)| offer.identity.key.is_some())
+        };
+        self.peers.get(peer).is_some_and(of_entry) || self.attempts.is_with_key(peer)
     }
 
     /// Whether there are as many channels and attempts as one peer may have, whatever they are for.

@@ -112,7 +112,8 @@ pub enum ExchangeOutput {
 ///
 /// The side that *shows* the code begins; the side that *types* it proves first that it has it, so that an attacker who
 /// types learns nothing before its guess is counted. Node keys are exchanged at the end, sealed, each with a signature over
-/// the exchange. There is one exchange at a time, and each can test one guess:
+/// the exchange. There is one exchange at a time, and each can test one guess; elements may be sent at any time, see
+/// [`take_over`](Self::take_over):
 ///
 /// | message | from | holds |
 /// |---|---|---|
@@ -180,15 +181,7 @@ impl CodeExchange {
         transcript: &Transcript,
         rng: &mut impl CryptoRng,
     ) -> Result<Option<Vec<u8>>, BeginError> {
-        match self.state {
-            State::Void(end) => return Err(BeginError::Void(end)),
-            State::Open { .. } => return Err(BeginError::Busy),
-            State::Idle if now >= self.expires => {
-                self.state = State::Void(CodeEnd::Expired);
-                return Err(BeginError::Void(CodeEnd::Expired));
-            }
-            State::Idle => {}
-        }
+        self.check_idle(now)?;
         let (pake, element) = Pake::start(self.side, &self.code, transcript, rng);
         let (stage, sent) = match self.side {
             Side::Shows => (Stage::Reply { pake }, Some(message(ELEMENT, &[&element]))),
@@ -197,6 +190,34 @@ impl CodeExchange {
         let stage = Box::new(stage);
         self.state = State::Open { transcript: *transcript, until: now + EXCHANGE_TIMEOUT, stage };
         Ok(sent)
+    }
+
+    /// Goes on with an exchange that another value, of the same side, code and key, has begun, and counts it here. So the side
+    /// that shows can send elements over several channels at once, since they tell nothing, and take over each exchange when
+    /// its reply is there: a peer that sends none holds up no other, and one guess is tested at a time.
+    pub fn take_over(&mut self, now: Instant, begun: Self) -> Result<(), BeginError> {
+        self.check_idle(now)?;
+        let is_same = begun.side == self.side && begun.code == self.code && begun.key == self.key;
+        if let State::Open { transcript, stage, .. } = begun.state
+            && is_same
+            && !stage.counts()
+        {
+            self.state = State::Open { transcript, until: now + EXCHANGE_TIMEOUT, stage };
+        }
+        Ok(())
+    }
+
+    /// Whether an exchange may begin.
+    fn check_idle(&mut self, now: Instant) -> Result<(), BeginError> {
+        match self.state {
+            State::Void(end) => Err(BeginError::Void(end)),
+            State::Open { .. } => Err(BeginError::Busy),
+            State::Idle if now >= self.expires => {
+                self.state = State::Void(CodeEnd::Expired);
+                Err(BeginError::Void(CodeEnd::Expired))
+            }
+            State::Idle => Ok(()),
+        }
     }
 
     /// Takes a message from the channel on which an exchange was begun. `None` if none is under way.

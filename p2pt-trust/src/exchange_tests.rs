@@ -231,3 +231,35 @@ fn nothing_secret_is_shown() {
     let pair = Pair::new(CODE, CODE);
     assert_eq!(format!("{:?}", pair.shows), "CodeExchange { side: Shows, failed: 0, state: \"idle\" }");
 }
+
+#[test]
+fn exchanges_that_were_begun_elsewhere_are_counted_where_they_are_taken_over() {
+    let mut pair = Pair::new(CODE, CODE);
+    for (number, left) in [(1, 2), (2, 1), (3, 0)] {
+        let answer = number.to_string();
+        let mut begun = CodeExchange::new(Side::Shows, code(CODE), key(1), pair.now);
+        let element = begun.begin(pair.now, &transcript(&answer), &mut rand::rng()).unwrap().expect("the element");
+        let mut guess = CodeExchange::new(Side::Types, code(SLIP), key(3), pair.now);
+        assert_eq!(guess.begin(pair.now, &transcript(&answer), &mut rand::rng()), Ok(None));
+        let reply = sent(guess.receive(pair.now, &element));
+        assert_eq!(pair.shows.take_over(pair.now, begun), Ok(()));
+        assert_eq!(pair.shows_gets(&reply), failed(AttemptFailure::WrongCode, left));
+    }
+    let begun = CodeExchange::new(Side::Shows, code(CODE), key(1), pair.now);
+    assert_eq!(pair.shows.take_over(pair.now, begun), Err(BeginError::Void(CodeEnd::Guessed)));
+}
+
+#[test]
+fn an_exchange_of_another_code_or_key_is_not_taken_over() {
+    let mut pair = Pair::new(CODE, CODE);
+    for (side, other, own) in [(Side::Types, CODE, 1), (Side::Shows, SLIP, 1), (Side::Shows, CODE, 2)] {
+        let mut begun = CodeExchange::new(side, code(other), key(own), pair.now);
+        begun.begin(pair.now, &transcript("answer"), &mut rand::rng()).unwrap();
+        assert_eq!(pair.shows.take_over(pair.now, begun), Ok(()));
+        assert_eq!(pair.shows_gets(b""), None, "none is under way");
+    }
+    // One is, and keeps its place.
+    pair.begin(&transcript("answer"), &transcript("answer"));
+    let begun = CodeExchange::new(Side::Shows, code(CODE), key(1), pair.now);
+    assert_eq!(pair.shows.take_over(pair.now, begun), Err(BeginError::Busy));
+}

@@ -263,7 +263,8 @@ impl Builder {
 
     /// Decides everything the node leaves to chance - its peer id, the ids of offers and messages, and the times of its
     /// trackers' clients, unless these are set - so that a simulation can be repeated as nearly as its runtime allows.
-    /// Drawn at random unless configured. Two live nodes must never share one, and ids are only as hard to guess as it.
+    /// Drawn at random unless configured. Two live nodes must never share one, and ids are only as hard to guess as it. So are
+    /// its key, unless that is given, and what protects rooms, codes and safety codes: a seed is for simulations alone.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

@@ -28,14 +28,26 @@ pub(crate) struct Candidate {
     /// What has led to it.
     pub(crate) tracker: TrackerId,
     pub(crate) role: Role,
-    /// Its channels, of which nothing is read, so that what it sends waits on its side.
+    /// Its channels, of which nothing is read, so that what it sends waits on its side. One that has closed is kept for what it
+    /// has brought, while another one is open.
     pub(crate) opened: Vec<Unread>,
+    closed: Vec<ChannelId>,
+    /// Those of them that are too many. They retire when the peer is let in, since the other side may have sent over them.
+    pub(crate) retired: Vec<ChannelId>,
     until: Instant,
 }
 
 impl Candidate {
     pub(crate) fn new(key: Option<PublicKey>, tracker: TrackerId, now: Instant) -> Self {
-        Self { key, tracker, role: Role::Offerer, opened: Vec::new(), until: now + AGREEMENT_TIMEOUT }
+        Self {
+            key,
+            tracker,
+            role: Role::Offerer,
+            opened: Vec::new(),
+            closed: Vec::new(),
+            retired: Vec::new(),
+            until: now + AGREEMENT_TIMEOUT,
+        }
     }
 
     pub(crate) fn channels(&self) -> impl Iterator<Item = &Arc<PeerChannel>> {
@@ -48,6 +60,10 @@ impl Candidate {
 pub(crate) struct Candidates(BTreeMap<PeerId, Candidate>);
 
 impl Candidates {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn insert(&mut self, peer: PeerId, candidate: Candidate) {
         self.0.insert(peer, candidate);
     }
@@ -71,18 +87,21 @@ impl Candidates {
         Some((peer, self.0.remove(&peer)?))
     }
 
-    /// A channel has closed; whether it was one of a peer that waits. Without one the peer waits no more.
-    pub(crate) fn remove_channel(&mut self, id: ChannelId) -> bool {
-        let mut found = None;
-        for (peer, candidate) in &mut self.0 {
-            if candidate.opened.extract_if(.., |(channel, ..)| channel.id == id).next().is_some() {
-                found = Some((*peer, candidate.opened.is_empty()));
-            }
-        }
-        if let Some((peer, true)) = found {
+    /// A channel has closed; whether it was one of a peer that waits. Without an open one the peer waits no more.
+    pub(crate) fn channel_closed(&mut self, id: ChannelId) -> bool {
+        let found = self.0.iter_mut().find(|(_, candidate)| candidate.channels().any(|channel| channel.id == id));
+        let Some((peer, candidate)) = found else { return false };
+        candidate.closed.push(id);
+        if candidate.channels().all(|channel| candidate.closed.contains(&channel.id)) {
+            let peer = *peer;
             self.0.remove(&peer);
         }
-        found.is_some()
+        true
+    }
+
+    /// All of them, which wait no more.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Candidate> + use<> {
+        std::mem::take(&mut self.0).into_values()
     }
 
     /// The channels of a peer that waits.

@@ -226,16 +226,21 @@ impl Connections {
             let seen = self.vouchers.get(&peer).map_or(0, Vouchers::through);
             let reason = RejectReason::NotVouched { seen, wanted: self.trust.agreement() };
             self.rejected(peer, candidate.tracker, candidate.role, reason);
-            for channel in candidate.channels() {
-                self.actions.push_back(Action::Close { channel: channel.clone() });
-                self.step(now, Input::ChannelClosed(channel.id));
-            }
+            self.close(now, &candidate);
+        }
+    }
+
+    fn close(&mut self, now: Instant, candidate: &Candidate) {
+        for channel in candidate.channels() {
+            self.actions.push_back(Action::Close { channel: channel.clone() });
+            self.step(now, Input::ChannelClosed(channel.id));
         }
     }
 
     /// Takes notice of what the application has read.
     pub(crate) fn refresh(&mut self, now: Instant) {
-        let lingering = self.shared.queue.known().saturating_sub(self.mesh.connected());
+        let let_in = self.mesh.connected().saturating_sub(self.candidates.len());
+        let lingering = self.shared.queue.known().saturating_sub(let_in);
         if std::mem::replace(&mut self.lingering, lingering) != lingering {
             debug!(parent: &self.span, lingering, "so many peers have gone whose end was not read");
             self.mesh.handle_input(now, Input::Lingering(lingering));
@@ -291,6 +296,8 @@ impl Connections {
         self.descriptions = key.descriptions(self.own, &self.trust);
         self.pairing = key.pairing(&self.trust, now).map(Arc::new);
         self.step(now, Input::IdentifierChanged);
+        // They are attempts, too, and what is to be agreed upon was met elsewhere.
+        self.candidates.take_all().for_each(|candidate| self.close(now, &candidate));
         self.discover(now, discovery::Input::IdentifierChanged);
     }
 
@@ -447,7 +454,7 @@ impl Connections {
             }
             Some(())
         });
-        if removed.is_some() || self.candidates.remove_channel(channel) {
+        if removed.is_some() || self.candidates.channel_closed(channel) {
             self.step(now, Input::ChannelClosed(channel));
             if matches!(reason, ChannelClosed::Timeout(_) | ChannelClosed::Failed(_)) {
                 self.discover(now, discovery::Input::ConnectionLost);
@@ -467,9 +474,13 @@ impl Connections {
     /// to be closed. [`channel_closed`](Self::channel_closed) ends each of them.
     pub(crate) fn part(&mut self, now: Instant, peer: PeerId) -> Vec<Arc<PeerChannel>> {
         self.step(now, Input::Disconnect(peer));
-        let Some(slot) = self.slots.get(&peer) else { return self.candidates.channels_of(&peer) };
-        slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
-        slot.peer.shared().channels()
+        // It may wait to be let in again before what it sent has been read.
+        let mut channels = self.candidates.channels_of(&peer);
+        if let Some(slot) = self.slots.get(&peer) {
+            slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
+            channels.extend(slot.peer.shared().channels());
+        }
+        channels
     }
 
     /// Whether this is the handle of a peer that is connected here.
@@ -588,6 +599,10 @@ impl Connections {
                 }
                 Output::ChannelOpened { peer, id, channel } => self.open(peer, id, channel),
                 Output::Retire { peer, channel } => {
+                    if let Some(candidate) = self.candidates.get_mut(&peer) {
+                        candidate.retired.push(channel);
+                        continue;
+                    }
                     let channels = self.slots.get(&peer).map(|slot| slot.peer.shared().channels()).unwrap_or_default();
                     let retired = channels.into_iter().filter(|open| open.id == channel);
                     self.actions.extend(retired.map(|channel| Action::Retire { channel }));
@@ -642,7 +657,11 @@ impl Connections {
         debug!(parent: &self.span, %peer, "as many trackers as should show the peer's key");
         self.admit(peer, candidate.key);
         for (channel, receiver, proven) in candidate.opened {
-            self.run(peer, channel, receiver, proven.as_ref());
+            let is_retired = candidate.retired.contains(&channel.id);
+            self.run(peer, channel.clone(), receiver, proven.as_ref());
+            if is_retired {
+                self.actions.push_back(Action::Retire { channel });
+            }
         }
     }
 

@@ -4,6 +4,10 @@ use std::time::Duration;
 use p2pt_tracker::{ClientConfig, WebSocketConnector};
 use p2pt_transport::Transport;
 use p2pt_transport::memory::MemoryNetwork;
+use p2pt_trust::{
+    Context as Place, Features, NodeIdentity, NodeKey, Nonce, Policy, SafetyCode, Salt, SdpHash, Transcript,
+    sign_description,
+};
 use rand::SeedableRng as _;
 use tokio::sync::mpsc;
 
@@ -13,6 +17,7 @@ use crate::swarm::Identity;
 
 const A: TrackerId = TrackerId(1);
 const B: TrackerId = TrackerId(2);
+const C: TrackerId = TrackerId(3);
 
 struct Bench {
     connections: Connections,
@@ -22,6 +27,17 @@ struct Bench {
 
 impl Bench {
     fn new(connections_per_peer: usize, max_peers: usize) -> Self {
+        Self::with_trust(connections_per_peer, max_peers, NodeTrust::default())
+    }
+
+    /// Of a node that has a key, and waits until all its three trackers show that of a peer.
+    fn agreeing() -> Self {
+        let mut bench = Self::with_trust(1, 100, NodeTrust::new(Some(identity(0)), Policy::Open, 3));
+        bench.connections.add_tracker(bench.now, C, url(C));
+        bench
+    }
+
+    fn with_trust(connections_per_peer: usize, max_peers: usize, trust: NodeTrust) -> Self {
         let identity = Identity { membership: MembershipId::default(), key: "room".into() };
         let shared = Arc::new(SwarmShared::new(identity, Arc::default()));
         let config = MeshConfig { connections_per_peer, max_peers };
@@ -29,7 +45,7 @@ impl Bench {
             config,
             shared,
             Arc::new(Settings::alone(1000)),
-            Default::default(),
+            (Arc::default(), Arc::new(trust)),
             peer(0),
             StdRng::seed_from_u64(1),
         );
@@ -47,12 +63,59 @@ impl Bench {
     }
 
     fn offer(&mut self, from: u8, tracker: TrackerId) -> Vec<Action> {
+        self.offer_of(peer(from), tracker, p2pt_trust::mark_description(""))
+    }
+
+    /// A new offer of a peer with a key.
+    fn signed_offer(&mut self, from: u8, tracker: TrackerId) -> Vec<Action> {
+        let (author, nonce) = (identity(from), Nonce::draw(&mut rand::rng()));
+        let context = Place::offer(p2pt_proto::InfoHash::of("room"), author.peer_id());
+        let features = Features::of([Features::AUTH]);
+        let sdp = sign_description("v=0\r\n", &context, &author, &features, &nonce.commitment());
+        self.offer_of(author.peer_id(), tracker, sdp.expect("it is its own"))
+    }
+
+    fn offer_of(&mut self, from: PeerId, tracker: TrackerId, sdp: String) -> Vec<Action> {
         let (sender, _) = mpsc::channel(1);
         let (config, connector) = (ClientConfig::default(), Arc::new(WebSocketConnector::default()));
         let client = TrackerClient::start(url(tracker), peer(0), config, connector, (), sender);
-        let offer = (Arc::new(client), OfferId::from([from; 20]), p2pt_trust::mark_description(""));
-        self.connections.offer(self.now, peer(from), tracker, offer);
+        let offer = (Arc::new(client), OfferId::from([1; 20]), sdp);
+        self.connections.offer(self.now, from, tracker, offer);
         self.actions()
+    }
+
+    /// An attempt with a peer that has a key has succeeded.
+    async fn open_signed(&mut self, from: u8, attempt: AttemptId) -> Channel {
+        let (near, far) = self.channel().await;
+        let transcript = Transcript::new(&SdpHash::of("offer"), &SdpHash::of("answer"));
+        let nonce = Nonce::from([from; 32]);
+        let safety_code = SafetyCode::new(&transcript, &nonce, &nonce);
+        let label = near.info.label.clone().into();
+        let proven = Proven { key: identity(from).public_key(), safety_code, transcript, label };
+        let opened = Opened { channel: near, proven: Some(proven) };
+        self.connections.attempt_ended(self.now, attempt, Ok(opened));
+        far
+    }
+
+    /// A peer with a key that waits to be let in, with two channels, of which one is one too many; the ids of both.
+    async fn waiting(&mut self) -> (Vec<Channel>, Vec<ChannelId>) {
+        let mut attempts = Vec::new();
+        for tracker in [A, B] {
+            let [Action::Answer { attempt, .. }] = self.signed_offer(1, tracker)[..] else { panic!("it is answered") };
+            attempts.push(attempt);
+            // The first attempt holds back the offer by the other tracker for so long.
+            self.now += Duration::from_secs(4);
+            self.connections.handle_timeout(self.now);
+        }
+        let mut far = Vec::new();
+        for attempt in attempts {
+            far.push(self.open_signed(1, attempt).await);
+        }
+        let watched = self.actions().into_iter().map(|action| match action {
+            Action::Watch { channel } => channel.id,
+            _ => panic!("a channel is watched, and not used"),
+        });
+        (far, watched.collect())
     }
 
     /// Takes an offer that came by a tracker through to an open channel, whose other end is returned.
@@ -84,6 +147,10 @@ impl Bench {
         let mut context = Context::from_waker(Waker::noop());
         while self.connections.shared.queue.poll_next(&mut context).is_ready() {}
     }
+}
+
+fn identity(n: u8) -> NodeIdentity {
+    NodeIdentity::with_salt(NodeKey::from_bytes(&[n; 32]), Salt::from([n; 16]))
 }
 
 fn peer(n: u8) -> PeerId {
@@ -206,4 +273,89 @@ fn an_error_that_quotes_a_description_is_logged_without_it() {
     let logged = |error| AttemptError::Transport(error).logged().to_string();
     assert_eq!(logged(quoting), "unusable SDP");
     assert_eq!(logged(TransportError::ShutDown), TransportError::ShutDown.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_waits_keeps_what_it_sent_over_a_channel_that_is_one_too_many() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    assert_eq!(ids.len(), 2);
+    let mut used = Vec::new();
+    for action in bench.signed_offer(1, C) {
+        used.push(match action {
+            Action::Run { channel, .. } => ("run", channel.id),
+            Action::Retire { channel } => ("retire", channel.id),
+            _ => continue,
+        });
+    }
+    let run: Vec<ChannelId> = used.iter().filter(|(what, _)| *what == "run").map(|(_, id)| *id).collect();
+    let retired = used.iter().position(|(what, _)| *what == "retire").expect("one of them retires");
+    assert!(run == ids && used.len() == 3 && used[..retired].contains(&("run", used[retired].1)), "{used:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_closes_while_its_peer_waits_is_read_when_the_peer_is_let_in() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    bench.connections.channel_closed(bench.now, ids[0], ChannelClosed::Remote);
+    let run = |actions: Vec<Action>| actions.iter().filter(|action| matches!(action, Action::Run { .. })).count();
+    assert_eq!(run(bench.signed_offer(1, C)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_all_whose_channels_close_waits_no_more() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    for (id, left) in ids.into_iter().zip([1, 0]) {
+        bench.connections.channel_closed(bench.now, id, ChannelClosed::Remote);
+        assert_eq!((bench.connections.candidates.len(), bench.connections.mesh.connected()), (left, left));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_waits_to_be_let_in_again_is_parted_with() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    let _ = bench.signed_offer(1, C);
+    // That offer is forgotten.
+    bench.now += Duration::from_secs(4);
+    bench.connections.handle_timeout(bench.now);
+    for id in ids {
+        bench.connections.channel_closed(bench.now, id, ChannelClosed::Remote);
+    }
+    assert_eq!(bench.connections.slots.len(), 1, "its readers go on");
+    let _ = bench.actions();
+    let [Action::Answer { attempt, .. }] = bench.signed_offer(1, A)[..] else { panic!("it is answered") };
+    let _again = bench.open_signed(1, attempt).await;
+    assert!(bench.actions().iter().all(|action| !matches!(action, Action::Run { .. })), "it waits again");
+    assert_eq!(bench.connections.part(bench.now, identity(1).peer_id()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_waits_under_an_identifier_does_not_come_in_under_another() {
+    let mut bench = Bench::agreeing();
+    let (_far, ids) = bench.waiting().await;
+    let membership = MembershipId::default();
+    bench.connections.shared.set_identity(Identity { membership, key: "elsewhere".into() });
+    bench.connections.change_identifier(bench.now);
+    let closed = bench.actions().into_iter().filter_map(|action| match action {
+        Action::Close { channel } => Some(channel.id),
+        _ => None,
+    });
+    assert_eq!(closed.collect::<Vec<_>>(), ids);
+    assert_eq!(bench.connections.mesh.connected(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_wait_do_not_hide_how_many_linger() {
+    let mut bench = Bench::agreeing();
+    let (_far, _) = bench.waiting().await;
+    let gone = bench
+        .connections
+        .shared
+        .queue
+        .entry((peer(9), None), || Peer::new(peer(9), None, bench.connections.settings.clone()));
+    gone.shared().inbox.hand_out();
+    bench.connections.refresh(bench.now);
+    assert_eq!((bench.connections.mesh.connected(), bench.connections.lingering), (1, 1));
 }

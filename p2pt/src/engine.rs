@@ -365,10 +365,10 @@ impl Engine {
             return Err(NodeError::AlreadyJoined);
         }
         let membership = self.memberships.rename(swarm, info_hash).ok_or(NodeError::Stopped)?;
-        let before = std::mem::replace(&mut membership.info_hash, info_hash);
-        if before == info_hash {
+        if membership.shared.identity().key.is_as_good_as(&key) {
             return Ok(());
         }
+        let before = std::mem::replace(&mut membership.info_hash, info_hash);
         membership.renamed += 1;
         membership.shared.set_identity(Identity { membership: swarm, key });
         membership.offers.clear();

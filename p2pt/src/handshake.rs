@@ -34,11 +34,16 @@ pub struct Candidate {
     opened: Box<Opened>,
     reassembler: Reassembler,
     next_id: u64,
+    /// Tells one candidate from another.
+    token: Arc<()>,
 }
 
 /// That the application has accepted a candidate: what [`Candidate::accept`] makes.
 #[derive(Debug)]
-pub struct Accepted(Box<Opened>);
+pub struct Accepted {
+    opened: Box<Opened>,
+    token: Arc<()>,
+}
 
 /// A handshake cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +137,7 @@ impl Candidate {
 
     /// Accepts it: what the function given to [`Builder::handshake`](crate::Builder::handshake) returns in the end.
     pub fn accept(self) -> Accepted {
-        Accepted(self.opened)
+        Accepted { opened: self.opened, token: self.token }
     }
 
     /// The error that turns it away. The candidate is told nothing but that the channel closes.
@@ -172,13 +177,16 @@ impl Handshake {
         peer_id: PeerId,
     ) -> Result<Opened, RejectReason> {
         let limits = Limits::default().max_message_bytes(MAX_MESSAGE_BYTES).max_held_bytes(MAX_HELD_BYTES);
-        let reassembler = Reassembler::new(limits);
-        let candidate = Candidate { peer_id, info_hash, opened: Box::new(opened), reassembler, next_id: 0 };
-        // In a task of its own, so that a panic of the application ends this attempt alone.
+        let (reassembler, token) = (Reassembler::new(limits), Arc::new(()));
+        let candidate =
+            Candidate { peer_id, info_hash, opened: Box::new(opened), reassembler, next_id: 0, token: token.clone() };
+        // In a task of its own, so that a panic of the application ends this attempt alone: also one before its future is made.
         let mut task = p2pt_rt::JoinSet::new();
-        task.spawn((self.shake)(candidate));
+        let shake = self.shake.clone();
+        task.spawn(async move { shake(candidate).await });
         match timeout(self.deadline, task.join_next()).await {
-            Ok(Some(Ok(Ok(Accepted(opened))))) => return Ok(*opened),
+            Ok(Some(Ok(Ok(accepted)))) if Arc::ptr_eq(&accepted.token, &token) => return Ok(*accepted.opened),
+            Ok(Some(Ok(Ok(_)))) => error!("a handshake accepted another candidate than its own; both are turned away"),
             Ok(Some(Ok(Err(error)))) => debug!(%error, "the application has not accepted the candidate"),
             Ok(_) => error!("a handshake panicked; the candidate is turned away"),
             Err(_) => debug!(deadline = ?self.deadline, "the handshake has not ended in time"),

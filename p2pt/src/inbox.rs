@@ -200,11 +200,13 @@ impl State {
         }
     }
 
-    /// Puts the peer on the ready list, unless it is there.
+    /// Puts the peer on the ready list, unless it is there. An end is next, so that no other peer under the id comes before
+    /// it.
     fn make_ready(&mut self, peer: &Peer, list: &ReadyList) {
         if !self.ready && !list.is_abandoned() {
             self.ready = true;
-            list.push(peer.clone());
+            let is_end = matches!(self.phase, Phase::Closed { reported: true, .. }) && self.items.is_empty();
+            list.push(peer.clone(), is_end);
         }
     }
 }
@@ -271,6 +273,23 @@ impl Inbox {
         if is_news && !list.is_abandoned() {
             let reported = state.phase == Phase::Reported;
             state.phase = Phase::Closed { reported, reason, unacknowledged_bytes };
+            state.wake_taker();
+            state.make_ready(peer, list);
+            return false;
+        }
+        self.set_over(&mut state, peer, reason, unacknowledged_bytes);
+        true
+    }
+
+    /// Another peer comes, to which the id belongs: of this one, which has closed, nothing is reported any more but its end, if
+    /// the application knows of it. Returns whether nothing is left to report.
+    pub(crate) fn give_way(&self, peer: &Peer, list: &ReadyList) -> bool {
+        let mut state = lock(&self.state);
+        let Phase::Closed { reported, reason, unacknowledged_bytes } = state.phase.clone() else { return false };
+        let items = std::mem::take(&mut state.items);
+        debug!(parent: peer.span(), items = items.len(), "what was not read of the peer is dropped: its id is another's");
+        state.bytes = 0;
+        if reported || state.handed_out {
             state.wake_taker();
             state.make_ready(peer, list);
             return false;

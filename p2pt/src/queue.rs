@@ -65,11 +65,15 @@ impl ReadyList {
         self.abandoned.load(Ordering::Acquire)
     }
 
-    /// Adds a peer that has something to report.
-    pub(crate) fn push(&self, peer: Peer) {
+    /// Adds a peer that has something to report: behind the others, or before them.
+    pub(crate) fn push(&self, peer: Peer, is_next: bool) {
         let mut ready = lock(&self.ready);
         if !self.is_abandoned() {
-            ready.peers.push_back(peer);
+            if is_next {
+                ready.peers.push_front(peer)
+            } else {
+                ready.peers.push_back(peer)
+            }
             drop(ready);
             self.waker.wake();
         }
@@ -118,6 +122,14 @@ impl EventQueue {
     /// which it is not any more then: a handle is not used again after its `PeerClosed`.
     pub(crate) fn entry(&self, who: Who, make: impl FnOnce() -> Peer) -> Peer {
         let mut peers = lock(&self.peers);
+        if let (id, Some(_)) = who {
+            // The id is that of the key. What a peer without it has sent under the id is not to come after this one's
+            // `PeerConnected`, and to be taken for this one's by an application that goes by ids.
+            let other = (id, None);
+            if peers.get(&other).is_some_and(|peer| peer.shared().inbox.give_way(peer, &self.ready)) {
+                peers.remove(&other);
+            }
+        }
         let peer = peers.entry(who).or_insert_with(make);
         peer.shared().inbox.reopen();
         peer.clone()

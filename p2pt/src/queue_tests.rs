@@ -263,3 +263,47 @@ fn the_latest_attempts_of_each_tracker_are_kept_and_the_others_counted() {
     let expected: Vec<_> = kept.clone().map(|n| (n, if n == kept.start { kept.start.into() } else { 0 })).collect();
     assert_eq!(liar, expected);
 }
+
+/// The peer under an id to whose key the id belongs.
+fn connect_signed(queue: &EventQueue, n: u8) -> Peer {
+    let (id, key) = (PeerId::from([n; 20]), Some(p2pt_trust::NodeKey::from_bytes(&[n; 32]).public_key()));
+    let peer = queue.entry((id, key), || Peer::new(id, key, Arc::new(Settings::alone(1000))));
+    queue.connect(&peer);
+    peer
+}
+
+#[test]
+fn what_a_stranger_sent_under_an_id_never_comes_after_the_peer_that_the_id_is_of() {
+    for (is_reported, is_handed_out, expected) in [
+        (true, false, vec!["-1", "+1", "1:9"]),
+        (false, false, vec!["+1", "1:9"]),
+        (false, true, vec!["+1", "-1", "+1", "1:9"]),
+    ] {
+        let queue = EventQueue::new();
+        let stranger = connect(&queue, 1);
+        if is_reported {
+            assert_eq!(drain(&queue), ["+1"]);
+        }
+        if is_handed_out {
+            stranger.shared().inbox.hand_out();
+        }
+        (0..3).for_each(|n| queue.try_push(&stranger, message(n)).expect("room"));
+        queue.close(&stranger, REASON, 0);
+        let owner = connect_signed(&queue, 1);
+        queue.try_push(&owner, message(9)).expect("room");
+        assert_eq!(drain(&queue), expected);
+        let known: Vec<_> = lock(&queue.peers).values().cloned().collect();
+        assert_eq!(known, [owner]);
+    }
+}
+
+#[test]
+fn a_stranger_makes_no_peer_with_a_key_give_way() {
+    let queue = EventQueue::new();
+    let owner = connect_signed(&queue, 1);
+    queue.try_push(&owner, message(9)).expect("room");
+    queue.close(&owner, REASON, 0);
+    connect(&queue, 1);
+    let reported = drain(&queue);
+    assert!(reported.contains(&"1:9".to_owned()), "{reported:?}");
+}

@@ -39,7 +39,7 @@ use crate::{Event, Node, NodeError, Peer, QueueError, Responses, SendError, TryN
 /// assert_eq!(SwarmKey::from(RoomLink::parse(&link.reveal())?.secret()), key);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SwarmKey {
     identifier: Option<String>,
     info_hash: InfoHash,
@@ -47,14 +47,22 @@ pub struct SwarmKey {
     code: Option<(Side, Code)>,
 }
 
+/// What the names of rooms and of codes begin with. Who has such a name can join a room that is merely hidden.
+const HIDDEN: &str = "p2pt1-";
+
+impl fmt::Debug for SwarmKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwarmKey")
+            .field("identifier", &self.shown())
+            .field("info_hash", &self.info_hash)
+            .field("sealed", &self.is_sealed())
+            .finish_non_exhaustive()
+    }
+}
+
 impl PartialEq for SwarmKey {
     fn eq(&self, other: &Self) -> bool {
-        // A room's name is as good as its secret, from which it follows.
-        let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
-        self.info_hash == other.info_hash
-            && self.identifier == other.identifier
-            && mode(self) == mode(other)
-            && self.code == other.code
+        self.identifier == other.identifier && self.is_as_good_as(other)
     }
 }
 
@@ -64,6 +72,11 @@ impl SwarmKey {
     /// The identifier, unless only its hash is known.
     pub fn identifier(&self) -> Option<&str> {
         self.identifier.as_deref()
+    }
+
+    /// The identifier, for `Debug`: the name of a hidden room is not to be found in a log.
+    fn shown(&self) -> Option<&str> {
+        self.identifier().map(|identifier| if identifier.starts_with(HIDDEN) { "p2pt1-…" } else { identifier })
     }
 
     /// The SHA-1 of the identifier.
@@ -114,6 +127,13 @@ impl SwarmKey {
     pub(crate) fn pairing(&self, trust: &NodeTrust, now: Instant) -> Option<Pairing> {
         let key = trust.identity()?.key().clone();
         self.code.as_ref().map(|code| Pairing::new(code, key, now))
+    }
+
+    /// Whether it names the same swarm, with the same peers let in: under one name a room may be hidden, sealed or neither.
+    pub(crate) fn is_as_good_as(&self, other: &Self) -> bool {
+        // A room's name is as good as its secret, from which it follows.
+        let mode = |key: &Self| key.room.as_ref().map(|room| room.is_sealed());
+        self.info_hash == other.info_hash && mode(self) == mode(other) && self.code == other.code
     }
 
     /// Whether a key is needed to join.
@@ -208,7 +228,7 @@ impl fmt::Debug for Swarm {
         let key = self.shared.identity().key;
         let (info_hash, peers) = (key.info_hash(), self.shared.queue.peers().len());
         f.debug_struct("Swarm")
-            .field("identifier", &key.identifier())
+            .field("identifier", &key.shown())
             .field("info_hash", &info_hash)
             .field("peers", &peers)
             .finish_non_exhaustive()
@@ -417,7 +437,7 @@ impl Swarm {
     /// - Trackers learn at once that this node has left the old swarm (`stopped`), and that it is in the new one.
     ///   JavaScript sends neither: its next announce, whenever that is, is under the new identifier.
     /// - Connected peers keep their places: they count for [`max_peers`](crate::Builder::max_peers), and can be
-    ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again; for new peers the
+    ///   [disconnected](Peer::disconnect) to make room. They are not asked for admission again, nor for the secret of a room or for a code; for new peers the
     ///   [`PeerRequest`](crate::PeerRequest) has the new info hash.
     /// - Attempts to connect that are under way come to nothing, so that every peer that connects after this returns
     ///   is under the new identifier.

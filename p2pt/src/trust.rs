@@ -138,15 +138,16 @@ impl Default for NodeTrust {
     }
 }
 
-/// Keys by the ids that follow from them, the oldest of which is forgotten when there are too many.
+/// Keys by the ids that follow from them. The one that was met last the longest ago is forgotten when there are too many.
 #[derive(Debug, Default)]
 struct KnownKeys(BTreeMap<PeerId, PublicKey>, VecDeque<PeerId>);
 
 impl KnownKeys {
     fn insert(&mut self, id: PeerId, key: PublicKey) {
-        if self.0.insert(id, key).is_none() {
-            self.1.push_back(id);
+        if self.0.insert(id, key).is_some() {
+            self.1.retain(|other| *other != id);
         }
+        self.1.push_back(id);
         if self.1.len() > KNOWN_KEYS
             && let Some(oldest) = self.1.pop_front()
         {
@@ -194,12 +195,16 @@ mod tests {
     #[test]
     fn the_oldest_of_too_many_keys_is_forgotten() {
         let mut known = KnownKeys::default();
-        for n in 0..=KNOWN_KEYS as u32 {
+        for n in 0..=KNOWN_KEYS as u32 + 1 {
             known.insert(id(n), key(1));
             known.insert(id(n), key(1));
+            // One is met again before the first is forgotten.
+            if n as usize == KNOWN_KEYS - 1 {
+                known.insert(id(1), key(1));
+            }
         }
         assert_eq!((known.0.len(), known.1.len()), (KNOWN_KEYS, KNOWN_KEYS));
-        assert!(!known.0.contains_key(&id(0)) && known.0.contains_key(&id(1)));
+        assert!([0, 1, 2, 3].map(|n| known.0.contains_key(&id(n))) == [false, true, false, true]);
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2pt::testing::World;
-use p2pt::trust::{Code, MemoryStore, NodeKey, Policy, RoomLink, Side, Trust, TrustLevel};
+use p2pt::trust::{
+    Code, MemoryStore, NodeKey, Pin, Policy, PublicKey, RoomLink, Side, StoreError, Trust, TrustLevel, TrustStore,
+};
 use p2pt::{
     Accepted, Candidate, Event, Events, HandshakeError, NodeError, Payload, Peer, PeerId, PinError, RejectReason,
-    StartError, SwarmKey,
+    StartError, Swarm, SwarmKey,
 };
 
 /// In virtual time; longer than any of this takes.
@@ -365,4 +367,166 @@ async fn a_code_takes_a_key() {
     assert!(matches!(joined, Err(StartError::PeerIdWithKey)), "{joined:?}");
     let node = world.builder().peer_id(PeerId::from([7; 20])).start().await.expect("a node");
     assert!(matches!(node.join(key).await, Err(NodeError::NoKey)));
+}
+
+/// Two nodes that offer to each other at once, each by the tracker at which the other is, so that two channels open.
+async fn join_at_once(world: &World, keys: [SwarmKey; 2]) -> [(Swarm, Events); 2] {
+    let [alices, bobs] = keys;
+    let (alice, alice_events) = world.builder_at([World::TRACKER]).join(alices).await.expect("a node");
+    let (bob, bob_events) = world.builder_at([SECOND]).join(bobs).await.expect("a node");
+    world.advance(Duration::from_secs(1)).await;
+    let (alice_node, bob_node) = (alice.node(), bob.node());
+    let (one, two) = tokio::join!(alice_node.add_tracker(SECOND), bob_node.add_tracker(World::TRACKER));
+    one.and(two).expect("the nodes run");
+    [(alice, alice_events), (bob, bob_events)]
+}
+
+/// Runs for a minute, in which two nodes meet and settle on one channel; what they report but for trackers.
+async fn settle(world: &World, events: &mut Events) -> Vec<String> {
+    world.advance(Duration::from_secs(60)).await;
+    let mut reported = Vec::new();
+    while let Ok(event) = events.try_next() {
+        match event {
+            Event::PeerConnected(_) => reported.push("connected".to_owned()),
+            Event::PeerClosed(closed) => reported.push(closed.to_string()),
+            Event::ConnectionRejected(event) if event.reason == RejectReason::Duplicate => {}
+            Event::ConnectionRejected(event) => reported.push(event.reason.to_string()),
+            _ => {}
+        }
+    }
+    reported
+}
+
+#[tokio::test]
+async fn two_see_one_safety_code_however_many_channels_have_opened() {
+    let mut several = 0;
+    for seed in 0..4 {
+        let world = World::new(seed);
+        world.start_tracker(SECOND);
+        let [(alice, mut alice_events), (bob, mut bob_events)] =
+            join_at_once(&world, ["room".into(), "room".into()]).await;
+        assert_eq!(settle(&world, &mut alice_events).await, ["connected"]);
+        assert_eq!(settle(&world, &mut bob_events).await, ["connected"]);
+        let (bob_at_alice, alice_at_bob) = (&alice.peers()[0], &bob.peers()[0]);
+        assert!(bob_at_alice.safety_code().is_some());
+        assert_eq!(bob_at_alice.safety_code(), alice_at_bob.safety_code(), "with seed {seed}");
+        several += usize::from(alice.node().metrics().connections_opened > 1);
+    }
+    assert!(several > 0, "no two ever had two channels");
+}
+
+#[tokio::test]
+async fn two_who_meet_by_a_code_twice_at_once_stay_connected() {
+    let mut several = 0;
+    for seed in 0..4 {
+        let world = World::new(seed);
+        world.start_tracker(SECOND);
+        let code = Code::draw(&mut rand::rng());
+        let sides = [SwarmKey::code(code.clone(), Side::Shows), SwarmKey::code(code, Side::Types)];
+        let [(alice, mut alice_events), (bob, mut bob_events)] = join_at_once(&world, sides).await;
+        for (swarm, events) in [(&alice, &mut alice_events), (&bob, &mut bob_events)] {
+            assert_eq!(settle(&world, events).await, ["connected"], "with seed {seed}");
+            assert_eq!(swarm.peers().len(), 1);
+        }
+        several += usize::from(alice.node().metrics().connections_opened > 1);
+    }
+    assert!(several > 0, "no two ever had two channels");
+}
+
+#[tokio::test]
+async fn an_application_that_panics_before_its_handshake_begins_ends_that_attempt_alone() {
+    let world = World::new(16);
+    let mallory = key(3).public_key();
+    let careless = move |candidate: Candidate| {
+        assert_ne!(candidate.public_key(), Some(mallory), "the application's own mistake");
+        async move { Ok(candidate.accept()) }
+    };
+    let (_alice, mut events) = world.builder().handshake(DEADLINE, careless).join("room").await.expect("a node");
+    let (_mallory, _mallory_events) = world.builder().key(key(3)).join("room").await.expect("a node");
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::Refused, false));
+    let (bob, _bob_events) = world.join("room").await;
+    assert_eq!(next_peer(&mut events).await.0.id(), bob.peer_id());
+}
+
+#[tokio::test]
+async fn a_room_that_was_hidden_is_sealed_when_it_is_told_to_be() {
+    let world = World::new(17);
+    let secret = RoomLink::draw("our table", &mut rand::rng()).secret();
+    let (alice, mut events) = world.join(SwarmKey::hidden(&secret)).await;
+    alice.set_identifier(&secret).await.expect("it has one name");
+    assert!(alice.key().is_sealed());
+    let (_guest, _guest_events) = world.join(SwarmKey::hidden(&secret).identifier().expect("a name")).await;
+    assert_eq!(next_rejection(&mut events).await, (RejectReason::WrongRoom, false));
+    let (bob, _bob_events) = world.join(&secret).await;
+    assert_eq!(next_peer(&mut events).await.0.id(), bob.peer_id());
+}
+
+/// A store of an application that panics when it is asked.
+#[derive(Debug)]
+struct Careless;
+
+impl TrustStore for Careless {
+    fn key_of(&self, _: &str) -> Option<PublicKey> {
+        None
+    }
+
+    fn name_of(&self, _: &PublicKey) -> Option<String> {
+        panic!("the application's own mistake")
+    }
+
+    fn pins(&self) -> Vec<Pin> {
+        Vec::new()
+    }
+
+    fn pin(&self, _: &str, _: &PublicKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn unpin(&self, _: &str) -> Result<Option<PublicKey>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_has_nothing_pinned() {
+    let world = World::new(18);
+    let (_alice, mut events) = world.builder().trust_store(Arc::new(Careless)).join("room").await.expect("a node");
+    let (_bob, _bob_events) = world.join("room").await;
+    let (peer, _) = next_peer(&mut events).await;
+    assert_eq!(peer.trust(), Trust::FirstUse { through: 1 });
+}
+
+#[tokio::test]
+async fn the_name_of_a_hidden_room_is_shown_to_no_log() {
+    let world = World::new(19);
+    let secret = RoomLink::draw("our table", &mut rand::rng()).secret();
+    for key in [SwarmKey::hidden(&secret), SwarmKey::from(&secret), secret.hidden_identifier().into()] {
+        let (swarm, _events) = world.join(key.clone()).await;
+        let name = swarm.identifier().expect("a name");
+        let shown = format!("{key:?} {swarm:?} {:?}", swarm.key());
+        assert!(!shown.contains(&name) && shown.contains("p2pt1-…"), "{shown}");
+    }
+    assert!(format!("{:?}", SwarmKey::from("our table")).contains("our table"));
+}
+
+#[tokio::test]
+async fn a_handshake_accepts_its_own_candidate_alone() {
+    let world = World::new(30);
+    let kept: Arc<std::sync::Mutex<Vec<Candidate>>> = Arc::default();
+    let swap = move |candidate: Candidate| {
+        let kept = kept.clone();
+        async move {
+            let mut kept = kept.lock().expect("no panic");
+            kept.push(candidate);
+            let other = if kept.len() > 1 { Some(kept.remove(0)) } else { None };
+            other.map(Candidate::accept).ok_or(HandshakeError::Refused("the first is kept".to_owned()))
+        }
+    };
+    let (alice, mut events) = world.builder().handshake(DEADLINE, swap).join("room").await.expect("a node");
+    let (_bob, _bob_events) = world.join("room").await;
+    let (_carol, _carol_events) = world.join("room").await;
+    for _ in 0..2 {
+        assert_eq!(next_rejection(&mut events).await, (RejectReason::Refused, false));
+    }
+    assert!(alice.peers().is_empty());
 }

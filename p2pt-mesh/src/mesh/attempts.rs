@@ -69,6 +69,11 @@ impl Attempts {
         self.under_way.values().filter(|attempt| attempt.peer == *peer).count()
     }
 
+    /// Whether one of them is with the peer to whose key the id belongs.
+    pub(super) fn is_with_key(&self, peer: &PeerId) -> bool {
+        self.under_way.values().any(|attempt| attempt.peer == *peer && attempt.identity.key.is_some())
+    }
+
     /// How many attempts with this peer an offer of it by this tracker has to wait for.
     pub(super) fn before(&self, peer: &PeerId, tracker: TrackerId) -> usize {
         let with = self.under_way.values().filter(|attempt| attempt.peer == *peer);

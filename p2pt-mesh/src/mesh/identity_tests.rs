@@ -1,5 +1,6 @@
 //! Another peer under the id of one that is connected.
 
+use super::attempts::PATIENCE;
 use super::tests::*;
 use super::*;
 
@@ -199,4 +200,28 @@ fn an_offer_of_a_peer_that_has_its_channels_is_handed_back() {
     let offer = RemoteOffer { tracker: B, identity: KEYED, offer: () };
     let outputs = harness.raw(REJOIN_GRACE);
     assert!(outputs.contains(&Output::MetAlready { peer: peer(1), offer }), "{outputs:?}");
+}
+
+#[test]
+fn a_stranger_does_not_overtake_the_peer_with_the_key_on_its_way() {
+    for stranger in [OURS, JS, ours(2), NO_CERTIFICATE] {
+        let mut harness = Harness::new(1, 10);
+        let outputs = harness.offer_by(A, 1, KEYED);
+        let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(harness.answer_by(B, 1, stranger), [unsigned(B, Role::Offerer)]);
+        harness.advance(PATIENCE);
+        assert_eq!(harness.offer_by(B, 1, stranger), [unsigned(B, Role::Answerer)], "nor while it takes its time");
+        let (_, outputs) = harness.open(attempt, "z");
+        assert!(matches!(outputs[..], [Output::PeerConnected { .. }, Output::ChannelOpened { .. }]), "{outputs:?}");
+    }
+}
+
+#[test]
+fn a_stranger_does_not_overtake_the_peer_with_the_key_that_waits_for_its_turn() {
+    let mut harness = Harness::new(1, 1);
+    let outputs = harness.offer_by(A, 2, OURS);
+    assert!(matches!(outputs[..], [Output::Answer { .. }]), "{outputs:?}");
+    assert_eq!(harness.offer_by(A, 1, KEYED), [], "it is held");
+    assert_eq!(harness.answer_by(B, 1, JS), [unsigned(B, Role::Offerer)]);
+    assert_eq!(harness.offer_by(B, 1, JS), [unsigned(B, Role::Answerer)]);
 }

@@ -51,6 +51,8 @@ struct Driver {
     /// The offers that came in and were neither answered nor rejected, by tracker, with their peers. One by the same
     /// tracker takes the place of an older one.
     offers: BTreeMap<usize, (PeerId, TrackerId)>,
+    /// Those of them that are signed.
+    signed: BTreeSet<usize>,
     attempts: BTreeMap<AttemptId, Attempt>,
     channels: BTreeMap<ChannelId, Channel>,
     /// Who is connected, as the first channel has shown.
@@ -74,6 +76,7 @@ pub fn mesh(data: &[u8]) {
         now: base(),
         inputs: 0,
         offers: BTreeMap::new(),
+        signed: BTreeSet::new(),
         attempts: BTreeMap::new(),
         channels: BTreeMap::new(),
         connected: BTreeMap::new(),
@@ -97,6 +100,7 @@ impl Driver {
         match kind % 16 {
             0..3 => {
                 self.offers.insert(number, (peer, tracker));
+                self.signed.extend(identity.key.map(|_| number));
                 self.input(Input::Offer { from: peer, offer: RemoteOffer { tracker, identity, offer: number } });
             }
             3..6 => self.input(Input::Answer { from: peer, tracker, identity, answer: number }),
@@ -194,7 +198,11 @@ impl Driver {
                     let is_another = reason == RejectReason::NotTheSamePeer;
                     assert!(!is_another || self.connected.contains_key(&peer) || keyed == Some(peer), "than which?");
                     let has_key = self.connected.get(&peer).is_some_and(|connected| connected.key.is_some());
-                    assert!(reason != RejectReason::Unsigned || has_key || keyed == Some(peer), "whose key?");
+                    let with_key = self.attempts.values().any(|a| a.peer == peer && a.identity.key.is_some());
+                    let is_signed =
+                        |n: &usize| self.signed.contains(n) && self.offers.get(n).is_some_and(|o| o.0 == peer);
+                    let is_of_key = has_key || with_key || self.mesh.held().iter().any(is_signed);
+                    assert!(reason != RejectReason::Unsigned || is_of_key || keyed == Some(peer), "whose key?");
                     if let Some(index) = given_up.iter().position(|of| *of == (peer, tracker)) {
                         given_up.remove(index);
                         continue;
@@ -264,6 +272,8 @@ impl Driver {
     }
 
     fn begin(&mut self, attempt: AttemptId, peer: PeerId, tracker: TrackerId, identity: Identity) {
+        let is_of_key = self.attempts.values().any(|other| other.peer == peer && other.identity.key.is_some());
+        assert!(!is_of_key || identity.key.is_some(), "a stranger may overtake the peer with the key");
         assert!(self.attempts.insert(attempt, Attempt { peer, tracker, identity }).is_none(), "it has begun before");
     }
 

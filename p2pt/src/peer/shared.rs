@@ -199,9 +199,7 @@ impl PeerShared {
     /// Adds a channel; `proven` is what its other end has.
     pub(crate) fn add_channel(&self, channel: Arc<PeerChannel>, proven: Option<&Proven>) {
         let mut channels = lock(&self.channels);
-        if channels.open.is_empty() {
-            self.trust.set_safety_code(proven.map(|proven| proven.safety_code));
-        }
+        self.trust.add_safety_code(channel.id, proven, channels.open.is_empty());
         channels.open.push(channel);
     }
 
@@ -211,6 +209,7 @@ impl PeerShared {
         let index = channels.open.iter().position(|channel| channel.id == id)?;
         channels.ended = ended;
         let removed = channels.open.remove(index);
+        self.trust.remove_safety_code(id);
         drop(channels);
         self.send_queue.wake();
         Some(removed)

@@ -1,18 +1,24 @@
 //! Who a peer is, and how far it is known.
 
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+use p2pt_mesh::mesh::ChannelId;
 use p2pt_proto::PeerId;
-use p2pt_trust::{Pin, PublicKey, SafetyCode, Trust, Vouchers};
+use p2pt_trust::{Pin, PublicKey, SafetyCode, Trust, TrustStore, Vouchers};
+use tracing::error;
 
 use super::Peer;
 use crate::queue::lock;
+use crate::trust::Proven;
 
 /// What is known of who a peer is.
 #[derive(Debug)]
 pub(crate) struct PeerTrust {
     key: Option<PublicKey>,
-    safety_code: Mutex<Option<SafetyCode>>,
+    /// Those of the open channels, by the channels' labels: of several channels both sides keep the one with the least.
+    safety_codes: Mutex<BTreeMap<(Box<str>, ChannelId), SafetyCode>>,
     /// Which trackers show its key.
     vouchers: Mutex<Vouchers>,
     /// How far it was known when that was last looked at, once it is connected.
@@ -21,11 +27,24 @@ pub(crate) struct PeerTrust {
 
 impl PeerTrust {
     pub(super) fn new(key: Option<PublicKey>) -> Self {
-        Self { key, safety_code: Mutex::new(None), vouchers: Mutex::default(), last: Mutex::new(None) }
+        Self { key, safety_codes: Mutex::default(), vouchers: Mutex::default(), last: Mutex::new(None) }
     }
 
-    pub(super) fn set_safety_code(&self, code: Option<SafetyCode>) {
-        *lock(&self.safety_code) = code;
+    /// A channel has opened, the only one or a further one.
+    pub(super) fn add_safety_code(&self, channel: ChannelId, proven: Option<&Proven>, is_only: bool) {
+        let mut codes = lock(&self.safety_codes);
+        if is_only {
+            codes.clear();
+        }
+        codes.extend(proven.map(|proven| ((proven.label.clone(), channel), proven.safety_code)));
+    }
+
+    /// A channel has closed. The code of the last one remains to be seen.
+    pub(super) fn remove_safety_code(&self, channel: ChannelId) {
+        let mut codes = lock(&self.safety_codes);
+        if codes.len() > 1 {
+            codes.retain(|(_, id), _| *id != channel);
+        }
     }
 
     pub(crate) fn set_vouchers(&self, vouchers: &Vouchers) {
@@ -42,10 +61,10 @@ impl Peer {
     }
 
     /// What this side and the peer see alike, and differently if another peer stands between: three words, or five pictures, for
-    /// two people to compare, who then [pin](crate::Node::pin) each other. It is that of the connection that opened first of
-    /// those that are open now; `None` for a peer without a key.
+    /// two people to compare, who then [pin](crate::Node::pin) each other. While the two have several channels, it is that of
+    /// the one which both will keep; `None` for a peer without a key.
     pub fn safety_code(&self) -> Option<SafetyCode> {
-        *lock(&self.0.trust.safety_code)
+        lock(&self.0.trust.safety_codes).values().next().copied()
     }
 
     /// How far it is known: by a pin under any name, by the trackers that show its key, or not at all.
@@ -82,7 +101,7 @@ impl Peer {
     fn decide(&self, expected: Option<&Pin>) -> Trust {
         let key = self.0.trust.key;
         let pins = self.0.settings.config.pins.as_ref();
-        let name = key.and_then(|key| pins.and_then(|pins| pins.name_of(&key)));
+        let name = key.and_then(|key| pins.and_then(|pins| name_of(&**pins, &key)));
         Trust::decide(key.as_ref(), expected, name.as_deref(), &lock(&self.0.trust.vouchers))
     }
 
@@ -97,4 +116,13 @@ impl Peer {
     pub(crate) fn who(&self) -> (PeerId, Option<PublicKey>) {
         (self.0.id, self.0.trust.key)
     }
+}
+
+/// The name under which a key is pinned. A store that panics has not pinned it: that is the application's mistake, and the
+/// node, which asks too, goes on.
+fn name_of(pins: &dyn TrustStore, key: &PublicKey) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(|| pins.name_of(key))).unwrap_or_else(|_| {
+        error!(?key, "the store of pins panicked; the key is taken for one that is not pinned");
+        None
+    })
 }

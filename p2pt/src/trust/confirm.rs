@@ -24,6 +24,8 @@ pub(crate) struct Proven {
     pub(crate) safety_code: SafetyCode,
     /// Names the connection.
     pub(crate) transcript: Transcript,
+    /// The channel's, which both ends see.
+    pub(crate) label: Box<str>,
 }
 
 /// Proves to the other end of a channel who this node is, and has it prove the same. Nothing that comes after its proof is
@@ -48,7 +50,7 @@ pub(crate) async fn confirm(channel: &mut Channel, proof: Proof) -> Result<Prove
             return Err(RejectReason::NotConfirmed);
         }
     };
-    proof.verify(&frame)
+    proof.verify(&frame, &channel.info.label)
 }
 
 impl Proof {
@@ -68,7 +70,7 @@ impl Proof {
     }
 
     /// Whether the other side's first frame proves that it is the author of its description.
-    fn verify(&self, frame: &Frame) -> Result<Proven, RejectReason> {
+    fn verify(&self, frame: &Frame, label: &str) -> Result<Proven, RejectReason> {
         let Frame::Binary(bytes) = frame else {
             debug!("the peer's first frame is text, and should be the proof of its key");
             return Err(RejectReason::NotConfirmed);
@@ -113,6 +115,6 @@ impl Proof {
             Role::Answer => (&nonce, &self.nonce),
         };
         let safety_code = SafetyCode::new(&self.transcript, offerer, answerer);
-        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript })
+        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript, label: label.into() })
     }
 }
