@@ -1,29 +1,30 @@
 //! The connections of one swarm: what the mesh and discovery decide, turned into peers, channels and events.
 
-use p2pt_rt::Instant;
+mod incoming;
+mod peers;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use p2pt_mesh::discovery::{self, Discovery};
-use p2pt_mesh::mesh::{
-    self, AttemptId, ChannelId, Identity, Input, Library, Mesh, MeshConfig, Output, PeerKey, RemoteOffer,
-};
+use p2pt_mesh::mesh::{self, AttemptId, ChannelId, Input, Mesh, MeshConfig, Output, PeerKey};
 use p2pt_mesh::{FewMap, TrackerId};
 use p2pt_proto::{OfferId, PeerId};
+use p2pt_rt::Instant;
 use p2pt_tracker::{AnnounceUrl, TrackerClient};
 use p2pt_transport::{Channel, ChannelClosed, Fingerprint, FrameReceiver, PendingOffer, Role, TransportError};
 use p2pt_trust::{PublicKey, TrackerHost, Vouchers};
 use rand::rngs::StdRng;
 use tracing::{Span, debug, error_span};
 
-use crate::admission::{Admission, PeerRequest};
+use crate::admission::Admission;
 use crate::candidates::{Candidate, Candidates};
 use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
 use crate::settings::Settings;
 use crate::swarm::SwarmShared;
-use crate::trust::{Author, Descriptions, NodeTrust, OwnDescription, Pairing, Proven, ReadAnswer, ReadDescription};
-use crate::{ConnectionFailed, ConnectionRejected, Peer, RejectReason, TrustChanged};
+use crate::trust::{Descriptions, NodeTrust, OwnDescription, Pairing, Proven, ReadDescription};
+use crate::{ConnectionFailed, Peer, RejectReason};
 
 /// A peer's offer, with the way back to it.
 #[derive(Debug)]
@@ -306,128 +307,6 @@ impl Connections {
         self.discovery.wants_offers(tracker)
     }
 
-    /// A peer's offer came by a tracker.
-    pub(crate) fn offer(
-        &mut self,
-        now: Instant,
-        from: PeerId,
-        tracker: TrackerId,
-        (client, offer_id, sdp): (Arc<TrackerClient>, OfferId, String),
-    ) {
-        let read = self.descriptions.read_offer(sdp, from).and_then(|read| {
-            let is_replayed = matches!(read.author, Author::Signed(_)) && !self.trust.is_new(now, read.hash);
-            if is_replayed { Err(RejectReason::Replayed) } else { Ok(read) }
-        });
-        if let Some(description) = self.admitted(from, tracker, Role::Answerer, read) {
-            let identity = claimed(&description);
-            let offer = IncomingOffer { client, offer_id, description };
-            self.step(now, Input::Offer { from, offer: RemoteOffer { tracker, identity, offer } });
-            self.saw(now, from, tracker, identity.key.is_some());
-        }
-    }
-
-    /// The answer to an offer of this side came by a tracker.
-    pub(crate) fn answer(
-        &mut self,
-        now: Instant,
-        from: PeerId,
-        tracker: TrackerId,
-        (pending, own, sdp): (Box<dyn PendingOffer>, OwnDescription, String),
-    ) {
-        let Some(host) = self.host(tracker) else { return };
-        let answer = match self.descriptions.read_answer(sdp, from, own.hash(), host) {
-            Ok(ReadAnswer::Answer(answer)) => Ok(answer),
-            Ok(ReadAnswer::Sighting) => {
-                debug!(parent: &self.span, peer = %from, "a peer says that it is met already");
-                self.saw(now, from, tracker, true);
-                return;
-            }
-            Err(reason) => Err(reason),
-        };
-        if let Some(answer) = self.admitted(from, tracker, Role::Offerer, answer) {
-            let identity = claimed(&answer);
-            let answer = AnsweredOffer { pending, own, answer };
-            self.step(now, Input::Answer { from, tracker, identity, answer });
-            self.saw(now, from, tracker, identity.key.is_some());
-        }
-    }
-
-    /// An offer or answer of a peer came by a tracker. Discovery learns of it only if the mesh knows the peer.
-    fn saw(&mut self, now: Instant, peer: PeerId, tracker: TrackerId, is_signed: bool) {
-        if !self.mesh.knows(&peer) {
-            return;
-        }
-        self.discover(now, discovery::Input::PeerSeen { peer, tracker });
-        if is_signed && let Some(host) = self.host(tracker) {
-            // Another key cannot be shown under the id.
-            self.vouchers.entry(peer).or_default().vouch(host);
-            self.look_at_trust(&peer);
-            if self.agreed(&peer) {
-                self.let_in(peer);
-            }
-        }
-    }
-
-    fn host(&self, tracker: TrackerId) -> Option<TrackerHost> {
-        self.urls.get(&tracker).map(|url| TrackerHost::of(url.host()))
-    }
-
-    /// Whether as many trackers show a peer's key as should.
-    fn agreed(&self, peer: &PeerId) -> bool {
-        let wanted = self.trust.agreement();
-        wanted <= 1 || self.vouchers.get(peer).is_some_and(|vouchers| vouchers.through() >= wanted)
-    }
-
-    /// Tells the application if a connected peer is known better or less than before.
-    fn look_at_trust(&self, peer: &PeerId) {
-        let Some(slot) = self.slots.get(peer) else { return };
-        if let Some(vouchers) = self.vouchers.get(peer) {
-            let mut vouchers = vouchers.clone();
-            let is_there = |tracker: &TrackerId| !self.removed.contains(tracker);
-            self.urls
-                .iter()
-                .filter(|(id, _)| is_there(id))
-                .for_each(|(_, url)| vouchers.ask(TrackerHost::of(url.host())));
-            slot.peer.shared().trust.set_vouchers(&vouchers);
-        }
-        if let Some((was, now)) = slot.peer.trust_change() {
-            self.shared.queue.trust_changed(&slot.peer, TrustChanged { peer: slot.peer.clone(), was, now });
-        }
-    }
-
-    /// A key was pinned or is not pinned any more.
-    pub(crate) fn pins_changed(&self) {
-        self.slots.keys().for_each(|peer| self.look_at_trust(peer));
-    }
-
-    /// The description, unless it does not hold or its author is not welcome, which is reported.
-    fn admitted(
-        &self,
-        peer_id: PeerId,
-        tracker: TrackerId,
-        role: Role,
-        read: Result<ReadDescription, RejectReason>,
-    ) -> Option<ReadDescription> {
-        let url = self.urls.get(&tracker)?.clone();
-        let welcome = read.and_then(|description| {
-            let public_key = description.key().copied();
-            self.trust.admits(&peer_id, public_key.as_ref())?;
-            let info_hash = self.shared.identity().key.info_hash();
-            self.admission.check(&PeerRequest { peer_id, public_key, info_hash, tracker: url, role })?;
-            Ok(description)
-        });
-        match welcome {
-            Ok(description) => {
-                debug!(parent: &self.span, peer = %peer_id, ?role, "a peer is admitted");
-                Some(description)
-            }
-            Err(reason) => {
-                self.rejected(peer_id, tracker, role, reason);
-                None
-            }
-        }
-    }
-
     pub(crate) fn attempt_ended(&mut self, now: Instant, attempt: AttemptId, result: Result<Opened, AttemptError>) {
         match result {
             Ok(opened) => {
@@ -493,29 +372,6 @@ impl Connections {
         let (slots, candidates) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.candidates));
         let let_in = slots.into_values().flat_map(|slot| self.end_now(slot));
         let_in.chain(candidates.into_channels()).collect()
-    }
-
-    /// Ends a peer for the application, whatever was not read, and hands out its channels, still open, to be closed.
-    fn end_now(&self, slot: Slot) -> Vec<Arc<PeerChannel>> {
-        let (channels, mut unacknowledged) = (slot.peer.shared().channels(), 0);
-        for channel in &channels {
-            slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
-            self.settings.counters.closed(&ChannelClosed::Local);
-            unacknowledged = channel.unacknowledged_bytes();
-        }
-        let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
-        end(&self.shared, &slot.peer, reason, unacknowledged);
-        channels
-    }
-
-    /// Ends the peer that was connected under an id, which is another one's.
-    fn displace(&mut self, id: &PeerId) {
-        let Some(slot) = self.slots.remove(id) else { return };
-        debug!(parent: slot.peer.span(), "the peer gives way to the one that its id belongs to");
-        for channel in self.end_now(slot) {
-            channel.cut();
-            self.actions.push_back(Action::Close { channel });
-        }
     }
 
     fn discover(&mut self, now: Instant, input: discovery::Input) {
@@ -629,85 +485,6 @@ impl Connections {
             }
         }
     }
-
-    fn rejected(&self, peer_id: PeerId, tracker: TrackerId, role: Role, reason: RejectReason) {
-        self.settings.counters.rejected(reason);
-        debug!(parent: &self.span, peer = %peer_id, ?role, %reason, "a peer is rejected");
-        if let Some(tracker) = self.urls.get(&tracker).cloned() {
-            self.shared.queue.connection_rejected(ConnectionRejected { peer_id, tracker, role, reason, missed: 0 });
-        }
-    }
-
-    /// Makes a peer one of the application's.
-    fn admit(&mut self, id: PeerId, key: Option<PublicKey>) {
-        let slot = self.slots.entry(id).or_insert_with(|| {
-            let make = || self.span.in_scope(|| Peer::new(id, key, self.settings.clone()));
-            let peer = self.shared.queue.entry((id, key), make);
-            let counted = Counted::new(self.settings.counters.clone(), |counters| &counters.peers);
-            Slot { peer, readers: 0, gone: None, _counted: counted }
-        });
-        slot.gone = None;
-        count(&self.settings.counters.peers_connected);
-        self.look_at_trust(&id);
-    }
-
-    /// Lets a peer in that has waited for that.
-    fn let_in(&mut self, peer: PeerId) {
-        let Some(candidate) = self.candidates.remove(&peer) else { return };
-        debug!(parent: &self.span, %peer, "as many trackers as should show the peer's key");
-        self.admit(peer, candidate.key);
-        for (channel, receiver, proven) in candidate.opened {
-            let is_retired = candidate.retired.contains(&channel.id);
-            self.run(peer, channel.clone(), receiver, proven.as_ref());
-            if is_retired {
-                self.actions.push_back(Action::Retire { channel });
-            }
-        }
-    }
-
-    fn open(&mut self, peer: PeerId, id: ChannelId, opened: Opened) {
-        let Opened { channel: Channel { sender, receiver, info }, proven } = opened;
-        if let Some(proven) = &proven {
-            self.trust.met(peer, proven.key);
-        }
-        let span = self.slots.get(&peer).map_or(&self.span, |slot| slot.peer.span());
-        let channel = Arc::new(span.in_scope(|| PeerChannel::new(id, sender, info.good_frame_bytes)));
-        count(&self.settings.counters.connections_opened);
-        debug!(parent: channel.span(), label = info.label, role = ?info.role, "a channel has opened");
-        match self.candidates.get_mut(&peer) {
-            Some(candidate) => {
-                candidate.role = info.role;
-                candidate.opened.push((channel.clone(), receiver, proven));
-                self.actions.push_back(Action::Watch { channel });
-            }
-            None => self.run(peer, channel, receiver, proven.as_ref()),
-        }
-    }
-
-    /// Has the application use a channel.
-    fn run(
-        &mut self,
-        peer: PeerId,
-        channel: Arc<PeerChannel>,
-        receiver: Box<dyn FrameReceiver>,
-        proven: Option<&Proven>,
-    ) {
-        let Some(slot) = self.slots.get_mut(&peer) else { return };
-        slot.peer.shared().add_channel(channel.clone(), proven);
-        slot.readers += 1;
-        // Reported after the channel is there, so that the application can send at once.
-        self.shared.queue.connect(&slot.peer);
-        self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
-    }
-
-    /// Says that a peer has closed once its last channel is gone and everything it sent has been delivered.
-    fn finish(&mut self, peer: PeerId) {
-        if self.slots.get(&peer).is_some_and(|slot| slot.readers == 0 && slot.gone.is_some())
-            && let Some(Slot { peer, gone: Some((reason, unacknowledged)), .. }) = self.slots.remove(&peer)
-        {
-            end(&self.shared, &peer, reason, unacknowledged);
-        }
-    }
 }
 
 impl AttemptError {
@@ -723,14 +500,6 @@ impl AttemptError {
 
 fn span_of(shared: &SwarmShared) -> Span {
     error_span!("swarm", info_hash = %shared.identity().key.info_hash())
-}
-
-/// What a description says of its maker.
-fn claimed(description: &ReadDescription) -> Identity {
-    let is_ours = description.author != Author::JavaScript;
-    let library = if is_ours { Library::Ours } else { Library::JavaScript };
-    let key = description.key().map(|key| PeerKey(*key.as_bytes()));
-    Identity { library, fingerprint: Fingerprint::from_sdp(&description.sdp).map(fingerprint_of), key }
 }
 
 fn fingerprint_of(Fingerprint(bytes): Fingerprint) -> mesh::Fingerprint {
@@ -752,13 +521,6 @@ fn reason_of(reason: mesh::RejectReason) -> RejectReason {
         mesh::RejectReason::NotTheSamePeer => RejectReason::NotTheSamePeer,
         mesh::RejectReason::Unsigned => RejectReason::Unsigned,
     }
-}
-
-fn end(shared: &SwarmShared, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) {
-    // Not before everything was delivered: a response may have been among it.
-    peer.shared().waiters.fail_all(crate::now(), &reason);
-    debug!(parent: peer.span(), %reason, unacknowledged_bytes, "the connection to the peer is over");
-    shared.queue.close(peer, reason, unacknowledged_bytes);
 }
 
 #[cfg(all(test, feature = "memory"))]

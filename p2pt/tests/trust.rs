@@ -51,6 +51,20 @@ async fn next_rejection(events: &mut Events) -> (RejectReason, bool) {
     (reason, connected)
 }
 
+/// The next message, before which no frame comes that is none.
+async fn next_text(events: &mut Events) -> String {
+    let text = async {
+        loop {
+            match events.next().await.expect("the node runs") {
+                Event::Message(message) => return message.text().expect("a text").to_owned(),
+                Event::Data(data) => panic!("{data}"),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, text).await.expect("a message")
+}
+
 #[tokio::test]
 async fn nodes_know_each_other_by_their_keys_and_see_the_same_safety_code() {
     let world = World::new(1);
@@ -67,16 +81,7 @@ async fn nodes_know_each_other_by_their_keys_and_see_the_same_safety_code() {
     assert_eq!(bob_at_alice.safety_code(), alice_at_bob.safety_code());
     // What came first on the channel was no message.
     bob_at_alice.queue("hello").expect("room");
-    let next = async {
-        loop {
-            match bob_events.next().await.expect("the node runs") {
-                Event::Message(message) => return message.text().map(ToOwned::to_owned),
-                Event::Data(data) => panic!("{data}"),
-                _ => {}
-            }
-        }
-    };
-    assert_eq!(tokio::time::timeout(PATIENCE, next).await.expect("a message").as_deref(), Some("hello"));
+    assert_eq!(next_text(&mut bob_events).await, "hello");
 }
 
 #[tokio::test]
@@ -255,16 +260,7 @@ async fn an_application_accepts_candidates_before_they_are_peers() {
     assert_eq!(peer.id(), bob.peer_id());
     // What is sent at once is no part of the handshake.
     peer.queue("hello").expect("room");
-    let message = async {
-        loop {
-            match bob_events.next().await.expect("the node runs") {
-                Event::Message(message) => return message.text().map(ToOwned::to_owned),
-                Event::Data(data) => panic!("{data}"),
-                _ => {}
-            }
-        }
-    };
-    assert_eq!(tokio::time::timeout(PATIENCE, message).await.expect("a message").as_deref(), Some("hello"));
+    assert_eq!(next_text(&mut bob_events).await, "hello");
 }
 
 #[tokio::test]
