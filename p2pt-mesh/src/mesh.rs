@@ -176,7 +176,8 @@ impl<T: Objects> Mesh<T> {
             Input::AttemptSucceeded { attempt, label, fingerprint, channel } => {
                 self.handle_success(now, attempt, label, fingerprint, channel);
             }
-            Input::AttemptFailed { attempt, error } => self.handle_failure(now, attempt, error),
+            Input::AttemptFailed { attempt, error } => self.handle_failure(now, attempt, error, true),
+            Input::AttemptRefused { attempt, error } => self.handle_failure(now, attempt, error, false),
             Input::ChannelClosed(channel) => self.handle_closed(now, channel),
             Input::Disconnect(peer) => self.handle_disconnect(now, peer),
             Input::IdentifierChanged => {
@@ -413,10 +414,10 @@ impl<T: Objects> Mesh<T> {
         self.settle(now, peer);
     }
 
-    fn handle_failure(&mut self, now: Instant, attempt: AttemptId, error: T::Error) {
+    fn handle_failure(&mut self, now: Instant, attempt: AttemptId, error: T::Error, counts: bool) {
         let Some(attempt) = self.attempts.remove(attempt) else { return };
         // The failure of one to a connected peer does not speak against the tracker.
-        if self.is_unknown(&attempt.peer) {
+        if counts && self.is_unknown(&attempt.peer) {
             self.attempts.failed(&attempt);
         }
         let Attempt { peer, tracker, role, .. } = attempt;

@@ -317,7 +317,13 @@ impl Connections {
             }
             Err(error) => {
                 debug!(parent: &self.span, attempt = attempt.0, error = %error.logged(), "an attempt to connect has failed");
-                self.step(now, Input::AttemptFailed { attempt, error });
+                self.step(
+                    now,
+                    match error {
+                        AttemptError::Transport(_) => Input::AttemptFailed { attempt, error },
+                        AttemptError::Refused(_) => Input::AttemptRefused { attempt, error },
+                    },
+                );
             }
         }
     }

@@ -156,6 +156,14 @@ pub enum Input<T: Objects> {
         /// Why.
         error: T::Error,
     },
+    /// An attempt has reached a peer, which was turned away for what it did not prove. That does not speak against the tracker:
+    /// the peer exists, and may be one of many that try.
+    AttemptRefused {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        error: T::Error,
+    },
     /// A channel is gone.
     ChannelClosed(ChannelId),
     /// The application has ended the connection to this peer: attempts with it come to nothing, and what it offered is

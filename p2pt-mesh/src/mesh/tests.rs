@@ -437,6 +437,17 @@ fn a_tracker_that_brings_only_failures_may_cause_few_attempts() {
 }
 
 #[test]
+fn peers_that_are_turned_away_do_not_speak_against_their_tracker() {
+    let mut harness = Harness::new(1, 1000);
+    for n in 0..=DOUBTED_AFTER as u8 {
+        let outputs = harness.offer(n, OURS);
+        let [Output::Answer { attempt, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(harness.input(Input::AttemptRefused { attempt, error: () }), [failed(n, Role::Answerer)]);
+    }
+    assert_eq!(harness.mesh.vacancies(T), 1000);
+}
+
+#[test]
 fn an_offer_waits_while_its_tracker_has_its_share() {
     let mut harness = Harness::new(1, 2);
     harness.offer_by(LIAR, 1, JS);

@@ -112,7 +112,11 @@ impl Driver {
             }
             9 => {
                 if let Some(attempt) = nth(&self.attempts, one) {
-                    self.input(Input::AttemptFailed { attempt, error: number });
+                    self.input(if two % 2 == 0 {
+                        Input::AttemptFailed { attempt, error: number }
+                    } else {
+                        Input::AttemptRefused { attempt, error: number }
+                    });
                 }
             }
             // What comes late, or twice.
@@ -150,7 +154,9 @@ impl Driver {
         let number = self.inputs;
         self.inputs += 1;
         let attempt = match &input {
-            Input::AttemptSucceeded { attempt, .. } | Input::AttemptFailed { attempt, .. } => Some(*attempt),
+            Input::AttemptSucceeded { attempt, .. }
+            | Input::AttemptFailed { attempt, .. }
+            | Input::AttemptRefused { attempt, .. } => Some(*attempt),
             _ => None,
         };
         let (answered, claimed) = match &input {
