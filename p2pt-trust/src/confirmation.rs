@@ -45,7 +45,7 @@ impl fmt::Debug for Transcript {
 /// Random bytes that a side binds itself to in its description and reveals once both descriptions are known.
 ///
 /// Both sides' nonces make the [`SafetyCode`](crate::SafetyCode). Since each was bound to before the other was known, no
-/// side, and nobody between them, can look for one that makes two codes alike. It is drawn anew for each description,
+/// side, and no peer between them, can look for one that makes two codes alike. It is drawn anew for each description,
 /// secret until it is revealed, shown nowhere and erased when dropped.
 #[derive(Clone)]
 pub struct Nonce(pub(crate) Zeroizing<[u8; NONCE_BYTES]>);
@@ -112,8 +112,8 @@ pub enum ConfirmationError {
         /// The key in the description.
         key: PublicKey,
     },
-    /// The other end has not the key of the description, or it saw other descriptions than this side did: somebody
-    /// stands between the two.
+    /// The other end has not the key of the description, or it saw other descriptions than this side did: another
+    /// peer stands between the two.
     #[error("the other end did not prove the key {key} for this connection: somebody may stand between")]
     BadSignature {
         /// The key in the description.

@@ -41,7 +41,7 @@ pub enum SignError {
     },
 }
 
-/// A description says who made it, and that does not hold: somebody on its way has changed it, or it is not meant for
+/// A description says who made it, and that does not hold: it was changed on its way, or it is not meant for
 /// here.
 ///
 /// Its author is not to be spoken to on the strength of it, and not to be taken for an unsigned peer either, for that is
@@ -111,7 +111,7 @@ pub enum Described {
     Signed(Signed),
 }
 
-/// What an unsigned line of p2pt says. Anyone on the way may have written it.
+/// What an unsigned line of p2pt says. A tracker may have written it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The version of the wire.

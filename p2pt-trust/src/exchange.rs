@@ -15,7 +15,7 @@ use crate::encoding::{HASH_BYTES, fields};
 use crate::key::{KEY_BYTES, NodeKey, PublicKey, SIGNATURE_BYTES};
 use crate::pake::{ELEMENT_BYTES, Keys, Pake, Side, VERSION};
 
-/// How long a code holds: time to read it out and type it. Whoever finds its first two words has that long to try.
+/// How long a code holds: time to read it out and type it. An attacker that finds its first two words has that long to try.
 pub const CODE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Attempts that may fail. Three guesses of a million are one chance in 350,000, and allow for two slips.
@@ -52,7 +52,7 @@ pub enum CodeEnd {
     /// Its ten minutes are over.
     #[error("the code has expired: make a new one")]
     Expired,
-    /// Three attempts have failed. The user is to be told: somebody may have guessed.
+    /// Three attempts have failed. Tell the user: the code may have been guessed at.
     #[error("three attempts with this code have failed, so somebody may be guessing it: make a new one")]
     Guessed,
     /// It has done its service.
@@ -64,7 +64,7 @@ pub enum CodeEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttemptFailure {
-    /// The other side has another code, or somebody stands between.
+    /// The other side has another code, or another peer stands between.
     #[error("the other side has another code, or somebody stands between the two")]
     WrongCode,
     /// The channel ended, or nothing came for 15 s, after this side had shown what a guess can be tested with.
@@ -124,7 +124,7 @@ pub enum ExchangeOutput {
 ///
 /// An attempt counts as failed when it ends otherwise than with both keys, from the moment on that a guess can be tested:
 /// for the side that shows, a reply has come; for the side that types, its reply has been sent. What fails before
-/// that tells nobody anything, and counts for nothing. The side that types is finished when it sends its last message; if
+/// that gives nothing away, and counts for nothing. The side that types is finished when it sends its last message; if
 /// that is lost, the other side counts the attempt as unfinished.
 pub struct CodeExchange {
     side: Side,

@@ -39,7 +39,7 @@ pub enum KeyError {
     /// The text has a character that is none of `a` to `z` and `2` to `7`, or a last one that no key ends with.
     #[error("a key is written with the letters a to z and the digits 2 to 7, and ends with a, or with q")]
     Alphabet,
-    /// The bytes are no point of the curve, or one for which anyone can sign.
+    /// The bytes are no point of the curve, or one for which signatures can be made without a secret.
     #[error("these are 32 bytes, but nobody can have this key: there is a mistake in it")]
     NoKey,
     /// The text is no secret key.
@@ -75,7 +75,7 @@ impl NodeKey {
         Self(SigningKey::from_bytes(bytes))
     }
 
-    /// The 32 bytes of the key. Whoever has them is this node.
+    /// The 32 bytes of the key. A program that has them is this node.
     pub fn to_bytes(&self) -> Zeroizing<[u8; KEY_BYTES]> {
         Zeroizing::new(self.0.to_bytes())
     }

@@ -9,10 +9,10 @@ use crate::key::PublicKey;
 /// Most bytes of a name.
 pub const MAX_PIN_NAME: usize = 256;
 
-/// Most pins of a store: more people than anyone compares codes with.
+/// Most pins of a store: more people than a person compares codes with.
 pub const MAX_PINS: usize = 10_000;
 
-/// A name and the key that somebody has recognised as its.
+/// A name and the key that a person has recognised as its.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
     /// The name, which this side chose.

@@ -11,7 +11,7 @@ pub const REPLAY_MEMORY: Duration = Duration::from_secs(600);
 
 /// Remembers offers for ten minutes, so that one that a tracker brings again is not answered again.
 ///
-/// A replayed offer gets nobody anything: its author is gone or has its answer, and the attempt fails. It would cost an
+/// A replayed offer gains nothing: its author is gone or has its answer, and the attempt fails. It would cost an
 /// attempt each time. That is why it may be forgotten early when there are too many: what remembers has a bound.
 #[derive(Debug)]
 pub struct ReplayMemory {

@@ -66,13 +66,13 @@ impl fmt::Debug for RoomKey {
 #[error("a room's passphrase could not be stretched, which takes 19 MiB of memory: {0}")]
 pub struct StretchError(argon2::Error);
 
-/// The secret of a room: what its members have, and nobody else.
+/// The secret of a room: what its members have, and no other peer.
 ///
 /// From the room's identifier and its secret follow the name under which trackers know the swarm, the key that seals
 /// descriptions, and the key with which members prove that they are. The three say nothing of each other, nor of the
 /// secret. What trackers still see: how many members there are, their addresses, and who answers whom.
 ///
-/// A guess can be tested against the hidden name without asking anyone. That is why a passphrase is stretched, and why it
+/// A guess can be tested against the hidden name without a word to any peer. That is why a passphrase is stretched, and why it
 /// should still be five random words at least.
 #[derive(Clone)]
 pub struct RoomSecret {
@@ -187,7 +187,7 @@ pub enum LinkError {
     Identifier,
 }
 
-/// A link to a room, `p2pt:my-room#…`: its identifier and its key. Whoever has the link can join.
+/// A link to a room, `p2pt:my-room#…`: its identifier and its key. A person who has the link can join.
 ///
 /// It is shown by [`reveal`](Self::reveal) alone; `Debug` leaves out the key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What two people compare to know that nobody stands between them.
+//! What two people compare to know that no other peer stands between them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::confirmation::{Nonce, Transcript};
 use crate::words::word;
 
-/// What the two ends of a connection see alike, and differently if somebody stands between: three words, or five
+/// What the two ends of a connection see alike, and differently if another peer stands between: three words, or five
 /// pictures.
 ///
 /// Two people compare it by voice or side by side, once; what they have compared is then kept as a pin. It has 30 bits: who

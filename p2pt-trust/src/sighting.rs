@@ -22,7 +22,7 @@ impl TrackerHost {
     /// The tracker at this host: a name or an address as in its URL, without port and path. Capitals do not matter, nor
     /// a dot at the end.
     ///
-    /// Two ports of a host are one tracker here: whoever has the host has both.
+    /// Two ports of a host are one tracker here: the operator of the host has both.
     pub fn of(host: &str) -> Self {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         Self(hash("p2pt/tracker/1", &[host.as_bytes()]))
@@ -108,7 +108,7 @@ pub fn is_sighting(sdp: &str) -> bool {
 /// A signed word that an offer of a connected peer came through another tracker. It is sent in place of an answer, as its
 /// `sdp`.
 ///
-/// It proves that the peer with this key is present at that tracker, no more: a tracker that shows somebody else under
+/// It proves that the peer with this key is present at that tracker, no more: a tracker that shows another peer under
 /// a peer's id is found out, a stranger who announces everywhere is not.
 ///
 /// Only the key, the salt and the signature travel. Everything else that is signed the reader knows itself, and what is not

@@ -194,8 +194,8 @@ pub enum RejectReason {
     Unsigned,
     /// Its description is signed, and the signature does not hold: it was changed on its way, was made for another swarm or
     /// offer, or is of a key from which the peer id does not follow. Or the other end of the channel is not the author of the
-    /// description: somebody stands between the two. Whoever brought the description, this tracker or something before it,
-    /// has forged it or passed a forgery on.
+    /// description: another peer stands between the two. This tracker, or something before it,
+    /// has forged the description or passed a forgery on.
     BadSignature,
     /// Its signed offer has come before. A tracker that repeats what it has heard gets nothing by it; two names of one
     /// tracker may bring an offer twice.

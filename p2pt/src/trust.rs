@@ -71,7 +71,7 @@ pub(crate) struct NodeTrust {
     agreement: usize,
     known: Mutex<KnownKeys>,
     /// Keys of which a description has shown that an id follows from them. They are apart from those that were proven on a
-    /// channel, since anyone can sign any number of descriptions with keys of its own.
+    /// channel, since a peer can sign any number of descriptions with keys of its own.
     shown: Mutex<KnownKeys>,
     offers: Mutex<ReplayMemory>,
 }

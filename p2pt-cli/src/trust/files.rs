@@ -68,7 +68,7 @@ pub(crate) fn make_folder_of(path: &Path) -> Result<(), FileError> {
     builder.create(folder).map_err(|error| FileError::Io { path: folder.to_owned(), error })
 }
 
-/// Reads a key, if nobody else can.
+/// Reads a key from a file that no other user of the machine can read.
 pub(crate) fn read_key(path: &Path) -> Result<NodeKey, FileError> {
     let secret = match read(path) {
         Err(FileError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
