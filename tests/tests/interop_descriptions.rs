@@ -7,7 +7,7 @@ use p2pt_tests::interop::turn;
 use p2pt_tests::js::javascript;
 use p2pt_tests::pipe::{LineProcess, PATIENCE};
 use p2pt_transport::webrtc::{WebRtc, WebRtcConfig};
-use p2pt_transport::{Channel, Frame, Transport};
+use p2pt_transport::{Channel, Frame, Transport, TransportError};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -255,8 +255,21 @@ async fn libdatachannel_does_not_repeat_what_this_side_says_of_itself() {
     transport.shutdown().await;
 }
 
-/// What libdatachannel receives before it has read the answer is lost, but for checks: the first flight of the handshake too. It
-/// is said again when libdatachannel shows that it knows the answer, and not only when its timer says so after 250 ms.
+/// How many channels libdatachannel offers.
+const OFFERS: usize = 200;
+
+/// Within what time a channel opens whose first flight was not left to the timer, which says it again after 250 ms.
+const WITHOUT_A_WAIT: Duration = Duration::from_millis(200);
+
+/// The first flight of the handshake reaches libdatachannel before the answer does, since its agent answers checks without one.
+/// libdatachannel 0.24.5 keeps the flight, but reads it too early in 4 to 80 of 100 connections, and then not before something more
+/// comes. That is the flight once more, which this side says at once, and not only when its timer says so.
+///
+/// A channel may fail, by a fault of libdatachannel that is worst where both processors are busy (up to 13 of 100): it gives the answer
+/// to its agent before it keeps it, and a handshake that has come to the certificate in between finds no fingerprint to
+/// compare it with. libdatachannel ends it with an alert (*unknown CA*) and the connection is over, so nothing that
+/// this side could do afterwards helps. Offers without candidates would avoid that, but no flight would be early then; that
+/// each of those connects is asserted in `interop_signed_descriptions`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Node and npm packages: tests/js/setup.sh, then cargo test -p p2pt-tests --test interop_descriptions -- --ignored"]
 async fn a_channel_that_libdatachannel_offers_opens_without_a_wait() {
@@ -264,19 +277,25 @@ async fn a_channel_that_libdatachannel_offers_opens_without_a_wait() {
     let transport = WebRtc::new(WebRtcConfig::default().without_ice_servers()).expect("a certificate");
     let mut node = LineProcess::spawn("libdatachannel", javascript("rtc.mjs", &["--webrtc", "ndc"]));
     let mut took = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..OFFERS {
         node.command(&json!({"offer": true})).await;
         let offer = described(&mut node).await;
         let pending = transport.answer(&offer).await.expect("an answer");
         let began = Instant::now();
         node.command(&json!({"accept": pending.sdp()})).await;
-        let channel = timeout(PATIENCE, pending.open()).await.expect("in time").expect("it opens");
-        took.push(began.elapsed());
-        drop(channel);
+        match timeout(PATIENCE, pending.open()).await.expect("in time") {
+            Ok(_) => took.push(began.elapsed()),
+            Err(error) => assert!(matches!(error, TransportError::SessionFailed), "{error:?}"),
+        }
+        drop(node.take_said());
     }
-    println!("{took:?}");
-    // A loaded machine may take longer, but not each time.
-    assert!(took.iter().any(|took| *took < Duration::from_millis(200)), "{took:?}");
+    took.sort_unstable();
+    let opened = took.len();
+    assert!(opened > OFFERS / 2, "{opened} of {OFFERS} channels opened");
+    let slow = took.iter().filter(|took| **took >= WITHOUT_A_WAIT).count();
+    println!("{opened} of {OFFERS} opened, {slow} slowly, in the median after {:?}", took[opened / 2]);
+    // A loaded machine may take longer, but not often.
+    assert!(slow * 50 < opened, "{slow} of {opened} channels opened slowly: {took:?}");
     node.command(&json!({"stop": true})).await;
     node.expect("stopped", |_| true).await;
     node.end().await;
