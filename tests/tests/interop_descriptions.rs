@@ -285,7 +285,10 @@ async fn a_channel_that_libdatachannel_offers_opens_without_a_wait() {
         node.command(&json!({"accept": pending.sdp()})).await;
         match timeout(PATIENCE, pending.open()).await.expect("in time") {
             Ok(_) => took.push(began.elapsed()),
-            Err(error) => assert!(matches!(error, TransportError::SessionFailed), "{error:?}"),
+            // The second is how a session is called that fails before the path is nominated.
+            Err(error) => {
+                assert!(matches!(error, TransportError::SessionFailed | TransportError::ClosedEarly), "{error:?}");
+            }
         }
         drop(node.take_said());
     }
