@@ -10,6 +10,7 @@ mod endpoint;
 mod frames;
 mod sdp;
 mod server;
+mod session;
 mod wire;
 
 pub use channel::data_frames;
@@ -22,6 +23,7 @@ pub use p2pt_tracker::model::{
 pub use p2pt_trust::model::{exchange as trust_exchange, texts as trust_texts};
 pub use sdp::sdp;
 pub use server::server_streams;
+pub use session::session_packets;
 pub use wire::wire_frames;
 
 use std::{sync::OnceLock, time::Instant};
@@ -30,7 +32,7 @@ use std::{sync::OnceLock, time::Instant};
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of the directory of its corpus.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("client_frames", client_frames),
     ("tracker_frames", tracker_frames),
     ("data_frames", data_frames),
@@ -48,6 +50,7 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("trust_texts", trust_texts),
     ("trust_exchange", trust_exchange),
     ("wire_frames", wire_frames),
+    ("session_packets", session_packets),
 ];
 
 /// Some instant to count from, the same for a whole process.

@@ -10,8 +10,9 @@
 //! 2, 4 or 8 bytes, the rest is the number, the highest byte first. Each frame says how long it is, so that one of a kind
 //! that is not known can be passed over.
 //!
-//! Two kinds are defined so far: [`FrameKind::AUTH`], the first frame on a channel, whose body is the confirmation of
-//! `p2pt-trust`, and [`FrameKind::HELLO`], whose body is [`Hello`].
+//! [`FrameKind::AUTH`] is the first frame on a channel, its body is the confirmation of `p2pt-trust`; that of
+//! [`FrameKind::HELLO`] is [`Hello`]. What follows them belongs to a [`Session`]. `docs/p2pt2.md` of the repository is the
+//! specification, and `docs/p2pt2-vectors.json` has examples.
 //!
 //! ```
 //! use p2pt_messaging::wire::{Frame, FrameKind, Frames};
@@ -28,9 +29,47 @@
 //! # Ok::<(), p2pt_messaging::wire::WireError>(())
 //! ```
 
+mod byte_queue;
+mod config;
+mod errors;
+mod events;
+mod halves;
 mod hello;
+mod incoming;
+mod links;
+mod outgoing;
+mod packet;
+#[cfg(test)]
+mod pair;
+mod retention;
+mod schedule;
+mod session;
+mod streams;
+mod values;
 
+#[cfg(test)]
+mod vectors_tests;
+
+pub use config::SessionConfig;
+pub use errors::{OpenError, ReadError, SessionError, TooLarge, WriteError};
+pub use events::SessionEvent;
 pub use hello::{Hello, HelloError};
+pub use session::Session;
+pub use values::{
+    Accepted, GivenUp, InMessage, LinkId, MessageKey, MessageKind, OutMessage, Progress, StreamKey, Urgency,
+};
+
+/// Most bytes of a packet, which is what a binary frame of the channel is called: 64 KiB, what WebRTC stacks take.
+pub const MAX_PACKET: usize = 65_536;
+
+/// The least bytes that a packet may be limited to.
+const MIN_PACKET: usize = 1024;
+
+/// Most bytes of the metadata of a stream: 16 KiB.
+pub const MAX_METADATA: usize = 16 << 10;
+
+/// What a message counts beyond its bytes: about the memory of what is kept of it.
+const MESSAGE_CHARGE: u64 = 64;
 
 /// The largest number that a varint holds: 2^62 - 1.
 pub const MAX_VARINT: u64 = (1 << 62) - 1;
@@ -90,6 +129,36 @@ impl FrameKind {
     pub const HELLO: Self = Self(2);
     /// A step of the exchange by which two nodes prove to each other that they have the same code.
     pub const CODE: Self = Self(3);
+    /// The number of the packet, whose frames behind it are sequenced.
+    pub const SEQ: Self = Self(4);
+    /// The number of the next packet that is expected: all before it were taken.
+    pub const ACK: Self = Self(5);
+    /// Asks for a [`PONG`](Self::PONG) with the same number.
+    pub const PING: Self = Self(6);
+    /// A sign of life.
+    pub const PONG: Self = Self(7);
+    /// A message, or a fragment of one.
+    pub const MSG: Self = Self(8);
+    /// The message on its way ends here, and was none.
+    pub const CANCEL: Self = Self(9);
+    /// There is no room for a message.
+    pub const REFUSE: Self = Self(10);
+    /// How many bytes of messages may come in all.
+    pub const MAX_MSG: Self = Self(11);
+    /// Opens a stream.
+    pub const OPEN: Self = Self(12);
+    /// Bytes of a stream.
+    pub const DATA: Self = Self(13);
+    /// How many bytes of a stream may come in all.
+    pub const MAX_DATA: Self = Self(14);
+    /// The sender of a stream's bytes ends them; what was not read is dropped.
+    pub const RESET: Self = Self(15);
+    /// The reader of a stream's bytes wants no more.
+    pub const STOP: Self = Self(16);
+    /// How many streams may be opened in all.
+    pub const MAX_STREAMS: Self = Self(17);
+    /// The session ends.
+    pub const BYE: Self = Self(18);
 }
 
 /// One frame of p2pt/2.

@@ -10,10 +10,17 @@ fn integer() -> impl Strategy<Value = u64> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    let windows = [(); 4].map(|()| integer());
-    ("[a-z0-9,-]{0,40}", windows, vec(any::<[u8; 32]>(), 0..=64)).prop_map(|(features, windows, trackers)| {
-        let [message_window, stream_window, connection_window, max_streams] = windows;
-        Hello { features, message_window, stream_window, connection_window, max_streams, trackers }
+    let numbers = [(); 6].map(|()| integer());
+    let name = proptest::option::of(any::<[u8; 16]>());
+    let parts = ("[a-z0-9,-]{0,40}", numbers, vec(any::<[u8; 32]>(), 0..=64), name);
+    parts.prop_map(|(features, numbers, trackers, session_name)| {
+        let [message_window, stream_window, connection_window, max_streams, max_message, reassembly] = numbers;
+        let mut hello = Hello::default();
+        (hello.features, hello.trackers, hello.session_name) = (features, trackers, session_name);
+        (hello.message_window, hello.stream_window, hello.connection_window) =
+            (message_window, stream_window, connection_window);
+        (hello.max_streams, hello.max_message, hello.reassembly) = (max_streams, max_message, reassembly);
+        hello
     })
 }
 

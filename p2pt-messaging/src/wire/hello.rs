@@ -9,6 +9,9 @@ const STREAM_WINDOW: u64 = 3;
 const CONNECTION_WINDOW: u64 = 4;
 const MAX_STREAMS: u64 = 5;
 const TRACKERS: u64 = 6;
+const MAX_MESSAGE: u64 = 7;
+const REASSEMBLY: u64 = 8;
+const SESSION_NAME: u64 = 9;
 
 /// Most bytes of the list of features.
 const MAX_FEATURES: usize = 1024;
@@ -18,6 +21,9 @@ const MAX_TRACKERS: usize = 64;
 
 /// Bytes that name a tracker: the hash of its host.
 const TRACKER_BYTES: usize = 32;
+
+/// Bytes that name a session.
+const SESSION_NAME_BYTES: usize = 16;
 
 /// The body of a HELLO: what the sender can, how much it takes at first, and which trackers it uses.
 ///
@@ -32,6 +38,9 @@ const TRACKER_BYTES: usize = 32;
 /// | 4 | window for all streams together, bytes | varint |
 /// | 5 | most streams at a time | varint |
 /// | 6 | hosts of trackers | their hashes, 32 bytes each, 64 at most |
+/// | 7 | largest message, bytes | varint |
+/// | 8 | room for incomplete messages, bytes | varint |
+/// | 9 | name of the session | 16 bytes |
 ///
 /// The trackers are said to verified peers alone, since they would tell public trackers of private ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +57,13 @@ pub struct Hello {
     pub max_streams: u64,
     /// Hashes of the hosts of the sender's trackers.
     pub trackers: Vec<[u8; TRACKER_BYTES]>,
+    /// How many bytes a message may have; 0 if it is not said.
+    pub max_message: u64,
+    /// How many bytes all messages that are on their way may have together, unless there is only one; 0 if it is not said.
+    pub reassembly: u64,
+    /// What the sender calls the session: drawn anew for each one, so that a further channel tells whether it belongs to a
+    /// session that both sides still have.
+    pub session_name: Option<[u8; SESSION_NAME_BYTES]>,
 }
 
 /// Bytes are no HELLO, or a HELLO has too much in it. A peer that sends such bytes breaks the protocol; the channel is to be
@@ -92,13 +108,15 @@ impl Hello {
             features(self.features.as_bytes())?;
             put(FEATURES, self.features.as_bytes())?;
         }
-        let windows = [
+        let numbers = [
             (MESSAGE_WINDOW, self.message_window),
             (STREAM_WINDOW, self.stream_window),
             (CONNECTION_WINDOW, self.connection_window),
             (MAX_STREAMS, self.max_streams),
+            (MAX_MESSAGE, self.max_message),
+            (REASSEMBLY, self.reassembly),
         ];
-        for (number, value) in windows.into_iter().filter(|(_, value)| *value != 0) {
+        for (number, value) in numbers.into_iter().filter(|(_, value)| *value != 0) {
             let mut bytes = Vec::new();
             write_varint(value, &mut bytes).map_err(|_| HelloError::Value { number })?;
             put(number, &bytes)?;
@@ -108,6 +126,9 @@ impl Hello {
         }
         if !self.trackers.is_empty() {
             put(TRACKERS, self.trackers.as_flattened())?;
+        }
+        if let Some(name) = &self.session_name {
+            put(SESSION_NAME, name)?;
         }
         Ok(body)
     }
@@ -121,7 +142,7 @@ impl Hello {
             let split = usize::try_from(length).ok().and_then(|length| body.split_at_checked(length));
             let (value, rest) = split.ok_or(HelloError::CutOff)?;
             body = rest;
-            if number > TRACKERS {
+            if number > SESSION_NAME {
                 continue;
             }
             if seen & 1 << number != 0 {
@@ -135,6 +156,9 @@ impl Hello {
                 CONNECTION_WINDOW => hello.connection_window = whole(number, value)?,
                 MAX_STREAMS => hello.max_streams = whole(number, value)?,
                 TRACKERS => hello.trackers = trackers(value)?,
+                MAX_MESSAGE => hello.max_message = whole(number, value)?,
+                REASSEMBLY => hello.reassembly = whole(number, value)?,
+                SESSION_NAME => hello.session_name = Some(name(value)?),
                 _ => {}
             }
         }
@@ -161,6 +185,10 @@ fn trackers(value: &[u8]) -> Result<Vec<[u8; TRACKER_BYTES]>, HelloError> {
     }
 }
 
+fn name(value: &[u8]) -> Result<[u8; SESSION_NAME_BYTES], HelloError> {
+    value.try_into().map_err(|_| HelloError::Value { number: SESSION_NAME })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +201,9 @@ mod tests {
             connection_window: 0,
             max_streams: 256,
             trackers: vec![[1; 32], [2; 32]],
+            max_message: 64 << 20,
+            reassembly: 80 << 20,
+            session_name: Some([9; 16]),
         }
     }
 
@@ -200,6 +231,7 @@ mod tests {
         assert_eq!(decode(&[1, 1, b' ']), HelloError::Value { number: 1 });
         assert_eq!(decode(&[1, 1, 0xff]), HelloError::Value { number: 1 });
         assert_eq!(decode(&[6, 1, 0]), HelloError::Value { number: 6 });
+        assert_eq!(decode(&[9, 1, 0]), HelloError::Value { number: 9 });
         let many = |count: usize| Hello { trackers: vec![[0; 32]; count], ..Hello::default() };
         assert_eq!(many(65).encode(), Err(HelloError::Value { number: TRACKERS }));
         let most = many(64).encode().unwrap();
