@@ -51,7 +51,7 @@ idle-cost:
 # an hour of a machine that does nothing else. `just compare --help` tells what may be left out. With `--baseline DIR`, the
 # transport beside that of an earlier checkout: needs neither npm nor chromium, and some four minutes a round.
 compare *options:
-    case " {{options}} " in *" --baseline"*) ;; *) tests/js/setup.sh ;; esac
+    case " {{options}} " in *" --baseline"*|*" --sessions"*) ;; *) tests/js/setup.sh ;; esac
     cargo run --release -p p2pt-measure --bin compare -- {{options}}
 
 # This library in a page beside the JavaScript p2pt in a page, each with its own kind and with a native peer, into the section

@@ -216,7 +216,7 @@ impl<T> Done<T> {
 
     /// Shows a message as it arrived.
     fn said(mut self, speaker: &Party, message: &Message) -> Self {
-        self.said.push((speaker.name, message.payload().as_str().to_owned()));
+        self.said.push((speaker.name, message.payload().as_str().unwrap_or_default().to_owned()));
         self
     }
 }

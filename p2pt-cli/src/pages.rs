@@ -135,7 +135,7 @@ const PAGES: [Page; 13] = [
         failure: Some("It cannot start, its output is not read any more, or a second signal interrupted it."),
         on_signal: OnSignal::Leaves,
         examples: &[
-            ("p2pt pipe my-app", "Print events as JSON Lines and take commands."),
+            ("p2pt pipe my-app", "Print events as JSON Lines and take commands: messages, bytes, streams."),
             (
                 "echo '{\"peers\":true}' | p2pt pipe my-app --loopback --no-default-trackers",
                 "Ask one question and stop.",

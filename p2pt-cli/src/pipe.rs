@@ -5,11 +5,14 @@
 mod command;
 mod confirm;
 mod event;
+mod failure;
+mod follow;
 mod known;
 mod output;
 #[cfg(test)]
 mod page_tests;
 mod report;
+mod streams;
 mod swarms;
 mod who;
 
@@ -30,7 +33,7 @@ use crate::signals::StopSignals;
 use crate::terminal::output_error;
 use crate::trust::TrustError;
 use crate::trust::room::{Room, RoomError};
-use command::{BadLine, Command, NewIdentifier, PinKey};
+use command::{BadLine, Command, EndStream, FinishStream, NewIdentifier, PinKey};
 use confirm::MAX_CONFIRMATIONS;
 use event::{Event, Limits};
 use output::{EmitError, Output};
@@ -149,7 +152,7 @@ fn limits(args: &PipeArgs) -> Limits {
 }
 
 /// What a task of the pipe has come to.
-fn check(reported: Result<Result<(), EmitError>, JoinError>) -> Result<(), EmitError> {
+fn check<T>(reported: Result<Result<T, EmitError>, JoinError>) -> Result<T, EmitError> {
     reported.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
@@ -233,7 +236,25 @@ impl Pipe {
             Command::RequestMorePeers(which) => self.swarms.find(which.swarm)?.request_more_peers().await?,
             Command::Peers(which) => self.swarms.find(which.swarm)?.peers().await?,
             Command::Stats(one) => self.swarms.find(one.swarm)?.stats(one.peer).await?,
-            Command::Disconnect(one) => self.swarms.find(one.swarm)?.disconnect(one.peer).await?,
+            Command::Disconnect(one) => self.swarms.find(one.swarm)?.disconnect(one).await?,
+            Command::Cancel(cancel) => self.swarms.find(cancel.swarm)?.cancel(&cancel.of).await?,
+            Command::OpenStream(open) => self.swarms.find(open.swarm)?.open_stream(open).await?,
+            Command::WriteStream(write) => self.swarms.find(write.swarm)?.write_stream(write).await?,
+            Command::FinishStream(FinishStream { stream, tag, swarm }) => {
+                let joined = self.swarms.find(swarm)?;
+                let finished = joined.streams.finish(stream, tag.clone());
+                joined.stream_result(tag, finished).await?;
+            }
+            Command::ResetStream(EndStream { stream, code, swarm }) => {
+                let joined = self.swarms.find(swarm)?;
+                let reset = joined.streams.reset(stream, code);
+                joined.stream_result(None, reset).await?;
+            }
+            Command::StopStream(EndStream { stream, code, swarm }) => {
+                let joined = self.swarms.find(swarm)?;
+                let stopped = joined.streams.stop(stream, code);
+                joined.stream_result(None, stopped).await?;
+            }
             Command::Ban(id) => {
                 // It holds from this call on; the task closes connections.
                 let ban = self.node.ban(id);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{BudgetTooSmall, MessageId, Payload, text};
+use crate::{BudgetTooSmall, ChunksError, MessageId, Payload, text};
 
 /// The smallest budget, in bytes a frame: enough for the longest id, the longest index and one character.
 pub const MIN_BUDGET: usize = 512;
@@ -26,7 +26,8 @@ const _: () = assert!(MIN_BUDGET >= MAX_ENVELOPE + text::LONGEST_ESCAPE);
 #[must_use = "frames are made when the iterator is asked for them"]
 pub struct Chunks<'a> {
     id: &'a MessageId,
-    payload: &'a Payload,
+    text: &'a str,
+    is_json: bool,
     /// Bytes of a frame besides the text, its index and `last`.
     envelope: usize,
     budget: usize,
@@ -38,21 +39,23 @@ pub struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// Prepares the frames of a message, each of at most `budget_bytes` bytes as sent, envelope and escapes included.
-    pub fn new(id: &'a MessageId, payload: &'a Payload, budget_bytes: usize) -> Result<Self, BudgetTooSmall> {
+    ///
+    /// # Errors
+    /// [`ChunksError::Budget`], [`ChunksError::Bytes`].
+    pub fn new(id: &'a MessageId, payload: &'a Payload, budget_bytes: usize) -> Result<Self, ChunksError> {
         if budget_bytes < MIN_BUDGET {
-            return Err(BudgetTooSmall { budget: budget_bytes });
+            return Err(BudgetTooSmall { budget: budget_bytes }.into());
         }
-        let envelope = HEAD.len() + id.json_len() + TEXT.len() + end_of_text(payload).len() + "}".len();
-        Ok(Self { id, payload, envelope, budget: budget_bytes, sent: 0, index: 0, done: false })
+        let text = payload.as_str().ok_or(ChunksError::Bytes)?;
+        let is_json = payload.as_json().is_some();
+        let envelope = HEAD.len() + id.json_len() + TEXT.len() + end_of_text(is_json).len() + "}".len();
+        Ok(Self { id, text, is_json, envelope, budget: budget_bytes, sent: 0, index: 0, done: false })
     }
 }
 
 /// What follows the text, up to the index.
-fn end_of_text(payload: &Payload) -> &'static str {
-    match payload {
-        Payload::Text(_) => "\",\"c\":",
-        Payload::Json(_) => "\",\"o\":1,\"c\":",
-    }
+fn end_of_text(is_json: bool) -> &'static str {
+    if is_json { "\",\"o\":1,\"c\":" } else { "\",\"c\":" }
 }
 
 impl Iterator for Chunks<'_> {
@@ -67,7 +70,7 @@ impl Iterator for Chunks<'_> {
         let envelope = self.envelope + digits + LAST.len();
         let room = self.budget - envelope;
 
-        let rest = &self.payload.as_str()[self.sent..];
+        let rest = &self.text[self.sent..];
         // What does not all fit has no `last`.
         let capacity = if rest.len() > room {
             self.budget - LAST.len()
@@ -80,7 +83,7 @@ impl Iterator for Chunks<'_> {
         self.done = taken == rest.len();
         self.sent += taken;
 
-        write!(frame, "{}{}", end_of_text(self.payload), self.index).expect("writing to a string succeeds");
+        write!(frame, "{}{}", end_of_text(self.is_json), self.index).expect("writing to a string succeeds");
         if self.done {
             frame.push_str(LAST);
         }
@@ -112,7 +115,7 @@ mod tests {
         assert!(frames.iter().all(|frame| frame.len() <= MIN_BUDGET));
         assert!(frames.len() > 10);
         let error = Chunks::new(&id, &payload, MIN_BUDGET - 1).unwrap_err();
-        assert_eq!(error, BudgetTooSmall { budget: 511 });
+        assert_eq!(error, BudgetTooSmall { budget: 511 }.into());
     }
 
     #[test]

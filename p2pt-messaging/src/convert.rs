@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{Json, Payload};
 
-/// What can be sent as it is: strings, which travel as text; numbers, truth values, [`Json`] and `serde_json::Value`,
-/// which travel as JSON; and a [`Payload`], of which [`Payload::json`] makes one of every value that serde can write.
+/// What can be sent as it is: strings, which travel as text; `Bytes`, `Vec<u8>` and `&[u8]`, which travel as bytes;
+/// numbers, truth values, [`Json`] and `serde_json::Value`, which travel as JSON; and a [`Payload`], of which [`Payload::json`] makes one of every value that serde can write.
 ///
 /// Floats that are no numbers (NaN and the infinities) become `null`, as in JavaScript's JSON.
 ///
@@ -45,12 +46,11 @@ use crate::{Json, Payload};
 // `From<T> for Payload` instead of this.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message as it is",
-    label = "neither text, nor a number, nor JSON",
+    label = "neither text, nor bytes, nor a number, nor JSON",
     note = "if it implements `serde::Serialize`, use the method whose name ends in `_json`: `send_json(&value)`, \
             `queue_json(&value)`, `request_json::<Answer>(&value)`, `respond_json(&value)`",
     note = "or send `Payload::json(&value)?`, or implement `IntoPayload` for it; what goes to many is written once: \
-            `let payload = Payload::json(&value)?`, and `&payload` is a message",
-    note = "bytes are sent as a frame, outside the message format: `queue_frame(frame)`, `send_frame(frame)`"
+            `let payload = Payload::json(&value)?`, and `&payload` is a message"
 )]
 pub trait IntoPayload {
     /// The message.
@@ -90,6 +90,30 @@ text_payload! {
     String: text => text;
     &String: text => text.clone();
     Cow<'_, str>: text => text.into_owned();
+}
+
+macro_rules! bytes_payload {
+    ($($kind:ty: $bytes:ident => $owned:expr;)*) => {$(
+        impl From<$kind> for Payload {
+            fn from($bytes: $kind) -> Self {
+                Self::Bytes($owned)
+            }
+        }
+
+        impl IntoPayload for $kind {
+            fn into_payload(self) -> Payload {
+                self.into()
+            }
+        }
+    )*};
+}
+
+bytes_payload! {
+    Bytes: bytes => bytes;
+    &Bytes: bytes => bytes.clone();
+    Vec<u8>: bytes => bytes.into();
+    &Vec<u8>: bytes => Bytes::copy_from_slice(bytes);
+    &[u8]: bytes => Bytes::copy_from_slice(bytes);
 }
 
 /// Numbers and truth values travel as JSON, which a JavaScript peer reads as what they are. A float that is no number
@@ -145,6 +169,11 @@ mod tests {
             (payload(true), "true"),
         ] {
             assert_eq!(payload.as_json().map(ToString::to_string).as_deref(), Some(json));
+        }
+        for made in
+            [payload(vec![1, 2]), payload(&vec![1, 2]), payload(&[1, 2][..]), payload(Bytes::from_static(&[1, 2]))]
+        {
+            assert_eq!(made.as_bytes().map(|bytes| &bytes[..]), Some(&[1, 2][..]));
         }
         let made = Payload::from("a");
         assert_eq!(payload(&made), made);

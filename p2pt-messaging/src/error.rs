@@ -63,6 +63,18 @@ pub struct BudgetTooSmall {
     pub budget: usize,
 }
 
+/// A message cannot be cut into frames of p2pt/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChunksError {
+    /// The frames would be too small.
+    #[error(transparent)]
+    Budget(#[from] BudgetTooSmall),
+    /// The message is bytes, which travel between peers that both speak p2pt/2 alone.
+    #[error("p2pt/1 has no messages of bytes: the other side speaks no p2pt/2")]
+    Bytes,
+}
+
 /// Text is not usable as a [`MessageId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

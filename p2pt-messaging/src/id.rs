@@ -49,6 +49,14 @@ impl MessageId {
         Ok(Self(Repr::Other(text.into())))
     }
 
+    /// The id as an integer, if it is one: what a message of p2pt/2 has.
+    pub fn as_integer(&self) -> Option<u64> {
+        match &self.0 {
+            Repr::Integer(id) => Some(*id),
+            Repr::Other(_) => None,
+        }
+    }
+
     /// Length of its JSON text in bytes.
     pub(crate) fn json_len(&self) -> usize {
         match &self.0 {

@@ -18,7 +18,8 @@ pub use chunks::{Chunks, DEFAULT_BUDGET, MIN_BUDGET};
 pub use convert::IntoPayload;
 pub use envelope::may_be_taken_for_a_chunk;
 pub use error::{
-    BudgetTooSmall, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, MessageIdError, NotAChunk,
+    BudgetTooSmall, ChunksError, DecodeError, EncodeError, FrameError, InvalidMessage, JsonError, MessageIdError,
+    NotAChunk,
 };
 pub use id::MessageId;
 pub use limits::Limits;

@@ -1,6 +1,7 @@
 //! What a message says.
 
-use serde::de::value::StrDeserializer;
+use bytes::Bytes;
+use serde::de::value::{BytesDeserializer, StrDeserializer};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -81,16 +82,19 @@ impl From<Value> for Json {
     }
 }
 
-/// The content of a message: text, or JSON, which the wire distinguishes.
+/// The content of a message: text, JSON or bytes, which the wire distinguishes.
 ///
 /// A JavaScript peer gets text as a string and JSON parsed. It sends strings as text, and objects, arrays and `null`
-/// as JSON.
+/// as JSON. Bytes travel between peers that both speak p2pt/2 alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Payload {
     /// A string.
     Text(String),
     /// A JSON value.
     Json(Json),
+    /// Bytes, shared and not copied by a clone.
+    Bytes(Bytes),
 }
 
 impl Payload {
@@ -106,19 +110,27 @@ impl Payload {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Json(_) => None,
+            _ => None,
         }
     }
 
     /// The JSON, if it is that.
     pub fn as_json(&self) -> Option<&Json> {
         match self {
-            Self::Text(_) => None,
             Self::Json(json) => Some(json),
+            _ => None,
         }
     }
 
-    /// Reads it into a type of the application's; text is taken as a JSON string.
+    /// The bytes, if it is that: what was sent as bytes, and neither text nor JSON.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Reads it into a type of the application's; text is taken as a JSON string, and bytes are no such type.
     ///
     /// # Errors
     /// See [`Json::parse`].
@@ -126,15 +138,56 @@ impl Payload {
         match self {
             Self::Text(text) => T::deserialize(StrDeserializer::new(text)).map_err(DecodeError::of::<T>),
             Self::Json(json) => json.parse(),
+            Self::Bytes(bytes) => T::deserialize(BytesDeserializer::new(bytes)).map_err(DecodeError::of::<T>),
         }
     }
 
-    /// What travels: the text itself, or the JSON text.
-    pub fn as_str(&self) -> &str {
+    /// What travels, if it is text or JSON: the text itself, or the JSON text.
+    pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Text(text) => text,
-            Self::Json(json) => json.as_str(),
+            Self::Text(text) => Some(text),
+            Self::Json(json) => Some(json.as_str()),
+            Self::Bytes(_) => None,
         }
+    }
+
+    /// The size in bytes of what travels.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Json(json) => json.as_str().len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether what travels is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What travels; text and JSON are taken over without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Json(json) => json.into_string().into(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Text that came as UTF-8; taken over without a copy where nothing else shares it.
+    ///
+    /// # Errors
+    /// [`InvalidMessage::NotUtf8`].
+    pub fn of_text(bytes: Bytes) -> Result<Self, InvalidMessage> {
+        Self::from_wire(bytes.into(), false)
+    }
+
+    /// JSON that came as UTF-8; taken over without a copy where nothing else shares it.
+    ///
+    /// # Errors
+    /// [`InvalidMessage::NotUtf8`], [`InvalidMessage::NotJson`].
+    pub fn of_json(bytes: Bytes) -> Result<Self, InvalidMessage> {
+        Self::from_wire(bytes.into(), true)
     }
 
     /// Makes a payload of a message's joined WTF-8.
@@ -187,7 +240,9 @@ mod tests {
         assert_eq!(Payload::json(&[1, 2]).unwrap().parse::<Vec<u8>>().unwrap(), [1, 2]);
         assert_eq!(Payload::from("text").parse::<String>().unwrap(), "text", "JavaScript sends strings as text");
         let long = Payload::json(&"secret".repeat(10_000)).unwrap();
-        for error in [long.parse::<u8>().unwrap_err(), Payload::from(long.as_str()).parse::<u8>().unwrap_err()] {
+        for error in
+            [long.parse::<u8>().unwrap_err(), Payload::from(long.as_str().expect("JSON")).parse::<u8>().unwrap_err()]
+        {
             let texts = [error.to_string(), format!("{error:?}")];
             assert!(texts.iter().all(|text| text.contains("u8") && text.len() < 400), "{texts:?}");
             assert!(std::error::Error::source(&error).is_none(), "its text says it already, within bounds");
@@ -200,7 +255,7 @@ mod tests {
         assert_eq!(Payload::from("1").text(), Some("1"));
         assert_eq!(Payload::from("1").as_json(), None);
         assert_eq!(Payload::from(json!("1")).text(), None);
-        assert_eq!(Payload::from(json!("1")).as_str(), "\"1\"");
+        assert_eq!(Payload::from(json!("1")).as_str(), Some("\"1\""));
         assert_ne!(Payload::from("1"), Payload::from(json!(1)));
     }
 }

@@ -131,7 +131,7 @@ fn recorded_frames_of_well_formed_text_are_sent_byte_for_byte() {
         let budget = if is_multiple { 16_041 } else { frame.len().max(MIN_BUDGET) };
         let frames: Vec<String> = Chunks::new(&message.id, &message.payload, budget).unwrap().collect();
         if is_multiple {
-            let text = utf16(message.payload.as_str());
+            let text = utf16(message.payload.as_str().expect("no bytes"));
             assert_eq!(frames, javascript_frames(&message.id.to_string(), &text, false, 16_000), "{case}");
         } else {
             assert_eq!(frames.len(), 1, "{case}");

@@ -51,30 +51,46 @@ export interface BindingNode {
    * The message's place is taken when this returns; the promise resolves when a channel has taken it. `undefined`: it has
    * already.
    */
-  send (peer: number, text: string, isJson: boolean, id: string | undefined): Promise<void> | undefined
+  send (peer: number, content: BindingContent, isJson: boolean, id: string | undefined): Promise<void> | undefined
+  /** The same, to be watched and taken back, and perhaps acknowledged. A response has no urgency. */
+  post (
+    peer: number, content: BindingContent, isJson: boolean, id: string | undefined, urgency: number | undefined,
+    acknowledged: boolean
+  ): BindingOutgoing
   sendTextFrame (peer: number, text: string): Promise<void> | undefined
   sendBinaryFrame (peer: number, bytes: Uint8Array): Promise<void> | undefined
   request (
-    peer: number, text: string, isJson: boolean, id: string | undefined, timeout: number | undefined,
+    peer: number, content: BindingContent, isJson: boolean, id: string | undefined, timeout: number | undefined,
     ticket: number | undefined
   ): Promise<BindingMessage>
   buffered (peer: number): number
   connectionCount (peer: number): number
   /** JSON of an array of {@link ConnectionStats}. */
   stats (peer: number): Promise<string>
-  disconnect (peer: number): Promise<void>
+  leave (peer: number, code: number, text: string): Promise<void>
+  openStream (
+    peer: number, metadata: Uint8Array, urgency: number | undefined, ticket: number | undefined
+  ): Promise<BindingStream>
   messages (peer: number): BindingMessages
   /** Whether the node keeps the process alive, which it does at first; only where there is a process. */
   keepAlive? (keepAlive: boolean): void
 }
 
-/** Text or JSON, whether it is JSON, and the message's id as JSON. */
-export type BindingMessage = [text: string, isJson: boolean, id: string]
+/** Text, JSON in text, or bytes. */
+export type BindingContent = string | Uint8Array
 
-/** A message of a peer; a frame of a peer, and whether it is text; or another event as a line of JSON. */
+/** The content, whether it is JSON, and the message's id as JSON. */
+export type BindingMessage = [content: BindingContent, isJson: boolean, id: string]
+
+/**
+ * A message of a peer; a frame of a peer, and whether it is text; a stream of a peer; the line of a peer that has gone, and
+ * what it had not acknowledged; or another event as a line of JSON.
+ */
 export type BindingEvent =
-  | [peer: number, text: string, isJson: boolean, id: string]
+  | [peer: number, content: BindingContent, isJson: boolean, id: string]
   | [peer: number, bytes: Uint8Array, isText: boolean]
+  | [peer: number, stream: BindingStream]
+  | [line: string, returned: BindingReturned]
   | string
 
 export interface BindingSwarm {
@@ -87,7 +103,7 @@ export interface BindingSwarm {
   /** JSON: `[number, id, public key or null]`. */
   waitForPeer (ticket: number | undefined): Promise<string>
   /** JSON: `[[number, id, public key or null, error], …]` of those peers for which there was no room. */
-  broadcast (text: string, isJson: boolean): string
+  broadcast (content: BindingContent, isJson: boolean): string
   requestMorePeers (): Promise<void>
   setIdentifier (...key: BindingKey): Promise<void>
   leave (): Promise<void>
@@ -97,4 +113,28 @@ export interface BindingMessages {
   /** `undefined` after the last one. */
   next (): Promise<BindingMessage | undefined>
   close (): void
+}
+
+export interface BindingOutgoing {
+  /** Called once. */
+  done (): Promise<void>
+  progress (): [sent: number, acknowledged: number, total: number]
+  /** Says whether it was taken back. */
+  cancel (): boolean
+}
+
+export interface BindingReturned {
+  messages (): BindingMessage[]
+}
+
+/** One call of `read` at a time, and one of `write` or `close`. */
+export interface BindingStream {
+  metadata (): Uint8Array
+  urgency (): number
+  /** `undefined` at the end. */
+  read (): Promise<Uint8Array | undefined>
+  write (bytes: Uint8Array): Promise<void>
+  close (): Promise<void>
+  stop (code: number): void
+  reset (code: number): void
 }

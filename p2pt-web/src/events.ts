@@ -1,5 +1,7 @@
+import type { MessageContent } from './content.js'
 import type { ErrorCode } from './errors.js'
 import type { Message, Peer } from './peer.js'
+import type { PeerStream } from './stream.js'
 import type { Trust } from './trust.js'
 
 /** A peer can be talked to. */
@@ -18,6 +20,14 @@ export interface PeerClosed {
   /** Messages and frames that waited for room when it ended, which is also what their promises say. */
   unsentMessages: number
   unsentBytes: number
+  /** With what the peer has left ({@link Peer.leave}): a number and a text of its own. `null` if it did not say. */
+  left: { code: number, text: string } | null
+  /**
+   * The messages that the peer has not acknowledged, in the order of sending, and those that were not sent; no requests, since
+   * each has its own error. Of those that were sent it is not known whether they have come: a program that sends them again
+   * may double them. Of a peer that acknowledges nothing, only those that were not sent.
+   */
+  readonly returned: MessageContent[]
 }
 
 /** A connected peer is known better or less than before: further trackers show its key, or it was pinned or unpinned. */
@@ -121,7 +131,10 @@ export interface ServerWarning { type: 'serverWarning', message: string, advice:
 /** Something that has no type of its own yet. */
 export interface OtherEvent { type: 'other', message: string }
 
-/** Something that has happened in a swarm. For each peer: `peerConnected`, its messages in order, `peerClosed`. */
+/**
+ * Something that has happened in a swarm. For each peer: `peerConnected`, its messages and streams in order, `peerClosed`. A
+ * stream that a program does not want is one to `reset` and `stop`.
+ */
 export type SwarmEvent =
-  | PeerConnected | PeerClosed | TrustChanged | Message | DataFrame | SendFailed | InvalidFrame | TrackerConnected | TrackerWarning
+  | PeerConnected | PeerClosed | TrustChanged | Message | PeerStream | DataFrame | SendFailed | InvalidFrame | TrackerConnected | TrackerWarning
   | ConnectionFailed | ConnectionRejected | OfferFailed | ServerWarning | OtherEvent

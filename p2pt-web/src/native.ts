@@ -1,4 +1,6 @@
-import type { Binding, BindingMessages, BindingNode, BindingSwarm } from './binding.js'
+import type {
+  Binding, BindingEvent, BindingMessages, BindingNode, BindingOutgoing, BindingStream, BindingSwarm
+} from './binding.js'
 
 /**
  * What the addon `p2pt-web/node` exports. A method with a `call` returns nothing: its result is among those that
@@ -29,12 +31,16 @@ type Numbered<T> = {
 
 type Send = 'send' | 'sendTextFrame' | 'sendBinaryFrame'
 
-type AddonNode = Omit<Numbered<BindingNode>, 'messages' | 'keepAlive' | Send> & {
+type AddonNode = Omit<Numbered<BindingNode>, 'messages' | 'post' | 'keepAlive' | Send> & {
   messages: (peer: number) => Numbered<BindingMessages>
+  post: (...given: Parameters<BindingNode['post']>) => Numbered<BindingOutgoing>
 } & {
   /** Returns whether it is sent; there is no result then. */
   [Name in Send]: (call: number, ...given: Parameters<BindingNode[Name]>) => boolean
 }
+
+type AddonStream = Numbered<BindingStream>
+type AddonEvent = Exclude<BindingEvent, [number, BindingStream]> | [peer: number, stream: AddonStream]
 
 interface Waiting { resolve: (value: any) => void, reject: (error: Error) => void }
 
@@ -111,13 +117,26 @@ export function bindingOf ({ Bridge, ...helpers }: Addon): Binding {
       return runs ? result(call) : held(result(call))
     }
 
+    const streamOf = (stream: AddonStream): BindingStream => ({
+      metadata: () => stream.metadata(),
+      urgency: () => stream.urgency(),
+      read: async () => await call<any>(number => { stream.read(number) }) ?? undefined,
+      write: bytes => call(number => { stream.write(number, bytes) }),
+      close: () => call(number => { stream.close(number) }),
+      stop: code => { stream.stop(code) },
+      reset: code => { stream.reset(code) }
+    })
+
+    const eventOf = (event: AddonEvent): BindingEvent =>
+      event.length === 2 && typeof event[0] === 'number' ? [event[0], streamOf(event[1] as AddonStream)] : event as BindingEvent
+
     const swarmOf = (swarm: Numbered<BindingSwarm>): BindingSwarm => ({
       infoHash: () => swarm.infoHash(),
       identifier: () => swarm.identifier() ?? undefined,
-      next: () => call(number => { swarm.next(number) }),
+      next: async () => (await call<AddonEvent[]>(number => { swarm.next(number) })).map(eventOf),
       peers: () => swarm.peers(),
       waitForPeer: ticket => call(number => { swarm.waitForPeer(number, ticket) }),
-      broadcast: (text, isJson) => swarm.broadcast(text, isJson),
+      broadcast: (content, isJson) => swarm.broadcast(content, isJson),
       requestMorePeers: () => call(number => { swarm.requestMorePeers(number) }),
       setIdentifier: (...key) => call(number => { swarm.setIdentifier(number, ...key) }),
       leave: () => call(number => { swarm.leave(number) })
@@ -144,15 +163,24 @@ export function bindingOf ({ Bridge, ...helpers }: Addon): Binding {
         keep(false)
       },
       cancel: ticket => { node.cancel(ticket) },
-      send: (peer, text, isJson, id) => sending(number => node.send(number, peer, text, isJson, id)),
+      send: (peer, content, isJson, id) => sending(number => node.send(number, peer, content, isJson, id)),
+      post: (...given) => {
+        const outgoing = node.post(...given)
+        return {
+          done: () => call(number => { outgoing.done(number) }),
+          progress: () => outgoing.progress(),
+          cancel: () => outgoing.cancel()
+        }
+      },
       sendTextFrame: (peer, text) => sending(number => node.sendTextFrame(number, peer, text)),
       sendBinaryFrame: (peer, bytes) => sending(number => node.sendBinaryFrame(number, peer, bytes)),
-      request: (peer, text, isJson, id, timeout, ticket) =>
-        call(number => { node.request(number, peer, text, isJson, id, timeout, ticket) }),
+      request: (peer, ...given) => call(number => { node.request(number, peer, ...given) }),
       buffered: peer => node.buffered(peer),
       connectionCount: peer => node.connectionCount(peer),
       stats: peer => call(number => { node.stats(number, peer) }),
-      disconnect: peer => call(number => { node.disconnect(number, peer) }),
+      leave: (peer, code, text) => call(number => { node.leave(number, peer, code, text) }),
+      openStream: async (peer, ...given) =>
+        streamOf(await call(number => { node.openStream(number, peer, ...given) })),
       messages: peer => {
         const messages = node.messages(peer)
         return {

@@ -1,11 +1,13 @@
 import { abortable, cancellable, type WaitOptions } from './abort.js'
-import type { BindingEvent, BindingKey, BindingNode, BindingSwarm } from './binding.js'
+import type { BindingEvent, BindingKey, BindingNode, BindingReturned, BindingStream, BindingSwarm } from './binding.js'
+import { contentOrBytes, idText, MessageContent } from './content.js'
 import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
-import type { SwarmEvent } from './events.js'
+import type { PeerClosed, SwarmEvent } from './events.js'
 import type { NodeHandlers, NodeOptions } from './options.js'
-import { content, idText, Message, Peer } from './peer.js'
+import { Message, Peer } from './peer.js'
 import { binding } from './platform.js'
 import type { Metrics, TrackerStats } from './stats.js'
+import { PeerStream } from './stream.js'
 import { secretText, type Pins } from './trust.js'
 
 /**
@@ -262,34 +264,46 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   }
 
   #event (crossed: BindingEvent): SwarmEvent {
-    if (typeof crossed !== 'string') {
-      const peer = this.#peer(crossed[0], '', null)
-      return crossed.length === 4
-        ? new Message(peer, [crossed[1], crossed[2], crossed[3]])
-        : { type: 'data', peer, bytes: crossed[1], isText: crossed[2] }
+    if (typeof crossed === 'string') return this.#said(crossed)
+    switch (crossed.length) {
+      case 4: return new Message(this.#known(crossed[0]), [crossed[1], crossed[2], crossed[3]])
+      case 3: return { type: 'data', peer: this.#known(crossed[0]), bytes: crossed[1], isText: crossed[2] }
+      default: return typeof crossed[0] === 'string'
+        ? this.#said(crossed[0], crossed[1] as BindingReturned)
+        : new PeerStream(this.#known(crossed[0]), crossed[1] as BindingStream)
     }
-    const event = JSON.parse(crossed)
+  }
+
+  /** The peer of a number that was introduced before. */
+  #known (number: number): Peer { return this.#peer(number, '', null) }
+
+  /** What a line of JSON says; of a peer that has gone with what it had not acknowledged. */
+  #said (line: string, returned?: BindingReturned): SwarmEvent {
+    const event = JSON.parse(line)
     if (typeof event.peer === 'number') {
       const number: number = event.peer
       const connected = event.type === 'peerConnected'
-      const peer = connected ? this.#peer(number, event.id, event.publicKey) : this.#peer(number, '', null)
+      const peer = connected ? this.#peer(number, event.id, event.publicKey) : this.#known(number)
       event.peer = peer
       if (connected) {
         peer._know(event)
         for (const name of ['id', 'publicKey', 'trust', 'safetyCode']) delete event[name]
       }
       if (event.type === 'trustChanged') peer._know({ trust: event.now })
-      if (event.type === 'peerClosed') this.#peers.delete(number)
+      if (event.type === 'peerClosed') {
+        this.#peers.delete(number)
+        withReturned(event, returned)
+      }
     }
     return event
   }
 
   /**
-   * Sends a message to all peers that are connected, and returns for which of them there was no room, and why. It is held
+   * Sends a message, as {@link Peer.send} takes it, to all peers that are connected, and returns for which of them there was no room, and why. It is held
    * in memory once, however many they are. What fails later is a `sendFailed` event.
    */
   broadcast (value: unknown): Array<{ peer: Peer, error: unknown }> {
-    const refused: Array<[...Who, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...content(value))))
+    const refused: Array<[...Who, string]> = JSON.parse(calling(() => this.#swarm.broadcast(...contentOrBytes(value))))
     return refused.map(([number, id, key, error]) => ({ peer: this.#peer(number, id, key), error: fromBinding(error) }))
   }
 
@@ -305,6 +319,15 @@ export class Swarm implements AsyncIterable<SwarmEvent> {
   }
 
   [asyncDispose] (): Promise<void> { return this.leave() }
+}
+
+/** Gives the event of a peer that has gone its messages that were not acknowledged, which cross when they are asked for. */
+function withReturned (event: PeerClosed, binding?: BindingReturned): void {
+  let returned: MessageContent[] | undefined
+  Object.defineProperty(event, 'returned', {
+    enumerable: true,
+    get: () => returned ??= (binding?.messages() ?? []).map(message => new MessageContent(message))
+  })
 }
 
 /** What a peer is introduced by. */

@@ -267,6 +267,11 @@ export class P2PT<Msg = any> extends EventEmitter<P2PTEvents<Msg>> {
         if (peer !== undefined) this.emit('trustchange', peer, event)
         return
       }
+      case 'stream':
+        // npm's p2pt has none, so the peer learns at once that nothing comes of it.
+        event.reset()
+        event.stop()
+        return
       case 'connectionRejected':
         if (event.code !== 'duplicate') this.emit('peerrejected', event)
         return

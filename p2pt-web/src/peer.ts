@@ -1,7 +1,10 @@
-import { abortable, cancellable, quiet, type WaitOptions } from './abort.js'
+import { cancellable, quiet, type WaitOptions } from './abort.js'
 import type { BindingMessage, BindingNode, BindingSwarm } from './binding.js'
-import { awaiting, calling, fromBinding, P2ptError } from './errors.js'
+import { bytesOf, codeNumber, content, contentOrBytes, idText, MessageContent, type Bytes } from './content.js'
+import { awaiting, calling } from './errors.js'
+import { begin, posting, sending, urgencyNumber, type RespondOptions, type SendOptions } from './sending.js'
 import type { ConnectionStats } from './stats.js'
+import { PeerStream, type StreamOptions } from './stream.js'
 import { secretText, type SafetyCode, type Trust } from './trust.js'
 
 /** What is known of who a peer is. */
@@ -13,42 +16,6 @@ export interface RequestOptions<T> extends WaitOptions {
   timeout?: number | undefined
   /** Checks the response and gives it its type. What it throws is what the request rejects with. */
   parse?: (value: unknown) => T
-}
-
-/** A message's content as it travels: a string as text, everything else as JSON. */
-export function content (value: unknown): [text: string, isJson: boolean] {
-  if (typeof value === 'string') return [value, false]
-  let json: string | undefined
-  try {
-    json = JSON.stringify(value)
-  } catch (error) {
-    throw new P2ptError('invalid_json', `it cannot be written as JSON: ${String(error)}`, { cause: error })
-  }
-  if (json === undefined) throw new P2ptError('invalid_json', `${typeof value} cannot be written as JSON`)
-  return [json, true]
-}
-
-/** A text that crosses to the binding, which takes everything for one: to WebAssembly that would be wild memory. */
-export function idText (what: string, id: unknown): string {
-  if (typeof id !== 'string') throw new P2ptError('invalid_id', `${what} is a string, and ${typeof id} was given`)
-  return id
-}
-
-/** Begins to send, and never throws. `undefined`: the connection has taken it. */
-function begin (send: () => Promise<void> | undefined): Promise<void> | undefined {
-  try {
-    const sent = send()
-    return sent === undefined ? undefined : quiet(awaiting(sent))
-  } catch (error) {
-    return quiet(Promise.reject(fromBinding(error)))
-  }
-}
-
-/** Begins to send, unless that was aborted already. It never throws, and its promise need not be awaited. */
-export function sending (send: () => Promise<void> | undefined, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return quiet(Promise.reject(signal.reason))
-  const sent = begin(send) ?? Promise.resolve()
-  return signal === undefined ? sent : quiet(abortable(sent, signal))
 }
 
 /**
@@ -115,30 +82,40 @@ export class Peer {
   get bufferedAmount (): number { return this.#node.buffered(this.#number) }
 
   /**
-   * Sends a message: a string as text, everything else as JSON. It has its place among what is sent when this returns.
-   * The promise resolves when the connection has taken it, so a program that awaits it sends no faster than the peer
-   * reads; it rejects when it is certain that none will take it. It need not be awaited. A signal that was aborted
-   * before keeps it from being sent; later it ends the wait, and takes nothing back.
+   * Sends a message: a string as text, an `ArrayBuffer` or a view of one as bytes, everything else as JSON. It has its place
+   * among what is sent when this returns. The promise resolves when the connection has taken it, so a program that awaits
+   * it sends no faster than the peer reads; it rejects when it is certain that none will take it. It need not be awaited. A
+   * signal takes it back, unless all of it was sent.
+   *
+   * ```ts
+   * await peer.send(photo, { urgency: 'background', acknowledged: true, onProgress: ({ sent, total }) => show(sent / total) })
+   * ```
    */
-  send (value: unknown, { signal }: WaitOptions = {}): Promise<void> {
-    return sending(() => this.#node.send(this.#number, ...content(value), undefined), signal)
+  send (value: unknown, options?: SendOptions): Promise<void> { return this.#send(value, undefined, options) }
+
+  #send (value: unknown, inResponseTo?: { id: unknown }, options?: SendOptions): Promise<void> {
+    const id = (): string | undefined => inResponseTo && idText('the id of a message', inResponseTo.id)
+    if (options === undefined) return sending(() => this.#node.send(this.#number, ...contentOrBytes(value), id()))
+    const { urgency, acknowledged } = options
+    return posting(() => this.#node.post(
+      this.#number, ...contentOrBytes(value), id(), urgencyNumber(urgency), acknowledged === true), options)
   }
 
   /** Sends a message in response to another, of which the id is known. {@link Message.respond} is the usual way. */
-  respondTo (id: string, value: unknown, { signal }: WaitOptions = {}): Promise<void> {
-    return sending(() => this.#node.send(this.#number, ...content(value), idText('the id of a message', id)), signal)
+  respondTo (id: string, value: unknown, options?: RespondOptions): Promise<void> {
+    return this.#send(value, { id }, options)
   }
 
-  /** As {@link respondTo}; `undefined` if the connection has taken it already. @internal */
+  /** As {@link respondTo}, with bytes as JSON; `undefined` if the connection has taken it already. @internal */
   begin (id: string, value: unknown): Promise<void> | undefined {
     return begin(() => this.#node.send(this.#number, ...content(value), idText('the id of a message', id)))
   }
 
   /** Sends one frame as it is, beside the messages: bytes, or text. It is a `data` event at the other side. */
-  sendFrame (frame: string | ArrayBufferLike | ArrayBufferView, { signal }: WaitOptions = {}): Promise<void> {
+  sendFrame (frame: string | Bytes, { signal }: WaitOptions = {}): Promise<void> {
     return sending(() => typeof frame === 'string'
       ? this.#node.sendTextFrame(this.#number, frame)
-      : this.#node.sendBinaryFrame(this.#number, bytesOf(frame)), signal)
+      : this.#node.sendBinaryFrame(this.#number, bytesOf(frame, 'a string, an ArrayBuffer or a view of one')), signal)
   }
 
   /**
@@ -165,9 +142,9 @@ export class Peer {
 
   #request (value: unknown, { timeout, signal }: RequestOptions<unknown>, id: string | undefined): Promise<Message> {
     const asked = async (): Promise<Message> => {
-      const [text, isJson] = content(value)
+      const [content, isJson] = contentOrBytes(value)
       const response = await cancellable(this.#node, signal,
-        ticket => this.#node.request(this.#number, text, isJson, id, timeout, ticket))
+        ticket => this.#node.request(this.#number, content, isJson, id, timeout, ticket))
       return new Message(this, response)
     }
     return quiet(asked())
@@ -202,42 +179,50 @@ export class Peer {
     return JSON.parse(await awaiting(this.#node.stats(this.#number)))
   }
 
+  /**
+   * Opens a stream of bytes in both directions. The other side has it as an event at once, with the metadata: a string, which
+   * travels as UTF-8, or bytes, 16 KiB at most. Waits while as many are open as may be, 256 of each side.
+   *
+   * @throws {@link P2ptError}: `no_streams` for a peer that runs npm's p2pt or has no key, `metadata_too_large`, `peer_gone`.
+   */
+  async openStream (metadata: string | Bytes = '', { urgency, signal }: StreamOptions = {}): Promise<PeerStream> {
+    const bytes = typeof metadata === 'string'
+      ? new TextEncoder().encode(metadata)
+      : bytesOf(metadata, 'a string, an ArrayBuffer or a view of one')
+    const number = urgencyNumber(urgency)
+    const stream = await cancellable(this.#node, signal,
+      ticket => this.#node.openStream(this.#number, bytes, number, ticket))
+    return new PeerStream(this, stream)
+  }
+
   /** Lets what was sent leave, for as long as `flushTimeout`, and ends all connections to it. It may connect again. */
-  disconnect (): Promise<void> {
-    return quiet(awaiting(this.#node.disconnect(this.#number)))
+  disconnect (): Promise<void> { return this.leave() }
+
+  /**
+   * Does that, and lets the other side know why: it reads the code, a number of the program's, and the text, of which 1 KiB is
+   * sent, in {@link PeerClosed.left}. A peer that runs npm's p2pt or has no key learns only that it ended.
+   */
+  leave (code = 0, text = ''): Promise<void> {
+    const leaving = async (): Promise<void> => {
+      await awaiting(this.#node.leave(this.#number, codeNumber(code), String(text)))
+    }
+    return quiet(leaving())
   }
 }
 
 /** A message of a peer, as an event or as a response. */
-export class Message {
+export class Message extends MessageContent {
   readonly type = 'message'
   readonly peer: Peer
-  /** The content as it came: a text, or JSON in text. */
-  readonly text: string
-  /** Whether it was sent as JSON. */
-  readonly isJson: boolean
-  /** Its id as JSON, which responses carry too. */
-  readonly id: string
-  #value: unknown
 
   /** @internal */
-  constructor (peer: Peer, [text, isJson, id]: BindingMessage) {
+  constructor (peer: Peer, message: BindingMessage) {
+    super(message)
     this.peer = peer
-    this.text = text
-    this.isJson = isJson
-    this.id = id
-    // The core has checked it, so that this cannot fail; it is parsed when it is asked for.
-    this.#value = isJson ? UNREAD : text
-  }
-
-  /** What was sent: a string, or what the JSON says. The same object at each call. */
-  get value (): unknown {
-    if (this.#value === UNREAD) this.#value = JSON.parse(this.text)
-    return this.#value
   }
 
   /** Responds to it, as {@link Peer.send} sends. */
-  respond (value: unknown, options: WaitOptions = {}): Promise<void> {
+  respond (value: unknown, options?: RespondOptions): Promise<void> {
     return this.peer.respondTo(this.id, value, options)
   }
 
@@ -245,15 +230,4 @@ export class Message {
   exchange (value: unknown, options: RequestOptions<unknown> = {}): Promise<Message> {
     return this.peer.exchangeInResponseTo(this.id, value, options)
   }
-}
-
-const UNREAD = Symbol('not parsed yet')
-
-function bytesOf (frame: ArrayBufferLike | ArrayBufferView): Uint8Array {
-  if (ArrayBuffer.isView(frame)) return new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength)
-  // By its tag, since a buffer of another frame of the page is no instance; of everything else `Uint8Array` makes something.
-  const kind = Object.prototype.toString.call(frame).slice(8, -1)
-  if (kind === 'ArrayBuffer' || kind === 'SharedArrayBuffer') return new Uint8Array(frame)
-  const advice = kind === 'Blob' ? 'send `await blob.arrayBuffer()`' : 'it is a string, an ArrayBuffer or a view of one'
-  throw new P2ptError('frame_rejected', `${kind} is no frame: ${advice}`)
 }

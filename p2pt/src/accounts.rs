@@ -134,6 +134,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// Resolves when something is to be given up.
+    pub(crate) fn asked(&self) -> tokio::sync::futures::Notified<'_> {
+        self.asked.notified()
+    }
+
     /// Asks the channel to give something up.
     fn ask(&self) {
         if !self.is_asked.swap(true, Ordering::AcqRel) {
@@ -472,6 +477,17 @@ impl Tab {
         }
     }
 
+    /// So much is held now, of which so much is of incomplete messages and could be given up; room beyond is given back.
+    pub(crate) fn settle(&mut self, held: usize, incomplete: usize) {
+        self.set_held(held, true);
+        self.tab.bytes.store(incomplete, Ordering::Relaxed);
+    }
+
+    /// Where it is learned that something is to be given up.
+    pub(crate) fn claim(&self) -> Arc<Claim> {
+        self.tab.clone()
+    }
+
     /// Whether this channel is asked to give up an incomplete message.
     pub(crate) fn is_asked(&self) -> bool {
         self.tab.is_asked.load(Ordering::Acquire)
@@ -485,7 +501,7 @@ impl Tab {
 
     /// Resolves when it [is](Self::is_asked) asked.
     pub(crate) fn asked(&self) -> tokio::sync::futures::Notified<'_> {
-        self.tab.asked.notified()
+        self.tab.asked()
     }
 
     /// It has given one up, or had none.

@@ -373,6 +373,34 @@ impl Builder {
         self
     }
 
+    /// How long a peer that speaks p2pt/2 may take to come back when its last connection has failed, before it is reported
+    /// [closed](crate::Event::PeerClosed) (5 s unless configured; with zero at once). Messages, requests and streams go on with
+    /// the next connection as if nothing had been, and what is sent meanwhile waits. A peer that leaves, or whose program
+    /// ends in order, is reported at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let world = p2pt::testing::World::new(1);
+    /// use std::time::Duration;
+    ///
+    /// // Phones that change networks.
+    /// let (_swarm, _events) = world.builder().reconnect_within(Duration::from_secs(30)).join("room").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnect_within(mut self, time: Duration) -> Self {
+        self.peers.reconnect_within = time;
+        self
+    }
+
+    /// Whether p2pt/2 is spoken with peers that speak it, too (yes unless configured): messages of bytes, acknowledgements,
+    /// urgency and streams. Without it, peers are spoken to as the JavaScript p2pt does.
+    pub fn p2pt2(mut self, is_spoken: bool) -> Self {
+        self.peers.p2pt2 = is_spoken;
+        self
+    }
+
     /// Bounds on what a peer's incoming messages may take: those of the codec hold for each of its channels, and
     /// [`max_held_bytes`](Limits#structfield.max_held_bytes) for all of them together. The largest message holds for
     /// sending too.

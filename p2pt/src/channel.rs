@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use p2pt_messaging::{BudgetTooSmall, Chunks, MessageId, Payload};
+use bytes::Bytes;
+use p2pt_messaging::{Chunks, ChunksError, MessageId, Payload};
 use p2pt_rt::{sleep, timeout, timeout_at};
 use p2pt_transport::{
     ChannelClosed, ChannelStats, Frame, FrameSender, SendFrameError, TrySendAllError, TrySendFrameError,
@@ -41,7 +42,7 @@ pub(crate) enum ChannelError {
     Closed,
     Timeout(Duration),
     Frame(SendFrameError),
-    Budget(BudgetTooSmall),
+    Chunks(ChunksError),
 }
 
 /// Why a channel did not take a message at once.
@@ -88,6 +89,8 @@ pub(crate) struct PeerChannel {
     taken: AtomicU64,
     /// Ends the tasks of the channel, whatever has not been read.
     cut: CancellationToken,
+    /// Has the channel closed by one of its tasks.
+    given_up: CancellationToken,
     span: Span,
 }
 
@@ -104,6 +107,7 @@ impl PeerChannel {
             moved: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             cut: CancellationToken::new(),
+            given_up: CancellationToken::new(),
             span: error_span!("channel", id = id.0),
         }
     }
@@ -117,6 +121,47 @@ impl PeerChannel {
     pub(crate) fn cut(&self) {
         self.closed.store(true, Ordering::Release);
         self.cut.cancel();
+    }
+
+    /// Has the channel closed: what comes by it is of no use.
+    pub(crate) fn give_up(&self) {
+        self.given_up.cancel();
+    }
+
+    /// Closes the channel once it is [given up](Self::give_up), until it has closed otherwise.
+    pub(crate) async fn close_if_given_up(&self) {
+        tokio::select! {
+            biased;
+            _ = self.closing() => {}
+            () = self.given_up.cancelled() => self.close().await,
+        }
+    }
+
+    /// Resolves when the channel has closed.
+    pub(crate) async fn closing(&self) -> ChannelClosed {
+        self.sender.closed().await
+    }
+
+    /// The size in bytes up to which larger frames make bulk transfers faster.
+    pub(crate) fn good_frame_bytes(&self) -> usize {
+        self.good_frame_bytes
+    }
+
+    /// Sends a packet of the session if the channel takes it now.
+    pub(crate) fn try_packet(&self, packet: Bytes) -> Result<(), TrySendFrameError> {
+        trace!(parent: &self.span, bytes = packet.len(), "packet out");
+        self.sender.try_send(Frame::Binary(packet))?;
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends a packet of the session, waiting while the channel is full.
+    pub(crate) async fn send_packet(&self, packet: Frame) -> Result<(), SendFrameError> {
+        self.sender.send(packet).await?;
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Runs until the channel is [cut](Self::cut).
@@ -196,7 +241,7 @@ impl PeerChannel {
         self.sending.fetch_add(1, Ordering::AcqRel);
         let _done = Sending(&self.sending);
         // Logged before it is sent, so that nothing more has to be kept while the channel is full.
-        trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
+        trace!(parent: &self.span, message = %id, bytes = payload.len(), "message out");
         for frame in self.chunks(id, payload)? {
             self.send(Frame::text(frame), stall).await?;
         }
@@ -206,7 +251,7 @@ impl PeerChannel {
     /// Sends all frames of a message if the channel takes them now, otherwise none.
     pub(crate) fn try_send_message(&self, id: &MessageId, payload: &Payload) -> Result<(), TryChannelError> {
         self.try_send_all(self.chunks(id, payload)?.map(Frame::text).collect())?;
-        trace!(parent: &self.span, message = %id, bytes = payload.as_str().len(), "message out");
+        trace!(parent: &self.span, message = %id, bytes = payload.len(), "message out");
         Ok(())
     }
 
@@ -235,7 +280,7 @@ impl PeerChannel {
 
     fn chunks<'a>(&self, id: &'a MessageId, payload: &'a Payload) -> Result<Chunks<'a>, ChannelError> {
         let budget = FRAME_BUDGET.min(self.good_frame_bytes);
-        Chunks::new(id, payload, budget).map_err(ChannelError::Budget)
+        Chunks::new(id, payload, budget).map_err(ChannelError::Chunks)
     }
 
     /// Sends one frame. A timer is made only when the channel's buffer is full.

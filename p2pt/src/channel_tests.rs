@@ -53,7 +53,7 @@ async fn a_retired_channel_stays_while_the_other_side_sends() {
             far.sender.send(Frame::text("not over yet")).await.expect("the channel stays");
         }
     };
-    tokio::join!(sending, channel.retire(), read(&channel, near.receiver, &peer, &queue));
+    tokio::join!(sending, channel.retire(), read(&channel, near.receiver, &peer, &queue, None));
     let after = crate::now() - began;
     assert!(after >= QUIET * 11 && after <= QUIET * 13, "closed after {after:?}");
 }
@@ -96,7 +96,7 @@ async fn a_retired_channel_closes_at_its_deadline_and_what_came_before_is_delive
         channel.retire().await;
         crate::now() - began
     };
-    let (sent, after, ()) = tokio::join!(sending, retiring, read(&channel, near.receiver, &peer, &queue));
+    let (sent, after, ()) = tokio::join!(sending, retiring, read(&channel, near.receiver, &peer, &queue, None));
     assert!(after >= RETIRED_FOR && after <= RETIRED_FOR + QUIET, "closed after {after:?}");
     queue.close(&peer, ChannelClosed::Remote, 0);
     queue.end();
@@ -248,7 +248,7 @@ async fn given_up(chunks: &[(u64, &'static str)]) -> Vec<(u64, String)> {
         }
         given_up
     };
-    tokio::join!(hearing, sending, read(&channel, near.receiver, &peer, &queue)).0
+    tokio::join!(hearing, sending, read(&channel, near.receiver, &peer, &queue, None)).0
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,7 +309,7 @@ proptest! {
                 }
                 far.sender.close().await;
             };
-            tokio::join!(events, read(&channel, near.receiver, &peer, &queue));
+            tokio::join!(events, read(&channel, near.receiver, &peer, &queue, None));
             let next = || match queue.poll_next(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
                 std::task::Poll::Ready(event) => event,
                 std::task::Poll::Pending => None,
@@ -366,7 +366,7 @@ async fn a_binary_frame_is_data_whatever_is_in_it() {
         queue.close(&peer, ChannelClosed::Remote, 0);
         queue.end();
     };
-    tokio::join!(sending, read(&channel, near.receiver, &peer, &queue));
+    tokio::join!(sending, read(&channel, near.receiver, &peer, &queue, None));
     let mut data = Vec::new();
     while let Some(event) = poll_fn(|cx| queue.poll_next(cx)).await {
         if let Event::Data(event) = event {

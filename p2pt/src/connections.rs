@@ -2,6 +2,7 @@
 
 mod incoming;
 mod peers;
+mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,10 +22,12 @@ use crate::admission::Admission;
 use crate::candidates::{Candidate, Candidates};
 use crate::channel::PeerChannel;
 use crate::counters::{Counted, count};
+use crate::mux::Mux;
 use crate::settings::Settings;
 use crate::swarm::SwarmShared;
 use crate::trust::{Descriptions, NodeTrust, OwnDescription, Pairing, Proven, ReadDescription};
 use crate::{ConnectionFailed, Peer, RejectReason};
+use sessions::Sessions;
 
 /// A peer's offer, with the way back to it.
 #[derive(Debug)]
@@ -100,6 +103,12 @@ pub(crate) enum Action {
         peer: Peer,
         channel: Arc<PeerChannel>,
         receiver: Box<dyn FrameReceiver>,
+        mux: Option<Arc<Mux>>,
+    },
+    /// Deliver what comes by a session that has begun.
+    Deliver {
+        peer: Peer,
+        mux: Arc<Mux>,
     },
     Retire {
         channel: Arc<PeerChannel>,
@@ -132,6 +141,7 @@ pub(crate) struct Connections {
     descriptions: Descriptions,
     pairing: Option<Arc<Pairing>>,
     slots: BTreeMap<PeerId, Slot>,
+    sessions: Sessions,
     /// Peers that are connected and not let in yet.
     candidates: Candidates,
     /// Which trackers show the keys of peers that the mesh knows.
@@ -180,6 +190,7 @@ impl Connections {
             descriptions,
             pairing,
             slots: BTreeMap::new(),
+            sessions: Sessions::default(),
             candidates: Candidates::default(),
             vouchers: BTreeMap::new(),
             actions: VecDeque::new(),
@@ -216,8 +227,9 @@ impl Connections {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.discovery.poll_timeout(), self.mesh.poll_timeout(), self.candidates.poll_timeout()];
-        timeouts.into_iter().flatten().min()
+        let waits = [self.candidates.poll_timeout(), self.sessions.poll_timeout()];
+        let timeouts = [self.discovery.poll_timeout(), self.mesh.poll_timeout()];
+        waits.into_iter().chain(timeouts).flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -228,6 +240,11 @@ impl Connections {
             let reason = RejectReason::NotVouched { seen, wanted: self.trust.agreement() };
             self.rejected(peer, candidate.tracker, candidate.role, reason);
             self.close(now, &candidate);
+        }
+        while let Some(peer) = self.sessions.take_expired(now) {
+            debug!(parent: &self.span, %peer, "the peer has not come back, and its session ends");
+            self.end_session(&peer);
+            self.finish(peer);
         }
     }
 
@@ -334,8 +351,13 @@ impl Connections {
             self.settings.counters.closed(&reason);
             let unacknowledged = removed.unacknowledged_bytes();
             debug!(parent: removed.span(), %reason, unacknowledged, "the channel has closed");
+            let shared = slot.peer.shared();
+            let in_session = shared.mux().map(|mux| {
+                mux.close_link(&shared.send_queue, channel);
+                mux.unacknowledged_bytes()
+            });
             if !slot.peer.is_connected() {
-                slot.gone = Some((reason.clone(), unacknowledged));
+                slot.gone = Some((reason.clone(), in_session.unwrap_or(unacknowledged)));
             }
             Some(())
         });
@@ -364,6 +386,12 @@ impl Connections {
         if let Some(slot) = self.slots.get(&peer) {
             slot.peer.shared().waiters.fail_all(now, &ChannelClosed::Local);
             channels.extend(slot.peer.shared().channels());
+            slot.peer.shared().say_goodbye();
+            if channels.is_empty() {
+                // It was waited for, and is not any more.
+                self.end_session(&peer);
+                self.finish(peer);
+            }
         }
         channels
     }
@@ -468,10 +496,11 @@ impl Connections {
                     let channels = self.slots.get(&peer).map(|slot| slot.peer.shared().channels()).unwrap_or_default();
                     let retired = channels.into_iter().filter(|open| open.id == channel);
                     self.actions.extend(retired.map(|channel| Action::Retire { channel }));
+                    self.retire_link(&peer, channel);
                 }
                 Output::PeerClosed(peer) => {
                     self.discover(now, discovery::Input::PeerClosed(peer));
-                    self.finish(peer);
+                    self.peer_closed(now, peer);
                 }
                 Output::PeerDisplaced(peer) => {
                     self.discover(now, discovery::Input::PeerClosed(peer));
@@ -479,6 +508,7 @@ impl Connections {
                 }
                 Output::PeerForgotten(peer) => {
                     self.vouchers.remove(&peer);
+                    self.sessions.forget(&peer);
                     self.discover(now, discovery::Input::PeerForgotten(peer));
                 }
                 Output::Sought { peer, sought } => {

@@ -91,7 +91,7 @@ impl Bench {
         let nonce = Nonce::from([from; 32]);
         let safety_code = SafetyCode::new(&transcript, &nonce, &nonce);
         let label = near.info.label.clone().into();
-        let proven = Proven { key: identity(from).public_key(), safety_code, transcript, label };
+        let proven = Proven { key: identity(from).public_key(), safety_code, transcript, label, greeting: None };
         let opened = Opened { channel: near, proven: Some(proven) };
         self.connections.attempt_ended(self.now, attempt, Ok(opened));
         far

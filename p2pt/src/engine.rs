@@ -93,7 +93,7 @@ enum Done {
     Attempt {
         swarm: MembershipId,
         attempt: AttemptId,
-        result: Result<Opened, AttemptError>,
+        result: Box<Result<Opened, AttemptError>>,
     },
     /// A channel's reader has delivered everything.
     Read {
@@ -432,7 +432,7 @@ impl Engine {
             Done::Attempt { swarm, attempt, result } => {
                 if let Some(membership) = self.memberships.touch(swarm) {
                     membership.attempts.remove(&attempt);
-                    membership.connections.attempt_ended(crate::now(), attempt, result);
+                    membership.connections.attempt_ended(crate::now(), attempt, *result);
                 }
             }
             Done::Read { swarm, peer } => {

@@ -112,9 +112,26 @@ pub enum SendError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The other side had no room for the message: all peers of that node together make it hold as much as they may, and this
+    /// node most. It was not delivered.
+    #[error("the peer has no room for the message")]
+    Refused,
+    /// The peer speaks p2pt/1, which has no acknowledgements: a JavaScript peer, or one without a key.
+    #[error("the peer speaks p2pt/1, which has no acknowledgements")]
+    NoAcknowledgements,
+    /// The message was [taken back](crate::PendingSend::cancel).
+    #[error("the message was taken back")]
+    Cancelled,
+    /// The id of the message to which this one responds is none that the peer has given: it is no integer below 2^62.
+    #[error("the id is none that the peer has given")]
+    ForeignId,
     /// The other side takes only frames too small for the message format.
     #[error(transparent)]
     Budget(BudgetTooSmall),
+    /// The message is bytes, and the peer speaks p2pt/1, which has no such messages: a JavaScript peer, or one without a
+    /// key. [`Peer::send_frame`](crate::Peer::send_frame) sends such a peer bytes outside the message format.
+    #[error("the peer speaks p2pt/1, which has no messages of bytes")]
+    NoBytes,
     /// The channel refused the frame itself.
     #[error(transparent)]
     Frame(p2pt_transport::SendFrameError),
@@ -175,8 +192,8 @@ pub enum QueueError<T = Payload> {
 impl fmt::Debug for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full(payload) => write!(f, "Full({} bytes)", payload.as_str().len()),
-            Self::NeverFits(payload) => write!(f, "NeverFits({} bytes)", payload.as_str().len()),
+            Self::Full(payload) => write!(f, "Full({} bytes)", payload.len()),
+            Self::NeverFits(payload) => write!(f, "NeverFits({} bytes)", payload.len()),
             Self::Refused(error) => f.debug_tuple("Refused").field(error).finish(),
         }
     }

@@ -3,20 +3,20 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use p2pt_messaging::MessageId;
+use p2pt_messaging::{MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_tracker::{AnnounceUrl, TrackerWarning};
 use p2pt_transport::{ChannelClosed, Frame, Role, ServerWarning, TransportError};
 use p2pt_trust::Trust;
 
-use crate::{Message, Peer, ReceiveError, SendError};
+use crate::{Message, Peer, PeerStream, ReceiveError, SendError};
 
 /// Something happened in a swarm.
 ///
 /// For each peer: `PeerConnected`, then its messages in order, then `PeerClosed`; never otherwise, never twice.
 ///
 /// Displayed, it is one line for a log, in which no message's text appears, but its size.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// A peer can be talked to.
@@ -33,6 +33,8 @@ pub enum Event {
     SendFailed(SendFailed),
     /// A connected peer is known better or less than before: further trackers show its key, or it was pinned or unpinned.
     TrustChanged(TrustChanged),
+    /// A peer has opened a [stream](PeerStream). Dropped, it is reset.
+    Stream(PeerStream),
     /// A part of a message violates a limit, or its message does or is not valid; the message is lost.
     InvalidFrame(InvalidFrame),
     /// A tracker is reached, and has answered an announce on its present connection for the first time.
@@ -69,12 +71,36 @@ pub struct PeerClosed {
     pub peer: Peer,
     /// How its last connection ended.
     pub reason: ChannelClosed,
+    /// The code and the words with which the peer [left](Peer::leave), if it speaks p2pt/2 and did.
+    pub left: Option<(u64, String)>,
     /// Bytes of frames handed to its channel that the other side never acknowledged: what may have been lost.
     pub unacknowledged_bytes: u64,
     /// How many of the messages and frames [queued](Peer::queue) for it no channel had taken whole.
     pub unsent_messages: u64,
     /// How many bytes these were.
     pub unsent_bytes: u64,
+    /// The messages that the other side has not acknowledged, in the order of sending, with those that were still queued;
+    /// requests are not among them, since each has its own error. Of a peer that speaks p2pt/1, the queued ones alone. Of
+    /// those that were sent it is not known whether they have come: an application that sends them again may double them.
+    pub returned: Arc<[Returned]>,
+}
+
+/// A message that was not acknowledged, or not sent, when its peer closed.
+///
+/// Its `Debug` says how large it is, and does not print it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Returned {
+    /// Its id; of a response, that of the message to which it responds.
+    pub id: MessageId,
+    /// Its content.
+    pub payload: Payload,
+}
+
+impl fmt::Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Returned").field("id", &self.id).field("bytes", &self.payload.len()).finish()
+    }
 }
 
 /// Something queued for a peer was not sent.
@@ -283,6 +309,10 @@ impl fmt::Display for Event {
             Self::Data(data) => data.fmt(f),
             Self::SendFailed(failed) => failed.fmt(f),
             Self::TrustChanged(changed) => changed.fmt(f),
+            Self::Stream(stream) => {
+                let bytes = Count(stream.metadata().len(), "byte");
+                write!(f, "stream from {}, with {bytes} of metadata", stream.peer().id())
+            }
             Self::InvalidFrame(invalid) => invalid.fmt(f),
             Self::TrackerConnected(connected) => connected.fmt(f),
             Self::TrackerWarning { tracker, warning, missed } => {
@@ -302,8 +332,11 @@ impl fmt::Display for Event {
 
 impl fmt::Display for PeerClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
+        let Self { peer, reason, left, unacknowledged_bytes, unsent_messages, unsent_bytes, returned: _ } = self;
         write!(OneLine(f), "peer {} closed: {reason}", peer.id())?;
+        if let Some((code, text)) = left {
+            write!(OneLine(f), "; it left with code {code} and the words {text:?}")?;
+        }
         if *unacknowledged_bytes > 0 {
             write!(f, "; {} unacknowledged", Count(*unacknowledged_bytes, "byte"))?;
         }
@@ -441,6 +474,8 @@ mod tests {
                     unacknowledged_bytes: 5,
                     unsent_messages: 2,
                     unsent_bytes: 9,
+                    left: None,
+                    returned: Arc::default(),
                 }),
                 format!(
                     "peer {id} closed: the connection failed: one\\ntwo; 5 bytes unacknowledged; 2 messages of 9 bytes \
@@ -454,6 +489,8 @@ mod tests {
                     unacknowledged_bytes: 1,
                     unsent_messages: 1,
                     unsent_bytes: 1,
+                    left: None,
+                    returned: Arc::default(),
                 }),
                 format!("peer {id} closed: closed by this side; 1 byte unacknowledged; 1 message of 1 byte unsent"),
             ),
@@ -517,7 +554,7 @@ mod tests {
             (Event::OfferFailed(failed("a\r\nb")), "no offer was made: transport backend: a\\r\\nb".to_owned()),
         ];
         for (event, line) in cases {
-            let shown = event.clone().to_string();
+            let shown = event.to_string();
             assert_eq!(shown, line);
             assert!(!shown.contains(char::is_control) && !shown.contains("secret"), "{shown}");
         }

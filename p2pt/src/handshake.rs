@@ -100,7 +100,7 @@ impl Candidate {
     /// [`HandshakeError::Gone`], [`HandshakeError::TooLarge`].
     pub async fn send(&mut self, payload: impl IntoPayload) -> Result<(), HandshakeError> {
         let payload = payload.into_payload();
-        let bytes = payload.as_str().len();
+        let bytes = payload.len();
         if bytes > MAX_MESSAGE_BYTES {
             return Err(HandshakeError::TooLarge { bytes, max: MAX_MESSAGE_BYTES });
         }

@@ -23,7 +23,9 @@ use tracing::debug;
 use crate::accounts::Charge;
 use crate::counters::count;
 use crate::queue::{ReadyList, lock};
-use crate::{Data, Event, InvalidFrame, Message, Peer, PeerClosed, ReceiveError, SendFailed, TrustChanged};
+use crate::{
+    Data, Event, InvalidFrame, Message, Peer, PeerClosed, PeerStream, ReceiveError, Returned, SendFailed, TrustChanged,
+};
 
 /// What every queued item is counted as besides its payload and its id, so that empty ones fill an inbox too.
 pub(crate) const ITEM_OVERHEAD: usize = 128;
@@ -44,6 +46,7 @@ pub(crate) enum Inbound {
     Data(Frame),
     Invalid(ReceiveError),
     TrustChanged(Box<TrustChanged>),
+    Stream(Box<PeerStream>),
 }
 
 /// Something queued, and what it counts as.
@@ -70,13 +73,14 @@ impl From<Inbound> for Item {
 impl Inbound {
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Message(body) => weight_of(&body.id, body.payload.as_str().len()),
+            Self::Message(body) => weight_of(&body.id, body.payload.len()),
             Self::Data(frame) => ITEM_OVERHEAD + frame.len(),
             Self::Invalid(error) => ITEM_OVERHEAD + error.heap_bytes(),
             Self::SendFailed(failed) => {
                 ITEM_OVERHEAD + size_of::<SendFailed>() + failed.id.as_ref().map_or(0, MessageId::heap_bytes)
             }
             Self::TrustChanged(_) => ITEM_OVERHEAD + size_of::<TrustChanged>(),
+            Self::Stream(stream) => ITEM_OVERHEAD + stream.metadata().len(),
         }
     }
 
@@ -91,6 +95,7 @@ impl Inbound {
             Self::SendFailed(failed) => Event::SendFailed(*failed),
             Self::Invalid(error) => Event::InvalidFrame(InvalidFrame { peer, error }),
             Self::TrustChanged(changed) => Event::TrustChanged(*changed),
+            Self::Stream(stream) => Event::Stream(*stream),
         }
     }
 }
@@ -115,12 +120,14 @@ pub(crate) struct Ended {
     unacknowledged_bytes: u64,
     unsent_messages: u64,
     unsent_bytes: u64,
+    returned: Arc<[Returned]>,
 }
 
 impl Ended {
     pub(crate) fn event(self, peer: Peer) -> PeerClosed {
-        let Self { reason, unacknowledged_bytes, unsent_messages, unsent_bytes } = self;
-        PeerClosed { peer, reason, unacknowledged_bytes, unsent_messages, unsent_bytes }
+        let Self { reason, unacknowledged_bytes, unsent_messages, unsent_bytes, returned } = self;
+        let left = peer.shared().mux().and_then(|mux| mux.left());
+        PeerClosed { peer, reason, left, unacknowledged_bytes, unsent_messages, unsent_bytes, returned }
     }
 }
 
@@ -529,13 +536,16 @@ impl Inbox {
     }
 
     fn set_over(&self, state: &mut State, peer: &Peer, reason: ChannelClosed, unacknowledged_bytes: u64) -> Ended {
-        let (unsent_messages, unsent_bytes) = peer.shared().send_queue.close();
+        let mut returned = peer.shared().take_returned();
+        let (unsent_messages, unsent_bytes, queued) = peer.shared().send_queue.close();
+        returned.extend(queued);
         peer.shared().received.retire();
         // Those that were queued after the connection had ended: it was not known yet whether the peer comes back.
         peer.shared().waiters.fail_all(crate::now(), &reason);
         let span = peer.span();
         debug!(parent: span, %reason, unacknowledged_bytes, unsent_messages, unsent_bytes, "the peer is closed");
-        let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes };
+        let returned = returned.into();
+        let ended = Ended { reason, unacknowledged_bytes, unsent_messages, unsent_bytes, returned };
         state.phase = Phase::Over;
         state.wake_taker();
         // The first counts: a handle is not used again after it.

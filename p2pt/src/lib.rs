@@ -133,7 +133,9 @@ mod handshake;
 mod inbox;
 mod message;
 mod messages;
+mod mux;
 mod node;
+mod outgoing;
 mod peer;
 mod pending_send;
 #[cfg(feature = "webrtc")]
@@ -144,6 +146,7 @@ mod request;
 mod responses;
 mod send_queue;
 mod settings;
+mod stream;
 mod swarm;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -158,20 +161,23 @@ pub use error::{
     TypedError,
 };
 pub use event::{
-    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, SendFailed,
+    ConnectionFailed, ConnectionRejected, Data, Event, InvalidFrame, PeerClosed, RejectReason, Returned, SendFailed,
     TrackerConnected, TrustChanged,
 };
 pub use handshake::{Accepted, Candidate, HandshakeError};
 pub use message::Message;
 pub use messages::Messages;
 pub use node::{Node, TrackerStats};
+pub use outgoing::OutgoingMessage;
 pub use peer::Peer;
-pub use pending_send::PendingSend;
+pub use pending_send::{PendingSend, SendProgress};
 pub use request::{PendingResponse, Request};
 pub use responses::Responses;
+pub use stream::{PeerStream, StreamError, StreamReader, StreamWriter};
 pub use swarm::{Events, Swarm, SwarmKey};
 pub use typed::{TypedRequest, TypedResponse};
 
+pub use p2pt_messaging::wire::Urgency;
 pub use p2pt_messaging::{
     BudgetTooSmall, DecodeError, EncodeError, FrameError, IntoPayload, InvalidMessage, Json, JsonError, Limits,
     MessageId, MessageIdError, Payload,

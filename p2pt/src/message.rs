@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use p2pt_messaging::{IntoPayload, Json, Message as Body, MessageId, Payload};
 
 use crate::send_queue::ToSend;
@@ -31,7 +32,7 @@ impl Message {
         &self.body.id
     }
 
-    /// Its content: text or JSON.
+    /// Its content: text, JSON or bytes.
     pub fn payload(&self) -> &Payload {
         &self.body.payload
     }
@@ -70,6 +71,11 @@ impl Message {
         self.body.payload.as_json()
     }
 
+    /// The bytes, if it was sent as bytes.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        self.body.payload.as_bytes()
+    }
+
     /// Responds, without waiting for a response to the response.
     ///
     /// ```
@@ -92,7 +98,7 @@ impl Message {
     /// # Errors
     /// [`SendError`], for the reasons for which [`Peer::send`] fails.
     pub async fn respond(&self, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.peer.send_with_id(&self.body.id, ToSend::Owned(payload.into_payload())).await
+        self.peer.send_with_id(&self.body.id, ToSend::response(payload.into_payload())).await
     }
 
     /// Queues a response, and never waits; see [`Peer::queue`].
@@ -131,6 +137,7 @@ impl Message {
         match self.payload() {
             Payload::Text(text) => ("text", text.len()),
             Payload::Json(json) => ("JSON", json.as_str().len()),
+            payload => ("bytes", payload.len()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A peer: the application's handle.
 
+mod over;
 mod shared;
 mod trust;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::{fmt, ptr};
 
 use futures_util::future::join_all;
+use p2pt_messaging::wire::Urgency;
 use p2pt_messaging::{IntoPayload, MessageId, Payload, may_be_taken_for_a_chunk};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout;
@@ -20,6 +22,7 @@ use tracing::{Span, error_span};
 use crate::accounts::Account;
 use crate::engine::Command;
 use crate::inbox::Inbox;
+use crate::mux;
 use crate::queue::lock;
 use crate::request::Waiters;
 use crate::send_queue::{Awaited, Content, Outgoing, Pushed, SendQueue, Sent, ToSend};
@@ -52,6 +55,8 @@ impl Peer {
             send_queue: SendQueue::new(settings.config.send_queue_bytes, queued, accounts.shared.clone()),
             settings,
             channels: Mutex::new(Channels { open: Vec::new(), ended: ChannelClosed::Remote }),
+            mux: Mutex::default(),
+            returned: Mutex::default(),
             span: error_span!("peer", id = %id),
         }))
     }
@@ -117,7 +122,7 @@ impl Peer {
     /// # Errors
     /// [`QueueError`]: the response is too large, or there is no room for it, and it comes back.
     pub fn queue_response_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), QueueError> {
-        self.queue_with_id(id, Outgoing::alone(payload.into_payload())).map_err(|error| error.map(given_back))
+        self.queue_with_id(id, Outgoing::response(payload.into_payload())).map_err(|error| error.map(given_back))
     }
 
     /// Queues one frame as it is, outside the message format, as [`send_frame`](Self::send_frame) sends it.
@@ -161,6 +166,16 @@ impl Peer {
 
     /// Waits until what has been queued so far has left, or the peer has no open channel.
     pub(crate) async fn flush(&self) {
+        if let Some(mux) = self.0.mux() {
+            loop {
+                let mut changed = pin!(mux.changed());
+                changed.as_mut().enable();
+                if mux.has_ended() || self.0.send_queue.is_empty() && mux.is_idle() {
+                    return;
+                }
+                changed.await;
+            }
+        }
         let Some(ticket) = self.0.send_queue.ticket() else { return };
         loop {
             let mut changed = pin!(self.0.send_queue.changed());
@@ -174,11 +189,11 @@ impl Peer {
 
     /// Sends a message and does not wait for a response.
     ///
-    /// `Ok` means that a channel accepted all of it, in order, not that it was delivered: the wire format has no
-    /// acknowledgements. If the channel fails half-way the message starts again on the peer's next one. Waits behind
-    /// what was [queued](Self::queue) before it, and while the channel's send buffer is full; what is queued while it
-    /// waits for its turn comes after it. A future dropped half-way leaves a message that never completes at the other
-    /// side, or one that is sent whole, if it had waited for its turn.
+    /// `Ok` means that a channel accepted all of it, in order, not that it was delivered, for which there is
+    /// [`acknowledged`](crate::OutgoingMessage::acknowledged). If the channel fails, it goes on over the peer's next one.
+    /// Waits behind what was [queued](Self::queue) before it, and while the channel's send buffer is full; what is queued
+    /// while it waits for its turn comes after it. A future dropped half-way takes the message back from a peer that speaks
+    /// p2pt/2; at any other it leaves one that never completes, or one that is sent whole, if it had waited for its turn.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -198,7 +213,7 @@ impl Peer {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&self.0.new_id(), ToSend::Owned(payload.into_payload())).await
+        self.send_with_id(&self.0.new_id(), ToSend::message(payload.into_payload())).await
     }
 
     /// Sends a message if that takes no waiting: if the channel's send buffer has room for all of it now, and nothing that
@@ -228,11 +243,11 @@ impl Peer {
     /// # Errors
     /// [`TrySendError`]; the message comes back if it would have to wait: for room, or for what was queued before it.
     pub fn try_send(&self, payload: impl IntoPayload) -> Result<(), TrySendError> {
-        let (id, payload) = (self.0.new_id(), payload.into_payload());
-        self.0.check_size(&payload)?;
-        self.0.hand_over_now(&id, &payload).map_err(|not_now| match not_now {
-            NotNow::Full => TrySendError::Full(payload),
-            NotNow::NeverFits => TrySendError::NeverFits(payload),
+        let (id, message) = (self.0.new_id(), Outgoing::of(payload.into_payload(), Urgency::DEFAULT, false));
+        self.0.check_size(&message.payload)?;
+        self.0.hand_over_now(&id, &message).map_err(|not_now| match not_now {
+            NotNow::Full => TrySendError::Full(message.payload),
+            NotNow::NeverFits => TrySendError::NeverFits(message.payload),
             NotNow::Failed(error) => error.into(),
         })
     }
@@ -286,7 +301,7 @@ impl Peer {
     /// # Errors
     /// [`SendError`], for the reasons for which [`send`](Self::send) fails.
     pub async fn respond_to(&self, id: MessageId, payload: impl IntoPayload) -> Result<(), SendError> {
-        self.send_with_id(&id, ToSend::Owned(payload.into_payload())).await
+        self.send_with_id(&id, ToSend::response(payload.into_payload())).await
     }
 
     /// Responds as [`respond_to`](Self::respond_to) does, and waits for the response to that.
@@ -323,6 +338,9 @@ impl Peer {
     pub async fn send_frame(&self, frame: Frame) -> Result<(), SendError> {
         if looks_like_message(&frame) {
             return Err(SendError::LooksLikeMessage);
+        }
+        if let Some(mux) = self.0.mux() {
+            return self.send_over(&mux, Content::Frame(frame)).await.map(drop);
         }
         match self.0.send_queue.push_behind(frame, Content::Frame) {
             Ok(behind) => self.0.sent_behind(behind).await.map(drop),
@@ -379,8 +397,18 @@ impl Peer {
     /// # }
     /// ```
     pub async fn disconnect(&self) {
+        self.leave(mux::LEFT, "").await;
+    }
+
+    /// Ends the connection as [`disconnect`](Self::disconnect) does, and lets a peer that speaks p2pt/2 know why: it reads the
+    /// code and the text, of which 1 KiB is sent, in [`PeerClosed::left`](crate::PeerClosed::left). The codes are the
+    /// application's; 0 says no more than that it ends.
+    pub async fn leave(&self, code: u64, text: &str) {
         // What has not left by then is counted in `PeerClosed`.
         let _ = timeout(self.0.settings.config.flush_timeout, self.flush()).await;
+        if let Some(mux) = self.0.mux() {
+            mux.leave(&self.0.send_queue, code, text);
+        }
         let (reply, done) = oneshot::channel();
         // An engine that has stopped has closed every channel.
         if self.0.settings.commands.send(Command::Disconnect { peer: self.clone(), reply }).await.is_ok() {
@@ -457,6 +485,12 @@ impl Peer {
     /// Sends a message in its turn, and says which channel took it.
     pub(crate) async fn hand_over(&self, id: &MessageId, message: ToSend<'_>) -> Sent {
         self.0.check_size(message.payload())?;
+        if let Some(mux) = self.0.mux() {
+            let (bytes, message) = (message.payload().len(), message.outgoing());
+            let channel = self.send_over(&mux, Content::Message(id.clone(), message)).await?;
+            self.0.sent(bytes);
+            return Ok(channel);
+        }
         let content = |message: ToSend<'_>| Content::Message(id.clone(), message.outgoing());
         match self.0.send_queue.push_behind(message, content) {
             // In a box, so that a send that does not wait does not carry it.

@@ -5,7 +5,10 @@ use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use p2pt_messaging::{Chunk, Expired, InvalidMessage, Message, NotAChunk, Progress, Reassembler, TextFrame};
+use futures_util::future::poll_immediate;
+use p2pt_messaging::{
+    Chunk, Expired, FrameError, InvalidMessage, Message, NotAChunk, Progress, Reassembler, TextFrame,
+};
 use p2pt_rt::{Sleep, sleep_until};
 use p2pt_transport::{Frame, FrameReceiver};
 use tracing::{debug, trace, warn};
@@ -14,13 +17,24 @@ use crate::accounts::{Account, Charge, Remedy, Short, Tab};
 use crate::channel::{PeerChannel, kind};
 use crate::counters::{Counters, add, count};
 use crate::inbox::{Inbound, Item, weight_of};
+use crate::mux::Mux;
 use crate::queue::EventQueue;
 use crate::request::Routed;
 use crate::{Peer, ReceiveError};
 
+/// What has come by a session is acknowledged when nothing more is there to read, or after so many bytes.
+const ACKNOWLEDGED_AFTER: usize = 64 << 10;
+
 /// Reads a channel until it ends. Stops reading while the peer's inbox is full, which stalls this channel's sender and no
-/// other.
-pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameReceiver>, peer: &Peer, queue: &EventQueue) {
+/// other; what comes by a session waits in that, and stalls nothing.
+pub(crate) async fn read(
+    channel: &PeerChannel,
+    mut receiver: Box<dyn FrameReceiver>,
+    peer: &Peer,
+    queue: &EventQueue,
+    mux: Option<&Mux>,
+) {
+    let mut unsettled = 0;
     let mut reader = Reader::new(peer, queue);
     let mut timer = pin!(None);
     loop {
@@ -31,20 +45,38 @@ pub(crate) async fn read(channel: &PeerChannel, mut receiver: Box<dyn FrameRecei
         {
             timer.set(Some(sleep_until(at)));
         }
-        let frame = tokio::select! {
-            biased;
-            () = elapsed(timer.as_mut()) => {
-                timer.set(None);
-                reader.handle_timeout();
-                continue;
-            }
-            frame = receiver.recv() => frame,
-            () = reader.tab.asked() => continue,
+        let mut coming = receiver.recv();
+        let ready = if unsettled > 0 { poll_immediate(&mut coming).await } else { None };
+        if let Some(mux) = mux
+            && (ready.is_none() || unsettled >= ACKNOWLEDGED_AFTER)
+        {
+            // Nothing more is there, or much has come.
+            unsettled = 0;
+            mux.flush(&peer.shared().send_queue);
+        }
+        let frame = match ready {
+            Some(frame) => frame,
+            None => tokio::select! {
+                biased;
+                () = elapsed(timer.as_mut()) => {
+                    timer.set(None);
+                    reader.handle_timeout();
+                    continue;
+                }
+                frame = coming => frame,
+                () = reader.tab.asked() => continue,
+            },
         };
         let Ok(frame) = frame else { return };
         channel.frame_came();
         trace!(kind = kind(&frame), bytes = frame.len(), "frame in");
-        reader.take(frame).await;
+        match (&frame, mux) {
+            (Frame::Binary(packet), Some(mux)) => {
+                unsettled += packet.len();
+                mux.take_packet(&mut reader, channel, packet).await;
+            }
+            _ => reader.take(frame).await,
+        }
     }
 }
 
@@ -56,7 +88,7 @@ async fn elapsed(timer: Pin<&mut Option<Sleep>>) {
     }
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     peer: &'a Peer,
     queue: &'a EventQueue,
     account: &'a Arc<Account>,
@@ -68,12 +100,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(peer: &'a Peer, queue: &'a EventQueue) -> Self {
+    pub(crate) fn new(peer: &'a Peer, queue: &'a EventQueue) -> Self {
         let (settings, account) = (&peer.shared().settings, &peer.shared().received);
         let mut reassembler = Reassembler::new(settings.config.limits.clone());
         reassembler.set_room(0);
         let (counters, tab) = (&*settings.counters, Tab::new(account));
         Self { peer, queue, account, counters, reassembler, tab, unreported: Vec::new() }
+    }
+
+    pub(crate) fn peer(&self) -> &'a Peer {
+        self.peer
     }
 
     /// Pays if that is due, and reports what was not reported.
@@ -82,7 +118,7 @@ impl<'a> Reader<'a> {
         self.report().await;
     }
 
-    async fn report(&mut self) {
+    pub(crate) async fn report(&mut self) {
         while !self.unreported.is_empty() {
             let error = self.unreported.remove(0);
             self.deliver(Inbound::Invalid(error), None).await;
@@ -116,33 +152,53 @@ impl<'a> Reader<'a> {
                 if why != NotAChunk::NoMark {
                     debug!(%why, "a text frame begins like a part of a message, and is data");
                 }
-                add(&self.counters.bytes_received, frame.len());
-                self.deliver(Inbound::Data(frame), None).await;
+                self.deliver_frame(frame).await;
             }
             Ok(Progress::Complete(message)) => {
                 // Its text is held by itself from here on.
                 drop(frame);
-                count(&self.counters.messages_received);
-                add(&self.counters.bytes_received, message.payload.as_str().len());
-                trace!(message = %message.id, bytes = message.payload.as_str().len(), "message in");
+                self.note(&message);
                 let held = self.reassembler.held_bytes();
-                let charge = self.tab.complete(held, weight_of(&message.id, message.payload.as_str().len()));
+                let charge = self.tab.complete(held, weight_of(&message.id, message.payload.len()));
                 self.give_room_back();
                 self.route(message, charge).await;
             }
             // Its message is incomplete.
             Ok(_) => self.tab.set_held(self.reassembler.held_bytes(), false),
             Err(error) => {
-                count(&self.counters.invalid_frames);
-                debug!(%error, "a frame is not valid");
                 self.give_room_back();
-                self.deliver(Inbound::Invalid(error.into()), None).await;
+                self.refuse(error).await;
             }
         }
     }
 
+    fn note(&self, message: &Message) {
+        count(&self.counters.messages_received);
+        add(&self.counters.bytes_received, message.payload.len());
+        trace!(message = %message.id, bytes = message.payload.len(), "message in");
+    }
+
+    /// Delivers a frame that is no part of a message.
+    pub(crate) async fn deliver_frame(&mut self, frame: Frame) {
+        add(&self.counters.bytes_received, frame.len());
+        self.deliver(Inbound::Data(frame), None).await;
+    }
+
+    /// Reports something that is not valid.
+    pub(crate) async fn refuse(&mut self, error: FrameError) {
+        count(&self.counters.invalid_frames);
+        debug!(%error, "a frame is not valid");
+        self.deliver(Inbound::Invalid(error.into()), None).await;
+    }
+
+    /// Delivers a message that has come by a session.
+    pub(crate) async fn take_message(&mut self, message: Message, response: bool) {
+        self.note(&message);
+        if response { self.route(message, None).await } else { self.deliver(Inbound::Message(message), None).await }
+    }
+
     /// Takes a chunk, for which room is made if it needs some.
-    async fn take_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Progress, p2pt_messaging::FrameError> {
+    async fn take_chunk(&mut self, chunk: &Chunk<'_>) -> Result<Progress, FrameError> {
         loop {
             let now = crate::now();
             let bytes = match self.reassembler.take(now, chunk)? {
@@ -175,7 +231,7 @@ impl<'a> Reader<'a> {
                     self.reject(chunk);
                     let limit = peer.shared().settings.config.limits.max_held_bytes;
                     let reason = InvalidMessage::TooManyBytesHeld { limit };
-                    return Err(p2pt_messaging::FrameError::InvalidMessage { id: chunk.id().clone(), reason });
+                    return Err(FrameError::InvalidMessage { id: chunk.id().clone(), reason });
                 }
             }
         }
@@ -217,7 +273,7 @@ impl<'a> Reader<'a> {
         self.tab.paid();
     }
 
-    fn note_given_up(&mut self, id: p2pt_messaging::MessageId, bytes: usize) {
+    pub(crate) fn note_given_up(&mut self, id: p2pt_messaging::MessageId, bytes: usize) {
         let limit = self.account.memory().bound();
         count(&self.counters.invalid_frames);
         count(&self.counters.messages_given_up);
@@ -253,7 +309,7 @@ impl<'a> Reader<'a> {
         let (mut message, mut charge) = (message, charge);
         loop {
             if charge.is_none() {
-                charge = self.charge(weight_of(&message.id, message.payload.as_str().len())).await;
+                charge = self.charge(weight_of(&message.id, message.payload.len())).await;
             }
             (message, charge) = match waiters.route(now, message, charge) {
                 Routed::Message(message, charge) => return self.deliver(Inbound::Message(message), charge).await,
@@ -297,7 +353,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn deliver(&mut self, inbound: Inbound, charge: Option<Charge>) {
+    pub(crate) async fn deliver(&mut self, inbound: Inbound, charge: Option<Charge>) {
         let charge = match charge {
             Some(charge) => Some(charge),
             None => self.charge(inbound.weight()).await,

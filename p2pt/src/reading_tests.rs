@@ -110,7 +110,7 @@ async fn whatever_peers_send_and_however_slowly_it_is_read_nothing_hangs_or_is_l
                 queue.connect(&peer);
                 let channel = peer_channel(1, &near);
                 let reading = async {
-                    let said = tokio::join!(speak(far, speaking), read(&channel, near.receiver, &peer, &queue)).0;
+                    let said = tokio::join!(speak(far, speaking), read(&channel, near.receiver, &peer, &queue, None)).0;
                     queue.close(&peer, ChannelClosed::Remote, 0);
                     queue.end();
                     said
@@ -183,8 +183,8 @@ async fn the_greediest_peer_pays_and_the_application_is_told() {
     let (one, two) = (peer_channel(1, &greedy_pipe.0), peer_channel(2, &modest_pipe.0));
     tokio::join!(
         saying,
-        read(&one, greedy_pipe.0.receiver, &greedy, &queue),
-        read(&two, modest_pipe.0.receiver, &modest, &queue)
+        read(&one, greedy_pipe.0.receiver, &greedy, &queue, None),
+        read(&two, modest_pipe.0.receiver, &modest, &queue, None)
     );
     queue.end();
     queue.close(&greedy, ChannelClosed::Remote, 0);
@@ -239,7 +239,7 @@ async fn responses_that_are_not_awaited_end_the_requests_behind_them() {
     };
     tokio::select! {
         () = asking => {}
-        () = read(&channel, near.receiver, &peer, &queue) => panic!("the channel stays"),
+        () = read(&channel, near.receiver, &peer, &queue, None) => panic!("the channel stays"),
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use p2pt_rt::Instant;
 
+use p2pt_messaging::wire::Urgency;
 use p2pt_messaging::{Message as Body, MessageId, Payload};
 use p2pt_rt::timeout;
 use p2pt_transport::ChannelClosed;
@@ -204,7 +205,7 @@ impl Waiters {
     }
 
     fn bytes(&self, body: &Body) -> u32 {
-        let weight = weight_of(&body.id, body.payload.as_str().len());
+        let weight = weight_of(&body.id, body.payload.len());
         u32::try_from(weight).unwrap_or(u32::MAX).min(self.capacity_bytes)
     }
 
@@ -265,7 +266,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("peer", &self.peer)
             .field("id", &self.id)
-            .field("bytes", &self.payload.as_str().len())
+            .field("bytes", &self.payload.len())
             .field("timeout", &self.timeout)
             .finish()
     }
@@ -347,7 +348,8 @@ impl Request {
     /// [`send`](Self::send), which waits for room.
     pub fn queue(self) -> Result<PendingResponse, RequestError> {
         let (waiting, payload) = self.register()?;
-        waiting.queue(Outgoing::alone(payload))
+        let message = waiting.message(payload);
+        waiting.queue(message.into())
     }
 
     /// Queues a request of which others have the payload, too.
@@ -416,6 +418,8 @@ impl fmt::Debug for PendingResponse {
 struct Waiting {
     peer: Peer,
     id: MessageId,
+    /// The id is that of a message of the peer.
+    response: bool,
     number: u64,
     body: oneshot::Receiver<Reply>,
     after: Duration,
@@ -436,13 +440,18 @@ enum Sent {
 
 impl Waiting {
     fn register(peer: Peer, id: Option<MessageId>, after: Duration) -> Result<Self, RequestError> {
+        let response = id.is_some();
         let id = id.unwrap_or_else(|| peer.shared().new_id());
         let Some((number, body)) = peer.shared().waiters.register(id.clone()) else {
             debug!(parent: peer.span(), limit = MAX_WAITING, "too many requests to the peer wait for responses");
             return Err(RequestError::TooMany(MAX_WAITING));
         };
         count(&peer.shared().settings.counters.requests_started);
-        Ok(Self { peer, id, number, body, after, began: crate::now(), sent: Sent::NotYet })
+        Ok(Self { peer, id, response, number, body, after, began: crate::now(), sent: Sent::NotYet })
+    }
+
+    fn message(&self, payload: Payload) -> Outgoing {
+        Outgoing::of(payload, Urgency::DEFAULT, self.response).awaited()
     }
 
     fn queue(mut self, payload: Arc<Outgoing>) -> Result<PendingResponse, RequestError> {
@@ -450,7 +459,8 @@ impl Waiting {
             return Err(self.failed(SendError::TooLarge { bytes, max }.into()));
         }
         let handed_over = Arc::<OnceLock<HandedOver>>::default();
-        let asked = Awaited::Response(Asked { number: self.number, handed_over: handed_over.clone() });
+        let asked =
+            Awaited::Response(Asked { number: self.number, id: self.id.clone(), handed_over: handed_over.clone() });
         let error = match self.peer.shared().enqueue(Content::Message(self.id.clone(), payload), Some(asked)) {
             Pushed::Queued => {
                 self.sent = Sent::Queued(handed_over);
@@ -482,9 +492,10 @@ impl Waiting {
     }
 
     async fn send(&mut self, payload: Payload) -> Result<(), RequestError> {
+        let message = ToSend::Owned(self.message(payload));
         let sent = tokio::select! {
             biased;
-            sent = timeout(self.after, self.peer.hand_over(&self.id, ToSend::Owned(payload))) => sent,
+            sent = timeout(self.after, self.peer.hand_over(&self.id, message)) => sent,
             () = self.peer.shared().held_up() => return Err(self.failed(RequestError::InboxFull)),
         };
         match sent {

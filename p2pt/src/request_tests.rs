@@ -168,7 +168,7 @@ async fn a_response_can_be_dropped_replaced_or_late() {
     let wait = |n: u64| {
         let (number, body) = waiters.register(id(n)).expect("room");
         let (after, began) = (Duration::from_secs(5), crate::now());
-        Waiting { peer: peer.clone(), id: id(n), number, body, after, began, sent: Sent::NotYet }
+        Waiting { peer: peer.clone(), id: id(n), response: false, number, body, after, began, sent: Sent::NotYet }
     };
     drop(wait(1));
     assert_eq!(route(waiters, crate::now(), 1), "late");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,9 +75,10 @@ impl Responses {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Response>> {
         let peers = std::mem::take(&mut self.peers);
         let payload = match peers.first() {
-            Some(first) => Outgoing::shared(std::mem::replace(&mut self.payload, "".into()), &peers, first),
+            Some(first) => Outgoing::shared(std::mem::replace(&mut self.payload, "".into()), &peers, first).awaited(),
             None => return Pin::new(&mut self.pending).poll_next(cx),
         };
+        let payload = Arc::new(payload);
         for peer in peers {
             let queued = Request::queue_shared(&peer, payload.clone(), self.timeout);
             self.pending.push(Box::pin(async move {
@@ -94,7 +96,7 @@ impl Responses {
 impl fmt::Debug for Responses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Responses")
-            .field("bytes", &self.payload.as_str().len())
+            .field("bytes", &self.payload.len())
             .field("timeout", &self.timeout)
             .field("peers", &self.peers)
             .field("pending", &self.pending.len())

@@ -5,24 +5,27 @@
 //! that finds something queued is [put behind it](SendQueue::push_behind), beyond the bound, since its caller waits: so it
 //! neither overtakes what was queued before it nor is overtaken by what is queued later, however rarely it is polled.
 
+mod drain;
+
 use p2pt_rt::Instant;
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use p2pt_mesh::mesh::ChannelId;
+use p2pt_messaging::wire::Urgency;
 use p2pt_messaging::{MessageId, Payload};
 use p2pt_transport::Frame;
 use tokio::sync::{Notify, oneshot};
-use tracing::debug;
 
 use crate::accounts::{Account, Charge};
-use crate::channel::PeerChannel;
 use crate::inbox::{ITEM_OVERHEAD, weight_of};
 use crate::pending_send::Confirm;
-use crate::queue::{EventQueue, lock};
-use crate::{Peer, SendError, SendFailed};
+use crate::queue::lock;
+use crate::{Peer, Returned, SendError};
+use drain::InFlight;
+
+pub(crate) use drain::drain;
 
 /// What is to be handed over.
 #[derive(Debug)]
@@ -35,53 +38,89 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) payload: Payload,
+    pub(crate) urgency: Urgency,
+    /// Its id is that of a message of the peer.
+    pub(crate) response: bool,
+    /// Its response is awaited, so that its sender hears of its end and it does not come back.
+    pub(crate) request: bool,
     /// What all peers together are charged with for it once, if several share it.
     shared: Option<Charge>,
 }
 
 impl Outgoing {
+    pub(crate) fn of(payload: Payload, urgency: Urgency, response: bool) -> Self {
+        Self { payload, urgency, response, request: false, shared: None }
+    }
+
+    /// The same, of which a response is awaited.
+    pub(crate) fn awaited(self) -> Self {
+        Self { request: true, ..self }
+    }
+
     /// For one peer.
     pub(crate) fn alone(payload: Payload) -> Arc<Self> {
-        Arc::new(Self { payload, shared: None })
+        Self::of(payload, Urgency::DEFAULT, false).into()
+    }
+
+    /// For one peer, in response to a message of it.
+    pub(crate) fn response(payload: Payload) -> Arc<Self> {
+        Self::of(payload, Urgency::DEFAULT, true).into()
     }
 
     /// For several peers, which the node is to hold it for once. Where there is no room for that, each queue counts it by
     /// itself, and takes it or not.
-    pub(crate) fn shared(payload: Payload, peers: &[Peer], one: &Peer) -> Arc<Self> {
+    pub(crate) fn shared(payload: Payload, peers: &[Peer], one: &Peer) -> Self {
         let account = one.shared().send_queue.shared();
-        let bytes = payload.as_str().len();
+        let bytes = payload.len();
         let shared = (peers.len() > 1 && account.try_take(bytes)).then(|| Charge::taken(account, bytes));
-        Arc::new(Self { payload, shared })
+        Self { shared, ..Self::of(payload, Urgency::DEFAULT, false) }
     }
 }
 
 /// A message to be sent, which is this send's own or shared with others.
 #[derive(Debug)]
 pub(crate) enum ToSend<'a> {
-    Owned(Payload),
+    Owned(Outgoing),
     Shared(&'a Arc<Outgoing>),
 }
 
 impl ToSend<'_> {
+    /// A message of this send's own.
+    pub(crate) fn message(payload: Payload) -> Self {
+        Self::Owned(Outgoing::of(payload, Urgency::DEFAULT, false))
+    }
+
+    /// The same, in response to a message of the peer.
+    pub(crate) fn response(payload: Payload) -> Self {
+        Self::Owned(Outgoing::of(payload, Urgency::DEFAULT, true))
+    }
+
     pub(crate) fn payload(&self) -> &Payload {
         match self {
-            Self::Owned(payload) => payload,
+            Self::Owned(message) => &message.payload,
             Self::Shared(message) => &message.payload,
         }
     }
 
     pub(crate) fn outgoing(self) -> Arc<Outgoing> {
         match self {
-            Self::Owned(payload) => Outgoing::alone(payload),
+            Self::Owned(message) => message.into(),
             Self::Shared(message) => message.clone(),
         }
     }
 }
 
 impl Content {
-    fn bytes(&self) -> usize {
+    pub(crate) fn urgency(&self) -> Urgency {
         match self {
-            Self::Message(_, message) => message.payload.as_str().len(),
+            Self::Message(_, message) => message.urgency,
+            Self::Frame(_) => Urgency::DEFAULT,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Message(_, message) => message.payload.len(),
             Self::Frame(frame) => frame.len(),
         }
     }
@@ -114,6 +153,8 @@ pub(crate) struct HandedOver {
 pub(crate) struct Asked {
     /// Distinguishes it from others with the same id.
     pub(crate) number: u64,
+    /// Whose response is awaited.
+    pub(crate) id: MessageId,
     /// Set once a channel has taken all of it.
     pub(crate) handed_over: Arc<OnceLock<HandedOver>>,
 }
@@ -130,6 +171,13 @@ pub(crate) enum Awaited {
     Acceptance(Confirm),
     /// The same, by a send that waits for it and keeps it in the place of the queue.
     Send(oneshot::Sender<Sent>),
+}
+
+/// What something that has left the queue for a session still counts as, until it is [settled](SendQueue::settle).
+#[derive(Debug)]
+pub(crate) struct Queued {
+    weight: usize,
+    charged: usize,
 }
 
 #[derive(Debug)]
@@ -155,7 +203,21 @@ impl Item {
 
     /// Whether it is of a send, whose caller holds it and hears of it.
     fn is_waited_for(&self) -> bool {
-        matches!(self.awaited, Some(Awaited::Send(_)))
+        match &self.awaited {
+            Some(Awaited::Send(_)) => true,
+            Some(Awaited::Acceptance(confirm)) => confirm.is_waited_for(),
+            Some(Awaited::Response(_)) | None => false,
+        }
+    }
+
+    /// The message, unless it is a request, of which the caller hears.
+    fn returned(self) -> Option<Returned> {
+        match self.content {
+            Content::Message(id, message) if !message.request => {
+                Some(Returned { id, payload: crate::peer::given_back(message) })
+            }
+            _ => None,
+        }
     }
 
     /// The [number](Asked::number) of the request that it is.
@@ -195,6 +257,8 @@ pub(crate) struct SendQueue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    /// How many of them there are of each urgency.
+    waiting: [usize; 8],
     in_flight: Option<Flight>,
     /// Weight of what is queued or in flight.
     weight: usize,
@@ -226,6 +290,28 @@ impl State {
         let queued = self.items.front().map(|item| item.number);
         self.in_flight.as_ref().map(|flight| flight.number).into_iter().chain(queued).any(|left| left < number)
     }
+
+    /// The most urgent item for which there is room, the oldest of those.
+    fn next_for(&self, has_room: impl Fn(Urgency) -> bool) -> Option<usize> {
+        let front = self.items.front()?.content.urgency();
+        let urgent = (0..=7).filter_map(Urgency::new).filter(|urgency| self.waiting[usize::from(urgency.get())] > 0);
+        let next = urgent.into_iter().find(|urgency| has_room(*urgency))?;
+        if next == front {
+            return Some(0);
+        }
+        self.items.iter().position(|item| item.content.urgency() == next)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.waiting[usize::from(item.content.urgency().get())] += 1;
+        self.items.push_back(item);
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Item> {
+        let item = self.items.remove(index)?;
+        self.waiting[usize::from(item.content.urgency().get())] -= 1;
+        Some(item)
+    }
 }
 
 impl SendQueue {
@@ -254,9 +340,61 @@ impl SendQueue {
         state.next += 1;
         state.weight += item.weight();
         state.charged += item.charged();
-        state.items.push_back(item);
+        state.push(item);
         self.note(state);
         Pushed::Queued
+    }
+
+    /// Puts what its caller waits for behind what is queued, if anything is, beyond the bound.
+    pub(crate) fn push_waited_for(&self, content: Content, awaited: Awaited) -> bool {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return false;
+        }
+        let number = state.next;
+        state.next += 1;
+        state.push(Item { number, content, awaited: Some(awaited) });
+        self.note(state);
+        true
+    }
+
+    /// Takes the next item for a session that has room for some urgencies. It counts until it is [settled](Self::settle).
+    pub(crate) fn take_for(&self, has_room: impl Fn(Urgency) -> bool) -> Option<(Content, Option<Awaited>, Queued)> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        if state.in_flight.is_some() {
+            return None;
+        }
+        let index = state.next_for(has_room)?;
+        let item = state.remove(index)?;
+        let queued = Queued { weight: item.weight(), charged: item.charged() };
+        self.note(state);
+        Some((item.content, item.awaited, queued))
+    }
+
+    /// Something that was taken for a session counts no more.
+    pub(crate) fn settle(&self, queued: Queued) {
+        if queued.weight > 0 || queued.charged > 0 {
+            let mut state = lock(&self.state);
+            self.uncount(&mut state, queued);
+            self.note(state);
+        }
+    }
+
+    /// Takes back the message whose sender is the one that is meant, if it is still queued.
+    pub(crate) fn take_back(&self, is_meant: impl Fn(&Confirm) -> bool) -> Option<Payload> {
+        let mut state = lock(&self.state);
+        let is_of = |item: &Item| matches!(&item.awaited, Some(Awaited::Acceptance(confirm)) if is_meant(confirm));
+        let index = state.items.iter().position(is_of)?;
+        let item = state.remove(index)?;
+        self.gone(&mut state, &item);
+        self.note(state);
+        match item.content {
+            Content::Message(_, message) => Some(crate::peer::given_back(message)),
+            Content::Frame(_) => None,
+        }
     }
 
     /// Puts what a send waits for behind what is queued; gives it back if nothing is.
@@ -271,7 +409,7 @@ impl SendQueue {
         let (send, sent) = oneshot::channel();
         let number = state.next;
         state.next += 1;
-        state.items.push_back(Item { number, content: content(to_send), awaited: Some(Awaited::Send(send)) });
+        state.push(Item { number, content: content(to_send), awaited: Some(Awaited::Send(send)) });
         self.note(state);
         Ok(Behind { queue: self, number, sent })
     }
@@ -282,7 +420,7 @@ impl SendQueue {
         if let Some(flight) = state.in_flight.as_mut().filter(|flight| flight.number == number) {
             flight.cancelled = true;
         } else if let Some(index) = state.items.iter().position(|item| item.number == number) {
-            state.items.remove(index);
+            state.remove(index);
             self.note(state);
         }
     }
@@ -303,7 +441,7 @@ impl SendQueue {
         let mut state = lock(&self.state);
         let is_of = |item: &Item| item.request() == Some(request);
         if let Some(index) = state.items.iter().position(is_of) {
-            if let Some(item) = state.items.remove(index) {
+            if let Some(item) = state.remove(index) {
                 self.gone(&mut state, &item);
             }
             self.note(state);
@@ -317,20 +455,22 @@ impl SendQueue {
         self.changed.notify_waiters();
     }
 
-    /// It is reported that the peer is gone. Returns how many messages, and bytes of them, were never handed over.
-    pub(crate) fn close(&self) -> (u64, u64) {
+    /// It is reported that the peer is gone. Returns how many messages, and bytes of them, were never handed over, and those of
+    /// them that are still there.
+    pub(crate) fn close(&self) -> (u64, u64, Vec<Returned>) {
         let mut state = lock(&self.state);
         state.closed = true;
         let in_flight = state.in_flight.as_ref().and_then(|flight| flight.unsent);
         let unsent = state.items.iter().filter_map(Item::unsent).chain(in_flight);
         let (count, bytes) = unsent.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes as u64));
         let items = std::mem::take(&mut state.items);
+        state.waiting = [0; 8];
         state.weight = 0;
         self.account.give_back(std::mem::take(&mut state.charged));
         self.account.retire();
         self.note(state);
-        drop(items);
-        (count, bytes)
+        let returned = items.into_iter().filter_map(Item::returned).collect();
+        (count, bytes, returned)
     }
 
     /// The peer is connected, and it was not reported that it is gone.
@@ -362,7 +502,7 @@ impl SendQueue {
         if state.in_flight.is_some() {
             return None;
         }
-        let item = state.items.pop_front()?;
+        let item = state.remove(0)?;
         let request = item.request();
         let (number, unsent) = (item.number, item.unsent());
         state.in_flight = Some(Flight { number, unsent, request, cancelled: false });
@@ -371,9 +511,13 @@ impl SendQueue {
 
     /// An item is neither queued nor in flight any more.
     fn gone(&self, state: &mut State, item: &Item) {
-        state.weight = state.weight.saturating_sub(item.weight());
+        self.uncount(state, Queued { weight: item.weight(), charged: item.charged() });
+    }
+
+    fn uncount(&self, state: &mut State, Queued { weight, charged }: Queued) {
+        state.weight = state.weight.saturating_sub(weight);
         // Nothing is left of what was charged after a close.
-        let charged = item.charged().min(state.charged);
+        let charged = charged.min(state.charged);
         state.charged -= charged;
         self.account.give_back(charged);
     }
@@ -397,91 +541,6 @@ pub(crate) struct Behind<'a> {
 impl Drop for Behind<'_> {
     fn drop(&mut self) {
         self.queue.withdraw(self.number);
-    }
-}
-
-/// The item in flight, which goes back to the front of the queue if it is dropped.
-struct InFlight<'a> {
-    queue: &'a SendQueue,
-    item: Option<Item>,
-}
-
-impl InFlight<'_> {
-    fn done(mut self) -> Option<Item> {
-        let item = self.item.take()?;
-        let mut state = lock(&self.queue.state);
-        state.in_flight = None;
-        self.queue.gone(&mut state, &item);
-        self.queue.note(state);
-        Some(item)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(item) = self.item.take() {
-            let mut state = lock(&self.queue.state);
-            let cancelled = state.in_flight.take().is_some_and(|flight| flight.cancelled);
-            if cancelled {
-                self.queue.gone(&mut state, &item);
-            } else if !state.closed {
-                state.items.push_front(item);
-            }
-            self.queue.note(state);
-        }
-    }
-}
-
-/// Hands over what is queued for a peer, until this channel of it closes.
-pub(crate) async fn drain(channel: &PeerChannel, peer: &Peer, events: &EventQueue) {
-    let queue = &peer.shared().send_queue;
-    loop {
-        let mut changed = pin!(queue.changed());
-        changed.as_mut().enable();
-        if channel.is_closed() {
-            return;
-        }
-        let Some(item) = queue.take() else {
-            changed.await;
-            continue;
-        };
-        let handed_over = match item.item.as_ref().map(|item| &item.content) {
-            Some(Content::Message(id, message)) => peer.shared().hand_over(id, &message.payload).await,
-            Some(Content::Frame(frame)) => peer.shared().hand_over_frame(frame).await,
-            None => return,
-        };
-        // No channel is open. The next one takes it, unless it is reported first that the peer is gone.
-        if let Err(SendError::PeerGone(_)) = handed_over {
-            return;
-        }
-        let Some(Item { content, awaited, .. }) = item.done() else { return };
-        let id = match content {
-            Content::Message(id, _) => Some(id),
-            Content::Frame(_) => None,
-        };
-        match (handed_over, awaited, id) {
-            // A send that was given up meanwhile is told nothing.
-            (handed_over, Some(Awaited::Send(send)), _) => drop(send.send(handed_over)),
-            (Ok(channel), Some(Awaited::Response(asked)), Some(id)) => {
-                debug!(parent: peer.span(), request = %id, channel = channel.0, "the queued request is sent");
-                let _ = asked.handed_over.set(HandedOver { at: crate::now(), channel });
-            }
-            // An application that no longer waits for it hears of failures alone.
-            (Ok(_), Some(Awaited::Acceptance(confirm)), _) => drop(confirm.send(Ok(()))),
-            (Ok(_), ..) => {}
-            (Err(error), Some(Awaited::Response(asked)), Some(id)) => {
-                peer.shared().waiters.fail(crate::now(), id, asked.number, error);
-            }
-            (Err(error), awaited, id) => {
-                let unheard = match awaited {
-                    Some(Awaited::Acceptance(confirm)) => confirm.send(Err(error)).err().and_then(Result::err),
-                    _ => Some(error),
-                };
-                if let Some(error) = unheard {
-                    events.send_failed(peer, SendFailed { peer: peer.clone(), id, error, missed: 0 });
-                }
-            }
-        }
     }
 }
 

@@ -9,6 +9,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::SendFailed;
+use crate::channel::PeerChannel;
+use crate::queue::EventQueue;
 use crate::settings::{PeerConfig, Settings};
 use crate::{Event, QueueError, RequestError, TrySendError};
 
@@ -53,7 +56,7 @@ impl Bench {
                 peer.shared().remove_channel(channel.id, reason);
             };
             tokio::join!(
-                crate::reading::read(&channel, near.receiver, &peer, &events),
+                crate::reading::read(&channel, near.receiver, &peer, &events, None),
                 drain(&channel, &peer, &events),
                 watch
             );
@@ -74,7 +77,9 @@ async fn received(far: &mut Channel, count: usize) -> String {
     while texts.len() < count {
         let frame = timeout(DEADLINE, far.receiver.recv()).await.expect("in time").expect("the channel is open");
         match reassembler.push(crate::now(), frame.bytes()).expect("a frame of ours") {
-            p2pt_messaging::Progress::Complete(message) => texts.push_str(&message.payload.as_str()[..1]),
+            p2pt_messaging::Progress::Complete(message) => {
+                texts.push_str(&message.payload.as_str().expect("text")[..1])
+            }
             p2pt_messaging::Progress::Foreign(_) => texts.push_str(&frame.to_text()[..1]),
             _ => {}
         }
@@ -393,7 +398,7 @@ fn a_request_that_ended_in_flight_is_not_sent_again_when_its_channel_fails() {
     for cancelled in [false, true] {
         let bench = Bench::new(|_| {});
         let queue = &bench.peer.shared().send_queue;
-        let asked = Awaited::Response(Asked { number: 7, handed_over: Arc::default() });
+        let asked = Awaited::Response(Asked { number: 7, id: 1.into(), handed_over: Arc::default() });
         let content = Content::Message(p2pt_messaging::MessageId::from(1), Outgoing::alone("question".into()));
         assert!(matches!(queue.push(content, Some(asked)), Pushed::Queued));
         let in_flight = queue.take().expect("it is queued");

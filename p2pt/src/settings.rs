@@ -27,6 +27,10 @@ const NODE_MEMORY: usize = 256 << 20;
 /// How long what is queued may take to leave when a connection is ended, unless configured.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a peer whose connection has failed may take to come back to its session, unless configured: peers mostly meet
+/// again within two announces, and an application is to hear of a loss before its user notices.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long a request waits for its response unless configured.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -44,6 +48,10 @@ pub(crate) struct PeerConfig {
     pub(crate) flush_timeout: Duration,
     pub(crate) receive_memory: usize,
     pub(crate) send_memory: usize,
+    /// Whether p2pt/2 is spoken with peers that speak it, too.
+    pub(crate) p2pt2: bool,
+    /// How long a peer whose connection has failed may take to come back to its session.
+    pub(crate) reconnect_within: Duration,
     /// Names and the keys that are recognised as theirs.
     pub(crate) pins: Option<Arc<dyn TrustStore>>,
 }
@@ -59,6 +67,8 @@ impl Default for PeerConfig {
             flush_timeout: FLUSH_TIMEOUT,
             receive_memory: NODE_MEMORY,
             send_memory: NODE_MEMORY,
+            p2pt2: true,
+            reconnect_within: RECONNECT_WITHIN,
             pins: None,
         }
     }

@@ -356,7 +356,7 @@ impl Swarm {
     pub fn queue_all(&self, payload: impl IntoPayload) -> Vec<(Peer, QueueError<()>)> {
         let peers = self.peers();
         let Some(first) = peers.first() else { return Vec::new() };
-        let message = Outgoing::shared(payload.into_payload(), &peers, first);
+        let message = Arc::new(Outgoing::shared(payload.into_payload(), &peers, first));
         let queue = |peer: Peer| {
             let error = peer.queue_with_id(peer.shared().new_id(), message.clone()).err()?;
             Some((peer, error.map(drop)))

@@ -9,6 +9,7 @@ pub mod page;
 pub mod pipe;
 pub mod plan;
 pub mod program;
+pub mod sessions;
 pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod soak;

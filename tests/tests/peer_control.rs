@@ -94,7 +94,15 @@ async fn disconnecting_ends_what_is_under_way_and_says_why() {
         to_two.disconnect().await;
         assert!(!to_two.is_connected());
     };
-    let (sent, requested, ()) = tokio::join!(to_two.send("z".repeat(20 << 20)), request, disconnecting);
+    let sending = async {
+        // The session takes what is below its window, and one more, which becomes whole.
+        loop {
+            if let Err(error) = to_two.send("z".repeat(5 << 20)).await {
+                return Err::<(), _>(error);
+            }
+        }
+    };
+    let (sent, requested, ()) = tokio::join!(sending, request, disconnecting);
     assert_eq!(sent, Err(SendError::PeerGone(ChannelClosed::Local)));
     assert_eq!(requested.unwrap_err(), RequestError::PeerGone(ChannelClosed::Local));
 }
@@ -267,11 +275,11 @@ async fn a_slow_peer_keeps_a_broadcast_from_no_other() {
     let (mut quick, slow) = (sim.start("room", &[A]).await, sim.start("room", &[A]).await);
     meet(&one.p2pt, quick.p2pt.peer_id()).await;
     meet(&one.p2pt, slow.p2pt.peer_id()).await;
-    // Slow does not read: this many bytes fill its inbox and all buffers on the way.
+    // Slow does not read: this many bytes fill its inbox, its session and all buffers on the way.
     let large = "x".repeat(5 << 20);
     let broadcasting = async {
         let mut stalled = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let results = one.p2pt.broadcast(large.as_str()).await;
             assert_eq!(results.len(), 2);
             stalled.extend(results.into_iter().filter_map(|(peer, result)| Some((peer.id(), result.err()?))));
@@ -280,7 +288,7 @@ async fn a_slow_peer_keeps_a_broadcast_from_no_other() {
     };
     let hearing = async {
         let began = Instant::now();
-        for _ in 0..3 {
+        for _ in 0..4 {
             event(&mut quick, |event| matches!(event, Event::Message(_)).then_some(())).await;
         }
         began.elapsed()

@@ -254,7 +254,8 @@ async fn a_killed_peer_is_noticed_and_its_requests_end() {
     let started = Instant::now();
     let gone = closed(&mut one.events, SOON).await;
     assert!(matches!(gone.reason, ChannelClosed::Timeout(_)), "{gone:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "noticed after {:?}", started.elapsed());
+    // It is noticed within 10 s, and may come back for 5 s more.
+    assert!(started.elapsed() < Duration::from_secs(15), "noticed after {:?}", started.elapsed());
     let error = asking.await.expect("no panic").expect_err("the peer was killed");
     assert!(matches!(error, RequestError::PeerGone(ChannelClosed::Timeout(_))), "{error:?}");
 }

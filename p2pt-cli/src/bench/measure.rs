@@ -156,8 +156,8 @@ impl<'a> Measurer<'a> {
     async fn echo(&self, text: String) -> Result<(), TestError> {
         let response = self.peer.request(text).await?;
         match response.payload().as_str() {
-            ECHO => Ok(()),
-            other => Err(TestError::Echo(other.chars().take(80).collect())),
+            Some(ECHO) => Ok(()),
+            other => Err(TestError::Echo(other.unwrap_or("bytes").chars().take(80).collect())),
         }
     }
 

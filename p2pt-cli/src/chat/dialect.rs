@@ -77,7 +77,8 @@ impl Dialect {
     }
 
     pub(super) fn read(self, payload: &Payload) -> Said {
-        let as_it_is = || Said::Line { text: payload.as_str().to_owned(), name: None };
+        let text = || payload.as_str().map_or_else(|| format!("({} bytes)", payload.len()), str::to_owned);
+        let as_it_is = || Said::Line { text: text(), name: None };
         match self {
             Self::Plain => match payload.as_json() {
                 Some(json) => match (json.parse::<Named>(), json.parse::<Typing>()) {
@@ -124,6 +125,8 @@ mod tests {
         assert!(matches!(Dialect::Plain.read(&json), Said::Line { text, name: None } if text.contains("age")));
         let text = "no JSON".into_payload();
         assert!(matches!(Dialect::P2Chat.read(&text), Said::Line { text, name: None } if text == "no JSON"));
+        let bytes = vec![0, 159, 146].into_payload();
+        assert!(matches!(Dialect::Plain.read(&bytes), Said::Line { text, name: None } if text == "(3 bytes)"));
     }
 
     #[test]

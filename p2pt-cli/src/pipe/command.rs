@@ -1,17 +1,21 @@
 //! Commands: what comes in, one JSON object a line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p2pt::trust::PublicKey;
-use p2pt::{Frame, IdParseError, InfoHash, Json, MessageId, Payload, PeerId};
+use p2pt::{Frame, IdParseError, InfoHash, Json, MessageId, Payload, PeerId, Urgency};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, Unexpected};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::args::Secret;
+
+/// The largest code that a varint of the wire holds, 2^62 - 1 (RFC 9000, section 16).
+const MAX_CODE: u64 = (1 << 62) - 1;
 
 /// One line of input.
 #[derive(Debug, Deserialize)]
@@ -30,7 +34,13 @@ pub(super) enum Command {
     RequestMorePeers(InSwarm),
     Peers(InSwarm),
     Stats(OnePeer),
-    Disconnect(OnePeer),
+    Disconnect(Farewell),
+    Cancel(TakeBack),
+    OpenStream(OpenStream),
+    WriteStream(WriteStream),
+    FinishStream(FinishStream),
+    ResetStream(EndStream),
+    StopStream(EndStream),
     #[serde(deserialize_with = "hex")]
     Ban(PeerId),
     #[serde(deserialize_with = "hex")]
@@ -47,10 +57,15 @@ pub(super) enum Command {
 #[serde(deny_unknown_fields)]
 pub(super) struct SendMessage {
     pub(super) peer: To,
-    #[serde(deserialize_with = "payload")]
-    pub(super) message: Payload,
+    #[serde(default, deserialize_with = "payload")]
+    message: Option<Payload>,
+    bytes: Option<Base64>,
     pub(super) tag: Option<String>,
     pub(super) confirm: Option<Confirm>,
+    #[serde(default, deserialize_with = "urgency")]
+    pub(super) urgency: Option<Urgency>,
+    #[serde(default)]
+    pub(super) progress: bool,
     #[serde(default = "wait")]
     pub(super) wait: bool,
     #[serde(default, deserialize_with = "some_hex")]
@@ -64,10 +79,13 @@ pub(super) struct Respond {
     pub(super) peer: PeerId,
     #[serde(deserialize_with = "message_id")]
     pub(super) id: MessageId,
-    #[serde(deserialize_with = "payload")]
-    pub(super) message: Payload,
+    #[serde(default, deserialize_with = "payload")]
+    message: Option<Payload>,
+    bytes: Option<Base64>,
     pub(super) tag: Option<String>,
     pub(super) confirm: Option<Confirm>,
+    #[serde(default)]
+    pub(super) progress: bool,
     #[serde(default, deserialize_with = "some_hex")]
     pub(super) swarm: Option<InfoHash>,
 }
@@ -90,6 +108,8 @@ pub(super) struct SendFrame {
 pub(super) enum Confirm {
     /// That a channel has taken it.
     Accepted,
+    /// That the other side has it.
+    Acknowledged,
     /// The response to it.
     Response,
 }
@@ -112,6 +132,71 @@ pub(super) struct InSwarm {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OnePeer {
     pub(super) peer: PeerId,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// A peer to part from, and the code and the words for it: an id alone is a peer of the first swarm.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Farewell {
+    pub(super) peer: PeerId,
+    pub(super) code: u64,
+    pub(super) text: String,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// The tag of what is to be taken back: text alone is one of the first swarm.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TakeBack {
+    pub(super) of: String,
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// A stream to open.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenStream {
+    #[serde(deserialize_with = "hex")]
+    pub(super) peer: PeerId,
+    /// Text as it is, everything else as JSON.
+    #[serde(default, deserialize_with = "payload")]
+    pub(super) metadata: Option<Payload>,
+    #[serde(default, deserialize_with = "urgency")]
+    pub(super) urgency: Option<Urgency>,
+    pub(super) tag: Option<String>,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// Bytes for a stream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WriteStream {
+    pub(super) stream: u64,
+    text: Option<String>,
+    base64: Option<Base64>,
+    pub(super) tag: Option<String>,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// The end of what is written to a stream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FinishStream {
+    pub(super) stream: u64,
+    pub(super) tag: Option<String>,
+    #[serde(default, deserialize_with = "some_hex")]
+    pub(super) swarm: Option<InfoHash>,
+}
+
+/// The end of one half of a stream, before its time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndStream {
+    pub(super) stream: u64,
+    #[serde(default, deserialize_with = "code")]
+    pub(super) code: u64,
+    #[serde(default, deserialize_with = "some_hex")]
     pub(super) swarm: Option<InfoHash>,
 }
 
@@ -191,7 +276,43 @@ impl Command {
             Self::Send(send) => send.tag.as_deref(),
             Self::Respond(respond) => respond.tag.as_deref(),
             Self::SendFrame(send) => send.tag.as_deref(),
+            Self::OpenStream(open) => open.tag.as_deref(),
+            Self::WriteStream(write) => write.tag.as_deref(),
+            Self::FinishStream(finish) => finish.tag.as_deref(),
             _ => None,
+        }
+    }
+}
+
+impl SendMessage {
+    /// What to send.
+    pub(super) fn content(&mut self) -> Result<Payload, String> {
+        content(self.message.take(), self.bytes.take())
+    }
+}
+
+impl Respond {
+    /// What to respond.
+    pub(super) fn content(&mut self) -> Result<Payload, String> {
+        content(self.message.take(), self.bytes.take())
+    }
+}
+
+fn content(message: Option<Payload>, bytes: Option<Base64>) -> Result<Payload, String> {
+    match (message, bytes) {
+        (Some(message), None) => Ok(message),
+        (None, Some(Base64(bytes))) => Ok(bytes.into()),
+        _ => Err("what is sent is either a `message` or `bytes`".to_owned()),
+    }
+}
+
+impl WriteStream {
+    /// The bytes to write.
+    pub(super) fn content(&mut self) -> Result<Vec<u8>, String> {
+        match (self.text.take(), self.base64.take()) {
+            (Some(text), None) => Ok(text.into_bytes()),
+            (None, Some(Base64(bytes))) => Ok(bytes),
+            _ => Err("what is written is either `text` or `base64`".to_owned()),
         }
     }
 }
@@ -267,6 +388,42 @@ impl<'de> Deserialize<'de> for OnePeer {
     }
 }
 
+impl<'de> Deserialize<'de> for Farewell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            #[serde(deserialize_with = "hex")]
+            peer: PeerId,
+            #[serde(default, deserialize_with = "code")]
+            code: u64,
+            text: Option<String>,
+            #[serde(default, deserialize_with = "some_hex")]
+            swarm: Option<InfoHash>,
+        }
+        let short = |Hex(peer)| Self { peer, code: 0, text: String::new(), swarm: None };
+        short_or_full(deserializer, short, |Full { peer, code, text, swarm }| Self {
+            peer,
+            code,
+            text: text.unwrap_or_default(),
+            swarm,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for TakeBack {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Full {
+            of: String,
+            #[serde(default, deserialize_with = "some_hex")]
+            swarm: Option<InfoHash>,
+        }
+        short_or_full(deserializer, |of| Self { of, swarm: None }, |Full { of, swarm }| Self { of, swarm })
+    }
+}
+
 impl<'de> Deserialize<'de> for NewIdentifier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -335,6 +492,28 @@ fn some_hex<'de, D: Deserializer<'de>, T: FromStr<Err = IdParseError>>(deseriali
     Ok(Option::deserialize(deserializer)?.map(|Hex(id)| id))
 }
 
+/// Bytes, in base64.
+#[derive(Debug)]
+struct Base64(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        STANDARD.decode(&*text).map(Self).map_err(|error| D::Error::custom(format_args!("not base64: {error}")))
+    }
+}
+
+fn urgency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Urgency>, D::Error> {
+    let of = |number| Urgency::new(number).ok_or_else(|| D::Error::custom("an urgency is 0 to 7"));
+    Option::<u8>::deserialize(deserializer)?.map(of).transpose()
+}
+
+/// A code of the application's, which the wire has room for.
+fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let code = Option::<u64>::deserialize(deserializer)?.unwrap_or_default();
+    if code > MAX_CODE { Err(D::Error::custom(format_args!("a code is {MAX_CODE} at most"))) } else { Ok(code) }
+}
+
 /// A public key. What is none may be a secret one, and is not repeated.
 fn some_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PublicKey>, D::Error> {
     Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
@@ -350,213 +529,17 @@ fn message_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageId, D
 }
 
 /// A JSON string is sent as text, everything else as the JSON it is. Lone surrogates become U+FFFD.
-fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Payload, D::Error> {
+fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payload>, D::Error> {
     let raw = <&RawValue>::deserialize(deserializer)?;
     let json = Json::from_text(raw.get()).map_err(D::Error::custom)?;
-    if raw.get().starts_with('"') { json.parse().map(Payload::Text).map_err(D::Error::custom) } else { Ok(json.into()) }
+    let is_text = raw.get().starts_with('"');
+    if is_text {
+        json.parse().map(|text| Some(Payload::Text(text))).map_err(D::Error::custom)
+    } else {
+        Ok(Some(json.into()))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEX: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
-
-    fn parse(line: &str) -> Command {
-        Command::parse(&line.replace("HEX", HEX).into_bytes()).unwrap().unwrap()
-    }
-
-    fn bad(line: &str) -> BadLine {
-        Command::parse(&line.replace("HEX", HEX).into_bytes()).unwrap_err()
-    }
-
-    fn sent(message: &str) -> Payload {
-        match parse(&format!(r#"{{"send":{{"peer":"*","message":{message}}}}}"#)) {
-            Command::Send(SendMessage { peer: To::Everyone, message, tag: None, wait: true, .. }) => message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn commands_are_as_documented() {
-        let Command::Send(send) = parse(r#" {"send":{"peer":"HEX","message":"hi","tag":"t"}} "#) else { panic!() };
-        assert_eq!(send.peer, To::Peer(HEX.parse().unwrap()));
-        assert_eq!((send.message, send.tag.as_deref(), send.wait), ("hi".into(), Some("t"), true));
-        let Command::Send(send) = parse(r#"{"send":{"peer":"*","message":"hi","wait":false}}"#) else { panic!() };
-        assert!(!send.wait);
-        let Command::Respond(respond) = parse(r#"{"respond":{"peer":"HEX","id":7,"message":null}}"#) else { panic!() };
-        assert_eq!((respond.peer, respond.id, respond.tag), (HEX.parse().unwrap(), 7.into(), None));
-        assert!(matches!(parse(r#"{"add_tracker":"ws://x"}"#), Command::AddTracker(url) if url == "ws://x"));
-        assert!(matches!(parse(r#"{"remove_tracker":"ws://x"}"#), Command::RemoveTracker(url) if url == "ws://x"));
-        assert!(matches!(parse(r#"{"request_more_peers":true}"#), Command::RequestMorePeers(InSwarm { swarm: None })));
-        assert!(matches!(parse(r#"{"trackers":true}"#), Command::Trackers(InSwarm { swarm: None })));
-        assert!(matches!(parse(r#"{"peers":true}"#), Command::Peers(InSwarm { swarm: None })));
-        let id: PeerId = HEX.parse().unwrap();
-        let one = OnePeer { peer: id, swarm: None };
-        assert!(matches!(parse(r#"{"stats":"HEX"}"#), Command::Stats(peer) if peer == one));
-        assert!(matches!(parse(r#"{"disconnect":"HEX"}"#), Command::Disconnect(peer) if peer == one));
-        assert!(matches!(parse(r#"{"ban":"HEX"}"#), Command::Ban(peer) if peer == id));
-        assert!(matches!(parse(r#"{"unban":"HEX"}"#), Command::Unban(peer) if peer == id));
-        assert!(matches!(parse(r#"{"banned":true}"#), Command::Banned(True)));
-        assert!(matches!(parse(r#"{"stop":true}"#), Command::Stop(True)));
-    }
-
-    #[test]
-    fn a_command_is_about_the_first_swarm_or_about_one_that_it_names() {
-        let swarm = Some(InfoHash::from([0xa1; 20]));
-        assert!(matches!(parse(r#"{"join":"two"}"#), Command::Join(new) if new.identifier == "two"));
-        assert!(matches!(parse(r#"{"leave":{"swarm":"HEX"}}"#), Command::Leave(InSwarm { swarm: of }) if of == swarm));
-        assert!(matches!(parse(r#"{"peers":{"swarm":"HEX"}}"#), Command::Peers(InSwarm { swarm: of }) if of == swarm));
-        let peer = HEX.parse().unwrap();
-        for (line, of) in [
-            (r#"{"stats":{"peer":"HEX","swarm":"HEX"}}"#, swarm),
-            (r#"{"stats":{"peer":"HEX"}}"#, None),
-            (r#"{"stats":"HEX"}"#, None),
-        ] {
-            assert!(matches!(parse(line), Command::Stats(one) if one == OnePeer { peer, swarm: of }), "{line}");
-        }
-        for (line, of) in
-            [(r#"{"set_identifier":{"identifier":"new","swarm":"HEX"}}"#, swarm), (r#"{"set_identifier":"new"}"#, None)]
-        {
-            let Command::SetIdentifier(said) = parse(line) else { panic!("{line}") };
-            assert_eq!((said.identifier.as_str(), said.swarm, said.secret.is_some()), ("new", of, false), "{line}");
-        }
-        let Command::Send(send) = parse(r#"{"send":{"peer":"*","message":1,"swarm":"HEX"}}"#) else { panic!() };
-        assert_eq!(send.swarm, swarm);
-    }
-
-    #[test]
-    fn commands_about_trust_are_as_documented() {
-        let (peer, swarm) = (PeerId::from([0xa1; 20]), Some(InfoHash::from([0xa1; 20])));
-        for (line, asked) in [
-            (r#"{"trust":"HEX"}"#, AskedTrust { peer, name: None, swarm: None }),
-            (
-                r#"{"trust":{"peer":"HEX","name":"ann","swarm":"HEX"}}"#,
-                AskedTrust { peer, name: Some("ann".into()), swarm },
-            ),
-        ] {
-            assert!(matches!(parse(line), Command::Trust(said) if said == asked), "{line}");
-        }
-        let key = p2pt::trust::NodeKey::from_bytes(&[1; 32]);
-        let line = format!(r#"{{"pin":{{"name":"ann","public_key":"{}"}}}}"#, key.public_key());
-        assert!(
-            matches!(parse(&line), Command::Pin(pin) if pin.public_key == Some(key.public_key()) && pin.peer.is_none())
-        );
-        assert!(matches!(parse(r#"{"unpin":"ann"}"#), Command::Unpin(name) if name == "ann"));
-        let line = format!(r#"{{"pin":{{"name":"ann","public_key":"{}"}}}}"#, *key.reveal());
-        let complaint = bad(&line).error;
-        assert!(complaint.contains("this is a secret key") && !complaint.contains(&key.reveal()[20..]), "{complaint}");
-        let line = r#"{"join":{"identifier":"table","secret":"chance-lemon-bridge-otter-violin","hidden_name":true}}"#;
-        let Command::Join(new) = parse(line) else { panic!() };
-        assert!(new.hidden_name && new.secret.is_some() && !format!("{new:?}").contains("lemon"));
-    }
-
-    #[test]
-    fn a_send_says_what_confirms_it() {
-        let confirm = |value: &str| {
-            let line = format!(r#"{{"send":{{"peer":"*","message":1,"tag":"t","confirm":{value}}}}}"#);
-            match Command::parse(line.as_bytes()) {
-                Ok(Some(Command::Send(send))) => Ok(send.confirm),
-                Ok(other) => panic!("{other:?}"),
-                Err(bad) => Err(bad),
-            }
-        };
-        assert_eq!(confirm(r#""accepted""#), Ok(Some(Confirm::Accepted)));
-        assert_eq!(confirm(r#""response""#), Ok(Some(Confirm::Response)));
-        let BadLine { tag, error } = confirm(r#""delivered""#).unwrap_err();
-        assert_eq!(tag.as_deref(), Some("t"));
-        assert!(error.contains("unknown variant `delivered`, expected `accepted` or `response`"), "{error}");
-        let BadLine { error, .. } = bad(r#"{"send_frame":{"peer":"*","text":"x","tag":"t","confirm":"response"}}"#);
-        assert!(error.contains("unknown variant `response`, expected `accepted`"), "{error}");
-    }
-
-    #[test]
-    fn a_string_is_text_and_everything_else_the_json_it_is() {
-        assert_eq!(sent(r#""\u00e9\n\"""#), Payload::from("é\n\""));
-        assert_eq!(sent(r#""""#), Payload::from(""));
-        for json in ["null", "true", "-0.0", "1e400", "[ 1 , 2 ]", r#"{"z":1.0000000000000000001,"a":"\u00e9"}"#] {
-            assert_eq!(sent(json).as_json().map(Json::as_str), Some(json));
-        }
-    }
-
-    #[test]
-    fn half_a_surrogate_pair_is_replaced() {
-        assert_eq!(sent(r#""a \ud83d b""#), Payload::from("a \u{fffd} b"));
-        assert_eq!(sent(r#"["\udc00"]"#).as_str(), r#"["\ufffd"]"#);
-    }
-
-    #[test]
-    fn any_json_value_can_be_an_id() {
-        for id in ["5", "-5", "\"x y\"", "null", "[1,{}]"] {
-            let line = format!(r#"{{"respond":{{"peer":"HEX","id":{id},"message":1}}}}"#);
-            let Command::Respond(respond) = parse(&line) else { panic!() };
-            assert_eq!(respond.id.to_string(), id);
-        }
-    }
-
-    #[test]
-    fn frames_are_text_or_base64() {
-        let frame = |arguments: &str| match parse(&format!(r#"{{"send_frame":{{"peer":"HEX"{arguments}}}}}"#)) {
-            Command::SendFrame(mut send) => send.frame(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(frame(r#","text":"raw""#), Ok(Frame::text("raw")));
-        assert_eq!(frame(r#","base64":"AP8AgA==""#), Ok(Frame::binary(&b"\x00\xff\x00\x80"[..])));
-        assert!(frame(r#","base64":"?""#).unwrap_err().starts_with("not base64"));
-        assert_eq!(frame(""), frame(r#","text":"a","base64":"AA==""#));
-        assert!(frame("").is_err());
-    }
-
-    #[test]
-    fn nothing_on_a_line_is_nothing() {
-        for line in ["", " ", "\r", "\t \r"] {
-            assert!(Command::parse(line.as_bytes()).unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn bad_lines_say_what_is_wrong() {
-        for (line, complaint) in [
-            ("hello", "not a command"),
-            (r#"{"send":"#, "not a command"),
-            ("[]", "not a command"),
-            ("{}", "not a command"),
-            (r#"{"sned":{}}"#, "unknown variant `sned`"),
-            (r#"{"stop":false}"#, "expected true"),
-            (r#"{"stop":true,"peers":true}"#, "not a command"),
-            (r#"{"send":{"peer":"*"}}"#, "missing field `message`"),
-            (r#"{"send":{"message":1}}"#, "missing field `peer`"),
-            (r#"{"send":{"peer":"*","message":1,"tags":"x"}}"#, "unknown field `tags`"),
-            (r#"{"send":{"peer":"a1","message":1}}"#, "\"a1\" is no id"),
-            (r#"{"respond":{"peer":"*","id":1,"message":1}}"#, "is no id"),
-            (r#"{"peers":{"swarm":"a1"}}"#, "\"a1\" is no id"),
-            (r#"{"peers":{}}"#, "missing field `swarm`"),
-            (r#"{"disconnect":{"swarm":"HEX"}}"#, "missing field `peer`"),
-            (r#"{"leave":false}"#, "expected true"),
-            (r#"{"respond":{"peer":"HEX","message":1}}"#, "missing field `id`"),
-            (r#"{"ban":"*"}"#, "is no id"),
-            (r#"{"pin":{"peer":"HEX"}}"#, "missing field `name`"),
-            (r#"{"pin":{"name":"ann","public_key":"HEX"}}"#, "a public key has 52 letters"),
-            (r#"{"unpin":true}"#, "expected a string"),
-            (r#"{"trust":{"name":"ann"}}"#, "missing field `peer`"),
-            (r#"{"join":{"secret":"s"}}"#, "missing field `identifier`"),
-            (r#"{"send":{"peer":"*","message":1,"wait":"no"}}"#, "expected a boolean"),
-        ] {
-            let BadLine { tag, error } = bad(line);
-            assert!(error.contains(complaint) && tag.is_none(), "{line}: {tag:?} {error}");
-        }
-        assert!(Command::parse(b"\xff{}").unwrap_err().error.contains("not UTF-8"));
-        let long_id = format!(r#"{{"respond":{{"peer":"HEX","id":"{}","message":1}}}}"#, "x".repeat(300));
-        assert!(bad(&long_id).error.contains("256 bytes"));
-    }
-
-    #[test]
-    fn a_bad_line_keeps_its_tag() {
-        for line in
-            [r#"{"send":{"peer":"a1","message":1,"tag":"t"}}"#, r#"{"sned":{"tag":"t"}}"#, r#"{"respond":{"tag":"t"}}"#]
-        {
-            assert_eq!(bad(line).tag.as_deref(), Some("t"), "{line}");
-        }
-        assert_eq!(bad(r#"{"send":{"peer":"*","message":1,"tag":5}}"#).tag, None);
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

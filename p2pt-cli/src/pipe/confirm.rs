@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::check;
 use super::event::Event;
+use super::failure::Failure;
 use super::output::{EmitError, SwarmOutput};
 
 /// Sends to one peer that may wait for their confirmation; as many as there may be requests.
@@ -48,9 +49,9 @@ impl Confirmations {
         peer: &Peer,
         tag: String,
         output: &SwarmOutput,
-        send: impl FnOnce() -> Result<Option<PendingSend>, String>,
-    ) -> Result<(), String> {
-        let full = || format!("{MAX_CONFIRMATIONS} sends wait to be confirmed already");
+        send: impl FnOnce() -> Result<Option<PendingSend>, Failure>,
+    ) -> Result<(), Failure> {
+        let full = || Failure::new("queue_full", format!("{MAX_CONFIRMATIONS} sends wait to be confirmed already"));
         let mut sayer = self.sayer(peer, output);
         if sayer.confirmations.is_closed() {
             // Its task has ended with the peer, and all that is sent to that fails at once: in a task of its own.
@@ -126,10 +127,7 @@ impl Confirmation {
         };
         match taken {
             Ok(()) => output.emit(&Event::Accepted { peer: peer.id(), tag: &self.tag }).await,
-            Err(error) => {
-                let error = format!("peer {}: {error}", peer.id());
-                output.emit(&Event::Error { tag: Some(self.tag), peer: Some(peer.id()), error }).await
-            }
+            Err(error) => output.emit(&Event::failed(peer.id(), Some(self.tag), error.into())).await,
         }
     }
 }

@@ -6,10 +6,11 @@ use std::fmt::Display;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use p2pt::trust::PublicKey;
-use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Role};
+use p2pt::{AnnounceUrl, Frame, InfoHash, MessageId, Payload, PeerId, Returned, Role};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::failure::Failure;
 use super::known::{KnownConnection, KnownPeer, KnownSwarm, KnownTracker};
 use super::who::{KnownPin, KnownTrust, Who};
 
@@ -95,13 +96,17 @@ pub(super) enum Event<'a> {
         unacknowledged_bytes: u64,
         unsent_messages: u64,
         unsent_bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left: Option<LeftWith<'a>>,
+        returned: Vec<GivenBack<'a>>,
     },
     Message {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
         #[serde(serialize_with = "as_json")]
         id: &'a MessageId,
-        message: Value<'a>,
+        #[serde(flatten)]
+        content: Content<'a>,
     },
     Response {
         #[serde(serialize_with = "as_text")]
@@ -109,11 +114,82 @@ pub(super) enum Event<'a> {
         #[serde(serialize_with = "as_json")]
         id: &'a MessageId,
         tag: &'a str,
-        message: Value<'a>,
+        #[serde(flatten)]
+        content: Content<'a>,
     },
     Accepted {
         #[serde(serialize_with = "as_text")]
         peer: PeerId,
+        tag: &'a str,
+    },
+    Acknowledged {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        tag: &'a str,
+    },
+    Progress {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        tag: &'a str,
+        sent: usize,
+        acknowledged: usize,
+        total: usize,
+    },
+    Stream {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        #[serde(flatten)]
+        metadata: Metadata,
+        urgency: u8,
+    },
+    StreamOpened {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<&'a str>,
+    },
+    StreamData {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        #[serde(serialize_with = "as_base64")]
+        base64: &'a [u8],
+    },
+    StreamEnd {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+    },
+    StreamReset {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        code: u64,
+    },
+    StreamStopped {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        code: u64,
+    },
+    StreamFailed {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        error: String,
+    },
+    StreamWritten {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
+        tag: &'a str,
+    },
+    StreamAcknowledged {
+        #[serde(serialize_with = "as_text")]
+        peer: PeerId,
+        stream: u64,
         tag: &'a str,
     },
     Data {
@@ -127,6 +203,8 @@ pub(super) enum Event<'a> {
         tag: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
         peer: Option<PeerId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'static str>,
         error: String,
     },
     Swarms {
@@ -209,9 +287,71 @@ impl From<Role> for Side {
     }
 }
 
-/// A message's content: text as a JSON string, JSON as it came.
+/// A message's content: `"message":JSON` or `"bytes":BASE64`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content<'a> {
+    Message(Value<'a>),
+    Bytes(String),
+}
+
+impl<'a> From<&'a Payload> for Content<'a> {
+    fn from(payload: &'a Payload) -> Self {
+        match (payload.text(), payload.as_json()) {
+            (Some(text), _) => Self::Message(Value::Text(text)),
+            (_, Some(json)) => Self::Message(Value::Json(json.as_str())),
+            // Shared, not copied.
+            _ => Self::Bytes(STANDARD.encode(payload.clone().into_bytes())),
+        }
+    }
+}
+
+/// Text as a JSON string, JSON as it came.
 #[derive(Debug)]
-pub(super) struct Value<'a>(pub(super) &'a Payload);
+pub(super) enum Value<'a> {
+    Text(&'a str),
+    Json(&'a str),
+}
+
+/// The code and the words with which a peer has left.
+#[derive(Debug, Serialize)]
+pub(super) struct LeftWith<'a> {
+    pub(super) code: u64,
+    pub(super) text: &'a str,
+}
+
+/// A message of which it is not known whether it has arrived.
+#[derive(Debug, Serialize)]
+pub(super) struct GivenBack<'a> {
+    #[serde(serialize_with = "as_json")]
+    pub(super) id: &'a MessageId,
+    #[serde(flatten)]
+    pub(super) content: Content<'a>,
+}
+
+impl<'a> From<&'a Returned> for GivenBack<'a> {
+    fn from(returned: &'a Returned) -> Self {
+        Self { id: &returned.id, content: (&returned.payload).into() }
+    }
+}
+
+/// What a peer says about a stream: `"metadata":TEXT`, or `"metadata_base64":BASE64` where it is no text.
+#[derive(Debug, Serialize)]
+pub(super) enum Metadata {
+    #[serde(rename = "metadata")]
+    Text(String),
+    #[serde(rename = "metadata_base64")]
+    Base64(String),
+}
+
+impl From<&[u8]> for Metadata {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64(STANDARD.encode(bytes)),
+        }
+    }
+}
 
 /// A frame: `"text":TEXT` or `"base64":BASE64`.
 #[derive(Debug, Serialize)]
@@ -231,6 +371,12 @@ impl<'a> From<&'a Frame> for FrameText<'a> {
 }
 
 impl Event<'_> {
+    /// That something for a peer has come to nothing.
+    pub(super) fn failed(peer: PeerId, tag: Option<String>, failure: Failure) -> Self {
+        let Failure { code, error } = failure;
+        Self::Error { tag, peer: Some(peer), code, error: format!("peer {peer}: {error}") }
+    }
+
     /// The event as a line, with its line feed; it names the swarm it is about, if it is about one.
     pub(super) fn to_line(&self, swarm: Option<InfoHash>) -> Result<Vec<u8>, serde_json::Error> {
         let mut line = match swarm {
@@ -244,9 +390,9 @@ impl Event<'_> {
 
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Payload::Text(text) => text.serialize(serializer),
-            Payload::Json(json) => verbatim(json.as_str(), serializer),
+        match self {
+            Self::Text(text) => text.serialize(serializer),
+            Self::Json(json) => verbatim(json, serializer),
         }
     }
 }
@@ -260,6 +406,10 @@ fn as_text_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&STANDARD.encode(bytes))
 }
 
 fn as_json<S: Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -278,126 +428,5 @@ fn verbatim<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error>
 }
 
 #[cfg(test)]
-mod tests {
-    use p2pt::Json;
-
-    use super::*;
-
-    const PEER: [u8; 20] = [0xa1; 20];
-    const HEX: &str = "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1";
-
-    fn line(event: &Event<'_>) -> String {
-        let line = String::from_utf8(event.to_line(None).unwrap()).unwrap();
-        assert_eq!(line.find('\n'), Some(line.len() - 1), "one line, ended");
-        line.trim_end().to_owned()
-    }
-
-    fn message(payload: impl Into<Payload>, id: &str) -> String {
-        let payload = payload.into();
-        line(&Event::Message { peer: PEER.into(), id: &id.parse().unwrap(), message: Value(&payload) })
-    }
-
-    #[test]
-    fn events_are_as_documented() {
-        let tracker: AnnounceUrl = "ws://127.0.0.1:8000".parse().unwrap();
-        let peer = PeerId::from(PEER);
-        assert_eq!(
-            line(&Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 }),
-            r#"{"event":"tracker_connected","tracker":"ws://127.0.0.1:8000","connected":1,"total":2}"#
-        );
-        assert_eq!(
-            line(&Event::TrackerWarning { tracker: &tracker, error: "down".into(), missed: 2 }),
-            r#"{"event":"tracker_warning","tracker":"ws://127.0.0.1:8000","error":"down","missed":2}"#
-        );
-        let who = Who { public_key: None, trust: KnownTrust::Unsigned, safety_code: None };
-        assert_eq!(
-            line(&Event::PeerConnected { peer, who }),
-            format!(r#"{{"event":"peer_connected","peer":"{HEX}","trust":{{"level":"unsigned"}}}}"#)
-        );
-        assert_eq!(
-            line(&Event::PeerClosed {
-                peer,
-                reason: "silence".into(),
-                unacknowledged_bytes: 7,
-                unsent_messages: 1,
-                unsent_bytes: 9
-            }),
-            format!(
-                r#"{{"event":"peer_closed","peer":"{HEX}","reason":"silence","unacknowledged_bytes":7,"unsent_messages":1,"unsent_bytes":9}}"#
-            )
-        );
-        let banned = Event::Banned { peers: vec![HEX.into()] };
-        assert_eq!(line(&banned), format!(r#"{{"event":"banned","peers":["{HEX}"]}}"#));
-        let (error, reason) = ("no path".into(), "it is banned".into());
-        let (role, advice) = (Role::Offerer.into(), None);
-        let failed = Event::ConnectionFailed { peer, tracker: &tracker, role, error, advice, missed: 0 };
-        assert_eq!(
-            line(&failed),
-            format!(
-                r#"{{"event":"connection_failed","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"offerer","error":"no path","missed":0}}"#
-            )
-        );
-        let refused = Event::ConnectionRejected {
-            peer,
-            tracker: &tracker,
-            role: Role::Answerer.into(),
-            reason,
-            code: "banned",
-            forgery: false,
-            missed: 3,
-        };
-        assert_eq!(
-            line(&refused),
-            format!(
-                r#"{{"event":"connection_rejected","peer":"{HEX}","tracker":"ws://127.0.0.1:8000","role":"answerer","reason":"it is banned","code":"banned","forgery":false,"missed":3}}"#
-            )
-        );
-        assert_eq!(line(&Event::Stopped {}), r#"{"event":"stopped"}"#);
-    }
-
-    #[test]
-    fn an_event_names_its_swarm_and_keeps_its_message_as_it_came() {
-        let payload: Payload = Json::from_text("{\"z\":1.0000000000000000001,\"a\":1e400}").unwrap().into();
-        let event = Event::Message { peer: PEER.into(), id: &7.into(), message: Value(&payload) };
-        let line = String::from_utf8(event.to_line(Some(PEER.into())).unwrap()).unwrap();
-        let message = r#"{"z":1.0000000000000000001,"a":1e400}"#;
-        let expected = format!(r#"{{"event":"message","peer":"{HEX}","id":7,"message":{message},"swarm":"{HEX}"}}"#);
-        assert_eq!(line, expected + "\n");
-    }
-
-    #[test]
-    fn a_tag_is_there_only_if_one_was_given() {
-        let error = |tag| line(&Event::Error { tag, peer: None, error: "reason".into() });
-        assert_eq!(error(None), r#"{"event":"error","error":"reason"}"#);
-        assert_eq!(error(Some("t".into())), r#"{"event":"error","tag":"t","error":"reason"}"#);
-        let of_peer = line(&Event::Error { tag: None, peer: Some(PEER.into()), error: "reason".into() });
-        assert_eq!(of_peer, format!(r#"{{"event":"error","peer":"{HEX}","error":"reason"}}"#));
-        let payload = Payload::from("yes");
-        let response = Event::Response { peer: PEER.into(), id: &7.into(), tag: "t", message: Value(&payload) };
-        assert_eq!(
-            line(&response),
-            format!(r#"{{"event":"response","peer":"{HEX}","id":7,"tag":"t","message":"yes"}}"#)
-        );
-    }
-
-    #[test]
-    fn text_is_a_string_and_json_is_itself() {
-        let of =
-            |content: &str, id: &str| format!(r#"{{"event":"message","peer":"{HEX}","id":{id},"message":{content}}}"#);
-        assert_eq!(message("say \"hi\"\n", "5"), of(r#""say \"hi\"\n""#, "5"));
-        assert_eq!(message("{}", "\"a b\""), of(r#""{}""#, "\"a b\""));
-        // Numbers no double can hold, order and doubled names stay as they came.
-        let odd = r#"{"z":1.0000000000000000001,"a":1e400,"a":[ ]}"#;
-        assert_eq!(message(Json::from_text(odd).unwrap(), "null"), of(odd, "null"));
-        let broken = Json::from_text("{\n\"a\":\r\n\"\\n\"}").unwrap();
-        assert_eq!(message(broken, "[1]"), of("{ \"a\":  \"\\n\"}", "[1]"));
-    }
-
-    #[test]
-    fn frames_are_text_or_base64() {
-        let data = |frame: &Frame| line(&Event::Data { peer: PEER.into(), frame: frame.into() });
-        assert_eq!(data(&Frame::text("raw ✓")), format!(r#"{{"event":"data","peer":"{HEX}","text":"raw ✓"}}"#));
-        let binary = Frame::binary(&b"\x00\xff\x00\x80"[..]);
-        assert_eq!(data(&binary), format!(r#"{{"event":"data","peer":"{HEX}","base64":"AP8AgA=="}}"#));
-    }
-}
+#[path = "event_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::event::Event;
+use super::failure::Failure;
 
 /// Bytes that may wait to be written; a longer line waits alone.
 const MAX_WAITING_BYTES: usize = 8 << 20;
@@ -74,7 +75,7 @@ impl Output {
 
     /// Answers that something failed.
     pub(super) async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, peer: None, error }).await
+        self.answer(&Event::Error { tag, peer: None, code: None, error }).await
     }
 
     /// Resolves when the writer has ended, which it does while there is an `Output` only if it cannot write.
@@ -112,12 +113,17 @@ impl SwarmOutput {
 
     /// Answers that something in the swarm failed.
     pub(super) async fn complain(&self, tag: Option<String>, error: String) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, peer: None, error }).await
+        self.answer(&Event::Error { tag, peer: None, code: None, error }).await
     }
 
     /// Answers that something about a peer failed.
-    pub(super) async fn complain_of(&self, peer: PeerId, tag: Option<String>, error: &str) -> Result<(), EmitError> {
-        self.answer(&Event::Error { tag, peer: Some(peer), error: format!("peer {peer}: {error}") }).await
+    pub(super) async fn complain_of(
+        &self,
+        peer: PeerId,
+        tag: Option<String>,
+        failure: Failure,
+    ) -> Result<(), EmitError> {
+        self.answer(&Event::failed(peer, tag, failure)).await
     }
 
     /// Says that the swarm has another identifier from now on.

@@ -6,7 +6,7 @@ use p2pt::{AnnounceUrl, Frame, InfoHash, Payload, PeerId, Role};
 use serde_json::Value as Json;
 
 use super::command::Command;
-use super::event::{Event, Limits, Value};
+use super::event::{Event, GivenBack, LeftWith, Limits};
 use super::known::{Counters, KnownConnection, KnownPeer, KnownSwarm, KnownTracker};
 use super::who::{KnownCode, KnownPin, KnownTrust, Who};
 use super::{FRAME_BYTES, MAX_CONFIRMATIONS, MAX_LINE_BYTES, PROTOCOL, SEND_QUEUE_BYTES};
@@ -45,6 +45,7 @@ fn events() -> Vec<Json> {
     let tracker: AnnounceUrl = "wss://tracker.example".parse().unwrap();
     let text = || "…".to_owned();
     let (object, number) = (Payload::from(p2pt::Json::from_text(r#"{"what is":"6 * 7"}"#).unwrap()), Payload::from(42));
+    let (said, bytes) = (Payload::from("hello"), Payload::from(vec![0, 255, 0, 128]));
     let frames = [Frame::text("raw text"), Frame::binary(&b"\x00\xff\x00\x80"[..])];
     let counters = || Counters {
         connects: 1,
@@ -131,7 +132,7 @@ fn events() -> Vec<Json> {
         Event::Pinned { name: "ann", public_key: key },
         Event::Unpinned { name: "ann", public_key: key },
         Event::Pins { pins: vec![KnownPin { name: text(), public_key: text() }] },
-        Event::Error { tag: None, peer: None, error: text() },
+        Event::Error { tag: None, peer: None, code: None, error: text() },
         Event::Swarms { swarms: vec![KnownSwarm { swarm: text(), identifier: Some(text()), peers: 2 }] },
         Event::Banned { peers: vec![text()] },
         Event::Stopped {},
@@ -140,7 +141,8 @@ fn events() -> Vec<Json> {
         Event::Joined { identifier: "another-app" },
         Event::IdentifierSet { identifier: "yet-another-app", was },
         Event::Left {},
-        Event::Error { tag: Some(text()), peer: Some(peer), error: text() },
+        Event::Error { tag: Some(text()), peer: Some(peer), code: None, error: text() },
+        Event::Error { tag: Some(text()), peer: Some(peer), code: Some("no_acknowledgements"), error: text() },
         Event::TrackerConnected { tracker: &tracker, connected: 1, total: 2 },
         Event::TrackerWarning { tracker: &tracker, error: text(), missed: 0 },
         Event::ConnectionFailed {
@@ -164,10 +166,45 @@ fn events() -> Vec<Json> {
         Event::Trust { peer, who: signed(pinned()) },
         Event::Trust { peer, who: signed(changed(Some(text()))) },
         Event::Trust { peer, who: unsigned(changed(None)) },
-        Event::PeerClosed { peer, reason: text(), unacknowledged_bytes: 0, unsent_messages: 0, unsent_bytes: 0 },
-        Event::Message { peer, id: &id, message: Value(&object) },
-        Event::Response { peer, id: &id, tag: "q1", message: Value(&number) },
+        Event::PeerClosed {
+            peer,
+            reason: text(),
+            unacknowledged_bytes: 0,
+            unsent_messages: 0,
+            unsent_bytes: 0,
+            left: None,
+            returned: Vec::new(),
+        },
+        Event::PeerClosed {
+            peer,
+            reason: text(),
+            unacknowledged_bytes: 0,
+            unsent_messages: 2,
+            unsent_bytes: 9,
+            left: Some(LeftWith { code: 7, text: "good night" }),
+            returned: vec![
+                GivenBack { id: &id, content: (&said).into() },
+                GivenBack { id: &id, content: (&bytes).into() },
+            ],
+        },
+        Event::Message { peer, id: &id, content: (&object).into() },
+        Event::Response { peer, id: &id, tag: "q1", content: (&number).into() },
+        Event::Message { peer, id: &id, content: (&bytes).into() },
+        Event::Response { peer, id: &id, tag: "q1", content: (&bytes).into() },
         Event::Accepted { peer, tag: "s1" },
+        Event::Acknowledged { peer, tag: "s2" },
+        Event::Progress { peer, tag: "s2", sent: 1, acknowledged: 0, total: 2 },
+        Event::Stream { peer, stream: 1, metadata: b"log"[..].into(), urgency: 3 },
+        Event::Stream { peer, stream: 2, metadata: b"\xff"[..].into(), urgency: 3 },
+        Event::StreamOpened { peer, stream: 3, tag: Some("o1") },
+        Event::StreamOpened { peer, stream: 3, tag: None },
+        Event::StreamData { peer, stream: 1, base64: b"bytes" },
+        Event::StreamEnd { peer, stream: 1 },
+        Event::StreamReset { peer, stream: 1, code: 7 },
+        Event::StreamStopped { peer, stream: 1, code: 7 },
+        Event::StreamFailed { peer, stream: 1, error: text() },
+        Event::StreamWritten { peer, stream: 1, tag: "w1" },
+        Event::StreamAcknowledged { peer, stream: 1, tag: "e1" },
         Event::Data { peer, frame: (&frames[0]).into() },
         Event::Data { peer, frame: (&frames[1]).into() },
         Event::Peers { peers: vec![KnownPeer { peer: text(), connections: 1, who: signed(vouched()) }] },
@@ -246,6 +283,17 @@ fn no_event_is_forgotten() {
         Event::Message { .. } => "message",
         Event::Response { .. } => "response",
         Event::Accepted { .. } => "accepted",
+        Event::Acknowledged { .. } => "acknowledged",
+        Event::Progress { .. } => "progress",
+        Event::Stream { .. } => "stream",
+        Event::StreamOpened { .. } => "stream_opened",
+        Event::StreamData { .. } => "stream_data",
+        Event::StreamEnd { .. } => "stream_end",
+        Event::StreamReset { .. } => "stream_reset",
+        Event::StreamStopped { .. } => "stream_stopped",
+        Event::StreamFailed { .. } => "stream_failed",
+        Event::StreamWritten { .. } => "stream_written",
+        Event::StreamAcknowledged { .. } => "stream_acknowledged",
         Event::Data { .. } => "data",
         Event::Error { .. } => "error",
         Event::Swarms { .. } => "swarms",
@@ -262,5 +310,5 @@ fn no_event_is_forgotten() {
     };
     assert_eq!(named(&Event::Stopped {}), "stopped");
     let kinds: BTreeSet<String> = events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(kinds.len(), 27, "each of the kinds above: {kinds:?}");
+    assert_eq!(kinds.len(), 38, "each of the kinds above: {kinds:?}");
 }

@@ -2,14 +2,22 @@
 
 use p2pt::{Events, PeerId, PendingResponse};
 
-use super::event::{Event, Value};
+use super::event::{Event, LeftWith};
 use super::output::{EmitError, SwarmOutput};
+use super::streams::Streams;
 use super::who::code;
 use crate::terminal::explained;
 
 /// Writes what peers and trackers say, until there is no more to come.
-pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<(), EmitError> {
+pub(super) async fn report(output: SwarmOutput, streams: Streams, mut events: Events) -> Result<(), EmitError> {
     while let Some(event) = events.next().await {
+        let event = match event {
+            p2pt::Event::Stream(stream) => {
+                streams.accept(&output, stream).await?;
+                continue;
+            }
+            event => event,
+        };
         let event = match &event {
             p2pt::Event::PeerConnected(peer) => Event::PeerConnected { peer: peer.id(), who: peer.into() },
             p2pt::Event::TrustChanged(changed) => Event::TrustChanged {
@@ -23,19 +31,18 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 unacknowledged_bytes: closed.unacknowledged_bytes,
                 unsent_messages: closed.unsent_messages,
                 unsent_bytes: closed.unsent_bytes,
+                left: closed.left.as_ref().map(|(code, text)| LeftWith { code: *code, text }),
+                returned: closed.returned.iter().map(Into::into).collect(),
             },
-            p2pt::Event::SendFailed(failed) => Event::Error {
-                tag: None,
-                peer: Some(failed.peer.id()),
-                error: format!("peer {}: {}", failed.peer.id(), failed.error),
-            },
+            p2pt::Event::SendFailed(failed) => Event::failed(failed.peer.id(), None, failed.error.clone().into()),
             p2pt::Event::Message(message) => {
-                Event::Message { peer: message.peer().id(), id: message.id(), message: Value(message.payload()) }
+                Event::Message { peer: message.peer().id(), id: message.id(), content: message.payload().into() }
             }
             p2pt::Event::Data(data) => Event::Data { peer: data.peer.id(), frame: (&data.frame).into() },
             p2pt::Event::InvalidFrame(refused) => Event::Error {
                 tag: None,
                 peer: Some(refused.peer.id()),
+                code: None,
                 error: format!("from peer {}: {}", refused.peer.id(), refused.error),
             },
             p2pt::Event::TrackerConnected(tracker) => Event::TrackerConnected {
@@ -68,9 +75,12 @@ pub(super) async fn report(output: SwarmOutput, mut events: Events) -> Result<()
                 forgery: refused.reason.is_forgery(),
                 missed: refused.missed,
             },
-            p2pt::Event::OfferFailed(error) => {
-                Event::Error { tag: None, peer: None, error: format!("no offer could be made: {}", explained(error)) }
-            }
+            p2pt::Event::OfferFailed(error) => Event::Error {
+                tag: None,
+                peer: None,
+                code: None,
+                error: format!("no offer could be made: {}", explained(error)),
+            },
             _ => continue,
         };
         output.emit(&event).await?;
@@ -87,13 +97,9 @@ pub(super) async fn report_response(
 ) -> Result<(), EmitError> {
     match response.await {
         Ok(message) => {
-            let (id, said) = (message.id(), Value(message.payload()));
-            output.emit(&Event::Response { peer, id, tag: &tag, message: said }).await
+            let (id, content) = (message.id(), message.payload().into());
+            output.emit(&Event::Response { peer, id, tag: &tag, content }).await
         }
-        Err(error) => {
-            output
-                .emit(&Event::Error { tag: Some(tag), peer: Some(peer), error: format!("peer {peer}: {error}") })
-                .await
-        }
+        Err(error) => output.emit(&Event::failed(peer, Some(tag), error.into())).await,
     }
 }

@@ -1,15 +1,18 @@
 //! The swarms that the pipe is in, and what waits for their peers.
 
 use p2pt::trust::PublicKey;
-use p2pt::{Events, Frame, InfoHash, NodeError, Peer, PeerId, PendingSend, Request, RequestError, Swarm};
+use p2pt::{Events, Frame, InfoHash, NodeError, Peer, PeerId, PendingSend, Request, Swarm, Urgency};
 use tokio::task::JoinSet;
 
-use super::command::{Confirm, Respond, SendFrame, SendMessage, To};
+use super::command::{Confirm, Farewell, OpenStream, Respond, SendFrame, SendMessage, To, WriteStream};
 use super::confirm::Confirmations;
 use super::event::Event;
+use super::failure::Failure;
+use super::follow::{Followed, Wish};
 use super::known::{KnownConnection, KnownTracker};
 use super::output::{EmitError, Output, SwarmOutput};
 use super::report::{report, report_response};
+use super::streams::Streams;
 use super::who::Who;
 use super::{MAX_PARTINGS, check};
 use crate::trust::room::Room;
@@ -72,6 +75,8 @@ pub(super) struct Joined {
     /// Responses that are awaited, and changes of the name that are to be said.
     asked: JoinSet<Result<(), EmitError>>,
     confirmations: Confirmations,
+    followed: Followed,
+    pub(super) streams: Streams,
     /// Closing the connections of those who are sent away.
     partings: JoinSet<()>,
 }
@@ -81,9 +86,11 @@ impl Joined {
     pub(super) fn new(swarm: Swarm, events: Events, output: &Output) -> Self {
         let output = SwarmOutput::new(output.clone(), swarm.info_hash());
         let mut reports = JoinSet::new();
-        reports.spawn(report(output.clone(), events));
+        let streams = Streams::default();
+        reports.spawn(report(output.clone(), streams.clone(), events));
         let (asked, partings) = (JoinSet::new(), JoinSet::new());
-        Self { swarm, output, reports, asked, confirmations: Confirmations::default(), partings }
+        let (confirmations, followed) = (Confirmations::default(), Followed::default());
+        Self { swarm, output, reports, asked, confirmations, followed, streams, partings }
     }
 
     /// Says that a further swarm is joined, and has its events reported from then on.
@@ -98,43 +105,78 @@ impl Joined {
         Ok(Self::new(swarm, events, output))
     }
 
-    pub(super) async fn send(&mut self, send: SendMessage) -> Result<(), EmitError> {
-        let SendMessage { peer: to, message, tag, confirm, wait, swarm: _ } = send;
+    pub(super) async fn send(&mut self, mut send: SendMessage) -> Result<(), EmitError> {
+        let message = match send.content() {
+            Ok(message) => message,
+            Err(error) => return self.output.complain(send.tag, error).await,
+        };
+        let SendMessage { peer: to, tag, confirm, urgency, progress, wait, .. } = send;
+        let is_acknowledged = confirm == Some(Confirm::Acknowledged);
         match (confirm, tag, wait) {
             (Some(_), None, _) => self.untagged().await,
+            (None | Some(Confirm::Response), tag, _) if progress => self.no_progress(tag).await,
+            (_, tag, false) if is_acknowledged || urgency.is_some() || progress => {
+                let error = "what is sent without waiting has no urgency and no progress, and is not acknowledged";
+                self.output.complain(tag, error.to_owned()).await
+            }
+            (Some(Confirm::Response) | None, Some(tag), true) if urgency.is_some() => {
+                self.output.complain(Some(tag), "a request has no `urgency`".to_owned()).await
+            }
+            (Some(_), Some(tag), true) if is_acknowledged || urgency.is_some() || progress => {
+                let wish = Wish { acknowledged: is_acknowledged, progress };
+                let urgency = urgency.unwrap_or_default();
+                self.follow(to, tag, wish, |peer| Ok(peer.message(message.clone()).urgency(urgency).queue()?)).await
+            }
             (Some(Confirm::Response), tag, false) => {
                 let error = "what is sent without waiting has no response: `wait` and `confirm` contradict each other";
                 self.output.complain(tag, error.to_owned()).await
             }
-            (Some(Confirm::Accepted), Some(tag), true) => {
-                self.confirm(to, tag, |peer| peer.queue_confirmed(message.clone()).map(Some).map_err(text)).await
+            (Some(Confirm::Accepted | Confirm::Acknowledged), Some(tag), true) => {
+                self.confirm(to, tag, |peer| Ok(Some(peer.queue_confirmed(message.clone())?))).await
             }
-            (Some(Confirm::Accepted), Some(tag), false) => {
-                self.confirm(to, tag, |peer| peer.try_send(message.clone()).map(|()| None).map_err(text)).await
+            (Some(Confirm::Accepted | Confirm::Acknowledged), Some(tag), false) => {
+                self.confirm(to, tag, |peer| peer.try_send(message.clone()).map(|()| None).map_err(Failure::from)).await
             }
             (Some(Confirm::Response) | None, Some(tag), true) => {
                 self.ask(to, tag, |peer| peer.request(message.clone())).await
             }
-            (None, None, true) => self.for_each(to, None, |_, peer| peer.queue(message.clone()).map_err(text)).await,
-            (None, tag, false) => self.for_each(to, tag, |_, peer| peer.try_send(message.clone()).map_err(text)).await,
+            (None, None, true) => {
+                let urgency = urgency.unwrap_or_default();
+                let queue = |peer: &Peer| match urgency {
+                    Urgency::DEFAULT => peer.queue(message.clone()),
+                    urgency => peer.message(message.clone()).urgency(urgency).queue().map(drop),
+                };
+                self.for_each(to, None, |_, peer| Ok(queue(peer)?)).await
+            }
+            (None, tag, false) => self.for_each(to, tag, |_, peer| Ok(peer.try_send(message.clone())?)).await,
         }
     }
 
-    pub(super) async fn respond(&mut self, respond: Respond) -> Result<(), EmitError> {
-        let Respond { peer, id, message, tag, confirm, swarm: _ } = respond;
+    pub(super) async fn respond(&mut self, mut respond: Respond) -> Result<(), EmitError> {
+        let message = match respond.content() {
+            Ok(message) => message,
+            Err(error) => return self.output.complain(respond.tag, error).await,
+        };
+        let Respond { peer, id, tag, confirm, progress, .. } = respond;
         let to = To::Peer(peer);
         match (confirm, tag) {
             (Some(_), None) => self.untagged().await,
-            (Some(Confirm::Accepted), Some(tag)) => {
-                let respond = |peer: &Peer| peer.queue_response_confirmed(id.clone(), message.clone());
-                self.confirm(to, tag, |peer| respond(peer).map(Some).map_err(text)).await
+            (None | Some(Confirm::Response), tag) if progress => self.no_progress(tag).await,
+            (Some(confirm @ (Confirm::Accepted | Confirm::Acknowledged)), Some(tag)) => {
+                let respond = |peer: &Peer| Ok(peer.queue_response_confirmed(id.clone(), message.clone())?);
+                let wish = Wish { acknowledged: confirm == Confirm::Acknowledged, progress };
+                if wish.acknowledged || wish.progress {
+                    self.follow(to, tag, wish, respond).await
+                } else {
+                    self.confirm(to, tag, |peer| respond(peer).map(Some)).await
+                }
             }
             (Some(Confirm::Response) | None, Some(tag)) => {
                 self.ask(to, tag, |peer| peer.request_in_response_to(id.clone(), message.clone())).await
             }
             (None, None) => {
                 let respond = |peer: &Peer| peer.queue_response_to(id.clone(), message.clone());
-                self.for_each(to, None, |_, peer| respond(peer).map_err(text)).await
+                self.for_each(to, None, |_, peer| Ok(respond(peer)?)).await
             }
         }
     }
@@ -147,10 +189,9 @@ impl Joined {
         match (send.confirm, send.tag) {
             (Some(_), None) => self.untagged().await,
             (Some(_), Some(tag)) => {
-                self.confirm(send.peer, tag, |peer| peer.queue_frame_confirmed(frame.clone()).map(Some).map_err(text))
-                    .await
+                self.confirm(send.peer, tag, |peer| Ok(Some(peer.queue_frame_confirmed(frame.clone())?))).await
             }
-            (None, tag) => self.for_each(send.peer, tag, |_, peer| peer.queue_frame(frame.clone()).map_err(text)).await,
+            (None, tag) => self.for_each(send.peer, tag, |_, peer| Ok(peer.queue_frame(frame.clone())?)).await,
         }
     }
 
@@ -213,18 +254,60 @@ impl Joined {
         peer.public_key().ok_or_else(|| format!("peer {id}: it has no key"))
     }
 
-    pub(super) async fn disconnect(&mut self, id: PeerId) -> Result<(), EmitError> {
+    pub(super) async fn disconnect(&mut self, farewell: Farewell) -> Result<(), EmitError> {
+        let Farewell { peer: id, code, text, swarm: _ } = farewell;
         while self.partings.try_join_next().is_some() {}
         match self.swarm.peer(&id) {
             Some(_) if self.partings.len() >= MAX_PARTINGS => {
-                self.output.complain_of(id, None, &format!("{MAX_PARTINGS} others are being sent away")).await
+                let error = format!("{MAX_PARTINGS} others are being sent away");
+                self.output.complain_of(id, None, error.into()).await
             }
             Some(peer) => {
-                self.partings.spawn(async move { peer.disconnect().await });
+                self.partings.spawn(async move { peer.leave(code, &text).await });
                 Ok(())
             }
             None => self.not_connected(None, id).await,
         }
+    }
+
+    /// Takes back what bears a tag.
+    pub(super) async fn cancel(&mut self, tag: &str) -> Result<(), EmitError> {
+        self.tidy()?;
+        match self.followed.cancel(tag) {
+            true => Ok(()),
+            // Without the tag, which this does not end.
+            false => self.output.complain(None, format!("nothing that can be taken back bears the tag {tag:?}")).await,
+        }
+    }
+
+    pub(super) async fn open_stream(&mut self, open: OpenStream) -> Result<(), EmitError> {
+        self.tidy()?;
+        let OpenStream { peer, metadata, urgency, tag, swarm: _ } = open;
+        let metadata = metadata.map(|metadata| metadata.into_bytes().to_vec()).unwrap_or_default();
+        let urgency = urgency.unwrap_or_default();
+        self.for_each(To::Peer(peer), tag.clone(), |joined, peer| {
+            joined.streams.open(&joined.output, peer, (metadata.clone(), urgency), tag.clone())
+        })
+        .await
+    }
+
+    pub(super) async fn write_stream(&mut self, mut write: WriteStream) -> Result<(), EmitError> {
+        let written = match write.content() {
+            Ok(bytes) => self.streams.write(write.stream, bytes, write.tag.clone()),
+            Err(error) => Err(error.into()),
+        };
+        self.stream_result(write.tag, written).await
+    }
+
+    /// Says what a command about a stream has failed with.
+    pub(super) async fn stream_result(
+        &mut self,
+        tag: Option<String>,
+        result: Result<(), Failure>,
+    ) -> Result<(), EmitError> {
+        self.tidy()?;
+        let Err(Failure { code, error }) = result else { return Ok(()) };
+        self.output.answer(&Event::Error { tag, peer: None, code, error }).await
     }
 
     /// Leaves the swarm, after what was commanded before, and says so when everything about it is said.
@@ -248,6 +331,8 @@ impl Joined {
         while let Some(said) = self.reports.join_next().await {
             check(said)?;
         }
+        self.streams.wind_up().await?;
+        self.followed.finish().await?;
         self.confirmations.finish().await
     }
 
@@ -255,6 +340,8 @@ impl Joined {
         while let Some(said) = self.asked.try_join_next() {
             check(said)?;
         }
+        self.streams.tidy()?;
+        self.followed.tidy()?;
         self.confirmations.tidy()
     }
 
@@ -263,7 +350,7 @@ impl Joined {
         self.tidy()?;
         let tagged = tag.clone();
         self.for_each(to, Some(tag), |joined, peer| {
-            let response = request(peer).queue().map_err(text::<RequestError>)?;
+            let response = request(peer).queue()?;
             joined.asked.spawn(report_response(joined.output.clone(), peer.id(), tagged.clone(), response));
             Ok(())
         })
@@ -275,7 +362,7 @@ impl Joined {
         &mut self,
         to: To,
         tag: String,
-        send: impl Fn(&Peer) -> Result<Option<PendingSend>, String>,
+        send: impl Fn(&Peer) -> Result<Option<PendingSend>, Failure>,
     ) -> Result<(), EmitError> {
         self.tidy()?;
         let tagged = tag.clone();
@@ -285,12 +372,28 @@ impl Joined {
         .await
     }
 
+    /// Sends something to each peer that is meant, and has it followed on its way.
+    async fn follow(
+        &mut self,
+        to: To,
+        tag: String,
+        wish: Wish,
+        send: impl Fn(&Peer) -> Result<PendingSend, Failure>,
+    ) -> Result<(), EmitError> {
+        self.tidy()?;
+        let tagged = tag.clone();
+        self.for_each(to, Some(tag), |joined, peer| {
+            joined.followed.follow(peer, &tagged, wish, &joined.output, || send(peer))
+        })
+        .await
+    }
+
     /// Does something for each peer that is meant; `tag` is what an error bears.
     async fn for_each(
         &mut self,
         to: To,
         tag: Option<String>,
-        mut act: impl FnMut(&mut Self, &Peer) -> Result<(), String>,
+        mut act: impl FnMut(&mut Self, &Peer) -> Result<(), Failure>,
     ) -> Result<(), EmitError> {
         let peers = match to {
             To::Everyone => self.swarm.peers(),
@@ -306,10 +409,15 @@ impl Joined {
         }
         for peer in peers {
             if let Err(error) = act(self, &peer) {
-                self.output.complain_of(peer.id(), tag.clone(), &error).await?;
+                self.output.complain_of(peer.id(), tag.clone(), error).await?;
             }
         }
         Ok(())
+    }
+
+    async fn no_progress(&self, tag: Option<String>) -> Result<(), EmitError> {
+        let error = "`progress` needs a `tag`, and `accepted` or `acknowledged` as its `confirm`";
+        self.output.complain(tag, error.to_owned()).await
     }
 
     async fn untagged(&self) -> Result<(), EmitError> {
@@ -317,10 +425,6 @@ impl Joined {
     }
 
     async fn not_connected(&self, tag: Option<String>, peer: PeerId) -> Result<(), EmitError> {
-        self.output.complain_of(peer, tag, "it is not connected").await
+        self.output.complain_of(peer, tag, Failure::new("not_connected", "it is not connected")).await
     }
-}
-
-fn text<E: std::error::Error>(error: E) -> String {
-    error.to_string()
 }

@@ -13,6 +13,7 @@ mod logs;
 mod pipe;
 mod pipe_confirm;
 mod pipe_control;
+mod pipe_session;
 mod pipe_swarms;
 #[cfg(target_os = "linux")]
 mod ports;

@@ -70,7 +70,10 @@ async fn every_kind_of_send_can_be_confirmed() {
     assert_eq!(ann.response("t").await["message"], "hello, too");
 
     for (command, complaint) in [
-        (send(json!({"confirm": "delivered"})), "unknown variant `delivered`, expected `accepted` or `response`"),
+        (
+            send(json!({"confirm": "delivered"})),
+            "unknown variant `delivered`, expected one of `accepted`, `acknowledged`, `response`",
+        ),
         (send(json!({"confirm": "response", "wait": false})), "contradict"),
         (send(json!({"peer": "0".repeat(40)})), "is not connected"),
         // Larger than a channel takes: it was queued, and refused in its turn.

@@ -28,8 +28,8 @@ fn leaving_comes_behind_what_was_queued() {
     assert_eq!(pair.b.read(theirs, 10), Err(ReadError::Ended));
     assert_eq!(pair.b.write(theirs, &mut Bytes::new()), Err(WriteError::Ended));
     assert_eq!(events(&mut pair.b).last(), Some(&SessionEvent::Left { code: 7, text: "ö".repeat(512) }));
-    assert_eq!(pair.a.take_unacknowledged(), [(late, message(2, DEFAULT, &b"late"[..]))]);
-    assert!(pair.b.take_unacknowledged().is_empty());
+    assert_eq!(pair.a.into_unacknowledged(), [(late, message(2, DEFAULT, &b"late"[..]))]);
+    assert!(pair.b.into_unacknowledged().is_empty());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn both_may_leave_at_once_and_what_was_not_sent_comes_back() {
     assert!(events(&mut pair.b).contains(&SessionEvent::Left { code: 2, text: "a".into() }));
     assert!(events(&mut pair.a).iter().all(|event| !matches!(event, SessionEvent::LinkDead(_))));
     assert!(pair.a.is_idle() && pair.b.is_idle());
-    let keys: Vec<_> = pair.b.take_unacknowledged().into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<_> = pair.b.into_unacknowledged().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [unsent, behind]);
 }
 
@@ -58,7 +58,7 @@ fn what_is_unacknowledged_comes_back_without_a_copy_and_in_order() {
     // The most urgent one is refused, and comes back even if that was not asked for.
     pair.b.give_up_largest().unwrap();
     pair.b_to_a();
-    let (back, messages): (Vec<_>, Vec<_>) = pair.a.take_unacknowledged().into_iter().unzip();
+    let (back, messages): (Vec<_>, Vec<_>) = pair.a.into_unacknowledged().into_iter().unzip();
     assert_eq!(back, keys);
     assert!(messages.iter().all(|message| message.bytes.as_ptr() == bytes.as_ptr()));
 }
@@ -68,7 +68,7 @@ fn a_message_that_is_acknowledged_does_not_come_back() {
     let mut pair = Pair::usual();
     pair.a.send(message(1, DEFAULT, vec![0; 10])).unwrap();
     pair.settle();
-    assert!(pair.a.take_unacknowledged().is_empty());
+    assert!(pair.a.into_unacknowledged().is_empty());
 }
 
 /// What `a` says to a packet of these frames, before which both have sent some.

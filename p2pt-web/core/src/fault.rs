@@ -1,15 +1,17 @@
 //! Errors as JavaScript sees them.
 
-use std::fmt;
+use std::{fmt, io};
 
-use p2pt::{ChannelClosed, NodeError, QueueError, RequestError, SendError, StartError};
+use p2pt::{ChannelClosed, NodeError, QueueError, RequestError, SendError, StartError, StreamError};
 
 /// All codes of [`Fault`]s. `p2pt-web/src/errors.ts` has the same list, with what a program can do about each; a test
 /// holds the two together.
-pub const CODES: [&str; 26] = [
+pub const CODES: [&str; 36] = [
     "aborted",
     "already_joined",
     "already_pinned",
+    "cancelled",
+    "foreign_id",
     "frame_rejected",
     "inbox_full",
     "invalid_announce_url",
@@ -19,17 +21,25 @@ pub const CODES: [&str; 26] = [
     "invalid_option",
     "invalid_secret",
     "looks_like_message",
+    "metadata_too_large",
+    "no_acknowledgements",
+    "no_bytes",
     "no_key",
+    "no_streams",
     "node_full",
     "not_connected",
     "other",
     "peer_gone",
     "queue_full",
+    "refused",
     "replaced",
     "request_timeout",
     "send_timeout",
     "start_failed",
     "stopped",
+    "stream_ended",
+    "stream_reset",
+    "stream_stopped",
     "too_large",
     "too_many_requests",
     "unsupported",
@@ -38,10 +48,12 @@ pub const CODES: [&str; 26] = [
 /// An error: a stable code, and what happened in words.
 ///
 /// Displayed, it is both with a colon between them, and so it crosses into JavaScript, where a class takes it apart again:
-/// the text of an error is the only part of it that every binding can carry.
+/// the text of an error is the only part of it that every binding can carry. The number that the other side gave to the end
+/// of a stream stands in parentheses behind the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     code: &'static str,
+    stream_code: Option<u64>,
     message: String,
 }
 
@@ -49,7 +61,7 @@ impl Fault {
     /// An error with one of the [`CODES`].
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&code), "{code} is not listed");
-        Self { code, message: message.into() }
+        Self { code, stream_code: None, message: message.into() }
     }
 
     /// The code, by which programs tell errors apart.
@@ -66,6 +78,10 @@ impl Fault {
         Self::new("peer_gone", "the peer is gone")
     }
 
+    pub(crate) fn stream_ended() -> Self {
+        Self::from(StreamError::Ended)
+    }
+
     pub(crate) fn invalid_id(what: &str, error: &dyn fmt::Display) -> Self {
         Self::new("invalid_id", format!("{what}: {error}"))
     }
@@ -73,7 +89,10 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+        match self.stream_code {
+            Some(code) => write!(f, "{}({code}): {}", self.code, self.message),
+            None => write!(f, "{}: {}", self.code, self.message),
+        }
     }
 }
 
@@ -99,6 +118,11 @@ impl From<SendError> for Fault {
             SendError::TooLarge { .. } => "too_large",
             SendError::Budget(_) | SendError::Frame(_) => "frame_rejected",
             SendError::LooksLikeMessage => "looks_like_message",
+            SendError::Refused => "refused",
+            SendError::NoAcknowledgements => "no_acknowledgements",
+            SendError::NoBytes => "no_bytes",
+            SendError::Cancelled => "cancelled",
+            SendError::ForeignId => "foreign_id",
             _ => "other",
         };
         Self::new(code, error.to_string())
@@ -130,6 +154,31 @@ impl<T> From<QueueError<T>> for Fault {
 impl Fault {
     fn too_large(bytes: usize, max: usize) -> Self {
         Self::new("too_large", format!("{bytes} bytes are more than a message may have, {max} (`maxMessageBytes`)"))
+    }
+}
+
+impl From<StreamError> for Fault {
+    fn from(error: StreamError) -> Self {
+        let (code, stream_code) = match error {
+            StreamError::NoStreams => ("no_streams", None),
+            StreamError::Metadata { .. } => ("metadata_too_large", None),
+            StreamError::Reset(code) => ("stream_reset", Some(code)),
+            StreamError::Stopped(code) => ("stream_stopped", Some(code)),
+            StreamError::Ended => ("stream_ended", None),
+            StreamError::PeerGone(_) => ("peer_gone", None),
+            _ => ("other", None),
+        };
+        Self { stream_code, ..Self::new(code, error.to_string()) }
+    }
+}
+
+impl From<io::Error> for Fault {
+    /// Of what a stream fails with as a writer.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<StreamError>() {
+            Ok(error) => error.into(),
+            Err(error) => Self::new("other", error.to_string()),
+        }
     }
 }
 

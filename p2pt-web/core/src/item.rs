@@ -1,15 +1,15 @@
 //! Events in plain values.
 
-use p2pt::{Event, Frame, Message, Payload, TrackerWarning};
+use p2pt::{Event, Frame, TrackerWarning};
 use serde::Serialize;
 
-use crate::Fault;
 use crate::fault::closed_code;
 use crate::peers::Members;
 use crate::trust::{Known, Rejected, TrustSaid};
+use crate::{Fault, Received, Returned, Stream};
 
 /// Something that has happened in a swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Item {
     /// A message of a peer that is not the response to a request of this node.
     Message {
@@ -25,33 +25,27 @@ pub enum Item {
         /// The frame.
         frame: Frame,
     },
+    /// A peer has opened a stream.
+    Stream {
+        /// The peer's number.
+        peer: u32,
+        /// The stream, which is reset when it is dropped.
+        stream: Stream,
+    },
+    /// A peer has gone that had not acknowledged all messages: what [`Other`](Self::Other) says of every peer that goes, and
+    /// those messages.
+    Closed {
+        /// The line of JSON.
+        line: String,
+        /// The messages.
+        returned: Returned,
+    },
     /// Anything else, as a line of JSON with a `type`. `p2pt-web/src/events.ts` has the types.
     Other(String),
 }
 
-/// A message as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// Its content: text, or JSON that is not parsed yet.
-    pub text: String,
-    /// Whether the content is JSON.
-    pub is_json: bool,
-    /// Its id, as JSON, which responses carry too.
-    pub id: String,
-}
-
 /// Events that were there at the same time, in order; none after the last one.
 pub type Batch = Vec<Item>;
-
-impl Received {
-    pub(crate) fn new(message: Message) -> Self {
-        let id = message.id().to_string();
-        match message.into_payload() {
-            Payload::Text(text) => Self { text, is_json: false, id },
-            Payload::Json(json) => Self { text: json.into_string(), is_json: true, id },
-        }
-    }
-}
 
 /// What is said of other events.
 #[derive(Serialize)]
@@ -75,6 +69,7 @@ enum Said {
         unacknowledged_bytes: u64,
         unsent_messages: u64,
         unsent_bytes: u64,
+        left: Option<Left>,
     },
     SendFailed {
         peer: u32,
@@ -126,8 +121,16 @@ enum Said {
     },
 }
 
+/// With what a peer has left.
+#[derive(Serialize)]
+struct Left {
+    code: u64,
+    text: String,
+}
+
 /// An event as JavaScript gets it. A peer that has closed has no number from then on.
 pub(crate) fn item(event: Event, peers: &Members) -> Item {
+    let mut returned = None;
     let said = match event {
         Event::Message(message) => {
             let peer = peers.number(message.peer());
@@ -142,14 +145,21 @@ pub(crate) fn item(event: Event, peers: &Members) -> Item {
         Event::TrustChanged(changed) => {
             Said::TrustChanged { peer: peers.number(&changed.peer), was: changed.was.into(), now: changed.now.into() }
         }
-        Event::PeerClosed(closed) => Said::PeerClosed {
-            peer: peers.forget(&closed.peer),
-            code: closed_code(&closed.reason),
-            reason: closed.reason.to_string(),
-            unacknowledged_bytes: closed.unacknowledged_bytes,
-            unsent_messages: closed.unsent_messages,
-            unsent_bytes: closed.unsent_bytes,
-        },
+        Event::Stream(stream) => {
+            return Item::Stream { peer: peers.number(stream.peer()), stream: Stream::new(stream) };
+        }
+        Event::PeerClosed(closed) => {
+            returned = Returned::new(closed.returned);
+            Said::PeerClosed {
+                peer: peers.forget(&closed.peer),
+                code: closed_code(&closed.reason),
+                reason: closed.reason.to_string(),
+                unacknowledged_bytes: closed.unacknowledged_bytes,
+                unsent_messages: closed.unsent_messages,
+                unsent_bytes: closed.unsent_bytes,
+                left: closed.left.map(|(code, text)| Left { code, text }),
+            }
+        }
         Event::SendFailed(failed) => {
             let fault = Fault::from(failed.error);
             Said::SendFailed {
@@ -193,7 +203,11 @@ pub(crate) fn item(event: Event, peers: &Members) -> Item {
         other => Said::Other { message: other.to_string() },
     };
     // Numbers and texts can always be written.
-    Item::Other(serde_json::to_string(&said).unwrap_or_default())
+    let line = serde_json::to_string(&said).unwrap_or_default();
+    match returned {
+        Some(returned) => Item::Closed { line, returned },
+        None => Item::Other(line),
+    }
 }
 
 /// Those kinds of warnings that a program may treat apart; `other` for the rest.

@@ -13,7 +13,7 @@
 //!   handed out until its [`peerClosed`](Item::Other) has been, and after that everything fails with
 //!   [`peer_gone`](Fault).
 //! - A key, a link, a code and a passphrase are texts, and so is a public key. None of them is ever in an error.
-//! - Messages and frames cross as they are. All other events are one line of JSON each, since they are rare
+//! - Messages, frames and streams cross as they are. All other events are one line of JSON each, since they are rare
 //!   ([`Item`]).
 //! - Every error is a [`Fault`]: a code that programs can rely on, and a sentence for people.
 //! - What is sent to a peer leaves in the order of the calls, whatever has to wait for room: each call puts its message in
@@ -21,19 +21,24 @@
 //!   is no room is refused with [`queue_full`](Fault), never dropped in silence.
 
 mod cancel;
+mod content;
 mod fault;
 mod item;
 mod node;
 mod options;
 mod peers;
+mod sending;
 mod state;
+mod stream;
 mod swarm;
 mod trust;
 
+pub use content::{Content, Received, Returned};
 pub use fault::{CODES, Fault};
-pub use item::{Batch, Item, Received};
+pub use item::{Batch, Item};
 pub use node::{Node, info_hash_of};
 pub use options::{OPTIONS, Options};
-pub use peers::Sending;
+pub use sending::{Outgoing, Progress, Sending};
+pub use stream::Stream;
 pub use swarm::{Messages, Swarm};
 pub use trust::{generate_key, new_code, new_passphrase, new_room_link, public_key_of};

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use p2pt::trust::{MemoryStore, TrustStore as _};
-use p2pt::{AnnounceUrl, Frame, InfoHash, Json, MessageId, Payload};
+use p2pt::{AnnounceUrl, Frame, InfoHash};
 
 use crate::cancel::Cancels;
+use crate::content::message_id;
 use crate::options::{Options, peer_id, time};
 use crate::peers::{Known, Peers};
+use crate::sending::urgency;
+use crate::stream::code;
 use crate::trust::{public_key, swarm_key};
-use crate::{Fault, Messages, Received, Sending, Swarm, state, trust};
+use crate::{Content, Fault, Messages, Outgoing, Received, Sending, Stream, Swarm, state, trust};
 
 /// A node: one peer id, one socket to each tracker, and any number of swarms. Clones mean the same node.
 #[derive(Debug, Clone)]
@@ -143,21 +147,46 @@ impl Node {
         self.cancels.cancel(ticket);
     }
 
-    /// Sends a message to a peer: a text, or JSON. What was sent to it before leaves first. With the id of another message
-    /// it is the response to that.
+    /// Sends a message to a peer. What was sent to it before leaves first. With the id of another message it is the response
+    /// to that.
     ///
     /// # Errors
     /// `peer_gone`, `queue_full`, `node_full`, `too_large`; `invalid_json` and `invalid_id`: what was given as JSON is
-    /// none. What fails later is an error of the [`Sending`].
-    pub fn send(&self, peer: u32, text: String, is_json: bool, id: Option<&str>) -> Result<Sending, Fault> {
+    /// none. What fails later is an error of the [`Sending`], such as `no_bytes`: the peer takes no messages of bytes.
+    pub fn send(&self, peer: u32, content: Content, id: Option<&str>) -> Result<Sending, Fault> {
         let known = self.peers.get(peer)?;
-        let bytes = text.len();
-        let payload = payload(text, is_json)?;
+        let bytes = content.len();
+        let payload = content.into_payload()?;
         let pending = match id {
             Some(id) => known.peer.queue_response_confirmed(message_id(id)?, payload)?,
             None => known.peer.queue_confirmed(payload)?,
         };
         Ok(Sending::new(pending, known, bytes))
+    }
+
+    /// Sends a message as [`send`](Self::send) does, to be watched and taken back, and perhaps to be acknowledged; with an
+    /// urgency, 0 (the most urgent) to 7, unless it is a response.
+    ///
+    /// # Errors
+    /// Those of `send`; `invalid_option`: there is no such urgency.
+    pub fn post(
+        &self,
+        peer: u32,
+        content: Content,
+        id: Option<&str>,
+        urgency_number: Option<u8>,
+        acknowledged: bool,
+    ) -> Result<Outgoing, Fault> {
+        let urgency = urgency(urgency_number)?;
+        let known = self.peers.get(peer)?;
+        let bytes = content.len();
+        let payload = content.into_payload()?;
+        let pending = match id {
+            Some(id) => known.peer.queue_response_confirmed(message_id(id)?, payload)?,
+            None => known.peer.message(payload).urgency(urgency).queue()?,
+        };
+        let sending = Sending::new(pending, known, bytes);
+        Ok(Outgoing::new(sending, bytes, acknowledged))
     }
 
     /// Sends one frame as it is, in its turn.
@@ -178,14 +207,13 @@ impl Node {
     pub fn request(
         &self,
         peer: u32,
-        text: String,
-        is_json: bool,
+        content: Content,
         id: Option<&str>,
         timeout: Option<f64>,
         ticket: Option<u32>,
     ) -> impl Future<Output = Result<Received, Fault>> + Send + 'static {
         // Queued by now, so that the order is that of the calls.
-        let pending = self.ask(peer, text, is_json, id, timeout);
+        let pending = self.ask(peer, content, id, timeout);
         let cancellable = self.cancels.register(ticket);
         async move {
             let pending = pending?;
@@ -196,13 +224,12 @@ impl Node {
     fn ask(
         &self,
         peer: u32,
-        text: String,
-        is_json: bool,
+        content: Content,
         id: Option<&str>,
         timeout: Option<f64>,
     ) -> Result<p2pt::PendingResponse, Fault> {
         let known = self.peers.get(peer)?;
-        let payload = payload(text, is_json)?;
+        let payload = content.into_payload()?;
         let mut request = match id {
             Some(id) => known.peer.request_in_response_to(message_id(id)?, payload),
             None => known.peer.request(payload),
@@ -234,13 +261,35 @@ impl Node {
         }
     }
 
-    /// Lets what was sent leave, and ends all connections to a peer. Does nothing if it is gone.
-    pub fn disconnect(&self, peer: u32) -> impl Future<Output = ()> + Send + 'static {
+    /// Lets what was sent leave, and ends all connections to a peer, which is told the code and the text. Does nothing if it
+    /// is gone.
+    pub fn leave(&self, peer: u32, number: f64, text: String) -> impl Future<Output = ()> + Send + 'static {
         let known = self.peers.get(peer);
         async move {
             if let Ok(known) = known {
-                known.peer.disconnect().await;
+                known.peer.leave(code(number), &text).await;
             }
+        }
+    }
+
+    /// Opens a stream to a peer, with bytes that say what it is and an urgency, 0 to 7. Waits while as many are open as may
+    /// be.
+    ///
+    /// # Errors
+    /// `no_streams`: the peer has none; `metadata_too_large`, `invalid_option`, `peer_gone`, `aborted`.
+    pub fn open_stream(
+        &self,
+        peer: u32,
+        metadata: Bytes,
+        urgency_number: Option<u8>,
+        ticket: Option<u32>,
+    ) -> impl Future<Output = Result<Stream, Fault>> + Send + 'static {
+        let known = self.peers.get(peer);
+        let cancellable = self.cancels.register(ticket);
+        async move {
+            let (known, urgency) = (known?, urgency(urgency_number)?);
+            let open = async { known.peer.open_stream_with(metadata, urgency).await.map_err(Fault::from) };
+            cancellable.wait(open).await.map(Stream::new)
         }
     }
 
@@ -268,16 +317,4 @@ impl Node {
 /// The info hash of an identifier, 40 hexadecimal digits.
 pub fn info_hash_of(identifier: &str) -> String {
     InfoHash::of(identifier).to_string()
-}
-
-pub(crate) fn payload(text: String, is_json: bool) -> Result<Payload, Fault> {
-    if !is_json {
-        return Ok(text.into());
-    }
-    let json = Json::from_text(text).map_err(|error| Fault::new("invalid_json", error.to_string()))?;
-    Ok(json.into())
-}
-
-fn message_id(text: &str) -> Result<MessageId, Fault> {
-    text.parse().map_err(|error| Fault::invalid_id(&format!("message id {text:?}"), &error))
 }

@@ -1,12 +1,10 @@
-//! Peers by number, and what waits to be sent to each.
+//! Peers by number, and how much waits to be sent to each.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use p2pt::{Peer, PendingSend};
+use p2pt::Peer;
 
 use crate::Fault;
 
@@ -117,37 +115,21 @@ impl Drop for Members {
     }
 }
 
-/// A message or frame on its way to a channel: a future that is ready when a channel has taken it whole, in its turn, or
-/// when it is certain that none will. Dropping it takes nothing back.
+/// Counts bytes among those that wait to be sent to a peer, for as long as it lives.
 #[derive(Debug)]
-#[must_use = "it says whether a channel took what was sent"]
-pub struct Sending {
-    pending: PendingSend,
+pub(crate) struct Buffered {
     known: Arc<Known>,
     bytes: usize,
 }
 
-impl Sending {
-    pub(crate) fn new(pending: PendingSend, known: Arc<Known>, bytes: usize) -> Self {
+impl Buffered {
+    pub(crate) fn new(known: Arc<Known>, bytes: usize) -> Self {
         known.buffered.fetch_add(bytes, Ordering::Relaxed);
-        Self { pending, known, bytes }
-    }
-
-    /// Whether a channel has taken it already, so that there is nothing to wait for.
-    pub fn is_taken_at_once(&self) -> bool {
-        self.pending.is_taken_at_once()
+        Self { known, bytes }
     }
 }
 
-impl Future for Sending {
-    type Output = Result<(), Fault>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.pending).poll(cx).map_err(Fault::from)
-    }
-}
-
-impl Drop for Sending {
+impl Drop for Buffered {
     fn drop(&mut self) {
         self.known.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
     }

@@ -8,10 +8,9 @@ use tokio::sync::Mutex;
 
 use crate::cancel::Cancels;
 use crate::item::item;
-use crate::node::payload;
 use crate::peers::{Members, Peers};
 use crate::trust::swarm_key;
-use crate::{Batch, Fault, Item, Received, state};
+use crate::{Batch, Content, Fault, Item, Received, state};
 
 /// How many events are handed out at a time at most. One call from JavaScript then costs little beside what it brings.
 const MAX_BATCH: usize = 256;
@@ -100,8 +99,8 @@ impl Swarm {
     ///
     /// # Errors
     /// `invalid_json`.
-    pub fn broadcast(&self, text: String, is_json: bool) -> Result<String, Fault> {
-        let refused = self.swarm.queue_all(payload(text, is_json)?).into_iter();
+    pub fn broadcast(&self, content: Content) -> Result<String, Fault> {
+        let refused = self.swarm.queue_all(content.into_payload()?).into_iter();
         let refused = refused.map(|(peer, error)| {
             let (number, id, key) = self.peers.who(&peer);
             (number, id, key, Fault::from(error).to_string())
@@ -180,9 +179,10 @@ impl Messages {
 
 fn bytes_of(item: &Item) -> usize {
     match item {
-        Item::Message { message, .. } => message.text.len(),
+        Item::Message { message, .. } => message.content.len(),
         Item::Data { frame, .. } => frame.len(),
-        Item::Other(text) => text.len(),
+        Item::Stream { stream, .. } => stream.metadata().len(),
+        Item::Closed { line, .. } | Item::Other(line) => line.len(),
     }
 }
 

@@ -6,7 +6,7 @@ use p2pt::{Event, Frame};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{Fault, Item, Node, Received, Swarm};
+use crate::{Content, Fault, Item, Node, Received, Swarm};
 
 /// Virtual time, after which a wait has failed.
 const GUARD: Duration = Duration::from_secs(60);
@@ -14,6 +14,9 @@ const GUARD: Duration = Duration::from_secs(60);
 async fn soon<T>(wait: impl Future<Output = T>) -> T {
     timeout(GUARD, wait).await.expect("it takes less than a minute")
 }
+
+#[path = "session_tests.rs"]
+mod session;
 
 struct Member {
     node: Node,
@@ -79,6 +82,17 @@ fn text(text: &str) -> String {
     text.to_owned()
 }
 
+fn said(text: &str) -> Content {
+    Content::Text(text.to_owned())
+}
+
+fn words(message: &Received) -> String {
+    match &message.content {
+        Content::Text(text) | Content::Json(text) => text.clone(),
+        Content::Bytes(bytes) => format!("{bytes:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_peer_comes_talks_and_goes() {
     let world = World::new(1);
@@ -99,12 +113,12 @@ async fn a_peer_comes_talks_and_goes() {
     let peer = alice.meet().await;
     assert_eq!(alice.swarm.peers(), json!([[peer, bob.node.peer_id(), null]]).to_string());
 
-    alice.node.send(peer, text("hello"), false, None).expect("room").await.expect("sent");
+    alice.node.send(peer, said("hello"), None).expect("room").await.expect("sent");
     let (from, message) = bob.message().await;
-    assert_eq!((from, message.text.as_str(), message.is_json), (1, "hello", false));
-    bob.node.send(from, text(r#"{"a":1}"#), true, Some(&message.id)).expect("room").await.expect("sent");
+    assert_eq!((from, &message.content), (1, &said("hello")));
+    bob.node.send(from, Content::Json(text(r#"{"a":1}"#)), Some(&message.id)).expect("room").await.expect("sent");
     let (_, response) = alice.message().await;
-    assert_eq!(response, Received { text: text(r#"{"a":1}"#), is_json: true, id: message.id });
+    assert_eq!(response, Received { content: Content::Json(text(r#"{"a":1}"#)), id: message.id });
 
     alice.node.shutdown().await;
     let closed = bob.event("peerClosed").await;
@@ -128,13 +142,13 @@ async fn what_was_not_awaited_arrives_in_order() {
     let peer = alice.meet().await;
     let mut sending = Vec::with_capacity(MESSAGES);
     for number in 0..MESSAGES {
-        sending.push(alice.node.send(peer, number.to_string(), false, None).expect("room"));
+        sending.push(alice.node.send(peer, said(&number.to_string()), None).expect("room"));
     }
     assert!(alice.node.buffered(peer) > 400_000, "nothing has left yet: {}", alice.node.buffered(peer));
     let mut expected = 0;
     bob.until(|item| {
         if let Item::Message { message, .. } = item {
-            assert_eq!(message.text, expected.to_string());
+            assert_eq!(message.content, said(&expected.to_string()));
             expected += 1;
         }
         (expected == MESSAGES).then_some(())
@@ -152,28 +166,28 @@ async fn messages_frames_and_requests_keep_their_order() {
     let (alice, bob) = (Member::join(&world, "{}").await, Member::join(&world, "{}").await);
     let peer = alice.meet().await;
     let large = "x".repeat(1 << 20);
-    let first = alice.node.send(peer, large.clone(), false, None).expect("room");
+    let first = alice.node.send(peer, said(&large), None).expect("room");
     let second = alice.node.send_frame(peer, Frame::binary(vec![7, 8])).expect("room");
-    let asking = alice.node.request(peer, text("?"), false, None, None, None);
-    let last = alice.node.send(peer, text("end"), false, None).expect("room");
+    let asking = alice.node.request(peer, said("?"), None, None, None);
+    let last = alice.node.send(peer, said("end"), None).expect("room");
     let mut seen = Vec::new();
     let question = bob
         .until(|item| {
             match item {
-                Item::Message { message, .. } if message.text.len() > 3 => seen.push(text("large")),
-                Item::Message { message, .. } if message.text == "end" => return Some(seen.clone()),
+                Item::Message { message, .. } if message.content.len() > 3 => seen.push(text("large")),
+                Item::Message { message, .. } if message.content == said("end") => return Some(seen.clone()),
                 Item::Message { peer, message } => {
-                    seen.push(message.text);
-                    drop(bob.node.send(peer, text("!"), false, Some(&message.id)).expect("room"));
+                    seen.push(words(&message));
+                    drop(bob.node.send(peer, said("!"), Some(&message.id)).expect("room"));
                 }
                 Item::Data { frame, .. } => seen.push(format!("{:?}", frame.bytes().as_ref())),
-                Item::Other(_) => {}
+                _ => {}
             }
             None
         })
         .await;
     assert_eq!(question, ["large", "[7, 8]", "?"]);
-    assert_eq!(soon(asking).await.expect("a response").text, "!");
+    assert_eq!(soon(asking).await.expect("a response").content, said("!"));
     for sent in [first, second, last] {
         soon(sent).await.expect("sent");
     }
@@ -186,12 +200,22 @@ async fn a_full_queue_refuses_and_loses_nothing() {
     let bob = Member::join(&world, "{}").await;
     let peer = alice.meet().await;
     let megabyte = "x".repeat(1 << 20);
-    let first = alice.node.send(peer, megabyte.clone(), false, None).expect("room");
-    let refused = alice.node.send(peer, megabyte, false, None);
-    assert_eq!(code(refused), "queue_full");
-    soon(first).await.expect("sent");
-    alice.node.send(peer, text("after"), false, None).expect("room again").await.expect("sent");
-    bob.until(|item| matches!(item, Item::Message { message, .. } if message.text == "after").then_some(())).await;
+    // The session with the peer takes some of it out of the queue at once.
+    let mut taken = Vec::new();
+    let refused = loop {
+        match alice.node.send(peer, said(&megabyte), None) {
+            Ok(sending) => taken.push(sending),
+            Err(fault) => break fault,
+        }
+        assert!(taken.len() < 100, "it takes whatever it is given");
+    };
+    assert_eq!(refused.code(), "queue_full");
+    for sending in taken {
+        soon(sending).await.expect("sent");
+    }
+    alice.node.send(peer, said("after"), None).expect("room again").await.expect("sent");
+    bob.until(|item| matches!(item, Item::Message { message, .. } if message.content == said("after")).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -200,21 +224,21 @@ async fn errors_have_codes() {
     let alice = Member::join(&world, r#"{"maxMessageBytes":1000000}"#).await;
     let bob = Member::join(&world, "{}").await;
     let peer = alice.meet().await;
-    let send = |content: &str, is_json, id| code(alice.node.send(peer, text(content), is_json, id));
-    assert_eq!(send("{", true, None), "invalid_json");
-    assert_eq!(send("", false, Some("{")), "invalid_id");
-    assert_eq!(send(&"x".repeat(1_000_001), false, None), "too_large");
+    let send = |content, id| code(alice.node.send(peer, content, id));
+    assert_eq!(send(Content::Json(text("{")), None), "invalid_json");
+    assert_eq!(send(said(""), Some("{")), "invalid_id");
+    assert_eq!(send(said(&"x".repeat(1_000_001)), None), "too_large");
     assert_eq!(code(alice.node.send_frame(peer, Frame::text(r#"^{"id":1,"msg":"","c":0}"#))), "looks_like_message");
-    assert_eq!(code(alice.node.send(7, text(""), false, None)), "peer_gone");
+    assert_eq!(code(alice.node.send(7, said(""), None)), "peer_gone");
     assert_eq!(code(alice.node.messages(7)), "peer_gone");
     assert_eq!(code(alice.node.join("room".into(), "identifier", None).await), "already_joined");
     assert_eq!(code(alice.node.join("room".into(), "infoHash", None).await), "invalid_id");
     assert_eq!(code(alice.node.add_tracker("http://a.test").await), "invalid_announce_url");
     assert_eq!(code(alice.node.ban("bob").await), "invalid_id");
-    assert_eq!(code(soon(alice.node.request(peer, text("?"), false, None, Some(-1.0), None)).await), "invalid_option");
-    let asked = alice.node.request(peer, text("?"), false, None, Some(1500.0), None);
+    assert_eq!(code(soon(alice.node.request(peer, said("?"), None, Some(-1.0), None)).await), "invalid_option");
+    let asked = alice.node.request(peer, said("?"), None, Some(1500.0), None);
     assert_eq!(code(soon(asked).await), "request_timeout");
-    let asked = alice.node.request(peer, text("?"), false, None, None, None);
+    let asked = alice.node.request(peer, said("?"), None, None, None);
     bob.node.shutdown().await;
     assert_eq!(code(soon(asked).await), "peer_gone");
     alice.node.shutdown().await;
@@ -231,10 +255,10 @@ async fn a_wait_can_be_cancelled() {
     assert_eq!(code(soon(async { tokio::join!(waiting, cancelling).0 }).await), "aborted");
     let _bob = Member::join(&world, "{}").await;
     let peer = alice.meet().await;
-    let asking = alice.node.request(peer, text("?"), false, None, None, Some(2));
+    let asking = alice.node.request(peer, said("?"), None, None, Some(2));
     assert_eq!(code(soon(async { tokio::join!(asking, async { alice.node.cancel(2) }).0 }).await), "aborted");
     // Before it is first polled, as JavaScript does that aborts in the same turn.
-    let asking = alice.node.request(peer, text("?"), false, None, None, Some(3));
+    let asking = alice.node.request(peer, said("?"), None, None, Some(3));
     alice.node.cancel(3);
     assert_eq!(code(soon(asking).await), "aborted");
     let carol = Member::join_room(&world, "another").await;
@@ -253,16 +277,16 @@ async fn messages_of_one_peer_are_taken_and_given_back() {
     let (to_bob, to_alice) = (alice.meet().await, bob.meet().await);
     let messages = bob.node.messages(to_alice).expect("bob is there");
     let send = async |content: &str| {
-        soon(alice.node.send(to_bob, text(content), false, None).expect("room")).await.expect("sent");
+        soon(alice.node.send(to_bob, said(content), None).expect("room")).await.expect("sent");
     };
     send("one").await;
-    assert_eq!(soon(messages.next()).await.map(|message| message.text), Some(text("one")));
+    assert_eq!(soon(messages.next()).await.map(|message| message.content), Some(said("one")));
     let waiting = messages.clone();
     let (none, ()) = soon(async { tokio::join!(waiting.next(), async { messages.close() }) }).await;
     assert_eq!(none, None);
     assert_eq!(soon(messages.next()).await, None);
     send("two").await;
-    assert_eq!(bob.message().await.1.text, "two");
+    assert_eq!(bob.message().await.1.content, said("two"));
 }
 
 #[tokio::test]
@@ -271,11 +295,11 @@ async fn all_peers_are_sent_to_at_once() {
     let alice = Member::join(&world, "{}").await;
     let (bob, carol) = (Member::join(&world, "{}").await, Member::join(&world, "{}").await);
     world.until(GUARD, || alice.swarm.peers().matches("],[").count() == 1).await.expect("two peers");
-    assert_eq!(alice.swarm.broadcast(text("7"), true), Ok(text("[]")));
+    assert_eq!(alice.swarm.broadcast(Content::Json(text("7"))), Ok(text("[]")));
     for member in [bob, carol] {
-        assert_eq!(member.message().await.1.text, "7");
+        assert_eq!(member.message().await.1.content, Content::Json(text("7")));
     }
-    assert_eq!(code(alice.swarm.broadcast(text("{"), true)), "invalid_json");
+    assert_eq!(code(alice.swarm.broadcast(Content::Json(text("{")))), "invalid_json");
 }
 
 #[tokio::test]
@@ -285,8 +309,9 @@ async fn a_broadcast_says_who_had_no_room() {
     let bob = Member::join(&world, "{}").await;
     world.until(GUARD, || alice.swarm.peers() != "[]").await.expect("a peer");
     // Of whom no event has been read.
-    assert_eq!(alice.swarm.broadcast("x".repeat(900), false), Ok(text("[]")));
-    let refused = alice.swarm.broadcast("x".repeat(900), false).expect("a text");
+    // The session with the peer takes some of it out of the queue at once.
+    let broadcasts = (0..10_000).map(|_| alice.swarm.broadcast(said(&"x".repeat(900))).expect("a text"));
+    let refused = broadcasts.into_iter().find(|refused| refused != "[]").expect("the queue is bounded");
     let [(peer, id, key, error)] =
         serde_json::from_str::<[(u32, String, Option<String>, String); 1]>(&refused).expect("one was refused");
     assert_eq!(id, bob.node.peer_id());
@@ -328,10 +353,10 @@ async fn states_are_json() {
     assert_eq!((&tracker["url"], &tracker["status"]), (&json!(World::TRACKER), &json!("connected")));
     assert_eq!(tracker["swarms"][0]["infoHash"], alice.swarm.info_hash());
     assert_eq!(parse(&alice.node.metrics())["peersConnected"], 1);
-    soon(alice.node.send(peer, text("hello"), false, None).expect("room")).await.expect("sent");
+    soon(alice.node.send(peer, said("hello"), None).expect("room")).await.expect("sent");
     assert!(parse(&soon(alice.node.stats(peer)).await)[0]["bytesSent"].as_u64() > Some(5));
     assert_eq!(alice.node.connection_count(peer), 1);
-    soon(alice.node.disconnect(peer)).await;
+    soon(alice.node.leave(peer, 0.0, String::new())).await;
     let closed = alice.event("peerClosed").await;
     assert_eq!(closed["code"], "local");
     assert_eq!((alice.node.buffered(peer), alice.node.connection_count(peer)), (0, 0));

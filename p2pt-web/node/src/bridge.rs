@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake as Woken, Waker};
 
+use bytes::Bytes;
 use napi::Status;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use p2pt_web_core::{Batch, Fault, Node, Received, Swarm};
+use p2pt_web_core::{Batch, Fault, Node, Received, Stream, Swarm};
 use tokio::runtime::{Builder, Runtime};
 
 /// Wakes JavaScript. One call at a time is under way, and it keeps no process alive: that is left to JavaScript.
@@ -34,6 +35,8 @@ pub(crate) enum Outcome {
     /// A node, and its number among those of the bridge.
     Node(u64, Node),
     Swarm(Swarm),
+    Stream(Stream),
+    Bytes(Option<Bytes>),
     Failed(Fault),
 }
 
@@ -63,6 +66,8 @@ outcome_from!(
     Batch => Self::Events,
     (u64, Node) => |(number, node)| Self::Node(number, node),
     Swarm => Self::Swarm,
+    Stream => Self::Stream,
+    Option<Bytes> => Self::Bytes,
 );
 
 #[derive(Default)]

@@ -11,16 +11,25 @@ mod bridge;
 use std::sync::Arc;
 
 use bridge::Outcome;
-use napi::bindgen_prelude::{Either3, Either6, Function, Uint8ArraySlice};
+use napi::bindgen_prelude::{Either, Either5, Either8, Function, Uint8ArraySlice};
 use napi::{Env, Result};
 use napi_derive::napi;
 use p2pt::Frame;
-use p2pt_web_core::{Fault, Item, Sending};
+use p2pt_web_core::{Content, Fault, Item, Received, Sending};
 
-/// Text or JSON, whether it is JSON, and its id.
-type Message = (String, bool, String);
-type Event<'env> = Either3<(u32, String, bool, String), (u32, Uint8ArraySlice<'env>, bool), String>;
-type Value<'env> = Either6<bool, String, Message, Vec<Event<'env>>, Node, Swarm>;
+/// A text, JSON in text, or bytes.
+type Crossed<'env> = Either<String, Uint8ArraySlice<'env>>;
+
+/// Its content, whether that is JSON, and its id.
+type Message<'env> = (Crossed<'env>, bool, String);
+type Event<'env> = Either5<
+    (u32, Crossed<'env>, bool, String),
+    (u32, Uint8ArraySlice<'env>, bool),
+    (u32, Stream),
+    (String, Returned),
+    String,
+>;
+type Value<'env> = Either8<bool, String, Message<'env>, Vec<Event<'env>>, Node, Swarm, Stream, Uint8ArraySlice<'env>>;
 
 /// The number of a call, and its value or its error.
 type Taken<'env> = (u32, Option<Value<'env>>, Option<String>);
@@ -29,14 +38,35 @@ fn thrown(fault: Fault) -> napi::Error {
     napi::Error::from_reason(fault.to_string())
 }
 
-fn event<'env>(env: &'env Env, item: Item) -> Result<Event<'env>> {
+fn content(crossed: Crossed<'_>, is_json: bool) -> Content {
+    match crossed {
+        Either::A(text) => Content::written(text, is_json),
+        Either::B(bytes) => Content::Bytes(bytes.to_vec().into()),
+    }
+}
+
+fn message<'env>(env: &'env Env, message: Received) -> Result<Message<'env>> {
+    let (content, is_json) = match message.content {
+        Content::Text(text) => (Either::A(text), false),
+        Content::Json(json) => (Either::A(json), true),
+        Content::Bytes(bytes) => (Either::B(Uint8ArraySlice::copy_from(env, bytes)?), false),
+    };
+    Ok((content, is_json, message.id))
+}
+
+fn event<'env>(env: &'env Env, bridge: &Arc<bridge::Bridge>, item: Item) -> Result<Event<'env>> {
     Ok(match item {
-        Item::Message { peer, message } => Either3::A((peer, message.text, message.is_json, message.id)),
+        Item::Message { peer, message: received } => {
+            let (content, is_json, id) = message(env, received)?;
+            Either5::A((peer, content, is_json, id))
+        }
         Item::Data { peer, frame } => {
             let bytes = Uint8ArraySlice::copy_from(env, frame.bytes())?;
-            Either3::B((peer, bytes, matches!(frame, Frame::Text(_))))
+            Either5::B((peer, bytes, matches!(frame, Frame::Text(_))))
         }
-        Item::Other(line) => Either3::C(line),
+        Item::Stream { peer, stream } => Either5::C((peer, Stream { stream, bridge: bridge.clone() })),
+        Item::Closed { line, returned } => Either5::D((line, Returned(returned))),
+        Item::Other(line) => Either5::E(line),
     })
 }
 
@@ -97,17 +127,21 @@ impl Bridge {
     pub fn take<'env>(&self, env: &'env Env) -> Result<Vec<Taken<'env>>> {
         let value = |outcome| -> Result<Option<Value<'env>>> {
             Ok(Some(match outcome {
-                Outcome::Done | Outcome::MaybeText(None) | Outcome::Message(None) | Outcome::Failed(_) => {
-                    return Ok(None);
-                }
-                Outcome::Said(said) => Either6::A(said),
-                Outcome::Text(text) | Outcome::MaybeText(Some(text)) => Either6::B(text),
-                Outcome::Message(Some(message)) => Either6::C((message.text, message.is_json, message.id)),
+                Outcome::Done
+                | Outcome::MaybeText(None)
+                | Outcome::Message(None)
+                | Outcome::Bytes(None)
+                | Outcome::Failed(_) => return Ok(None),
+                Outcome::Said(said) => Either8::A(said),
+                Outcome::Text(text) | Outcome::MaybeText(Some(text)) => Either8::B(text),
+                Outcome::Message(Some(received)) => Either8::C(message(env, received)?),
                 Outcome::Events(items) => {
-                    Either6::D(items.into_iter().map(|item| event(env, item)).collect::<Result<_>>()?)
+                    Either8::D(items.into_iter().map(|item| event(env, &self.0, item)).collect::<Result<_>>()?)
                 }
-                Outcome::Node(number, node) => Either6::E(Node { number, node, bridge: self.0.clone() }),
-                Outcome::Swarm(swarm) => Either6::F(Swarm { swarm, bridge: self.0.clone() }),
+                Outcome::Node(number, node) => Either8::E(Node { number, node, bridge: self.0.clone() }),
+                Outcome::Swarm(swarm) => Either8::F(Swarm { swarm, bridge: self.0.clone() }),
+                Outcome::Stream(stream) => Either8::G(Stream { stream, bridge: self.0.clone() }),
+                Outcome::Bytes(Some(bytes)) => Either8::H(Uint8ArraySlice::copy_from(env, bytes)?),
             }))
         };
         let crossing = self.0.take().into_iter().map(|(call, outcome)| {
@@ -238,8 +272,23 @@ impl Node {
 
     /// Sends a message. Returns whether a channel has taken it already; there is no result then.
     #[napi]
-    pub fn send(&self, call: u32, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<bool> {
-        Ok(self.awaited(call, self.node.send(peer, text, is_json, id.as_deref()).map_err(thrown)?))
+    pub fn send(&self, call: u32, peer: u32, crossed: Crossed<'_>, is_json: bool, id: Option<String>) -> Result<bool> {
+        Ok(self.awaited(call, self.node.send(peer, content(crossed, is_json), id.as_deref()).map_err(thrown)?))
+    }
+
+    /// Sends a message that can be watched and taken back.
+    #[napi]
+    pub fn post(
+        &self,
+        peer: u32,
+        crossed: Crossed<'_>,
+        is_json: bool,
+        id: Option<String>,
+        urgency: Option<u8>,
+        acknowledged: bool,
+    ) -> Result<Outgoing> {
+        let outgoing = self.node.post(peer, content(crossed, is_json), id.as_deref(), urgency, acknowledged);
+        Ok(Outgoing { outgoing: outgoing.map_err(thrown)?, bridge: self.bridge.clone() })
     }
 
     /// Sends a text frame, as `send` sends.
@@ -254,20 +303,20 @@ impl Node {
         self.send_frame(call, peer, Frame::binary(bytes.to_vec()))
     }
 
-    /// Asks a peer; the result is `[text, isJson, id]`.
+    /// Asks a peer; the result is `[content, isJson, id]`.
     #[napi]
     #[allow(clippy::too_many_arguments, reason = "JavaScript calls it, where an object for them would cost more")]
     pub fn request(
         &self,
         call: u32,
         peer: u32,
-        text: String,
+        crossed: Crossed<'_>,
         is_json: bool,
         id: Option<String>,
         timeout: Option<f64>,
         ticket: Option<u32>,
     ) {
-        let response = self.node.request(peer, text, is_json, id.as_deref(), timeout, ticket);
+        let response = self.node.request(peer, content(crossed, is_json), id.as_deref(), timeout, ticket);
         self.bridge.poll(call, response);
     }
 
@@ -289,10 +338,16 @@ impl Node {
         self.bridge.spawn(call, self.node.stats(peer));
     }
 
-    /// Ends all connections to a peer.
+    /// Ends all connections to a peer, which is told the code and the text.
     #[napi]
-    pub fn disconnect(&self, call: u32, peer: u32) {
-        self.bridge.spawn(call, self.node.disconnect(peer));
+    pub fn leave(&self, call: u32, peer: u32, code: f64, text: String) {
+        self.bridge.spawn(call, self.node.leave(peer, code, text));
+    }
+
+    /// Opens a stream.
+    #[napi]
+    pub fn open_stream(&self, call: u32, peer: u32, metadata: &[u8], urgency: Option<u8>, ticket: Option<u32>) {
+        self.bridge.spawn(call, self.node.open_stream(peer, metadata.to_vec().into(), urgency, ticket));
     }
 
     /// Takes a peer's messages out of the events of its swarm.
@@ -361,8 +416,8 @@ impl Swarm {
 
     /// Sends a message to all peers; returns for which of them there was no room, as JSON.
     #[napi]
-    pub fn broadcast(&self, text: String, is_json: bool) -> Result<String> {
-        self.swarm.broadcast(text, is_json).map_err(thrown)
+    pub fn broadcast(&self, crossed: Crossed<'_>, is_json: bool) -> Result<String> {
+        self.swarm.broadcast(content(crossed, is_json)).map_err(thrown)
     }
 
     /// Announces now.
@@ -396,7 +451,7 @@ pub struct Messages {
 
 #[napi]
 impl Messages {
-    /// The next message as `[text, isJson, id]`; nothing after the last one.
+    /// The next message as `[content, isJson, id]`; nothing after the last one.
     #[napi]
     pub fn next(&self, call: u32) {
         let messages = self.messages.clone();
@@ -407,5 +462,104 @@ impl Messages {
     #[napi]
     pub fn close(&self) {
         self.messages.close();
+    }
+}
+
+/// A message that can be watched and taken back.
+#[napi]
+pub struct Outgoing {
+    outgoing: p2pt_web_core::Outgoing,
+    bridge: Arc<bridge::Bridge>,
+}
+
+#[napi]
+impl Outgoing {
+    /// Waits until a channel has taken it, or the other side has it. Called once.
+    #[napi]
+    pub fn done(&self, call: u32) {
+        let outgoing = self.outgoing.clone();
+        self.bridge.poll(call, async move { outgoing.done().await });
+    }
+
+    /// `[sent, acknowledged, total]` in bytes.
+    #[napi]
+    pub fn progress(&self) -> (i64, i64, i64) {
+        let progress = self.outgoing.progress();
+        let number = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        (number(progress.sent), number(progress.acknowledged), number(progress.total))
+    }
+
+    /// Takes it back; says whether it has.
+    #[napi]
+    pub fn cancel(&self) -> bool {
+        self.outgoing.cancel()
+    }
+}
+
+/// The messages that a peer had not acknowledged when it closed.
+#[napi]
+pub struct Returned(p2pt_web_core::Returned);
+
+#[napi]
+impl Returned {
+    /// Each as `[content, isJson, id]`.
+    #[napi]
+    pub fn messages<'env>(&self, env: &'env Env) -> Result<Vec<Message<'env>>> {
+        self.0.messages().into_iter().map(|received| message(env, received)).collect()
+    }
+}
+
+/// A stream of bytes.
+#[napi]
+pub struct Stream {
+    stream: p2pt_web_core::Stream,
+    bridge: Arc<bridge::Bridge>,
+}
+
+#[napi]
+impl Stream {
+    /// What the side that opened it says about it.
+    #[napi]
+    pub fn metadata<'env>(&self, env: &'env Env) -> Result<Uint8ArraySlice<'env>> {
+        Uint8ArraySlice::copy_from(env, self.stream.metadata())
+    }
+
+    /// How urgent it is, 0 to 7.
+    #[napi]
+    pub fn urgency(&self) -> u8 {
+        self.stream.urgency()
+    }
+
+    /// The next bytes; nothing at the end.
+    #[napi]
+    pub fn read(&self, call: u32) {
+        let stream = self.stream.clone();
+        self.bridge.poll(call, async move { stream.read().await });
+    }
+
+    /// Writes bytes.
+    #[napi]
+    pub fn write(&self, call: u32, bytes: &[u8]) {
+        let (stream, bytes) = (self.stream.clone(), bytes.to_vec().into());
+        self.bridge.poll(call, async move { stream.write(bytes).await });
+    }
+
+    /// Ends what this side writes, and waits until the other side has it.
+    #[napi]
+    pub fn close(&self, call: u32) {
+        let stream = self.stream.clone();
+        self.bridge.poll(call, async move { stream.close().await });
+    }
+
+    /// Reads no more.
+    #[napi]
+    pub fn stop(&self, code: f64) {
+        self.stream.stop(code);
+    }
+
+    /// Writes no more, and drops what was not read.
+    #[napi]
+    pub fn reset(&self, code: f64) {
+        self.stream.reset(code);
     }
 }

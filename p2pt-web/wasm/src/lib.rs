@@ -6,7 +6,7 @@
 
 use js_sys::{Array, Promise, Uint8Array};
 use p2pt::Frame;
-use p2pt_web_core::{Fault, Item, Received, Sending};
+use p2pt_web_core::{Content, Fault, Item, Received, Sending};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -25,21 +25,43 @@ fn promise<T: Into<JsValue>>(future: impl Future<Output = Result<T, Fault>> + 's
     future_to_promise(async move { future.await.map(Into::into).map_err(|fault| thrown(fault).into()) })
 }
 
-/// `[text, isJson, id]`.
-fn received(message: Received) -> Array {
-    Array::of3(&message.text.into(), &message.is_json.into(), &message.id.into())
+/// A text, JSON in text, or bytes.
+fn content(crossed: &JsValue, is_json: bool) -> Content {
+    match crossed.as_string() {
+        Some(text) => Content::written(text, is_json),
+        None => Content::Bytes(Uint8Array::new(crossed).to_vec().into()),
+    }
 }
 
-/// `[peer, text, isJson, id]` for a message, `[peer, bytes, isText]` for a frame, and a line of JSON for anything else.
+/// The content and whether it is JSON.
+fn crossing_content(content: Content) -> (JsValue, bool) {
+    match content {
+        Content::Text(text) => (text.into(), false),
+        Content::Json(json) => (json.into(), true),
+        Content::Bytes(bytes) => (Uint8Array::from(bytes.as_ref()).into(), false),
+    }
+}
+
+/// `[content, isJson, id]`.
+fn received(message: Received) -> Array {
+    let (content, is_json) = crossing_content(message.content);
+    Array::of3(&content, &is_json.into(), &message.id.into())
+}
+
+/// `[peer, content, isJson, id]` for a message, `[peer, bytes, isText]` for a frame, `[peer, stream]` for a stream, `[line,
+/// returned]` for a peer that has gone and had not acknowledged all, and a line of JSON for anything else.
 fn crossing(item: Item) -> JsValue {
     match item {
         Item::Message { peer, message } => {
-            Array::of4(&peer.into(), &message.text.into(), &message.is_json.into(), &message.id.into()).into()
+            let (content, is_json) = crossing_content(message.content);
+            Array::of4(&peer.into(), &content, &is_json.into(), &message.id.into()).into()
         }
         Item::Data { peer, frame } => {
             let bytes = Uint8Array::from(frame.bytes().as_ref());
             Array::of3(&peer.into(), &bytes.into(), &matches!(frame, Frame::Text(_)).into()).into()
         }
+        Item::Stream { peer, stream } => Array::of2(&peer.into(), &Stream(stream).into()).into(),
+        Item::Closed { line, returned } => Array::of2(&line.into(), &Returned(returned).into()).into(),
         Item::Other(line) => line.into(),
     }
 }
@@ -189,8 +211,28 @@ impl Node {
     }
 
     /// Sends a message; `undefined` if a channel has taken it already.
-    pub fn send(&self, peer: u32, text: String, is_json: bool, id: Option<String>) -> Result<Option<Promise>, JsError> {
-        Ok(awaited(self.0.send(peer, text, is_json, id.as_deref()).map_err(thrown)?))
+    pub fn send(
+        &self,
+        peer: u32,
+        crossed: &JsValue,
+        is_json: bool,
+        id: Option<String>,
+    ) -> Result<Option<Promise>, JsError> {
+        Ok(awaited(self.0.send(peer, content(crossed, is_json), id.as_deref()).map_err(thrown)?))
+    }
+
+    /// Sends a message that can be watched and taken back.
+    pub fn post(
+        &self,
+        peer: u32,
+        crossed: &JsValue,
+        is_json: bool,
+        id: Option<String>,
+        urgency: Option<u8>,
+        acknowledged: bool,
+    ) -> Result<Outgoing, JsError> {
+        let outgoing = self.0.post(peer, content(crossed, is_json), id.as_deref(), urgency, acknowledged);
+        outgoing.map(Outgoing).map_err(thrown)
     }
 
     /// Sends a text frame, as `send` sends.
@@ -205,17 +247,17 @@ impl Node {
         self.send_frame(peer, Frame::binary(bytes))
     }
 
-    /// Asks a peer; the promise has `[text, isJson, id]`.
+    /// Asks a peer; the promise has `[content, isJson, id]`.
     pub fn request(
         &self,
         peer: u32,
-        text: String,
+        crossed: &JsValue,
         is_json: bool,
         id: Option<String>,
         timeout: Option<f64>,
         ticket: Option<u32>,
     ) -> Promise {
-        let response = self.0.request(peer, text, is_json, id.as_deref(), timeout, ticket);
+        let response = self.0.request(peer, content(crossed, is_json), id.as_deref(), timeout, ticket);
         promise(async move { response.await.map(received) })
     }
 
@@ -236,13 +278,20 @@ impl Node {
         promise(async move { Ok(stats.await) })
     }
 
-    /// Ends all connections to a peer.
-    pub fn disconnect(&self, peer: u32) -> Promise {
-        let disconnecting = self.0.disconnect(peer);
+    /// Ends all connections to a peer, which is told the code and the text.
+    pub fn leave(&self, peer: u32, code: f64, text: String) -> Promise {
+        let leaving = self.0.leave(peer, code, text);
         promise(async move {
-            disconnecting.await;
+            leaving.await;
             Ok(JsValue::UNDEFINED)
         })
+    }
+
+    /// Opens a stream.
+    #[wasm_bindgen(js_name = openStream)]
+    pub fn open_stream(&self, peer: u32, metadata: Vec<u8>, urgency: Option<u8>, ticket: Option<u32>) -> Promise {
+        let opening = self.0.open_stream(peer, metadata.into(), urgency, ticket);
+        promise(async move { opening.await.map(Stream) })
     }
 
     /// Takes a peer's messages out of the events of its swarm.
@@ -299,8 +348,8 @@ impl Swarm {
     }
 
     /// Sends a message to all peers; returns for which of them there was no room, as JSON.
-    pub fn broadcast(&self, text: String, is_json: bool) -> Result<String, JsError> {
-        self.0.broadcast(text, is_json).map_err(thrown)
+    pub fn broadcast(&self, crossed: &JsValue, is_json: bool) -> Result<String, JsError> {
+        self.0.broadcast(content(crossed, is_json)).map_err(thrown)
     }
 
     /// Announces now.
@@ -331,7 +380,7 @@ pub struct Messages(p2pt_web_core::Messages);
 
 #[wasm_bindgen]
 impl Messages {
-    /// The next message as `[text, isJson, id]`; `undefined` after the last one.
+    /// The next message as `[content, isJson, id]`; `undefined` after the last one.
     pub fn next(&self) -> Promise {
         let messages = self.0.clone();
         promise(async move { Ok(messages.next().await.map_or(JsValue::UNDEFINED, |message| received(message).into())) })
@@ -340,5 +389,91 @@ impl Messages {
     /// Gives what comes from now on back to the events of the swarm.
     pub fn close(&self) {
         self.0.close();
+    }
+}
+
+/// A message that can be watched and taken back.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Outgoing(p2pt_web_core::Outgoing);
+
+#[wasm_bindgen]
+impl Outgoing {
+    /// Waits until a channel has taken it, or the other side has it. Called once.
+    pub fn done(&self) -> Promise {
+        let outgoing = self.0.clone();
+        promise(async move { outgoing.done().await.map(|()| JsValue::UNDEFINED) })
+    }
+
+    /// `[sent, acknowledged, total]` in bytes.
+    pub fn progress(&self) -> Array {
+        let progress = self.0.progress();
+        Array::of3(&progress.sent.into(), &progress.acknowledged.into(), &progress.total.into())
+    }
+
+    /// Takes it back; says whether it has.
+    pub fn cancel(&self) -> bool {
+        self.0.cancel()
+    }
+}
+
+/// The messages that a peer had not acknowledged when it closed.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Returned(p2pt_web_core::Returned);
+
+#[wasm_bindgen]
+impl Returned {
+    /// Each as `[content, isJson, id]`.
+    pub fn messages(&self) -> Array {
+        self.0.messages().into_iter().map(received).collect()
+    }
+}
+
+/// A stream of bytes.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Stream(p2pt_web_core::Stream);
+
+#[wasm_bindgen]
+impl Stream {
+    /// What the side that opened it says about it.
+    pub fn metadata(&self) -> Vec<u8> {
+        self.0.metadata().to_vec()
+    }
+
+    /// How urgent it is, 0 to 7.
+    pub fn urgency(&self) -> u8 {
+        self.0.urgency()
+    }
+
+    /// The next bytes; `undefined` at the end.
+    pub fn read(&self) -> Promise {
+        let stream = self.0.clone();
+        promise(async move {
+            Ok(stream.read().await?.map_or(JsValue::UNDEFINED, |bytes| Uint8Array::from(bytes.as_ref()).into()))
+        })
+    }
+
+    /// Writes bytes.
+    pub fn write(&self, bytes: Vec<u8>) -> Promise {
+        let stream = self.0.clone();
+        promise(async move { stream.write(bytes.into()).await.map(|()| JsValue::UNDEFINED) })
+    }
+
+    /// Ends what this side writes, and waits until the other side has it.
+    pub fn close(&self) -> Promise {
+        let stream = self.0.clone();
+        promise(async move { stream.close().await.map(|()| JsValue::UNDEFINED) })
+    }
+
+    /// Reads no more.
+    pub fn stop(&self, code: f64) {
+        self.0.stop(code);
+    }
+
+    /// Writes no more, and drops what was not read.
+    pub fn reset(&self, code: f64) {
+        self.0.reset(code);
     }
 }

@@ -25,6 +25,7 @@ impl Connections {
             Slot { peer, readers: 0, gone: None, _counted: counted }
         });
         slot.gone = None;
+        self.sessions.returned(&id);
         count(&self.settings.counters.peers_connected);
         self.look_at_trust(&id);
     }
@@ -73,9 +74,12 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(&peer) else { return };
         slot.peer.shared().add_channel(channel.clone(), proven);
         slot.readers += 1;
+        let greeting = proven.and_then(|proven| proven.greeting.as_deref());
+        let mux = greeting.and_then(|greeting| self.carry(&peer, &channel, greeting));
+        let Some(slot) = self.slots.get(&peer) else { return };
         // Reported after the channel is there, so that the application can send at once.
         self.shared.queue.connect(&slot.peer);
-        self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver });
+        self.actions.push_back(Action::Run { peer: slot.peer.clone(), channel, receiver, mux });
     }
 
     /// Says that a peer has closed once its last channel is gone and everything it sent has been delivered.
@@ -90,12 +94,16 @@ impl Connections {
     /// Ends a peer for the application, whatever was not read, and hands out its channels, still open, to be closed.
     pub(super) fn end_now(&self, slot: Slot) -> Vec<Arc<PeerChannel>> {
         let (channels, mut unacknowledged) = (slot.peer.shared().channels(), 0);
+        slot.peer.shared().say_goodbye();
         for channel in &channels {
             slot.peer.shared().remove_channel(channel.id, ChannelClosed::Local);
             self.settings.counters.closed(&ChannelClosed::Local);
             unacknowledged = channel.unacknowledged_bytes();
         }
         let (reason, unacknowledged) = slot.gone.unwrap_or((ChannelClosed::Local, unacknowledged));
+        if let Some(mux) = slot.peer.shared().mux() {
+            mux.end(&slot.peer.shared().send_queue, &reason);
+        }
         end(&self.shared, &slot.peer, reason, unacknowledged);
         channels
     }

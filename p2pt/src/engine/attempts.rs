@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use p2pt_mesh::mesh::AttemptId;
+use p2pt_messaging::wire::Hello;
 use p2pt_proto::{InfoHash, PeerId};
-use p2pt_transport::{Channel, Transport};
+use p2pt_transport::{Channel, FrameReceiver, Transport};
 use p2pt_trust::Role;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -16,10 +17,11 @@ use super::{ChannelEnd, Done, Engine, MembershipId, Parts};
 use crate::channel::PeerChannel;
 use crate::connections::{Action, AnsweredOffer, AttemptError, IncomingOffer, Opened};
 use crate::handshake::Handshake;
+use crate::mux::Mux;
 use crate::queue::lock;
 use crate::swarm::SwarmShared;
 use crate::trust::{Descriptions, Pairing, Proof, confirm};
-use crate::{Peer, reading, send_queue};
+use crate::{Peer, mux, reading, send_queue};
 
 impl Engine {
     /// Carries out what was decided for the swarms that have changed.
@@ -29,13 +31,14 @@ impl Engine {
             membership.connections.refresh(crate::now());
             while let Some(action) = membership.connections.poll_action() {
                 let (token, info_hash) = (membership.token.clone(), membership.info_hash);
-                let span = membership.connections.span();
+                let span = &membership.connections.span().clone();
                 match action {
                     Action::Answer { attempt, peer, offer } => {
                         let transport = self.parts.transport.clone();
                         let descriptions = membership.connections.descriptions().clone();
                         let pairing = membership.connections.pairing().cloned();
-                        let meeting = self.parts.meeting(info_hash, peer, pairing);
+                        let hello = membership.connections.hello(&peer);
+                        let meeting = self.parts.meeting(info_hash, peer, pairing, hello);
                         let opening = answer(transport, offer, descriptions, meeting);
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
@@ -46,7 +49,8 @@ impl Engine {
                         let AnsweredOffer { pending, own, answer } = answer;
                         let proof = descriptions.proof(&own, Role::Offer, &answer.hash, &answer.author);
                         let pairing = membership.connections.pairing().cloned();
-                        let meeting = self.parts.meeting(info_hash, peer, pairing);
+                        let hello = membership.connections.hello(&peer);
+                        let meeting = self.parts.meeting(info_hash, peer, pairing, hello);
                         let opening = async move { meeting.met(pending.open(&answer.sdp).await?, proof).await };
                         let span = error_span!(parent: span, "peer", id = %peer);
                         let task = self.tasks.spawn(attempt_task(swarm, attempt, token, opening).instrument(span));
@@ -57,12 +61,21 @@ impl Engine {
                             task.abort();
                         }
                     }
-                    Action::Run { peer, channel, receiver } => {
+                    Action::Deliver { peer, mux } => {
+                        let (span, shared) = (peer.span().clone(), membership.shared.clone());
+                        let task = async move {
+                            token.run_until_cancelled(mux::deliver(&mux, &peer, &shared.queue)).await;
+                            Done::Read { swarm, peer }
+                        };
+                        self.tasks.spawn(task.instrument(span));
+                    }
+                    Action::Run { peer, channel, receiver, mux } => {
                         let span = channel.span().clone();
                         let closings = self.closing_sender.clone();
                         let shared = membership.shared.clone();
                         let task = async move {
-                            let run = run_channel(swarm, peer.clone(), channel.clone(), receiver, shared, closings);
+                            let on = (channel.clone(), receiver, mux);
+                            let run = run_channel(swarm, peer.clone(), on, shared, closings);
                             token.run_until_cancelled(channel.run_until_cut(run)).await;
                             Done::Read { swarm, peer }
                         };
@@ -128,7 +141,7 @@ async fn attempt_task(
     opening: impl Future<Output = Result<Opened, AttemptError>>,
 ) -> Done {
     match token.run_until_cancelled(opening).await {
-        Some(result) => Done::Attempt { swarm, attempt, result },
+        Some(result) => Done::Attempt { swarm, attempt, result: Box::new(result) },
         None => Done::Nothing,
     }
 }
@@ -154,14 +167,22 @@ struct Meeting {
     info_hash: InfoHash,
     peer: PeerId,
     pairing: Option<Arc<Pairing>>,
+    /// What this side says of itself, if it speaks p2pt/2.
+    hello: Option<Hello>,
     handshake: Option<Handshake>,
     rng: StdRng,
 }
 
 impl Parts {
-    fn meeting(&mut self, info_hash: InfoHash, peer: PeerId, pairing: Option<Arc<Pairing>>) -> Meeting {
+    fn meeting(
+        &mut self,
+        info_hash: InfoHash,
+        peer: PeerId,
+        pairing: Option<Arc<Pairing>>,
+        hello: Option<Hello>,
+    ) -> Meeting {
         let rng = StdRng::from_rng(&mut self.rng);
-        Meeting { info_hash, peer, pairing, handshake: self.handshake.clone(), rng }
+        Meeting { info_hash, peer, pairing, hello, handshake: self.handshake.clone(), rng }
     }
 }
 
@@ -170,7 +191,7 @@ impl Meeting {
     /// other one.
     async fn met(mut self, mut channel: Channel, proof: Option<Proof>) -> Result<Opened, AttemptError> {
         let proven = match proof {
-            Some(proof) => Some(confirm(&mut channel, proof).await.map_err(AttemptError::Refused)?),
+            Some(proof) => Some(confirm(&mut channel, proof, self.hello).await.map_err(AttemptError::Refused)?),
             None => None,
         };
         if let Some(pairing) = self.pairing {
@@ -189,8 +210,7 @@ impl Meeting {
 async fn run_channel(
     swarm: MembershipId,
     peer: Peer,
-    channel: Arc<PeerChannel>,
-    receiver: Box<dyn p2pt_transport::FrameReceiver>,
+    (channel, receiver, mux): (Arc<PeerChannel>, Box<dyn FrameReceiver>, Option<Arc<Mux>>),
     shared: Arc<SwarmShared>,
     closings: mpsc::Sender<ChannelEnd>,
 ) {
@@ -199,8 +219,14 @@ async fn run_channel(
         peer.shared().send_queue.wake();
         watch(swarm, &channel, closings).await;
     };
-    let draining = send_queue::drain(&channel, &peer, &shared.queue);
-    tokio::join!(reading::read(&channel, receiver, &peer, &shared.queue), draining, watch);
+    let writing = async {
+        match &mux {
+            Some(mux) => mux.write(&peer.shared().send_queue, &channel).await,
+            None => send_queue::drain(&channel, &peer, &shared.queue).await,
+        }
+    };
+    let reading = reading::read(&channel, receiver, &peer, &shared.queue, mux.as_deref());
+    tokio::join!(reading, writing, watch, channel.close_if_given_up());
 }
 
 /// Reports the close of a channel.

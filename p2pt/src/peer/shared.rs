@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use p2pt_messaging::{MessageId, Payload};
+use p2pt_messaging::{ChunksError, MessageId, Payload};
 use p2pt_proto::PeerId;
 use p2pt_rt::timeout_at;
 use p2pt_transport::{ChannelClosed, Frame};
@@ -13,16 +13,17 @@ use rand::RngExt as _;
 use tokio::sync::oneshot::error::TryRecvError;
 use tracing::{Span, debug};
 
-use crate::SendError;
 use crate::accounts::Account;
 use crate::channel::{ChannelError, PeerChannel, TryChannelError};
 use crate::counters::{add, count};
 use crate::inbox::Inbox;
+use crate::mux::{self, Mux};
 use crate::queue::lock;
 use crate::request::Waiters;
-use crate::send_queue::{Awaited, Behind, Content, Pushed, SendQueue, Sent};
+use crate::send_queue::{Awaited, Behind, Content, Outgoing, Pushed, SendQueue, Sent};
 use crate::settings::Settings;
 use crate::trust::Proven;
+use crate::{Returned, SendError};
 
 use super::PeerTrust;
 use p2pt_mesh::mesh::ChannelId;
@@ -41,6 +42,10 @@ pub(crate) struct PeerShared {
     /// What the node holds of what the peer has sent.
     pub(crate) received: Arc<Account>,
     pub(super) channels: Mutex<Channels>,
+    /// The session with the peer, if it speaks p2pt/2.
+    pub(super) mux: Mutex<Option<Arc<Mux>>>,
+    /// What was not acknowledged in sessions before that.
+    pub(super) returned: Mutex<Vec<Returned>>,
     pub(super) span: Span,
 }
 
@@ -51,6 +56,9 @@ pub(super) struct Channels {
     /// How the last one ended; meaningful while none is open.
     pub(super) ended: ChannelClosed,
 }
+
+/// The largest message, in bytes, that can be sent at once over a session: what a peer grants unless configured.
+const AT_ONCE: usize = 1 << 20;
 
 /// Why nothing was handed over without waiting.
 #[derive(Debug)]
@@ -64,6 +72,34 @@ pub(crate) enum NotNow {
 }
 
 impl PeerShared {
+    /// The session with the peer, if it speaks p2pt/2.
+    pub(crate) fn mux(&self) -> Option<Arc<Mux>> {
+        lock(&self.mux).clone()
+    }
+
+    /// A session with the peer begins. What was not acknowledged in the one before comes back with this one's end: that of the
+    /// one before is not reported any more.
+    pub(crate) fn set_mux(&self, mux: Arc<Mux>) {
+        let before = lock(&self.mux).replace(mux);
+        if let Some(before) = before {
+            lock(&self.returned).extend(before.take_returned());
+        }
+    }
+
+    /// Lets the other side know that this one ends the session, if there is one.
+    pub(crate) fn say_goodbye(&self) {
+        if let Some(mux) = self.mux() {
+            mux.leave(&self.send_queue, mux::LEFT, "");
+        }
+    }
+
+    /// What was not acknowledged when sessions ended whose end is not reported yet, in the order of sending.
+    pub(crate) fn take_returned(&self) -> Vec<Returned> {
+        let mut returned = std::mem::take(&mut *lock(&self.returned));
+        returned.extend(self.mux().map(|mux| mux.take_returned()).unwrap_or_default());
+        returned
+    }
+
     pub(crate) fn new_id(&self) -> MessageId {
         let mut rng = lock(&self.settings.message_ids);
         MessageId::random(|| rng.random())
@@ -72,6 +108,11 @@ impl PeerShared {
     /// Queues something to be handed over.
     pub(crate) fn enqueue(&self, content: Content, awaited: Option<Awaited>) -> Pushed {
         let pushed = self.send_queue.push(content, awaited);
+        if let Pushed::Queued = pushed
+            && let Some(mux) = self.mux()
+        {
+            mux.look_at_queue(&self.send_queue);
+        }
         if matches!(pushed, Pushed::Full(_) | Pushed::NodeFull(_)) {
             let node = matches!(pushed, Pushed::NodeFull(_));
             count(&self.settings.counters.queue_full);
@@ -89,7 +130,7 @@ impl PeerShared {
 
     /// The size of a message that is too large, and the limit.
     pub(crate) fn too_large(&self, payload: &Payload) -> Option<(usize, usize)> {
-        let (bytes, max) = (payload.as_str().len(), self.settings.config.limits.max_message_bytes);
+        let (bytes, max) = (payload.len(), self.settings.config.limits.max_message_bytes);
         (bytes > max).then_some((bytes, max))
     }
 
@@ -138,7 +179,7 @@ impl PeerShared {
                 }
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    self.sent(payload);
+                    self.sent(payload.len());
                     return Ok(channel.id);
                 }
             }
@@ -147,15 +188,33 @@ impl PeerShared {
 
     /// Hands a message to the best channel if that takes no waiting: nothing that was queued is ahead of it, and the channel
     /// has room for all of it. Never hands over a part.
-    pub(crate) fn hand_over_now(&self, id: &MessageId, payload: &Payload) -> Result<(), NotNow> {
-        self.now(|channel| channel.try_send_message(id, payload))?;
-        self.sent(payload);
+    pub(crate) fn hand_over_now(&self, id: &MessageId, message: &Outgoing) -> Result<(), NotNow> {
+        let payload = &message.payload;
+        match self.mux() {
+            Some(mux) => {
+                let message = Arc::new(Outgoing::of(payload.clone(), message.urgency, message.response));
+                self.put_now(&mux, Content::Message(id.clone(), message))?;
+            }
+            None => self.now(|channel| channel.try_send_message(id, payload))?,
+        }
+        self.sent(payload.len());
         Ok(())
+    }
+
+    /// Puts something into the session if a channel takes all of it at once; takes it back otherwise.
+    fn put_now(&self, mux: &Mux, content: Content) -> Result<(), NotNow> {
+        if content.bytes() > AT_ONCE {
+            return Err(NotNow::NeverFits);
+        }
+        mux.put_now(&self.send_queue, content).map_err(|error| error.map_or(NotNow::Full, NotNow::Failed))
     }
 
     /// The same for a frame.
     pub(crate) fn hand_over_frame_now(&self, frame: &Frame) -> Result<(), NotNow> {
-        self.now(|channel| channel.try_send_frame(frame.clone()))?;
+        match self.mux() {
+            Some(mux) => self.put_now(&mux, Content::Frame(frame.clone()))?,
+            None => self.now(|channel| channel.try_send_frame(frame.clone()))?,
+        }
         add(&self.settings.counters.bytes_sent, frame.len());
         Ok(())
     }
@@ -191,9 +250,9 @@ impl PeerShared {
         }
     }
 
-    pub(super) fn sent(&self, payload: &Payload) {
+    pub(super) fn sent(&self, bytes: usize) {
         count(&self.settings.counters.messages_sent);
-        add(&self.settings.counters.bytes_sent, payload.as_str().len());
+        add(&self.settings.counters.bytes_sent, bytes);
     }
 
     /// Adds a channel; `proven` is what its other end has.
@@ -257,7 +316,8 @@ impl From<ChannelError> for SendError {
             ChannelError::Closed => Self::PeerGone(ChannelClosed::Remote),
             ChannelError::Timeout(after) => Self::Timeout(after),
             ChannelError::Frame(error) => Self::Frame(error),
-            ChannelError::Budget(error) => Self::Budget(error),
+            ChannelError::Chunks(ChunksError::Budget(error)) => Self::Budget(error),
+            ChannelError::Chunks(_) => Self::NoBytes,
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::descriptions::Proof;
 use crate::RejectReason;
+use crate::mux::{Greeting, SessionName};
 
 /// How long the other side may take to prove itself: the frame follows the opening at once, so that this is for a line on
 /// which it is lost several times.
@@ -26,6 +27,8 @@ pub(crate) struct Proven {
     pub(crate) transcript: Transcript,
     /// The channel's, which both ends see.
     pub(crate) label: Box<str>,
+    /// What both sides say of their session, if both speak p2pt/2.
+    pub(crate) greeting: Option<Box<Greeting>>,
 }
 
 /// Proves to the other end of a channel who this node is, and has it prove the same. Nothing that comes after its proof is
@@ -33,10 +36,10 @@ pub(crate) struct Proven {
 ///
 /// # Errors
 /// Why it is not to be believed. The channel is to be closed then.
-pub(crate) async fn confirm(channel: &mut Channel, proof: Proof) -> Result<Proven, RejectReason> {
+pub(crate) async fn confirm(channel: &mut Channel, proof: Proof, hello: Option<Hello>) -> Result<Proven, RejectReason> {
     let exchange = async {
         // That the channel has closed is seen by what is received, too.
-        let _ = channel.sender.send(Frame::Binary(proof.frame())).await;
+        let _ = channel.sender.send(Frame::Binary(proof.frame(hello.as_ref()))).await;
         channel.receiver.recv().await
     };
     let frame = match timeout(CONFIRMATION_TIMEOUT, exchange).await {
@@ -50,17 +53,19 @@ pub(crate) async fn confirm(channel: &mut Channel, proof: Proof) -> Result<Prove
             return Err(RejectReason::NotConfirmed);
         }
     };
-    proof.verify(&frame, &channel.info.label)
+    let own = hello.and_then(|hello| hello.session_name);
+    proof.verify(&frame, &channel.info.label, own)
 }
 
 impl Proof {
     /// This side's proof, and what it can.
-    fn frame(&self) -> Bytes {
+    fn frame(&self, hello: Option<&Hello>) -> Bytes {
         let member = self.room.as_ref().map(|room| room.member_key());
         let confirmation = Confirmation::new(self.identity.key(), self.role, &self.transcript, &self.nonce, member);
         let mut bytes = Vec::with_capacity(160);
-        let hello = Hello { features: Features::AUTH.to_owned(), ..Hello::default() };
-        let frames = [(FrameKind::AUTH, confirmation.encode()), (FrameKind::HELLO, hello.encode().unwrap_or_default())];
+        let plain = || Hello { features: Features::AUTH.to_owned(), ..Hello::default() };
+        let hello = hello.cloned().unwrap_or_else(plain).encode().unwrap_or_default();
+        let frames = [(FrameKind::AUTH, confirmation.encode()), (FrameKind::HELLO, hello)];
         for (kind, body) in &frames {
             // It fails for kinds that are no integers of the wire alone.
             let encoded = WireFrame { kind: *kind, body }.encode(&mut bytes);
@@ -70,7 +75,7 @@ impl Proof {
     }
 
     /// Whether the other side's first frame proves that it is the author of its description.
-    fn verify(&self, frame: &Frame, label: &str) -> Result<Proven, RejectReason> {
+    fn verify(&self, frame: &Frame, label: &str, own: Option<SessionName>) -> Result<Proven, RejectReason> {
         let Frame::Binary(bytes) = frame else {
             debug!("the peer's first frame is text, and should be the proof of its key");
             return Err(RejectReason::NotConfirmed);
@@ -80,9 +85,12 @@ impl Proof {
             debug!("the peer's first frame is not the proof of its key");
             return Err(RejectReason::NotConfirmed);
         };
+        let mut hello = Hello::default();
         for frame in frames {
             let is_well = match frame {
-                Ok(frame) if frame.kind == FrameKind::HELLO => Hello::decode(frame.body).map(drop).is_ok(),
+                Ok(frame) if frame.kind == FrameKind::HELLO => {
+                    Hello::decode(frame.body).map(|theirs| hello = theirs).is_ok()
+                }
                 // What a later version says behind it.
                 Ok(_) => true,
                 Err(_) => false,
@@ -115,6 +123,8 @@ impl Proof {
             Role::Answer => (&nonce, &self.nonce),
         };
         let safety_code = SafetyCode::new(&self.transcript, offerer, answerer);
-        Ok(Proven { key: self.theirs.key, safety_code, transcript: self.transcript, label: label.into() })
+        let greeting = own.and_then(|own| Greeting::new(own, hello)).map(Box::new);
+        let (key, transcript, label) = (self.theirs.key, self.transcript, label.into());
+        Ok(Proven { key, safety_code, transcript, label, greeting })
     }
 }

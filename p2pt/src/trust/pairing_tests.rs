@@ -43,6 +43,7 @@ impl Bench {
             safety_code: SafetyCode::new(&transcript, &nonce, &nonce),
             transcript,
             label: label.into(),
+            greeting: None,
         };
         let (shown, typed) = (proven(&self.keys[1], &near.info.label), proven(&self.keys[0], &near.info.label));
         [(near, shown), (far, typed)]

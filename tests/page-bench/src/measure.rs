@@ -149,8 +149,8 @@ impl Measurer<'_> {
     async fn echo(&self, text: String) -> Result<(), MeasureError> {
         let response = self.peer.request(text).await?;
         match response.payload().as_str() {
-            ECHO => Ok(()),
-            other => Err(MeasureError::Echo(other.chars().take(80).collect())),
+            Some(ECHO) => Ok(()),
+            other => Err(MeasureError::Echo(other.unwrap_or("bytes").chars().take(80).collect())),
         }
     }
 

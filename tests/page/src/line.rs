@@ -126,6 +126,7 @@ impl Line {
         let content = match message.payload() {
             Payload::Text(text) => serde_json::to_string(text).expect("a text is JSON"),
             Payload::Json(json) => json.as_str().to_owned(),
+            bytes => format!("{{\"bytes\":{}}}", bytes.len()),
         };
         let raw = |text| RawValue::from_string(text).expect("it is JSON");
         Self {

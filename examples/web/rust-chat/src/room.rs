@@ -130,7 +130,12 @@ impl Inner {
             }
             // Another page says that a line is being written.
             None if is_typing(message) => {}
-            None => page::said(&Speaker { name: &before, id, class: &colour(id) }, message.payload().as_str()),
+            None => {
+                // Bytes are no line of this chat.
+                if let Some(line) = message.payload().as_str() {
+                    page::said(&Speaker { name: &before, id, class: &colour(id) }, line);
+                }
+            }
         }
     }
 

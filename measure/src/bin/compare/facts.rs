@@ -28,6 +28,11 @@ impl Facts {
         ])
     }
 
+    /// Where only this library is measured.
+    pub(crate) fn of_sessions() -> Self {
+        Self::with(vec![("rustc", output("rustc", &["--version"]))])
+    }
+
     /// Where only two checkouts of this workspace are compared.
     pub(crate) fn of_checkouts(before: &Path, now: &Path) -> Self {
         Self::with(vec![("rustc", output("rustc", &["--version"])), ("before", commit(before)), ("now", commit(now))])

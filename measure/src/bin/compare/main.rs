@@ -8,6 +8,8 @@
 //! With `--pages` it measures pairs of which at least one is a page, the Rust library in it or JavaScript, and writes that
 //! section alone.
 //!
+//! With `--sessions` it measures p2pt/2 beside p2pt/1 and raw frames, and writes that section alone.
+//!
 //! With `--baseline DIR` it compares the transport with that of an earlier checkout instead, for which neither npm nor a
 //! browser is needed, and writes that section of BENCHMARKS.md alone.
 
@@ -20,6 +22,7 @@ mod pairs;
 mod process;
 mod results;
 mod section;
+mod sessions;
 mod table;
 
 use std::fs::OpenOptions;
@@ -54,6 +57,9 @@ struct Options {
     /// Measure in pages instead: this library compiled for browsers beside the JavaScript p2pt.
     #[arg(long, conflicts_with_all = ["skip", "skip_place", "baseline"])]
     pages: bool,
+    /// Measure p2pt/2 beside p2pt/1 and raw frames instead, for which neither npm nor a browser is needed.
+    #[arg(long, conflicts_with_all = ["skip", "skip_place", "pages", "baseline"])]
+    sessions: bool,
     /// Compare the transport with that of the checkout in this directory instead.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["skip", "skip_place"])]
     baseline: Option<PathBuf>,
@@ -76,6 +82,7 @@ async fn main() {
 async fn run(options: &Options) {
     match &options.baseline {
         Some(baseline) => baseline::compare(baseline, options.rounds, options.quick, &options.output).await,
+        None if options.sessions => sessions::compare(options).await,
         None if options.pages => pages::compare(options).await,
         None => compare(options).await,
     }
@@ -96,7 +103,7 @@ async fn compare(options: &Options) {
     let mut text = table::document(&results, &facts, options.rounds, options.quick);
     // What is written by itself stays as it is.
     let old = std::fs::read_to_string(&options.output).unwrap_or_default();
-    for title in [pages::TITLE, baseline::TITLE, NODE_TITLE] {
+    for title in [sessions::TITLE, pages::TITLE, baseline::TITLE, NODE_TITLE] {
         if let Some(kept) = section::section(&old, title) {
             text = section::put(&text, title, kept);
         }
