@@ -50,7 +50,7 @@ fn message(bytes: Bytes) -> OutMessage {
 }
 
 #[test]
-#[ignore = "measures, and is for a look"]
+#[ignore = "measures: cargo test --release -p p2pt-messaging --test session_speed -- --ignored --nocapture"]
 fn a_large_message() {
     let bytes = Bytes::from(vec![7; 64 << 20]);
     for _ in 0..5 {
@@ -66,7 +66,7 @@ fn a_large_message() {
 }
 
 #[test]
-#[ignore = "measures, and is for a look"]
+#[ignore = "measures: cargo test --release -p p2pt-messaging --test session_speed -- --ignored --nocapture"]
 fn small_messages() {
     const COUNT: usize = 1_000_000;
     for size in [32, 1024] {
@@ -96,7 +96,7 @@ fn small_messages() {
 }
 
 #[test]
-#[ignore = "measures, and is for a look"]
+#[ignore = "measures: cargo test --release -p p2pt-messaging --test session_speed -- --ignored --nocapture"]
 fn streams() {
     const COUNT: usize = 200_000;
     let (mut pair, start) = (Pair::new(), now());

@@ -70,7 +70,7 @@ fn who_waits_is_told() {
     assert_eq!(write_all(&mut pair.a, key), 16 << 10);
     assert_eq!(pair.a.write(key, &mut Bytes::from_static(b"x")), Err(WriteError::Blocked));
     pair.settle();
-    // All is acknowledged; and nobody was told twice, though more was to be told.
+    // All is acknowledged; and nothing was told twice, though more was to be told.
     assert_eq!(events(&mut pair.b), [SessionEvent::Readable(theirs)]);
     assert_eq!(events(&mut pair.a), [SessionEvent::Writable(key)]);
     assert_eq!(pair.a.write(key, &mut Bytes::from_static(b"x")), Err(WriteError::Blocked));
