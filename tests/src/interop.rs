@@ -89,10 +89,8 @@ pub async fn connected(one: &mut PipePeer, other: &mut PipePeer) {
 
 /// A peer on libdatachannel that has come second, and so offers, and that is connected with `first`.
 ///
-/// libdatachannel 0.24.5 fails some of the handshakes that it has offered: it gives an answer to its ICE agent before it keeps
-/// it, and on a busy machine the handshake comes to the certificate in between, which then has no fingerprint to be compared with.
-/// It offers again with its next announce, which is later than a test waits, and npm p2pt may not report a peer
-/// that connects after that. So another peer comes in the place of one that does not connect.
+/// libdatachannel 0.24.5 fails some handshakes that it has offered, on a busy machine: the certificate may come before it keeps
+/// the answer with the fingerprint. Its next offer is later than a test waits, so another peer comes in its place.
 async fn libdatachannel_comes(first: &mut PipePeer, identifier: &str, tracker: &Tracker) -> PipePeer {
     for _ in 0..LIBDATACHANNEL_COMES {
         let mut second = Kind::NodeNdc.start(identifier, &[tracker.url()]).await;
@@ -100,7 +98,6 @@ async fn libdatachannel_comes(first: &mut PipePeer, identifier: &str, tracker: &
             second.about("peer_connected", first.id()).await;
             return second;
         }
-        println!("what {} on libdatachannel has offered did not open", second.id());
         second.stop().await;
     }
     panic!("none of {LIBDATACHANNEL_COMES} peers on libdatachannel has connected")
